@@ -1,0 +1,11 @@
+"""What the sinks of the job are handed: batches of encoded records, so that one graph item carries many.
+
+A `Record` is (key, value) in bytes. A key is the user id (lists), the item id (related), or None. A value of None is
+a tombstone: on a compacted topic it deletes the key. A graph item is `(route, OutBatch)`, where `route` (a partition
+name of the job) only spreads batches over the parts of a sink and never reaches the outside.
+"""
+
+__all__ = ["OutBatch", "Record"]
+
+Record = tuple[bytes | None, bytes | None]
+OutBatch = list[Record]

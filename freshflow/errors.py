@@ -1,0 +1,31 @@
+"""Failures a user can cause, each one sentence: what was wrong, where, and what to do.
+
+Bad *events* are not errors but values (`freshflow.events.types.Rejected`); these exceptions are for a job that
+cannot go on.
+"""
+
+__all__ = ["BrokerError", "ConfigError", "FreshFlowError", "InputError", "OutputError", "SnapshotError"]
+
+
+class FreshFlowError(Exception):
+    """A failure whose message is one clear sentence for the user; the command line prints it without a traceback."""
+
+
+class ConfigError(FreshFlowError):
+    """A configuration key, environment variable or option has a value that is not allowed."""
+
+
+class InputError(FreshFlowError):
+    """An input cannot be read: a missing file, an unknown format, a topic that is not there."""
+
+
+class OutputError(FreshFlowError):
+    """An output cannot be written: a folder that is missing, a full disk, a delivery that failed."""
+
+
+class BrokerError(FreshFlowError):
+    """A Kafka broker cannot be reached, refuses us, or lost what we asked for."""
+
+
+class SnapshotError(FreshFlowError):
+    """A snapshot is of another version or another configuration and cannot be resumed from."""

@@ -1,0 +1,129 @@
+"""What comes in, as types: the events of the job, where they came from, and what was refused.
+
+All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders).
+Times are event times in epoch milliseconds.
+"""
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "CONTROL_TYPES",
+    "Behaviour",
+    "Event",
+    "Forget",
+    "ItemUpdate",
+    "Origin",
+    "RawBatch",
+    "Rejected",
+    "Request",
+    "Search",
+]
+
+CONTROL_TYPES = ("forget", "item", "request", "search")
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The ordered log a record came from: a file, or one partition of a topic."""
+
+    kind: Literal["file", "topic"]
+    name: str
+    partition: int = 0
+
+    @property
+    def key(self) -> str:
+        """A name that no other origin of the job has."""
+        return f"{self.kind}:{self.name}/{self.partition}"
+
+    def place(self, position: int) -> dict[str, str | int]:
+        """Where a record stands, as published: file and line (from 1), or topic, partition and offset."""
+        if self.kind == "file":
+            return {"file": self.name, "line": position}
+        return {"topic": self.name, "partition": self.partition, "offset": position}
+
+
+class RawBatch(msgspec.Struct, frozen=True):
+    """Consecutive records of one origin, as a source read them; it stays together through the graph.
+
+    `records` are (position, bytes) with rising positions: the line number from 1, or the offset. `columns` are the
+    names of a CSV header, else None. A record of None bytes is a Kafka tombstone. `read_ms` is processing time.
+    """
+
+    origin: Origin
+    records: tuple[tuple[int, bytes | None], ...]
+    read_ms: int
+    columns: tuple[str, ...] | None = None
+
+
+class Behaviour(msgspec.Struct, frozen=True, gc=False):
+    """A user did something with an item; `weight` is that of its type, from the configuration."""
+
+    position: int
+    type: str
+    user_id: str
+    item_id: str
+    ts_ms: int
+    weight: float = 1.0
+    event_id: str | None = None
+    session_id: str | None = None
+    value: float | None = None
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
+
+    position: int
+    user_id: str
+    ts_ms: int
+    request_id: str | None = None
+    k: int | None = None
+    exclude_seen: bool = False
+
+
+class Search(msgspec.Struct, frozen=True):
+    """Someone asks for a search engine's result ids in the order that suits this user."""
+
+    position: int
+    user_id: str
+    ts_ms: int
+    query: str
+    items: tuple[str, ...]
+    request_id: str | None = None
+    k: int | None = None
+    exclude_seen: bool = False
+
+
+class ItemUpdate(msgspec.Struct, frozen=True):
+    """A catalogue entry; None means the event did not say, and what was known stays."""
+
+    position: int
+    item_id: str
+    ts_ms: int
+    title: str | None = None
+    categories: tuple[str, ...] | None = None
+    price: float | None = None
+    available: bool | None = None
+    published_ms: int | None = None
+    embedding: tuple[float, ...] | None = None
+
+
+class Forget(msgspec.Struct, frozen=True, gc=False):
+    """A user asks to be forgotten."""
+
+    position: int
+    user_id: str
+    ts_ms: int
+
+
+Event = Behaviour | Request | Search | ItemUpdate | Forget
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place."""
+
+    origin: Origin
+    position: int
+    raw: bytes | None
+    code: str
+    reason: str
