@@ -4,7 +4,15 @@ Bad *events* are not errors but values (`freshflow.events.types.Rejected`); thes
 cannot go on.
 """
 
-__all__ = ["BrokerError", "ConfigError", "FreshFlowError", "InputError", "OutputError", "SnapshotError"]
+__all__ = [
+    "BrokerError",
+    "ConfigError",
+    "FreshFlowError",
+    "InputError",
+    "OutputError",
+    "SnapshotError",
+    "user_error",
+]
 
 
 class FreshFlowError(Exception):
@@ -29,3 +37,10 @@ class BrokerError(FreshFlowError):
 
 class SnapshotError(FreshFlowError):
     """A snapshot is of another version or another configuration and cannot be resumed from."""
+
+
+def user_error(error: BaseException | None) -> FreshFlowError | None:
+    """The `FreshFlowError` that an error is or was caused by, if any: Bytewax wraps what a step raised in its own."""
+    while error is not None and not isinstance(error, FreshFlowError):
+        error = error.__cause__
+    return error

@@ -1,1 +1,1 @@
-
+"""Where the job meets the world: files, standard input and output, Kafka."""

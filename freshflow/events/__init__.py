@@ -1,1 +1,1 @@
-
+"""What comes in: events, and how bytes become events or refusals."""

@@ -1,0 +1,14 @@
+"""The deployed job, from topic to topic: `python -m bytewax.run flows.recommend`.
+
+FRESHFLOW_INPUT and FRESHFLOW_OUTPUT name the topics; the defaults are those of `freshflow topics create`.
+"""
+
+import os
+
+from freshflow.dataflow.job import flow_from_environment
+
+flow = flow_from_environment(
+    os.environ,
+    default_input="kafka://localhost:9092/events",
+    default_output="kafka://localhost:9092/recommendations",
+)

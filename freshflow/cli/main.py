@@ -1,0 +1,48 @@
+"""The command line: one file a command, and one sentence for every failure a user can cause."""
+
+import logging
+import sys
+
+import typer
+
+from freshflow import __version__
+from freshflow.cli import run, simulate, topics
+from freshflow.errors import user_error
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="FreshFlow keeps recommendations fresh: behaviour events in, updated top-k lists out.",
+)
+app.command()(run.run)
+app.command()(simulate.simulate)
+app.add_typer(topics.app, name="topics")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """FreshFlow keeps recommendations fresh: behaviour events in, updated top-k lists out."""
+
+
+def main() -> None:
+    """Run the command line; exit code 1 and one sentence on standard error for what a user can mend."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except Exception as error:
+        sentence = user_error(error)
+        if sentence is None:
+            raise
+        typer.echo(f"freshflow: {sentence}", err=True)
+        sys.exit(1)

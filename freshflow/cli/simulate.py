@@ -1,0 +1,62 @@
+"""`freshflow simulate`: write the events of a simulated shop to a file."""
+
+import os
+import sys
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from freshflow.simulate.config import ShopConfig
+from freshflow.simulate.write import shop_lines, write_lines
+
+__all__ = ["simulate"]
+
+NOISE = ("duplicate", "late", "bot", "broken")
+DEFAULTS = ShopConfig()
+
+
+def simulate(
+    output: Annotated[
+        str, typer.Option(help="File to write, gzipped where it ends in .gz; - is standard output.")
+    ] = "-",
+    events: Annotated[
+        int, typer.Option(help="What visitors do; catalogue, requests and noise come on top.")
+    ] = DEFAULTS.events,
+    users: Annotated[int, typer.Option(help="Visitors who may come.")] = DEFAULTS.users,
+    items: Annotated[int, typer.Option(help="Items of the catalogue, at least 20.")] = DEFAULTS.items,
+    days: Annotated[
+        float | None,
+        typer.Option(help="Days that the events span.", show_default="14, or more for many events"),
+    ] = DEFAULTS.days,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULTS.seed,
+    requests: Annotated[
+        float, typer.Option(help="Share of events preceded by a request for the user's list, 0 to 1.")
+    ] = DEFAULTS.requests,
+    clean: Annotated[bool, typer.Option("--clean", help="No duplicates, late events, bot and broken lines.")] = False,
+) -> None:
+    """Write the events of a shop that does not exist, to try FreshFlow on.
+
+    Its visitors have tastes and habits that can be learned; items are launched and sell out, and a trend
+    comes and goes. The same options give the same bytes.
+    """
+    config = ShopConfig(
+        events=events, users=users, items=items, days=days, seed=seed, requests=requests, dirty=not clean
+    )
+    try:
+        kinds = write_lines(shop_lines(config), output)
+    except BrokenPipeError:  # `freshflow simulate | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return
+    typer.echo(summary(config, kinds), err=True)
+
+
+def summary(config: ShopConfig, kinds: Counter[str]) -> str:
+    """One line on what was written: lines, events, users and items, and how many of each kind of noise."""
+    noise = ", ".join(f"{kinds[kind]:,} {kind}" for kind in NOISE if kinds[kind])
+    asked = f", {kinds['request']:,} requests" if kinds["request"] else ""
+    return (
+        f"Wrote {kinds.total():,} lines: {config.events:,} events of {config.users:,} users with "
+        f"{config.items:,} items{asked}, {kinds['item']:,} catalogue entries; "
+        f"noise: {noise or 'none'}."
+    )

@@ -1,0 +1,45 @@
+"""`freshflow topics`: create the topics that a job reads and writes."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from freshflow.config import load_config
+from freshflow.connectors.kafka import parse_kafka_servers
+from freshflow.connectors.topics import TopicReport, create_topics, topic_specs
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="The topics of a job.")
+
+
+@app.callback()
+def topics() -> None:
+    """The topics of a job."""
+
+
+@app.command()
+def create(
+    servers: Annotated[str, typer.Argument(metavar="kafka://HOST:PORT", help="The Kafka cluster.")],
+    prefix: Annotated[str, typer.Option(help="Put before each topic's name, e.g. freshflow.")] = "",
+    partitions: Annotated[int, typer.Option(min=1, help="Of events, recommendations and related.")] = 8,
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each partition; 3 in production.")] = 1,
+    config: Annotated[Path | None, typer.Option(help="The job's TOML file, for its table kafka.")] = None,
+) -> None:
+    """Create events, recommendations, metrics, dead-letters and related; existing ones stay as they are."""
+    settings = load_config(config, os.environ).kafka
+    reports = create_topics(parse_kafka_servers(servers), settings, topic_specs(prefix, partitions, replication))
+    Console().print(_table(reports))
+
+
+def _table(reports: list[TopicReport]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("topic", "", "partitions", "note"):
+        table.add_column(heading, justify="right" if heading == "partitions" else "left", overflow="fold")
+    for report in reports:
+        table.add_row(report.name, report.status, str(report.partitions), report.note)
+    return table

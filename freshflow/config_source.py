@@ -1,0 +1,118 @@
+"""Where settings come from: a TOML file, the environment, the command line.
+
+Each place is read into a list of settings, one for each value, that remember where they stood; of several
+with the same path the last one counts. Nothing is checked here but what cannot be read at all.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from freshflow.errors import ConfigError
+
+__all__ = ["Setting", "from_environment", "from_file", "from_overrides"]
+
+
+class Setting(NamedTuple):
+    """One value; `path` is (section, key) or, within a mapping, (section, key, entry).
+
+    `origin` says for errors where it stood. An empty table is a setting whose value is {}.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+    origin: str
+
+
+def from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
+    """The settings of a TOML file, with `${NAME}` replaced. Raises `ConfigError` that names the file."""
+    try:
+        tables = tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"The configuration file {path} does not exist; check --config.") from None
+    except OSError as error:
+        raise ConfigError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file {path} is not valid TOML: {error}.") from None
+    return [_interpolated(setting, environment) for setting in _flat(tables, str(path))]
+
+
+def from_overrides(overrides: Mapping[str, Mapping[str, Any]], origin: str) -> list[Setting]:
+    """The settings of the command line; None means that an option was not given."""
+    return [setting for setting in _flat(overrides, origin) if setting.value is not None]
+
+
+def from_environment(environment: Mapping[str, str], sections: Mapping[str, Mapping[str, bool]]) -> list[Setting]:
+    """The settings among environment variables; `sections` says of every key whether it is a mapping.
+
+    A variable whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) is not ours. One that
+    names a section but none of its keys raises `ConfigError`.
+    """
+    settings = []
+    for name in sorted(environment):
+        match = re.fullmatch(r"FRESHFLOW_([A-Z]+)_(\w+)", name)
+        if match is None or (section := match[1].lower()) not in sections:
+            continue
+        path = (section, *_key(name, match[2].lower(), sections[section]))
+        if section == "kafka" and len(path) == 3:  # as it stands: a password 1e5 must not become a number
+            path = (*path[:2], path[2].replace("_", "."))
+            settings.append(Setting(path, environment[name], _variable(name)))
+        else:
+            settings += _flat_value(path, _toml_value(environment[name]), _variable(name))
+    return settings
+
+
+def _key(name: str, words: str, keys: Mapping[str, bool]) -> tuple[str, ...]:
+    if words in keys:
+        return (words,)
+    for key, is_mapping in keys.items():
+        if is_mapping and words.startswith(f"{key}_") and words != f"{key}_":
+            return (key, words.removeprefix(f"{key}_"))
+    raise ConfigError(f"Environment variable {name} names no key of its section; known are {', '.join(keys)}.")
+
+
+def _variable(name: str) -> str:
+    return f"environment variable {name}"
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text  # a text of several lines can hold further keys
+
+
+def _flat(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
+    for section, table in tables.items():
+        if not isinstance(table, Mapping):
+            yield Setting((section,), table, origin)
+            continue
+        if not table:
+            yield Setting((section,), {}, origin)
+        for key, value in table.items():
+            yield from _flat_value((section, key), value, origin)
+
+
+def _flat_value(path: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:
+    """A mapping, one setting an entry; tables within it are dotted names: `sasl.password` needs no quotes."""
+    if not isinstance(value, Mapping) or not value:
+        yield Setting(path, value, origin)
+        return
+    for entry, inner in value.items():
+        dotted = (*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry)
+        yield from _flat_value(dotted, inner, origin)
+
+
+def _interpolated(setting: Setting, environment: Mapping[str, str]) -> Setting:
+    match = re.fullmatch(r"\$\{(\w+)\}", setting.value) if isinstance(setting.value, str) else None
+    if match is None:
+        return setting
+    if match[1] not in environment:
+        raise ConfigError(
+            f"{setting.origin}: {'.'.join(setting.path)} asks for the environment variable {match[1]}, "
+            "which is not set; set it."
+        )
+    return setting._replace(value=environment[match[1]])

@@ -1,0 +1,49 @@
+"""Refused records as dead letters: what it was, where it stood and what is wrong with it, as a JSON object.
+
+```
+{"reason", "code", "source": {"file", "line"} | {"topic", "partition", "offset"}, "rejected_at",
+ "raw" | "raw_base64", "raw_bytes"?, "truncated"?}
+```
+`rejected_at` is epoch milliseconds. `raw` is the record as text (null for a tombstone), or `raw_base64`
+where it is not UTF-8. `code` is one of those that `freshflow.events.parse` lists.
+"""
+
+import base64
+import codecs
+
+import msgspec
+
+from freshflow.connectors.records import Record
+from freshflow.events.types import Rejected
+
+__all__ = ["encode_rejected"]
+
+
+def encode_rejected(rejected: Rejected, at_ms: int, max_raw: int | None = None) -> Record:
+    """The dead letter of a record refused at `at_ms`, without a key.
+
+    Of a record longer than `max_raw` bytes only those are kept, and `raw_bytes` says how many there were.
+    Mind that JSON may spell a byte with up to six, so a message limit of n bytes is kept with `max_raw` of
+    n / 6.
+    """
+    letter = {
+        "reason": rejected.reason,
+        "code": rejected.code,
+        "source": rejected.origin.place(rejected.position),
+        "rejected_at": at_ms,
+        **_raw(rejected.raw, max_raw),
+    }
+    return None, msgspec.json.encode(letter)
+
+
+def _raw(raw: bytes | None, max_raw: int | None) -> dict[str, str | int | bool | None]:
+    if raw is None:
+        return {"raw": None}
+    truncated = max_raw is not None and len(raw) > max_raw
+    kept = raw[:max_raw]
+    length: dict[str, str | int | bool | None] = {"raw_bytes": len(raw), "truncated": True} if truncated else {}
+    try:
+        # A character that the cut went through is left out.
+        return {"raw": codecs.getincrementaldecoder("utf-8")().decode(kept, final=not truncated), **length}
+    except UnicodeDecodeError:
+        return {"raw_base64": base64.b64encode(kept).decode(), **length}

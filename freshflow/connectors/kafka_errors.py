@@ -1,0 +1,99 @@
+"""What becomes of librdkafka's errors: a sentence to raise, or one line in the log for a whole outage."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+from freshflow.errors import BrokerError
+
+__all__ = ["LOG", "Outage", "reason", "unreachable"]
+
+LOG = logging.getLogger("freshflow.kafka")
+
+
+def unreachable(bootstrap: str, timeout_s: float, errors: list[KafkaError]) -> BrokerError:
+    """Say why no broker answered, from the errors that librdkafka met on the way."""
+    for error in reversed(errors):
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+            return BrokerError(f"Kafka at {bootstrap} refuses the login ({reason(error)}); check sasl.* in [kafka].")
+        if error.code() == KafkaError._SSL:
+            return BrokerError(
+                f"Kafka at {bootstrap} cannot be talked to over TLS ({reason(error)}); "
+                "check security.protocol and ssl.* in [kafka]."
+            )
+    met = next((e for e in reversed(errors) if e.code() != KafkaError._ALL_BROKERS_DOWN), errors[0])
+    return BrokerError(
+        f"No Kafka broker answered at {bootstrap} within {timeout_s:g} s ({reason(met)}); "
+        "check that it runs, its address and port, and security.protocol in [kafka]."
+    )
+
+
+def reason(error: KafkaError) -> str:
+    """Return librdkafka's words without its timings, as part of a sentence."""
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:  # librdkafka's count is at times of 0 brokers down
+        return "no broker answers"
+    return str(error.str()).partition(" (after ")[0].rstrip(". ")
+
+
+class Outage:
+    """Logs an outage once when it begins, however often librdkafka retries, and once when it is over.
+
+    An error that waiting cannot cure is kept in `failure` for the owner to raise; its methods are callbacks
+    of librdkafka, where raising would be too early.
+    """
+
+    # What a broker that restarts, or a network that comes back, cures. Logins and TLS too: both fail at times
+    # while a broker starts, and a login that was never good is refused by the first look at the cluster.
+    CURABLE = frozenset(
+        {
+            KafkaError._ALL_BROKERS_DOWN,
+            KafkaError._AUTHENTICATION,
+            KafkaError._MSG_TIMED_OUT,
+            KafkaError._RESOLVE,
+            KafkaError._SSL,
+            KafkaError._TIMED_OUT,
+            KafkaError._TIMED_OUT_QUEUE,
+            KafkaError._TRANSPORT,
+            KafkaError._WAIT_COORD,
+            KafkaError.BROKER_NOT_AVAILABLE,
+            KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+            KafkaError.COORDINATOR_NOT_AVAILABLE,
+            KafkaError.KAFKA_STORAGE_ERROR,
+            KafkaError.LEADER_NOT_AVAILABLE,
+            KafkaError.NETWORK_EXCEPTION,
+            KafkaError.NOT_COORDINATOR,
+            KafkaError.NOT_LEADER_FOR_PARTITION,
+            KafkaError.OFFSET_NOT_AVAILABLE,
+            KafkaError.REPLICA_NOT_AVAILABLE,
+            KafkaError.REQUEST_TIMED_OUT,
+        }
+    )
+
+    # An idle partition does not show that the brokers are back, but librdkafka then has no errors to report;
+    # while they are away it has one at least every 70 s (a request takes 60 s to fail, the next connection
+    # is tried within 10 s).
+    SILENCE_S = 120.0
+
+    def __init__(self, what: str, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._what = what
+        self._now_s = now_s
+        self._last_s: float | None = None  # of the outage that goes on
+        self.failure: KafkaError | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """Take an error: log it if it begins an outage, keep it if waiting cannot cure it."""
+        if error.fatal() or error.code() not in self.CURABLE:
+            self.failure = self.failure or error
+            return
+        now_s = self._now_s()
+        if self._last_s is None or now_s - self._last_s > self.SILENCE_S:
+            LOG.warning("%s: %s; waiting for it to come back.", self._what, reason(error))
+        self._last_s = now_s
+
+    def over(self) -> None:
+        """Take note that the brokers answered."""
+        if self._last_s is not None:
+            self._last_s = None
+            LOG.warning("%s: answers again.", self._what)

@@ -1,0 +1,192 @@
+"""Reading a topic: each partition from its own offset, which the job's snapshots keep."""
+
+from collections.abc import Callable
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from freshflow.config import KafkaConfig
+from freshflow.connectors.kafka_client import client_options, connect, partitions_of
+from freshflow.connectors.kafka_errors import Outage, reason
+from freshflow.errors import BrokerError
+from freshflow.events.types import Origin, RawBatch
+
+__all__ = ["KafkaSource", "KafkaSourcePartition"]
+
+# How broker and client say that nothing is at the offset asked for.
+_OFFSET_IS_GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+
+
+class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
+    """All partitions of a topic; the state of a partition is the next offset to read.
+
+    `clock` gives processing time in epoch milliseconds. When `stop()` turns true every partition ends, so
+    that the job takes a last snapshot and exits. `until_end` reads a partition to where it ended when it was
+    first fetched.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        config: KafkaConfig,
+        batch_size: int,
+        *,
+        clock: Callable[[], int],
+        stop: Callable[[], bool],
+        until_end: bool = False,
+    ) -> None:
+        self._topic = topic
+        self._config = config
+        self._options = client_options(bootstrap, config, "source")
+        self._batch_size = batch_size
+        self._clock = clock
+        self._stop = stop
+        self._until_end = until_end
+
+    def list_parts(self) -> list[str]:
+        """Ask for the topic's partitions; raises `BrokerError` or `InputError` within the time limit."""
+        partitions = partitions_of(self._options, self._topic, self._config.timeout_s)
+        return [f"{self._topic}/{partition:05d}" for partition in partitions]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSourcePartition":
+        """Open one partition at the offset of its snapshot, or at `kafka.start` where it has none."""
+        topic, _, number = for_part.rpartition("/")
+        origin = Origin("topic", topic, int(number))
+        outage = Outage(f"Kafka at {self._options['bootstrap.servers']}, reading {_named(origin)}")
+        consumer = connect(Consumer, self._options, error_cb=outage.note)
+        next_offset = resume_state
+        if next_offset is None:
+            low, high = _watermarks(consumer, origin, self._config.timeout_s)
+            next_offset = low if self._config.start == "earliest" else high
+        return KafkaSourcePartition(
+            consumer,
+            origin,
+            next_offset,
+            outage=outage,
+            timeout_s=self._config.timeout_s,
+            batch_size=self._batch_size,
+            clock=self._clock,
+            stop=self._stop,
+            until_end=self._until_end,
+        )
+
+
+class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ignore[misc]
+    """One partition of a topic, read by a consumer of its own that is in no group.
+
+    Offsets may have gaps (compaction, the markers of transactions), so the position is one past the last
+    record, or where the broker says that the partition ends.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        origin: Origin,
+        next_offset: int,
+        *,
+        outage: Outage,
+        timeout_s: float,
+        batch_size: int,
+        clock: Callable[[], int],
+        stop: Callable[[], bool],
+        until_end: bool,
+    ) -> None:
+        self._consumer = consumer
+        self._origin = origin
+        self._next_offset = next_offset
+        self._outage = outage
+        self._timeout_s = timeout_s
+        self._batch_size = batch_size
+        self._clock = clock
+        self._stop = stop
+        self._until_end = until_end
+        self._end: int | None = None  # of `until_end`, known from the first fetch on
+        self._ended = False
+        consumer.assign([TopicPartition(origin.name, origin.partition, next_offset)])
+
+    def next_batch(self) -> list[RawBatch]:
+        """Return what has been fetched, as one batch, or nothing; never waits.
+
+        Raises `StopIteration` at the end, `BrokerError` where the offset is gone or the broker refuses us.
+        """
+        if self._ended or self._stop():
+            raise StopIteration
+        try:
+            messages = self._consumer.consume(self._batch_size, timeout=0)
+        except KafkaException as error:
+            raise self._refused(error.args[0]) from None
+        records = [record for message in messages if (record := self._take(message)) is not None]
+        if self._outage.failure is not None:
+            raise self._refused(self._outage.failure)
+        return [RawBatch(self._origin, tuple(records), self._clock())] if records else []
+
+    def snapshot(self) -> int:
+        """Return the next offset to read."""
+        return self._next_offset
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._consumer.close()
+
+    def _take(self, message: Message) -> tuple[int, bytes | None] | None:
+        error = message.error()
+        if error is None:
+            return self._take_record(message)
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._outage.over()
+            self._next_offset = max(self._next_offset, message.offset())
+            self._ended = self._until_end
+        elif error.code() in _OFFSET_IS_GONE:
+            raise self._lost()
+        else:
+            self._outage.note(error)
+        return None
+
+    def _take_record(self, message: Message) -> tuple[int, bytes | None] | None:
+        self._outage.over()
+        offset: int = message.offset()
+        if self._until_end:
+            # Not asked for at the start: Tansu would name the start of the last batch of records.
+            if self._end is None:
+                partition = TopicPartition(self._origin.name, self._origin.partition)
+                _, self._end = self._consumer.get_watermark_offsets(partition, cached=True)
+            self._ended = self._ended or offset + 1 >= self._end
+            if offset >= self._end:
+                return None
+        self._next_offset = offset + 1
+        return offset, message.value()
+
+    def _lost(self) -> BrokerError:
+        low, high = _watermarks(self._consumer, self._origin, self._timeout_s)
+        name, offset = _named(self._origin), self._next_offset
+        if offset < low:
+            what = f"Offsets {offset} to {low - 1} of {name} were deleted before they were read"
+            cure = "lengthen the topic's retention.ms"
+        else:
+            what = f"{name} ends at offset {high}, before offset {offset} where the snapshot continues"
+            cure = "restore the topic if it was created anew or lost records"
+        return BrokerError(f"{what}; {cure}, or start the job without its snapshots to read what there is.")
+
+    def _refused(self, error: KafkaError) -> BrokerError:
+        return BrokerError(
+            f"Kafka does not let us read {_named(self._origin)} on: {reason(error)}; "
+            "check the topic, the rights of this user, and [kafka]."
+        )
+
+
+def _named(origin: Origin) -> str:
+    return f"{origin.name}/{origin.partition}"
+
+
+def _watermarks(consumer: Consumer, origin: Origin, timeout_s: float) -> tuple[int, int]:
+    """Ask where a partition begins and ends: its first offset, and one past its last."""
+    partition = TopicPartition(origin.name, origin.partition)
+    try:
+        low, high = consumer.get_watermark_offsets(partition, timeout=timeout_s)
+    except KafkaException as error:
+        raise BrokerError(
+            f"Kafka did not say within {timeout_s:g} s where {_named(origin)} begins and ends "
+            f"({reason(error.args[0])}); check that the brokers' advertised listeners are reached from here."
+        ) from None
+    return low, high

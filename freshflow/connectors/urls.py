@@ -1,0 +1,82 @@
+"""From a URL on the command line to a source or a sink: a path, `-`, or `kafka://host:port/topic`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from freshflow.config import Config
+from freshflow.connectors.file_sink import STDOUT, FileSink
+from freshflow.connectors.file_source import FileSource
+from freshflow.connectors.kafka import KafkaSink, KafkaSource, parse_kafka_url
+from freshflow.connectors.records import OutBatch
+from freshflow.connectors.stdin_source import StdinSource
+from freshflow.errors import ConfigError
+from freshflow.events.types import RawBatch
+
+__all__ = ["beside", "check_distinct", "is_kafka", "open_sink", "open_source", "start_fresh"]
+
+STDIN = "-"
+
+
+def is_kafka(url: str) -> bool:
+    """Whether a URL names a topic."""
+    return url.startswith("kafka://")
+
+
+def open_source(
+    url: str, config: Config, clock: Callable[[], int], stop: Callable[[], bool], *, until_end: bool = False
+) -> Source[RawBatch]:
+    """The source of a URL. Raises a `FreshFlowError` if it cannot be read; Kafka is asked when the job starts."""
+    batch_size, max_bytes = config.job.batch_size, config.events.max_bytes
+    if is_kafka(url):
+        servers, topic = parse_kafka_url(url)
+        return KafkaSource(servers, topic, config.kafka, batch_size, clock=clock, stop=stop, until_end=until_end)
+    _refuse_unknown_scheme(url)
+    if url == STDIN:
+        return StdinSource(batch_size, max_bytes=max_bytes, clock=clock, stop=stop)
+    return FileSource(url, batch_size, max_bytes=max_bytes, clock=clock, stop=stop)
+
+
+def open_sink(url: str, config: Config) -> Sink[tuple[str, OutBatch]]:
+    """The sink of a URL. Raises a `FreshFlowError` if it cannot be written; Kafka is asked when the job starts."""
+    if is_kafka(url):
+        servers, topic = parse_kafka_url(url)
+        return KafkaSink(servers, topic, config.kafka, config.job.partitions)
+    _refuse_unknown_scheme(url)
+    return FileSink(url)
+
+
+def start_fresh(url: str) -> None:
+    """Empty an output file: a sink is only built at its first record, so a job without any would leave an old one."""
+    if not is_kafka(url) and url != STDOUT and Path(url).exists():
+        Path(url).write_bytes(b"")
+
+
+def check_distinct(urls: dict[str, str | None]) -> None:
+    """Raise `ConfigError` if two options name the same file or topic; standard input and output may be both."""
+    taken: dict[str, str] = {}
+    for option, url in urls.items():
+        if url is None or url == STDOUT:
+            continue
+        place = url if is_kafka(url) else str(Path(url).resolve())
+        if place in taken:
+            raise ConfigError(f"{taken[place]} and {option} both name {url}; give each a place of its own.")
+        taken[place] = option
+
+
+def beside(url: str, name: str) -> str | None:
+    """A file beside the output, `out.jsonl` -> `out.<name>.jsonl`; None if the output is no file."""
+    if is_kafka(url) or url == STDOUT:
+        return None
+    path = Path(url)
+    return str(path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.jsonl')}.{name}.jsonl"))
+
+
+def _refuse_unknown_scheme(url: str) -> None:
+    scheme, separator, _ = url.partition("://")
+    if separator:
+        raise ConfigError(
+            f"{scheme}:// is no place FreshFlow can read or write; give a path, - or kafka://host:port/topic."
+        )

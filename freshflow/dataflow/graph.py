@@ -1,0 +1,144 @@
+"""The graph of the job: source -> parse -> user stage -> partition stage -> sinks.
+
+Step ids are a public contract: a renamed step resumes with empty state. The two stateful steps are `users` and
+`partitions`; both are keyed by partition, so a user's events and lists stay on one worker and only signals travel.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from logging import getLogger
+from typing import TypeVar
+
+import bytewax.operators as op
+import msgspec
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from freshflow.config import Config
+from freshflow.connectors.dead_letters import encode_rejected
+from freshflow.connectors.records import OutBatch
+from freshflow.dataflow.keys import partition_key, partition_of
+from freshflow.dataflow.messages import EventBatch, PartitionOutput
+from freshflow.dataflow.partition_stage import partition_stage
+from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.user_stage import user_stage
+from freshflow.errors import FreshFlowError
+from freshflow.events.parse import EventParser
+from freshflow.events.types import Event, ItemUpdate, RawBatch, Rejected
+
+__all__ = ["Endpoints", "build_flow"]
+
+log = getLogger("freshflow")
+
+Keyed = tuple[str, EventBatch]
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Where the graph meets the world. Without a sink of its own, a rejected record is logged."""
+
+    source: Source[RawBatch]
+    recommendations: Sink[tuple[str, OutBatch]]
+    dead_letters: Sink[tuple[str, OutBatch]] | None = None
+    metrics: Sink[tuple[str, OutBatch]] | None = None
+    dead_letter_raw: int | None = None  # bytes of a rejected record that the sink takes; None means all
+
+
+def build_flow(
+    config: Config,
+    endpoints: Endpoints,
+    clock: Callable[[], int],
+    progress: Progress,
+    *,
+    keep_snapshots: bool = False,
+) -> Dataflow:
+    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keep_snapshots` is for jobs with recovery."""
+    flow = Dataflow("freshflow")
+    raw = op.input("source", flow, endpoints.source)
+    parse = _parse(config, progress, keep_rejected=endpoints.dead_letters is not None)
+    parsed = op.flat_map("parse", raw, _logged("parse", parse))
+    split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
+    if endpoints.dead_letters is not None:
+        letters = op.map("dead-letter", split.trues, _dead_letters(endpoints, clock))
+        op.output("dead-letters", letters, endpoints.dead_letters)
+
+    routed = op.stateful_batch("users", split.falses, user_stage(config, keep_snapshots))
+    steps = op.map("route", routed, lambda keyed: keyed[1])
+    outputs = op.stateful_batch("partitions", steps, partition_stage(config, clock, keep_snapshots))
+    lists = op.flat_map("lists", outputs, _logged("lists", _lists(progress, clock)))
+    op.output("recommendations", lists, endpoints.recommendations)
+    if endpoints.metrics is not None:
+        reports = op.flat_map("reports", outputs, lambda keyed: _routed(keyed[0], keyed[1].metrics))
+        op.output("metrics", reports, endpoints.metrics)
+    return flow
+
+
+def _parse(
+    config: Config, progress: Progress, keep_rejected: bool
+) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
+    """Records to events by bucket, and what is no event; catalogue events go to every bucket, in their place."""
+    parser = EventParser(config.events)
+    partitions = config.job.partitions
+
+    def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:
+        events, rejected = parser.parse(batch)
+        progress.note_read(batch, rejected)
+        if not keep_rejected:
+            for one in rejected:
+                log.warning("Refused %s: %s", one.origin.place(one.position), one.reason)
+        buckets: list[list[Event]] = [[] for _ in range(partitions)]
+        for event in events:
+            if isinstance(event, ItemUpdate):
+                for bucket in buckets:
+                    bucket.append(event)
+            else:
+                buckets[partition_of(event.user_id, partitions)].append(event)
+        keyed: list[Keyed | list[Rejected]] = [
+            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, bucket))
+            for n, bucket in enumerate(buckets)
+            if bucket
+        ]
+        return [*keyed, rejected] if rejected else keyed
+
+    return parse
+
+
+def _dead_letters(endpoints: Endpoints, clock: Callable[[], int]) -> Callable[[list[Rejected]], tuple[str, OutBatch]]:
+    def encoded(rejected: list[Rejected]) -> tuple[str, OutBatch]:
+        at_ms = clock()
+        return "", [encode_rejected(one, at_ms, endpoints.dead_letter_raw) for one in rejected]
+
+    return encoded
+
+
+def _lists(
+    progress: Progress, clock: Callable[[], int]
+) -> Callable[[tuple[str, PartitionOutput]], Iterable[tuple[str, OutBatch]]]:
+    def lists(keyed: tuple[str, PartitionOutput]) -> Iterable[tuple[str, OutBatch]]:
+        key, output = keyed
+        progress.note_output(output, clock())
+        return _routed(key, output.lists)
+
+    return lists
+
+
+def _routed(key: str, records: OutBatch) -> Iterable[tuple[str, OutBatch]]:
+    return [(key, records)] if records else []
+
+
+def _logged(step: str, function: Callable[[X], Y]) -> Callable[[X], Y]:
+    """The function, with its failures logged: in a cluster Bytewax shows the user's error in no process."""
+
+    @wraps(function)
+    def logging(item: X) -> Y:
+        try:
+            return function(item)
+        except FreshFlowError:
+            raise
+        except Exception:
+            log.exception("Step %s failed; the job stops.", step)
+            raise
+
+    return logging

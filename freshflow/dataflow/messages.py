@@ -1,0 +1,38 @@
+"""What travels between the steps of the graph: batches that stay together, so that Bytewax's cost is per batch."""
+
+import msgspec
+
+from freshflow.connectors.records import OutBatch
+from freshflow.events.types import Event, Origin
+from freshflow.quality.report import Report
+from freshflow.users.interactions import Step
+
+__all__ = ["EventBatch", "PartitionOutput", "StepBatch"]
+
+
+class EventBatch(msgspec.Struct, frozen=True):
+    """Events of one origin and one bucket of users, in order; catalogue events are in every bucket's."""
+
+    bucket: int
+    origin: Origin
+    read_ms: int
+    events: list[Event]
+
+
+class StepBatch(msgspec.Struct, frozen=True):
+    """Steps for one partition: its own users' in order, or visits of another bucket's users (`signals`)."""
+
+    partition: int
+    origin: Origin
+    read_ms: int
+    steps: list[Step]
+    signals: bool = False
+
+
+class PartitionOutput(msgspec.Struct, frozen=True):
+    """What a partition has to say after a batch: records for the sinks, and how it stands."""
+
+    read_ms: int
+    lists: OutBatch
+    report: Report
+    metrics: OutBatch

@@ -1,0 +1,54 @@
+"""The user stage: a bucket of users behind Bytewax's stateful step."""
+
+from collections.abc import Callable, Iterable
+
+from bytewax.operators import StatefulBatchLogic
+
+from freshflow.config import Config
+from freshflow.dataflow.keys import partition_key
+from freshflow.dataflow.messages import EventBatch, StepBatch
+from freshflow.users.bucket import UserBucket
+from freshflow.users.interactions import Interaction, Step
+
+__all__ = ["Routed", "UserStage", "user_stage"]
+
+Routed = tuple[str, StepBatch]
+
+
+class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
+    """Events in, steps out: whole ones to the own partition, visits without a user to every other one."""
+
+    def __init__(self, config: Config, bucket: UserBucket, keep_snapshots: bool) -> None:
+        self.config = config
+        self.bucket = bucket
+        self.keep_snapshots = keep_snapshots
+
+    def on_batch(self, values: list[EventBatch]) -> tuple[Iterable[Routed], bool]:
+        """Take each batch by itself, so that what Bytewax happened to queue together changes nothing."""
+        routed = [step_batch for batch in values for step_batch in self._routed(batch)]
+        return routed, StatefulBatchLogic.RETAIN
+
+    def _routed(self, batch: EventBatch) -> Iterable[Routed]:
+        own, steps = batch.bucket, self.bucket.take(batch.events)
+        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps)
+        visits: list[Step] = [step.visit for step in steps if isinstance(step, Interaction)]
+        if visits:
+            for other in range(self.config.job.partitions):
+                if other != own:
+                    signals = StepBatch(other, batch.origin, batch.read_ms, visits, signals=True)
+                    yield partition_key(other), signals
+
+    def snapshot(self) -> bytes:
+        """The bucket, if there is a recovery to store it; Bytewax asks in any case."""
+        return self.bucket.snapshot() if self.keep_snapshots else b""
+
+
+def user_stage(config: Config, keep_snapshots: bool) -> Callable[[bytes | None], UserStage]:
+    """The builder Bytewax calls for a new key, or with the snapshot of one that is resumed."""
+    bound = max(1, config.users.max // config.job.partitions)
+
+    def build(snapshot: bytes | None) -> UserStage:
+        bucket = UserBucket.restore(config.users, bound, snapshot) if snapshot else UserBucket(config.users, bound)
+        return UserStage(config, bucket, keep_snapshots)
+
+    return build

@@ -1,0 +1,81 @@
+"""Each type of event from the fields of a record: which it needs, which it may have.
+
+A missing field, or one that is not allowed, raises `RefusedError`.
+"""
+
+from collections.abc import Callable
+
+from freshflow.events.fields import MAX_K, Fields
+from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Request, Search
+
+__all__ = ["CONTROLS", "build_behaviour"]
+
+
+def build_behaviour(position: int, fields: Fields, type_: str, weight: float) -> Behaviour:
+    """An interaction of a type whose weight is configured."""
+    return Behaviour(
+        position,
+        type_,
+        fields.required("user_id", fields.identifier),
+        fields.required("item_id", fields.identifier),
+        fields.required("ts", fields.event_time_ms),
+        weight,
+        fields.identifier("event_id"),
+        fields.identifier("session_id"),
+        fields.number("value"),
+    )
+
+
+def _request(position: int, fields: Fields) -> Request:
+    return Request(
+        position,
+        fields.required("user_id", fields.identifier),
+        fields.required("ts", fields.event_time_ms),
+        fields.identifier("request_id"),
+        fields.count("k", MAX_K),
+        fields.flag("exclude_seen") or False,
+    )
+
+
+def _search(position: int, fields: Fields) -> Search:
+    return Search(
+        position,
+        fields.required("user_id", fields.identifier),
+        fields.required("ts", fields.event_time_ms),
+        fields.required("query", fields.text),
+        fields.required("items", fields.identifiers),
+        fields.identifier("request_id"),
+        fields.count("k", MAX_K),
+        fields.flag("exclude_seen") or False,
+    )
+
+
+def _item(position: int, fields: Fields) -> ItemUpdate:
+    return ItemUpdate(
+        position,
+        fields.required("item_id", fields.identifier),
+        fields.required("ts", fields.event_time_ms),
+        fields.text("title"),
+        fields.identifiers("categories"),
+        fields.number("price"),
+        fields.flag("available"),
+        fields.published_ms("published_at"),
+        fields.vector("embedding"),
+    )
+
+
+def _forget(position: int, fields: Fields) -> Forget:
+    return Forget(
+        position,
+        fields.required("user_id", fields.identifier),
+        fields.required("ts", fields.event_time_ms),
+    )
+
+
+# By type, in the order in which they are named to people.
+CONTROLS: dict[str, Callable[[int, Fields], Event]] = {
+    "forget": _forget,
+    "item": _item,
+    "request": _request,
+    "search": _search,
+}

@@ -1,0 +1,206 @@
+"""The fields of one event, read one at a time, each with its limits and its own sentence when it breaks them.
+
+This is the careful reader, for every type of event; `freshflow.events.parse` has a fast one for plain
+behaviour and comes here with what that one does not take. An absent field and null are the same, and so is an
+empty string where text is asked for.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from freshflow.events.times import LATEST_MS, epoch_ms
+
+__all__ = [
+    "MAX_DIMENSIONS",
+    "MAX_IDS",
+    "MAX_ID_CHARS",
+    "MAX_K",
+    "MAX_TEXT_CHARS",
+    "Fields",
+    "RefusedError",
+    "shortened",
+]
+
+MAX_ID_CHARS = 512  # ids are kept by the hundred thousand; a longer one is a mistake upstream
+MAX_TEXT_CHARS = 4096  # titles and queries
+MAX_IDS = 1000  # search results or categories in one event: five times the longest answer
+MAX_DIMENSIONS = 4096  # the widest embeddings in use
+MAX_K = 200
+EARLIEST_PUBLISHED_MS = -30_610_224_000_000  # the year 1000: old books are sold too
+SHOWN_CHARS = 60  # of a bad value, in a reason
+
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """Why a record is no event: a stable `code` to count by and a `reason`, one sentence."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Fields:
+    """The named values of one record; each method reads one, or raises `RefusedError`."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.values = values
+
+    def required(self, name: str, read: Callable[[str], T | None]) -> T:
+        """What `read` finds under `name`, which must be there."""
+        value = read(name)
+        if value is None:
+            raise RefusedError("missing_field", f"{name} is missing or empty, and this type of event needs it.")
+        return value
+
+    def identifier(self, name: str) -> str | None:
+        """A text or number, as text of at most `MAX_ID_CHARS`."""
+        return _text(name, self.values.get(name), MAX_ID_CHARS)
+
+    def text(self, name: str) -> str | None:
+        """A text or number, as text of at most `MAX_TEXT_CHARS`."""
+        return _text(name, self.values.get(name), MAX_TEXT_CHARS)
+
+    def identifiers(self, name: str) -> tuple[str, ...] | None:
+        """A list of at most `MAX_IDS` ids, in order and each once."""
+        values = self._list(name, MAX_IDS)
+        return None if values is None else tuple(dict.fromkeys(_entry(name, value) for value in values))
+
+    def vector(self, name: str) -> tuple[float, ...] | None:
+        """A list of 1 to `MAX_DIMENSIONS` finite numbers."""
+        values = self._list(name, MAX_DIMENSIONS)
+        if values == []:
+            raise RefusedError("wrong_type", f"{name} is an empty list: leave it out, or give its numbers.")
+        return None if values is None else tuple([_finite(name, value) for value in values])
+
+    def number(self, name: str) -> float | None:
+        """A finite number."""
+        value = self.values.get(name)
+        return None if value is None else _finite(name, value)
+
+    def count(self, name: str, most: int) -> int | None:
+        """A whole number from 1 to `most`."""
+        number = self.number(name)
+        if number is None:
+            return None
+        if not number.is_integer() or not 1 <= number <= most:
+            raise _wrong(name, self.values[name], f"a whole number from 1 to {most}")
+        return int(number)
+
+    def flag(self, name: str) -> bool | None:
+        """True or false."""
+        value = self.values.get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        raise _wrong(name, value, "true or false")
+
+    def event_time_ms(self, name: str) -> int | None:
+        """When something happened, in epoch milliseconds; spellings and limits as in `times`."""
+        return _time_ms(name, self.values.get(name), epoch_ms)
+
+    def published_ms(self, name: str) -> int | None:
+        """When something was published, which may be centuries back, in epoch milliseconds."""
+        return _time_ms(name, self.values.get(name), _published_ms)
+
+    def _list(self, name: str, most: int) -> list[object] | None:
+        values = self.values.get(name)
+        if values is not None and not isinstance(values, list):
+            raise _wrong(name, values, "a list")
+        if values is not None and len(values) > most:
+            raise RefusedError("wrong_type", f"{name} has {len(values)} entries; at most {most} are allowed.")
+        return values
+
+
+def shortened(value: object) -> str:
+    """A bad value for a reason: one printable line of bounded length.
+
+    >>> shortened("yesterday"), shortened([1, 2]), shortened(None)
+    ("'yesterday'", 'a list', 'null')
+    """
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    shown = repr(value[: SHOWN_CHARS + 1]) if isinstance(value, str) else str(value)
+    return shown if len(shown) <= SHOWN_CHARS + 2 else shown[:SHOWN_CHARS] + "…"
+
+
+def _wrong(name: str, value: object, allowed: str) -> RefusedError:
+    return RefusedError("wrong_type", f"{name} = {shortened(value)} is not allowed: give {allowed}.")
+
+
+def _not_finite(name: str) -> RefusedError:
+    reason = f"{name} is NaN, infinite or beyond what a number can hold: give a finite number."
+    return RefusedError("not_finite", reason)
+
+
+def _text(name: str, value: object, most: int) -> str | None:
+    """Text as it is, numbers as text (12.0 as "12"), and None for what is absent."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = _digits(name, value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise _wrong(name, value, "a string or a number")
+    if len(value) > most:
+        reason = f"{name} = {shortened(value)} has {len(value)} characters; at most {most} are allowed."
+        raise RefusedError("wrong_type", reason)
+    if not value.isascii():
+        _check_unicode(name, value)
+    return value
+
+
+def _digits(name: str, number: int | float) -> str:
+    if isinstance(number, int):
+        return str(number)
+    if not math.isfinite(number):
+        raise _not_finite(name)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _check_unicode(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        reason = f"{name} = {shortened(value)} holds half a character (a lone surrogate)."
+        raise RefusedError("not_utf8", reason) from None
+
+
+def _entry(name: str, value: object) -> str:
+    text = _text(name, value, MAX_ID_CHARS)
+    if text is None:
+        raise RefusedError("wrong_type", f"{name} has an empty entry: give strings or numbers.")
+    return text
+
+
+def _finite(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _wrong(name, value, "a number")
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        raise _not_finite(name) from None
+    if not math.isfinite(number):
+        raise _not_finite(name)
+    return number
+
+
+def _time_ms(name: str, value: object, read: Callable[[str | int | float], int]) -> int | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise _wrong(name, value, "ISO 8601 with an offset, or epoch seconds or milliseconds")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _not_finite(name)
+    try:
+        return read(value)
+    except ValueError as error:
+        raise RefusedError("bad_time", f"{name} = {shortened(value)} {error}.") from None
+
+
+def _published_ms(value: str | int | float) -> int:
+    return epoch_ms(value, earliest_ms=EARLIEST_PUBLISHED_MS, latest_ms=LATEST_MS)

@@ -1,0 +1,69 @@
+"""Rows of CSV, turned into the same fields a JSON object would have.
+
+All cells are text, so a cell is converted by the field it stands in. One that cannot be converted stays text,
+and whoever reads the field says what is wrong with it. An empty cell means that the field is absent.
+"""
+
+import csv
+from collections.abc import Callable
+
+__all__ = ["LIST_SEPARATOR", "BadRowError", "row_fields"]
+
+LIST_SEPARATOR = "|"
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class BadRowError(ValueError):
+    """The row does not fit its header, or its quotes do not pair; the message is a sentence."""
+
+
+def row_fields(columns: tuple[str, ...], text: str) -> dict[str, object]:
+    """The fields of one row, which may span lines inside quotes; raises `BadRowError`.
+
+    >>> row_fields(("type", "user_id", "session_id", "items"), 'search,u1,,"a|b"')
+    {'type': 'search', 'user_id': 'u1', 'items': ['a', 'b']}
+    """
+    try:
+        cells = next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise BadRowError(f"The row is not CSV: {error}.") from None
+    if len(cells) != len(columns):
+        raise BadRowError(f"The row has {len(cells)} cells, but the header names {len(columns)} columns.")
+    return {
+        name: CELLS[name](cell) if name in CELLS else cell
+        for name, cell in zip(columns, cells, strict=True)
+        if cell != ""
+    }
+
+
+def _number(cell: str) -> object:
+    if not cell.isascii() or "_" in cell:  # Python's own spellings of numbers
+        return cell
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def _flag(cell: str) -> object:
+    return FLAGS.get(cell.lower(), cell)
+
+
+def _texts(cell: str) -> object:
+    return cell.split(LIST_SEPARATOR)
+
+
+def _numbers(cell: str) -> object:
+    return [_number(part) for part in cell.split(LIST_SEPARATOR)]
+
+
+CELLS: dict[str, Callable[[str], object]] = {
+    "value": _number,
+    "price": _number,
+    "k": _number,
+    "exclude_seen": _flag,
+    "available": _flag,
+    "items": _texts,
+    "categories": _texts,
+    "embedding": _numbers,
+}

@@ -1,0 +1,88 @@
+"""Item knowledge: rows, co-visitation, popularity and catalogue of a partition, grown and bounded together."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from freshflow.config import ItemsConfig
+from freshflow.events.types import ItemUpdate
+from freshflow.items.catalogue import Catalogue
+from freshflow.items.covisits import CoVisits
+from freshflow.items.popularity import Popularity, PopularityAt, decay
+from freshflow.items.rows import NO_ROW, ItemRows
+from freshflow.items.visits import Visit
+
+__all__ = ["Chunk", "ItemKnowledge"]
+
+FIRST_ROWS = 1024
+EVICTED_SHARE = 16  # a full table drops its least popular sixteenth at once, so that the search for them is rare
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Visits in arrays: `items` (B,), `contexts` (B, L) -1 padded, `ts_ms` (B,), and popularity as of each of them."""
+
+    items: NDArray[np.int64]
+    contexts: NDArray[np.int64]
+    ts_ms: NDArray[np.int64]
+    popularity: PopularityAt
+
+
+class ItemKnowledge:
+    """Everything a partition knows of items. At most `config.max` items; the least popular (week's half-life) go first."""
+
+    def __init__(self, config: ItemsConfig) -> None:
+        self.config = config
+        self.rows = ItemRows(config.max)
+        self.covisits = CoVisits(config.neighbours)
+        self.popularity = Popularity()
+        self.catalogue = Catalogue()
+        self.evicted = 0
+
+    def admit(self, visits: Sequence[Visit]) -> "Chunk":
+        """Give every visited item a row and put the visits into arrays; what is known of items does not change yet."""
+        now_ms = max((visit.ts_ms for visit in visits), default=0)
+        self._make_room(len(visits), now_ms)
+        items = np.array([self._row(visit.item_id) for visit in visits], np.int64)
+        ts_ms = np.array([visit.ts_ms for visit in visits], np.int64)
+        contexts = np.full((len(visits), self.config.context), NO_ROW)
+        for n, visit in enumerate(visits):
+            known = self.rows.rows(visit.context[: self.config.context])
+            contexts[n, : len(known)] = known
+        return Chunk(items, contexts, ts_ms, PopularityAt(self.popularity, items, ts_ms))
+
+    def fold(self, chunk: "Chunk") -> None:
+        """Learn the visits of a chunk, in stream order."""
+        if len(chunk.items):
+            self.covisits.add(chunk.items, chunk.contexts, np.ones(len(chunk.items), np.float32))
+            self.popularity.add(chunk.items, chunk.ts_ms)
+
+    def update_catalogue(self, update: ItemUpdate) -> None:
+        """Take over an item event; an item that nobody has touched gets a row, too."""
+        self._make_room(1, update.ts_ms)
+        self.catalogue.update(self._row(update.item_id), update)
+
+    def _row(self, item_id: str) -> int:
+        row = self.rows.add(item_id)
+        if row >= len(self.popularity.last_ms):
+            self._grow()
+        return row
+
+    def _grow(self) -> None:
+        capacity = min(max(FIRST_ROWS, 2 * len(self.popularity.last_ms)), self.config.max)
+        self.covisits.grow(capacity)
+        self.popularity.grow(capacity)
+        self.catalogue.grow(capacity)
+
+    def _make_room(self, wanted: int, now_ms: int) -> None:
+        if len(self.rows) + wanted <= self.config.max:
+            return
+        taken = np.array([row for row, item in enumerate(self.rows.ids) if item])
+        age_ms = np.maximum(now_ms - self.popularity.last_ms[taken], 0)
+        week = self.popularity.decayed[taken, 2] * decay(age_ms)[:, 2]
+        drop = max(wanted, self.config.max // EVICTED_SHARE)
+        rows = taken[np.argsort(week, kind="stable")[:drop]]
+        for part in (self.covisits, self.popularity, self.catalogue, self.rows):
+            part.drop(rows)
+        self.evicted += len(rows)

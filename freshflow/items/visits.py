@@ -1,0 +1,17 @@
+"""A visit: what item knowledge learns from an interaction, and what other partitions are told of it."""
+
+import msgspec
+
+__all__ = ["Visit"]
+
+
+class Visit(msgspec.Struct, frozen=True, gc=False):
+    """What item knowledge learns from an interaction: the item, its context and when; no user.
+
+    This is also the signal that other partitions receive. `context` holds item ids, the most recent first.
+    """
+
+    position: int
+    item_id: str
+    context: tuple[str, ...]
+    ts_ms: int

@@ -1,0 +1,66 @@
+"""What comes out: the recommendation list as consumers read it, one JSON object, keyed by user id."""
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode"]
+
+Cause = Literal["interaction", "request", "search", "refresh"]
+
+
+class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One item of a list, with its score and what speaks for it.
+
+    `reason` is "together" (it comes with the items in `because`), "again" (the user came back to it before) or
+    "popular". `contributions` by feature add up to `score`; they are there if `lists.contributions` is set.
+    """
+
+    item_id: str
+    score: float
+    reason: str
+    because: tuple[str, ...]
+    contributions: dict[str, float] | None = None
+
+
+class Model(msgspec.Struct, frozen=True, gc=False):
+    """Which model made a list: the partition's, after so many updates."""
+
+    partition: int
+    updates: int
+
+
+class RecommendationList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An ordered list for a user. `event_ts` and `computed_at` are epoch milliseconds.
+
+    `list_id` follows from the event that caused the list, so a list that is published twice after a crash can be
+    recognised. `source` is the place of that event.
+    """
+
+    user_id: str
+    list_id: str
+    surface: Literal["feed", "search"]
+    cause: Cause
+    event_ts: int
+    computed_at: int
+    source: dict[str, str | int]
+    model: Model
+    items: tuple[ListItem, ...]
+    request_id: str | None = None
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """The user's list is to be deleted wherever it is kept: a tombstone on the topic."""
+
+    user_id: str
+
+
+Output = RecommendationList | Forgotten
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(output: Output) -> tuple[bytes, bytes | None]:
+    """Key and value of an output record; the value of a tombstone is None."""
+    key = output.user_id.encode()
+    return key, None if isinstance(output, Forgotten) else _encode(output)

@@ -1,0 +1,90 @@
+"""What a simulated shop can be told, and the lot it draws by."""
+
+import math
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from freshflow.errors import ConfigError
+
+__all__ = ["DAY_MS", "START", "ShopConfig", "generator"]
+
+DAY_MS = 86_400_000
+START = "2025-03-03T00:00:00+00:00"  # a Monday; fixed, since the same seed must give the same bytes
+DEFAULT_DAYS = 14.0
+# A visitor is in one session at a time, so there is a limit to what one can do in a day. The first number is
+# what long streams are given by default; beyond the second they are refused.
+COMFORTABLE_EVENTS_A_DAY = 20
+MOST_EVENTS_A_DAY = 50
+
+
+class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A shop to simulate. Raises `ConfigError` for a value that is not allowed.
+
+    `events` counts what visitors do; the catalogue, requests and noise come on top. `days` None means 14, or
+    more where visitors would otherwise be too busy. `requests` is the share of events preceded by a request
+    for the user's list. `dirty` adds duplicates, late events, a bot and broken lines, and changes no other.
+    """
+
+    events: int = 50_000
+    users: int = 2_000
+    items: int = 1_000
+    days: float | None = None
+    seed: int = 7
+    start: str = START
+    requests: float = 0.0
+    dirty: bool = True
+
+    def __post_init__(self) -> None:
+        _require("events", self.events, 1 <= self.events <= 10**10, "a whole number from 1 to 10000000000")
+        _require("users", self.users, 1 <= self.users <= 10**7, "a whole number from 1 to 10000000")
+        _require("items", self.items, 20 <= self.items <= 10**7, "a whole number from 20 to 10000000")
+        _require("seed", self.seed, 0 <= self.seed < 2**63, "a whole number from 0 to 2^63 - 1")
+        _require("requests", self.requests, 0 <= self.requests <= 1, "a share from 0 to 1")
+        _require("start", self.start, _has_offset(self.start), "an ISO 8601 time with its offset")
+        if self.days is not None:
+            _require("days", self.days, 0 < self.days <= 36_500, "a number of days above 0 and up to 36500")
+            least = self.events / self.users / MOST_EVENTS_A_DAY
+            _require("days", self.days, self.days >= least, f"at least {least:.3g} for so many events a user")
+
+    @property
+    def start_ms(self) -> int:
+        """When the shop opens, in epoch milliseconds."""
+        return round(datetime.fromisoformat(self.start).timestamp() * 1000)
+
+    @property
+    def span_ms(self) -> int:
+        """For how long it is watched, in milliseconds."""
+        days = self.days
+        if days is None:
+            days = max(DEFAULT_DAYS, self.events / self.users / COMFORTABLE_EVENTS_A_DAY)
+        return max(1, math.ceil(days * DAY_MS))
+
+    def at_ms(self, share: float) -> int:
+        """The time by which `share` (0 to 1) of the span has passed, in epoch milliseconds."""
+        return self.start_ms + int(share * self.span_ms)
+
+
+# The parts that draw by lot; each has its own, so that noise or requests leave the visitors as they are.
+PARTS = ("shop", "visitors", "sessions", "requests", "noise")
+
+
+def generator(
+    config: ShopConfig, part: Literal["shop", "visitors", "sessions", "requests", "noise"]
+) -> np.random.Generator:
+    """The lot that one part of the simulation draws by; a function of the seed and the part alone."""
+    return np.random.Generator(np.random.PCG64([config.seed, PARTS.index(part)]))
+
+
+def _require(name: str, value: object, allowed: bool, words: str) -> None:
+    if not allowed:
+        raise ConfigError(f"{name} = {value!r} is not allowed: expected {words}.")
+
+
+def _has_offset(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -1,0 +1,74 @@
+"""The users of one bucket: a bounded table from user id to state, and what each event makes of it."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from freshflow.config import UsersConfig
+from freshflow.errors import SnapshotError
+from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
+from freshflow.users.interactions import Ask, Interaction, Step
+from freshflow.users.state import NEW_USER, UserState, add_event, context_at, is_duplicate
+
+__all__ = ["UserBucket"]
+
+SNAPSHOT_VERSION = b"freshflow-users-1\n"
+
+
+class UserBucket:
+    """At most `bound` users, the least recently active go first. Users are kept in the order of their last event."""
+
+    def __init__(self, config: UsersConfig, bound: int) -> None:
+        self.config = config
+        self.bound = bound
+        self.users: dict[str, UserState] = {}
+        self.counts: Counter[str] = Counter()
+
+    def take(self, events: Iterable[Event]) -> list[Step]:
+        """Each event in order, with all that is known of its user; duplicates are dropped and counted."""
+        return [step for event in events if (step := self._step(event)) is not None]
+
+    def _step(self, event: Event) -> Step | None:
+        if isinstance(event, Behaviour):
+            return self._interaction(event)
+        if isinstance(event, ItemUpdate):
+            return event
+        if isinstance(event, Forget):
+            self.users.pop(event.user_id, None)
+            return event
+        return Ask(event, self.users.get(event.user_id, NEW_USER))
+
+    def _interaction(self, event: Behaviour) -> Interaction | None:
+        before = self.users.get(event.user_id, NEW_USER)
+        if is_duplicate(before, event):
+            self.counts["duplicate"] += 1
+            return None
+        gap_ms = int(self.config.session_gap_s * 1000)
+        context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=self.config.context, session_id=event.session_id)
+        after = add_event(before, event, gap_ms=gap_ms, context=self.config.context, history=self.config.history)
+        self._keep(event.user_id, after)
+        return Interaction(event, before, context, after)
+
+    def _keep(self, user_id: str, state: UserState) -> None:
+        self.users.pop(user_id, None)  # to the end of the order
+        self.users[user_id] = state
+        if len(self.users) > self.bound:
+            del self.users[next(iter(self.users))]
+            self.counts["evicted"] += 1
+
+    def snapshot(self) -> bytes:
+        """The bucket as versioned bytes."""
+        return SNAPSHOT_VERSION + msgspec.msgpack.encode(self.users)
+
+    @classmethod
+    def restore(cls, config: UsersConfig, bound: int, snapshot: bytes) -> "UserBucket":
+        """The bucket whose `snapshot` this is. Raises `SnapshotError` for another version's."""
+        if not snapshot.startswith(SNAPSHOT_VERSION):
+            raise SnapshotError(
+                "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
+                "or start anew with an empty --recovery folder."
+            )
+        bucket = cls(config, bound)
+        bucket.users = msgspec.msgpack.decode(snapshot[len(SNAPSHOT_VERSION) :], type=dict[str, UserState])
+        return bucket

@@ -1,0 +1,113 @@
+"""The state of one user, and what an event makes of it: plain values in, plain values out.
+
+A session is a run of events without a gap of more than `gap_ms`, or, where events name it, one `session_id`. The
+*context* of a moment is what the user has in mind then: the running session's items, or, when a new session starts,
+the last items of the history.
+"""
+
+import msgspec
+
+from freshflow.events.types import Behaviour
+
+__all__ = ["NEW_USER", "Context", "UserState", "add_event", "context_at", "is_duplicate"]
+
+# A retry of a producer comes within its user's next few events; more would cost memory for every user.
+FINGERPRINTS = 8
+
+
+class UserState(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a user after their latest event.
+
+    `session` and `items` hold distinct item ids, the least recent first; `seen_ms` (event time of the latest event
+    with the item) and `counts` stand beside `items`. `session_length` counts events, repeats included.
+    `fingerprints` identify the latest events, to recognise duplicates.
+    """
+
+    session: tuple[str, ...] = ()
+    session_id: str | None = None
+    session_length: int = 0
+    last_ms: int = 0
+    items: tuple[str, ...] = ()
+    seen_ms: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+
+
+NEW_USER = UserState()
+
+
+class Context(msgspec.Struct, frozen=True, gc=False):
+    """The moment a list is made for: item ids in mind, the most recent first, and whether a session is running."""
+
+    items: tuple[str, ...]
+    session_length: int
+    idle_ms: int
+
+
+def context_at(state: UserState, now_ms: int, *, gap_ms: int, limit: int, session_id: str | None = None) -> Context:
+    """The context at `now_ms`: the running session, or at a session's start the last `limit` items of the history.
+
+    A `session_id` that differs from the running one starts a session at once; the same one extends it beyond the gap.
+    """
+    idle_ms = max(0, now_ms - state.last_ms)
+    if _same_session(state, idle_ms, gap_ms, session_id):
+        return Context(state.session[: -limit - 1 : -1], state.session_length, idle_ms)
+    return Context(state.items[: -limit - 1 : -1], 0, idle_ms)
+
+
+def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, history: int) -> UserState:
+    """The state after `event`: session extended or started anew, the item moved to the end of the history.
+
+    `context` bounds the session's items and `history` the items remembered; the least recent go first. An event that
+    is older than the latest one counts as part of the present moment and does not set the user's clock back.
+    """
+    running = _same_session(state, max(0, event.ts_ms - state.last_ms), gap_ms, event.session_id)
+    session = _moved_to_end(state.session, event.item_id) if running else (event.item_id,)
+    items, seen_ms, counts = _remember(state, event)
+    return UserState(
+        session=session[-context:],
+        session_id=event.session_id or (state.session_id if running else None),
+        session_length=state.session_length + 1 if running else 1,
+        last_ms=max(state.last_ms, event.ts_ms),
+        items=items[-history:],
+        seen_ms=seen_ms[-history:],
+        counts=counts[-history:],
+        fingerprints=(*state.fingerprints[1 - FINGERPRINTS :], _fingerprint(event)),
+    )
+
+
+def is_duplicate(state: UserState, event: Behaviour) -> bool:
+    """Whether `event` is among the user's latest: by `event_id`, or else by item, type and time."""
+    return _fingerprint(event) in state.fingerprints
+
+
+def _fingerprint(event: Behaviour) -> str:
+    return event.event_id or f"{event.type}\n{event.ts_ms}\n{event.item_id}"
+
+
+def _same_session(state: UserState, idle_ms: int, gap_ms: int, session_id: str | None) -> bool:
+    if state.session_length == 0:
+        return False
+    if session_id is not None and state.session_id is not None:
+        return session_id == state.session_id
+    return idle_ms <= gap_ms
+
+
+def _moved_to_end(items: tuple[str, ...], item: str) -> tuple[str, ...]:
+    if item not in items:
+        return (*items, item)
+    at = items.index(item)
+    return (*items[:at], *items[at + 1 :], item)
+
+
+def _remember(state: UserState, event: Behaviour) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
+    items, seen_ms, counts = state.items, state.seen_ms, state.counts
+    item, now_ms = event.item_id, max(state.last_ms, event.ts_ms)
+    if item not in items:
+        return (*items, item), (*seen_ms, now_ms), (*counts, 1)
+    at = items.index(item)
+    return (
+        (*items[:at], *items[at + 1 :], item),
+        (*seen_ms[:at], *seen_ms[at + 1 :], now_ms),
+        (*counts[:at], *counts[at + 1 :], counts[at] + 1),
+    )
