@@ -4,10 +4,11 @@ import msgspec
 
 from freshflow.connectors.records import OutBatch
 from freshflow.events.types import Event, Origin
+from freshflow.items.visits import Visit
 from freshflow.quality.report import Report
 from freshflow.users.interactions import Step
 
-__all__ = ["EventBatch", "PartitionOutput", "StepBatch"]
+__all__ = ["EventBatch", "PartitionOutput", "SignalBatch", "StepBatch"]
 
 
 class EventBatch(msgspec.Struct, frozen=True):
@@ -20,13 +21,20 @@ class EventBatch(msgspec.Struct, frozen=True):
 
 
 class StepBatch(msgspec.Struct, frozen=True):
-    """Steps for one partition: its own users' in order, or visits of another bucket's users (`signals`)."""
+    """Steps of a partition's own users, in order, and catalogue events."""
 
     partition: int
     origin: Origin
     read_ms: int
     steps: list[Step]
-    signals: bool = False
+
+
+class SignalBatch(msgspec.Struct, frozen=True):
+    """Visits of another partition's users, for a partition to learn items from."""
+
+    partition: int
+    origin: Origin
+    visits: list[Visit]
 
 
 class PartitionOutput(msgspec.Struct, frozen=True):

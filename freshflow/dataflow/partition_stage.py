@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config import Config
-from freshflow.dataflow.messages import PartitionOutput, StepBatch
+from freshflow.connectors.records import OutBatch
+from freshflow.dataflow.messages import PartitionOutput, SignalBatch, StepBatch
 from freshflow.events.types import Origin
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import dump, load
@@ -15,7 +16,7 @@ from freshflow.quality.report import encode_report
 __all__ = ["PartitionStage", "partition_stage"]
 
 
-class PartitionStage(StatefulBatchLogic[StepBatch, PartitionOutput, bytes]):  # type: ignore[misc]
+class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput, bytes]):  # type: ignore[misc]
     """Steps in, encoded lists and figures out. The partition is made at its first batch, which says its number."""
 
     def __init__(
@@ -26,19 +27,17 @@ class PartitionStage(StatefulBatchLogic[StepBatch, PartitionOutput, bytes]):  # 
         self.partition = partition
         self.keep_snapshots = keep_snapshots
         self._origin: Origin | None = None
-        self._event_ts = 0
 
-    def on_batch(self, values: list[StepBatch]) -> tuple[Iterable[PartitionOutput], bool]:
+    def on_batch(self, values: list[StepBatch | SignalBatch]) -> tuple[Iterable[PartitionOutput], bool]:
         """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
         for batch in values:
-            if batch.signals:
-                self._of(batch).hear(batch.origin, batch.steps)
-        outputs = [self._take(batch) for batch in values if not batch.signals]
-        for batch in values[-1:]:
-            self._of(batch).relieve(batch.origin)
+            if isinstance(batch, SignalBatch):
+                self._of(batch).hear(batch.origin, batch.visits)
+        outputs = [self._take(batch) for batch in values if isinstance(batch, StepBatch)]
+        self._of(values[-1]).relieve(values[-1].origin)
         return outputs, StatefulBatchLogic.RETAIN
 
-    def _of(self, batch: StepBatch) -> Partition:
+    def _of(self, batch: StepBatch | SignalBatch) -> Partition:
         if self.partition is None:
             self.partition = Partition(batch.partition, self.config, self.clock)
         self._origin = batch.origin
@@ -46,9 +45,9 @@ class PartitionStage(StatefulBatchLogic[StepBatch, PartitionOutput, bytes]):  # 
 
     def _take(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
-        lists = [encode(output) for output in partition.take(batch.origin, batch.steps)]
+        lists: OutBatch = [encode(output) for output in partition.take(batch.origin, batch.steps)]
         report = partition.report_if_due()
-        metrics = [encode_report(report, self.clock())] if report else []
+        metrics: OutBatch = [encode_report(report, self.clock())] if report else []
         return PartitionOutput(batch.read_ms, lists, partition.report(), metrics)
 
     def on_eof(self) -> tuple[Iterable[PartitionOutput], bool]:

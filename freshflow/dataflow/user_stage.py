@@ -6,13 +6,13 @@ from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config import Config
 from freshflow.dataflow.keys import partition_key
-from freshflow.dataflow.messages import EventBatch, StepBatch
+from freshflow.dataflow.messages import EventBatch, SignalBatch, StepBatch
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Interaction, Step
+from freshflow.users.interactions import Interaction
 
 __all__ = ["Routed", "UserStage", "user_stage"]
 
-Routed = tuple[str, StepBatch]
+Routed = tuple[str, StepBatch | SignalBatch]
 
 
 class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
@@ -31,12 +31,11 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
         own, steps = batch.bucket, self.bucket.take(batch.events)
         yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps)
-        visits: list[Step] = [step.visit for step in steps if isinstance(step, Interaction)]
+        visits = [step.visit for step in steps if isinstance(step, Interaction)]
         if visits:
             for other in range(self.config.job.partitions):
                 if other != own:
-                    signals = StepBatch(other, batch.origin, batch.read_ms, visits, signals=True)
-                    yield partition_key(other), signals
+                    yield partition_key(other), SignalBatch(other, batch.origin, visits)
 
     def snapshot(self) -> bytes:
         """The bucket, if there is a recovery to store it; Bytewax asks in any case."""

@@ -56,7 +56,7 @@ class CoVisits:
         key, inverse = np.unique((x << 32) | y, return_inverse=True)
         forward = np.bincount(inverse, forward).astype(np.float32)
         together = np.bincount(inverse, together).astype(np.float32)
-        x, y = key >> 32, (key & 0xFFFFFFFF).astype(np.int32)
+        x, y = key >> 32, key & 0xFFFFFFFF
         np.add.at(self.forward_sum, x, forward)
         np.add.at(self.together_sum, x, together)
 
@@ -69,7 +69,7 @@ class CoVisits:
         self.forward[x, slot] = np.where(known, self.forward[x, slot], 0) + forward[kept]
         self.together[x, slot] = np.where(known, self.together[x, slot], 0) + together[kept]
 
-    def _slots_for_new(self, x: Rows, y: NDArray[np.int32], known: NDArray[np.bool_]) -> Rows:
+    def _slots_for_new(self, x: Rows, y: Rows, known: NDArray[np.bool_]) -> Rows:
         """For each pair that is not known, a slot of row x of its own, the weakest first; M where none is left.
 
         `x` is sorted. Slots that this very call adds to are not given away.

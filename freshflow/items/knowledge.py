@@ -30,7 +30,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class ItemKnowledge:
-    """Everything a partition knows of items. At most `config.max` items; the least popular (week's half-life) go first."""
+    """What a partition knows of items: at most `config.max`, the least popular (half-life of a week) go first."""
 
     def __init__(self, config: ItemsConfig) -> None:
         self.config = config

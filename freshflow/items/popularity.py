@@ -130,6 +130,7 @@ class PopularityAt:
         gained = np.zeros((*shape, len(HALF_LIVES_MS)))
         gained[step, column] = decay(self._now_ms - ts_ms)
         self._gained = gained.cumsum(axis=0)
+        self._gained_total = self._gained.sum(axis=1)
 
     def in_window(self, rows: Rows, position: Rows) -> NDArray[np.int32]:
         """Counts (2, ...) of `rows` (...) in the last 200 and 2,000 events as of `position` (...)."""
@@ -137,17 +138,20 @@ class PopularityAt:
 
     def window_sizes(self, position: Rows) -> NDArray[np.int64]:
         """How many events the two windows hold (2, ...) as of `position` (...)."""
-        return np.minimum(np.reshape(WINDOWS, (2,) + (1,) * position.ndim), self.base.events + position)
+        windows = np.array(WINDOWS).reshape(2, *(1 for _ in position.shape))
+        sizes: NDArray[np.int64] = np.minimum(windows, self.base.events + position)
+        return sizes
 
     def decayed(self, rows: Rows, position: Rows, now_ms: Times) -> Floats:
         """Decayed counts (..., 3) of `rows` (...) as of `position` (...), at event time `now_ms` (...)."""
         base = self.base.decayed[rows] * decay(np.maximum(now_ms - self.base.last_ms[rows], 0))
-        return base + self._gained[position, self._local[rows]] * decay(now_ms - self._now_ms)
+        return np.add(base, self._gained[position, self._local[rows]] * decay(now_ms - self._now_ms))
 
     def total(self, position: Rows, now_ms: Times) -> Floats:
         """Decayed counts of all items together (..., 3)."""
         base = self.base.total * decay(np.maximum(now_ms - self.base.total_ms, 0))
-        return base + self._gained[position].sum(axis=-2) * decay(now_ms - self._now_ms)
+        total: Floats = base + self._gained_total[position] * decay(now_ms - self._now_ms)
+        return total
 
     def first_ms(self, rows: Rows, position: Rows) -> Times:
         """Event time of the first event with each of `rows` (...); 0 where there is none yet."""

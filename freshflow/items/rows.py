@@ -1,6 +1,7 @@
 """Item ids and the rows their numbers stand in: every array of the item knowledge is indexed by these rows."""
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ class ItemRows:
         """The rows of known ids, in order; unknown ids are left out."""
         get = self._row_of.get
         return [row for item in item_ids if (row := get(item)) is not None]
+
+    def rows_or_none(self, item_ids: Iterable[str]) -> list[int]:
+        """The row of each id, in order, `NO_ROW` for unknown ones."""
+        return list(map(self._row_of.get, item_ids, repeat(NO_ROW)))
 
     def add(self, item_id: str) -> int:
         """The row of an id, giving it one if it is new. Raises `IndexError` when the table is full."""

@@ -17,20 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.config import Config
-from freshflow.events.types import Forget, ItemUpdate, Origin, Search
+from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.items.knowledge import Chunk, ItemKnowledge
 from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
 from freshflow.lists.published import Published
 from freshflow.lists.signals import Signals
-from freshflow.lists.types import Forgotten, ListItem, Model, Output, RecommendationList
+from freshflow.lists.types import Cause, Forgotten, ListItem, Model, Output, RecommendationList
 from freshflow.quality.report import Report
 from freshflow.quality.validation import Validation
 from freshflow.ranking.candidates import Candidates, gather
 from freshflow.ranking.features import FEATURES, compute
 from freshflow.ranking.queries import Query
-from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.selection import Chosen, choose, rank_of
+from freshflow.ranking.ranker import Ranker, choice_gradients
+from freshflow.ranking.selection import Chosen, choose, ranks_of
 from freshflow.users.interactions import Ask, Interaction, Step
 from freshflow.users.state import context_at
 
@@ -39,17 +39,18 @@ __all__ = ["Partition", "cut"]
 # Popularity gained within a chunk is kept relative to its end; beyond a day the hour's half-life loses precision.
 CHUNK_SPAN_MS = 86_400_000
 
+CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
+
 Ranked = Interaction | Ask | Visit
 
 
 class _Ranking(msgspec.Struct, frozen=True):
-    """One pass over a chunk's queries: candidates, features (F, Q, C), scores (Q, C), weights (Q, F)."""
+    """One pass over a chunk's queries: candidates, features (F, Q, C), scores (Q, C)."""
 
     queries: list[Query]
     candidates: Candidates
     features: NDArray[np.float32]
     scores: NDArray[np.float64]
-    weights: NDArray[np.float64]
 
 
 class Partition:
@@ -103,12 +104,8 @@ class Partition:
         outputs: list[Output] = []
         if befores or afters:
             ranking = self._rank(chunk, [query for _, query in [*befores, *afters]])
-            self._validate_and_learn(chunk, [step for step, _ in befores], ranking)
-            computed_at = self.clock()
-            for n, (step, _) in enumerate(afters, start=len(befores)):
-                output = self._list(origin, step, ranking, n, computed_at)
-                if output is not None:
-                    outputs.append(output)
+            self._validate_and_learn([step for step, _ in befores], ranking)
+            outputs = self._lists(origin, [step for step, _ in afters], ranking)
         self.ranker.take_over()
         self.knowledge.fold(chunk)
         return outputs
@@ -146,42 +143,66 @@ class Partition:
         candidates = gather(self.knowledge, chunk, queries, self.config.ranking)
         features = compute(chunk, queries, candidates)
         scores = self.ranker.scores(queries, features, candidates.real)
-        return _Ranking(queries, candidates, features, scores, self.ranker.weights_for(queries))
+        return _Ranking(queries, candidates, features, scores)
 
-    def _validate_and_learn(self, chunk: Chunk, steps: list[Interaction], ranking: _Ranking) -> None:
-        last_200 = FEATURES.index("last_200")
-        for n, step in enumerate(steps):
-            row, rows = self.knowledge.rows.get(step.event.item_id), ranking.candidates.rows[n]
-            scores = ranking.scores[n]
-            self.validation.ours.add(rank_of(row, rows, scores))
-            real = np.isfinite(scores)
-            popular = np.where(real, ranking.features[last_200, n], -np.inf)
-            self.validation.popularity.add(rank_of(row, rows, popular))
-            came = np.flatnonzero(rows == row)
-            if came.size:
-                self.ranker.learn(ranking.queries[n], ranking.features[:, n], scores, int(came[0]))
-        self.counts["events"] += len(steps)
-        self.event_ts = max(self.event_ts, *(step.event.ts_ms for step in steps)) if steps else self.event_ts
+    def _validate_and_learn(self, steps: list[Interaction], ranking: _Ranking) -> None:
+        """Score the lists that were ranked before each step against what came, then teach the ranker what came."""
+        n = len(steps)
+        if not n:
+            return
+        rows = np.array(self.knowledge.rows.rows_or_none([step.event.item_id for step in steps]), np.int64)
+        candidates, scores, features = ranking.candidates.rows[:n], ranking.scores[:n], ranking.features[:, :n]
+        ranks, places = ranks_of(rows, candidates, scores)
+        popular = np.where(candidates != NO_ROW, features[FEATURES.index("last_200")], -np.inf)
+        popular_ranks, _ = ranks_of(rows, candidates, popular)
+        self.validation.ours.add(ranks.tolist())
+        self.validation.popularity.add(popular_ranks.tolist())
+
+        known = np.flatnonzero(places >= 0)
+        gradients = choice_gradients(features[:, known], scores[known], places[known])
+        for at, gradient in zip(known.tolist(), gradients.tolist(), strict=True):
+            self.ranker.learn(ranking.queries[at], gradient)
+        self.counts["events"] += n
+        self.event_ts = max(self.event_ts, *(step.event.ts_ms for step in steps))
+
+    def _lists(self, origin: Origin, steps: list[Interaction | Ask], ranking: _Ranking) -> list[Output]:
+        """The lists of `steps`, whose queries are the last ones of `ranking`; those that did not change left out."""
+        first = len(ranking.queries) - len(steps)
+        chosen = choose(
+            ranking.queries[first:],
+            ranking.candidates.after(first),
+            ranking.features[:, first:],
+            ranking.scores[first:],
+            self.ranker.weights_for(ranking.queries[first:]),
+            self.knowledge.rows.ids,
+            [self._length(step.event) for step in steps],
+        )
+        computed_at = self.clock()
+        lists: list[Output] = []
+        for step, items in zip(steps, chosen, strict=True):
+            if isinstance(step.event, Search):
+                items = self._with_unknown(step.event, items)
+            if isinstance(step, Ask):
+                self.counts["answers"] += 1
+            elif not self.published.is_new(step.event.user_id, (item.item_id for item in items)):
+                self.counts["unchanged"] += 1
+                continue
+            else:
+                self.counts["lists"] += 1
+            lists.append(self._list(origin, step.event, items, computed_at))
+        return lists
+
+    def _length(self, event: Behaviour | Request | Search) -> int:
+        """How many items the list for an event holds at most."""
+        if isinstance(event, Behaviour):
+            return self.config.lists.k
+        return event.k or (len(event.items) if isinstance(event, Search) else self.config.lists.k)
 
     def _list(
-        self, origin: Origin, step: Interaction | Ask, ranking: _Ranking, n: int, computed_at: int
-    ) -> RecommendationList | None:
-        """The list of query number `n`; None if it is not worth publishing, because nothing changed."""
-        event, lists = step.event, self.config.lists
-        asked = isinstance(step, Ask)
-        k = (event.k if asked else None) or lists.k
-        if isinstance(event, Search) and event.k is None:
-            k = len(event.items)
-        features, scores, weights = ranking.features[:, n], ranking.scores[n], ranking.weights[n]
-        ids = self.knowledge.rows.ids
-        chosen = choose(ranking.queries[n], n, ranking.candidates, features, scores, weights, ids, k)
-        if isinstance(event, Search):
-            chosen = self._with_unknown(event, chosen, k)
-        if not asked and not self.published.is_new(event.user_id, (item.item_id for item in chosen)):
-            self.counts["unchanged"] += 1
-            return None
-        self.counts["answers" if asked else "lists"] += 1
-        cause = "search" if isinstance(event, Search) else "request" if asked else "interaction"
+        self, origin: Origin, event: Behaviour | Request | Search, items: list[Chosen], computed_at: int
+    ) -> RecommendationList:
+        cause = CAUSES[type(event)]
+        explained = self.config.lists.contributions
         return RecommendationList(
             user_id=event.user_id,
             list_id=_list_id(origin, event.position, cause),
@@ -192,13 +213,13 @@ class Partition:
             source=origin.place(event.position),
             model=Model(self.number, self.ranker.updates),
             items=tuple(
-                ListItem(c.item_id, c.score, c.reason, c.because, _named(c.contributions, lists.contributions))
-                for c in chosen
+                ListItem(c.item_id, c.score, c.reason, c.because, _named(c.contributions) if explained else None)
+                for c in items
             ),
-            request_id=event.request_id if asked else None,
+            request_id=None if isinstance(event, Behaviour) else event.request_id,
         )
 
-    def _with_unknown(self, event: Search, chosen: list[Chosen], k: int) -> list[Chosen]:
+    def _with_unknown(self, event: Search, chosen: list[Chosen]) -> list[Chosen]:
         """The engine's items that nobody has touched take part, too: without evidence, their score is 0."""
         nothing = np.zeros(len(FEATURES))
         unknown = [
@@ -206,7 +227,7 @@ class Partition:
             for item_id in dict.fromkeys(event.items)
             if self.knowledge.rows.get(item_id) == NO_ROW
         ]
-        return sorted([*chosen, *unknown], key=lambda item: (-item.score, item.item_id))[:k]
+        return sorted([*chosen, *unknown], key=lambda item: (-item.score, item.item_id))[: self._length(event)]
 
     def report(self) -> Report:
         """How the partition stands."""
@@ -251,7 +272,5 @@ def _list_id(origin: Origin, position: int, cause: str) -> str:
     return blake2b(f"{origin.key}\n{position}\n{cause}".encode(), digest_size=8).hexdigest()
 
 
-def _named(contributions: NDArray[np.float64], wanted: bool) -> dict[str, float] | None:
-    if not wanted:
-        return None
+def _named(contributions: NDArray[np.float64]) -> dict[str, float]:
     return {name: value for name, value in zip(FEATURES, contributions.tolist(), strict=True) if value}

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode"]
+__all__ = ["Cause", "Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode"]
 
 Cause = Literal["interaction", "request", "search", "refresh"]
 

@@ -4,6 +4,7 @@ HR@k is the share of events whose item stood among the first k of the list; MRR@
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -22,13 +23,13 @@ class HitRate:
         self.reciprocal = 0.0
         self.recent: deque[float] = deque(maxlen=WINDOW)
 
-    def add(self, rank: int | None) -> None:
-        """Count an event whose item stood at `rank` (from 1), or on no list."""
-        value = 1 / rank if rank is not None and rank <= CUTOFF else 0.0
-        self.events += 1
-        self.hits += value > 0
-        self.reciprocal += value
-        self.recent.append(value)
+    def add(self, ranks: Iterable[int]) -> None:
+        """Count events whose items stood at `ranks` (from 1), or, where it is 0, on no list."""
+        values = [1 / rank if 0 < rank <= CUTOFF else 0.0 for rank in ranks]
+        self.events += len(values)
+        self.hits += sum(value > 0 for value in values)
+        self.reciprocal += sum(values)
+        self.recent.extend(values)
 
     def figures(self) -> dict[str, float]:
         """The figures by name; 0 before the first event."""

@@ -23,17 +23,14 @@ AGE_DECAY = 0.8  # weight of the next older item of the context
 # Own and popular items outrank any neighbour when room is short: they are few, and no neighbour row knows them.
 OWN_PRIOR, POPULAR_PRIOR = 20.0, 10.0
 
-SUMS = (
-    "forward_last",
-    "forward_second",
-    "forward_sum",
-    "together_last",
-    "together_second",
-    "together_sum",
-    "cosine",
-)
+SUMS = ("forward_last", "forward_second", "forward_sum", "together_last", "together_second", "together_sum", "cosine")
 MAXIMA = ("forward_max", "together_max")
 EVIDENCE = SUMS + MAXIMA
+MARKS = ("own", "place", "because", "popular")
+
+# A key holds query, row and the entry's number, in this many bits: one sort of plain integers orders entries, and is
+# an order of magnitude faster than sorting by an index.
+ROW_BITS, ENTRY_BITS = 24, 24
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -43,113 +40,103 @@ class Candidates(msgspec.Struct, frozen=True):
     """Candidates of Q queries, C at most each.
 
     `rows` (Q, C) item rows, -1 padded; `evidence` by name (Q, C) shares in 0..1 and sums of them, see `EVIDENCE`;
-    `own` (Q, C) index into the user's history, or -1; `because` (Q, C) index into the context of the item whose
-    company weighs most, or -1; `place` (Q, C) the candidate's own index in the context, or -1.
+    `own` (Q, C) index into the user's history, or -1; `place` (Q, C) the candidate's own index in the context, or -1;
+    `because` (Q, C) index into the context of the item whose company weighs most, or -1.
     """
 
     rows: Ints
     evidence: dict[str, Floats]
     own: Ints
-    because: Ints
     place: Ints
+    because: Ints
 
     @property
     def real(self) -> NDArray[np.bool_]:
         """Which places hold a candidate (Q, C)."""
-        return self.rows != NO_ROW
+        return np.not_equal(self.rows, NO_ROW)
+
+    def after(self, query: int) -> "Candidates":
+        """Those of query number `query` and all that follow it."""
+        evidence = {name: values[query:] for name, values in self.evidence.items()}
+        return Candidates(self.rows[query:], evidence, self.own[query:], self.place[query:], self.because[query:])
 
 
 class _Entries(msgspec.Struct):
-    """Columns of one source: E entries of (query, row), evidence `sums` (7, E) and `maxima` (2, E), and marks."""
+    """E entries: `query` and `row` (E,), evidence `values` by name (E,) where there is any, `marks` (4, E) or -1."""
 
     query: Ints
     row: Ints
-    sums: Floats
-    maxima: Floats
-    own: Ints
-    popular: Ints
-    because: Ints
-    place: Ints
+    marks: Ints
+    values: dict[str, Floats]
 
 
 def gather(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], config: RankingConfig) -> Candidates:
     """The candidates of each query, from item knowledge as it is and the chunk's visits before the query."""
     contexts = _context_rows(knowledge, queries)
-    sources = [
-        _neighbours(knowledge, contexts),
+    entries = _joined(
+        _neighbours(knowledge, contexts),  # first, so that evidence is a prefix of the entries
         _own_items(knowledge, queries),
         _in_context(contexts),
         _popular(knowledge, chunk, queries, config),
         _asked_for(knowledge, queries),
-    ]
-    entries = _Entries(*(np.concatenate(column, axis=-1) for column in zip(*map(_columns, sources), strict=True)))
+    )
     width = max([config.candidates, *(len(query.only or ()) for query in queries)])
-    return _dense(_merge(_allowed(knowledge, queries, entries)), len(queries), width)
-
-
-def _columns(entries: _Entries) -> tuple[NDArray[np.generic], ...]:
-    return tuple(getattr(entries, name) for name in entries.__struct_fields__)
+    return _dense(_merged(_allowed(knowledge, queries, entries)), len(queries), width)
 
 
 def _context_rows(knowledge: ItemKnowledge, queries: Sequence[Query]) -> Ints:
     """Rows of the context's items (Q, 10), the most recent first, -1 where there is none."""
     contexts = np.full((len(queries), CONTEXT_LENGTH), NO_ROW)
-    get = knowledge.rows.get
     for n, query in enumerate(queries):
         items = query.context.items[:CONTEXT_LENGTH]
-        contexts[n, : len(items)] = [get(item) for item in items]
+        contexts[n, : len(items)] = knowledge.rows.rows_or_none(items)
     return contexts
 
 
 def _neighbours(knowledge: ItemKnowledge, contexts: Ints) -> _Entries:
+    """What came with the items of the context, and how much of their company it is."""
     query, age = np.nonzero(contexts != NO_ROW)
     item = contexts[query, age]
     covisits = knowledge.covisits
-    slots = covisits.neighbours[item]
-    at, slot = np.nonzero(slots != NO_ROW)
-    query, age, item, row = query[at], age[at], item[at], slots[at, slot].astype(np.int64)
-    together = covisits.together[item, slot]
-    own_sum, other_sum = covisits.together_sum[item], covisits.together_sum[row]
-    cosine = together / np.sqrt(own_sum * np.maximum(other_sum, together))
-    forward = covisits.forward[item, slot] / np.maximum(covisits.forward_sum[item], 1e-9)
-    together = together / own_sum
-    decay = (AGE_DECAY**age).astype(np.float32)
-    last, second = age == 0, age == 1
-    sums = np.stack(
-        [
-            forward * last,
-            forward * second,
-            forward * decay,
-            together * last,
-            together * second,
-            together * decay,
-        ]
-        + [cosine * decay]
-    )
-    entries = _blank(query, row)
-    entries.sums[:], entries.maxima[:] = sums, (forward, together)
-    # The strongest neighbour's age, found by the same maximum as its strength: strength in the high bits.
-    entries.because[:] = ((cosine * decay * 2**40).astype(np.int64) << 8) | age
-    return entries
+    at, slot = np.nonzero(covisits.neighbours[item] != NO_ROW)
+    query, age, item = query[at], age[at], item[at]
+    row = covisits.neighbours[item, slot].astype(np.int64)
+
+    together, forward = covisits.together[item, slot], covisits.forward[item, slot]
+    item_sum, row_sum = covisits.together_sum[item], covisits.together_sum[row]
+    decay = (np.float32(AGE_DECAY) ** np.arange(CONTEXT_LENGTH, dtype=np.float32))[age]
+    cosine = together / np.sqrt(item_sum * np.maximum(row_sum, together)) * decay
+    forward_share: Floats = forward / np.maximum(covisits.forward_sum[item], np.float32(1e-9))
+    together_share: Floats = together / item_sum
+    values: dict[str, Floats] = {
+        "forward_last": forward_share * (age == 0),
+        "forward_second": forward_share * (age == 1),
+        "forward_sum": forward_share * decay,
+        "forward_max": forward_share,
+        "together_last": together_share * (age == 0),
+        "together_second": together_share * (age == 1),
+        "together_sum": together_share * decay,
+        "together_max": together_share,
+        "cosine": cosine,
+    }
+    # The strongest neighbour's age is found by the maximum of its strength, which stands in the high bits.
+    strongest = ((cosine * 2**40).astype(np.int64) << 8) | age
+    return _entries(query, row, {"because": strongest}, values)
 
 
 def _own_items(knowledge: ItemKnowledge, queries: Sequence[Query]) -> _Entries:
-    get = knowledge.rows.get
+    """What the user has touched: people come back."""
     query = np.repeat(np.arange(len(queries)), [len(query.user.items) for query in queries])
-    row = np.array([get(item) for query in queries for item in query.user.items], np.int64)
+    row = np.array(knowledge.rows.rows_or_none([item for query in queries for item in query.user.items]), np.int64)
     own = np.array([n for query in queries for n in range(len(query.user.items))], np.int64)
     known = row != NO_ROW
-    entries = _blank(query[known], row[known])
-    entries.own[:] = own[known]
-    return entries
+    return _entries(query[known], row[known], {"own": own[known]})
 
 
 def _in_context(contexts: Ints) -> _Entries:
     """The context's items themselves: their place in it is evidence."""
     query, place = np.nonzero(contexts != NO_ROW)
-    entries = _blank(query, contexts[query, place])
-    entries.place[:] = place
-    return entries
+    return _entries(query, contexts[query, place], {"place": place})
 
 
 def _popular(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], config: RankingConfig) -> _Entries:
@@ -157,94 +144,99 @@ def _popular(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], c
     popularity = knowledge.popularity
     top = (popularity.top(0, config.popular_recent), popularity.top(1, config.popular), popularity.recent())
     rows = np.unique(np.concatenate(top))
-    new_query, new_row = chunk.popularity.touched_before(np.array([query.position for query in queries]))
-    entries = _blank(
-        np.concatenate([np.repeat(np.arange(len(queries)), len(rows)), new_query]),
-        np.concatenate([np.tile(rows, len(queries)), new_row]),
-    )
-    entries.popular[:] = 1
-    return entries
+    new_query, new_row = chunk.popularity.touched_before(np.array([query.position for query in queries], np.int64))
+    query = np.concatenate([np.repeat(np.arange(len(queries)), len(rows)), new_query])
+    row = np.concatenate([np.tile(rows, len(queries)), new_row])
+    return _entries(query, row, {"popular": np.ones(len(row), np.int64)})
 
 
 def _asked_for(knowledge: ItemKnowledge, queries: Sequence[Query]) -> _Entries:
-    get = knowledge.rows.get
-    asked = [(n, row) for n, query in enumerate(queries) for item in query.only or () if (row := get(item)) >= 0]
-    query, row = np.array(asked, np.int64).reshape(-1, 2).T
-    return _blank(query, row)
+    """The items that a search is restricted to."""
+    asked = [(n, knowledge.rows.get(item)) for n, query in enumerate(queries) for item in query.only or ()]
+    query, row = np.array([(n, row) for n, row in asked if row != NO_ROW], np.int64).reshape(-1, 2).T
+    return _entries(query, row, {})
 
 
-def _blank(query: Ints, row: Ints) -> _Entries:
-    n = len(query)
+def _entries(query: Ints, row: Ints, marks: dict[str, Ints], values: dict[str, Floats] | None = None) -> _Entries:
+    table = np.full((len(MARKS), len(row)), -1)
+    for name, mark in marks.items():
+        table[MARKS.index(name)] = mark
+    return _Entries(query, row, table, values or {})
+
+
+def _joined(first: _Entries, *others: _Entries) -> _Entries:
+    parts = (first, *others)
     return _Entries(
-        query=query,
-        row=row,
-        sums=np.zeros((len(SUMS), n), np.float32),
-        maxima=np.zeros((len(MAXIMA), n), np.float32),
-        own=np.full(n, -1),
-        popular=np.zeros(n, np.int64),
-        because=np.full(n, -1),
-        place=np.full(n, -1),
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.marks for part in parts], axis=1),
+        first.values,
     )
 
 
 def _allowed(knowledge: ItemKnowledge, queries: Sequence[Query], entries: _Entries) -> _Entries:
     """Entries of items that are available and, for a search, asked for."""
     keep = knowledge.catalogue.available[entries.row]
-    if any(query.only is not None for query in queries):
-        get = knowledge.rows.get
-        for n, query in enumerate(queries):
-            if query.only is not None:
-                asked = np.array([get(item) for item in query.only])
-                keep &= (entries.query != n) | np.isin(entries.row, asked)
+    for n, query in enumerate(queries):
+        if query.only is not None:
+            asked = np.array(knowledge.rows.rows_or_none(query.only), np.int64)
+            keep &= (entries.query != n) | np.isin(entries.row, asked)
     if keep.all():
         return entries
-    return _Entries(*(column[..., keep] for column in _columns(entries)))
+    with_value = keep[: len(next(iter(entries.values.values())))]
+    values = {name: value[with_value] for name, value in entries.values.items()}
+    return _Entries(entries.query[keep], entries.row[keep], entries.marks[:, keep], values)
 
 
-def _merge(entries: _Entries) -> _Entries:
+def _merged(entries: _Entries) -> _Entries:
     """One entry for each (query, row), in that order: evidence summed or maximal, marks maximal."""
-    if not len(entries.query):
+    n = len(entries.row)
+    key = (entries.query << ROW_BITS | entries.row) << ENTRY_BITS | np.arange(n)
+    key.sort()
+    order, key = key & ((1 << ENTRY_BITS) - 1), key >> ENTRY_BITS
+    first = np.ones(n, np.bool_)
+    np.not_equal(key[1:], key[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
+    if not n:
         return entries
-    key = (entries.query << 32) | entries.row
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    return _Entries(
-        query=key[starts] >> 32,
-        row=key[starts] & 0xFFFFFFFF,
-        sums=np.add.reduceat(entries.sums[:, order], starts, axis=1),
-        maxima=np.maximum.reduceat(entries.maxima[:, order], starts, axis=1),
-        own=np.maximum.reduceat(entries.own[order], starts),
-        popular=np.maximum.reduceat(entries.popular[order], starts),
-        because=np.maximum.reduceat(entries.because[order], starts),
-        place=np.maximum.reduceat(entries.place[order], starts),
-    )
+    segment = np.empty(n, np.int64)
+    segment[order] = np.cumsum(first) - 1
+    with_value = segment[: len(entries.values["cosine"])]
+    values = {name: np.bincount(with_value, entries.values[name], len(starts)).astype(np.float32) for name in SUMS}
+    for name in MAXIMA:
+        values[name] = np.zeros(len(starts), np.float32)
+        np.maximum.at(values[name], with_value, entries.values[name])
+    marks = np.maximum.reduceat(np.take(entries.marks, order, axis=1), starts, axis=1)
+    key = key[starts]
+    return _Entries(key >> ROW_BITS, key & ((1 << ROW_BITS) - 1), marks, values)
 
 
 def _dense(entries: _Entries, queries: int, width: int) -> Candidates:
     """The `width` most promising entries of each query, in that order; ties by row."""
-    company = entries.sums[SUMS.index("forward_sum")] + entries.sums[SUMS.index("together_sum")]
-    own = np.where(entries.own >= 0, OWN_PRIOR + 1e-3 * entries.own, 0)
-    prior = company + entries.sums[SUMS.index("cosine")] + own + POPULAR_PRIOR * entries.popular
+    own, place, because, popular = entries.marks
+    company = entries.values["forward_sum"] + entries.values["together_sum"] + entries.values["cosine"]
+    prior = company + np.where(own >= 0, OWN_PRIOR + 1e-3 * own, 0) + POPULAR_PRIOR * (popular > 0)
     order = np.lexsort((-prior, entries.query))
     counts = np.bincount(entries.query, minlength=queries)
-    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     width = min(width, int(counts.max(initial=0)))
-    order, place = order[place < width], place[place < width]
-    at = (entries.query[order], place)
-    shape = (queries, width)
+    order, column = order[column < width], column[column < width]
+    at = entries.query[order] * width + column
 
-    def spread(values: NDArray[np.generic], fill: float, dtype: type) -> NDArray[np.generic]:
-        dense = np.full(shape, fill, dtype)
+    def spread_marks(values: Ints) -> Ints:
+        dense = np.full(queries * width, -1)
         dense[at] = values[order]
-        return dense
+        return dense.reshape(queries, width)
 
-    values = np.concatenate([entries.sums, entries.maxima])
-    because = np.where(entries.because >= 0, entries.because & 0xFF, -1)
+    def spread_evidence(values: Floats) -> Floats:
+        dense = np.zeros(queries * width, np.float32)
+        dense[at] = values[order]
+        return dense.reshape(queries, width)
+
     return Candidates(
-        rows=spread(entries.row, NO_ROW, np.int64),
-        evidence={name: spread(values[n], 0, np.float32) for n, name in enumerate(EVIDENCE)},
-        own=spread(entries.own, -1, np.int64),
-        because=spread(because, -1, np.int64),
-        place=spread(entries.place, -1, np.int64),
+        rows=spread_marks(entries.row),
+        evidence={name: spread_evidence(entries.values[name]) for name in EVIDENCE},
+        own=spread_marks(own),
+        place=spread_marks(place),
+        because=spread_marks(np.where(because >= 0, because & 0xFF, -1)),
     )

@@ -41,8 +41,10 @@ SOURCES: dict[str, str] = {
     for name in FEATURES
 }
 
-SHARE_SCALE = 100.0  # a share of a hundredth is half way up the logarithmic scale
-HOUR_MS = 3_600_000.0
+SHARE_SCALE = np.float32(100)  # a share of a hundredth is .15 up the logarithmic scale, one of a tenth .52
+LOG_SCALE = 1 / np.log(1 + SHARE_SCALE)
+HOUR_MS = np.float32(3_600_000)
+PLACE_BITS = 16
 
 Matrix = NDArray[np.float32]
 
@@ -54,27 +56,35 @@ def compute(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> N
     values |= {f"rank_{name}": reciprocal_rank(values[name]) for name in RANKED}
     values |= _own(queries, candidates)
     values |= _by_length(queries, values)
-    features = np.stack([values[name] for name in FEATURES]).astype(np.float32, copy=False)
-    features[:, ~candidates.real] = 0
+    features = np.empty((len(FEATURES), *candidates.rows.shape), np.float32)
+    real = candidates.real
+    for n, name in enumerate(FEATURES):
+        np.multiply(values[name], real, out=features[n])
     return features
 
 
 def log_share(share: Matrix) -> Matrix:
     """log(1 + 100 s) / log(101): 0 at 0, 1 at 1, steep where shares are small."""
-    return np.log1p(SHARE_SCALE * share) / np.float32(np.log1p(SHARE_SCALE))
+    scaled: Matrix = np.log(1 + SHARE_SCALE * share.astype(np.float32, copy=False)) * LOG_SCALE
+    return scaled
 
 
 def log_age(age_ms: NDArray[np.int64]) -> Matrix:
     """log(1 + hours) / 10: 0 now, .14 after three hours, .5 after a week, 1 after two and a half years."""
-    return (np.log1p(age_ms / HOUR_MS) / 10).astype(np.float32)
+    scaled: Matrix = np.log(1 + age_ms.astype(np.float32) / HOUR_MS) / np.float32(10)
+    return scaled
 
 
 def reciprocal_rank(values: Matrix) -> Matrix:
-    """1 / rank within each row (Q, C) by falling value, ties by place; 0 for values of 0."""
-    order = np.argsort(-values, axis=1, kind="stable")
+    """1 / rank within each row (Q, C) by falling value, ties by place; 0 for values of 0. Values are not negative."""
+    width = values.shape[1]
+    # Bits of floats that are not negative sort as the floats do; with the place behind them the order is total.
+    key = (values.view(np.int32).astype(np.int64) << PLACE_BITS) | np.arange(width - 1, -1, -1)
+    key.sort(axis=1)
+    place = width - 1 - (key & ((1 << PLACE_BITS) - 1))
     ranks = np.empty_like(values)
-    np.put_along_axis(ranks, order, 1 / np.arange(1, values.shape[1] + 1, dtype=np.float32)[None, :], axis=1)
-    return np.where(values > 0, ranks, 0)
+    np.put_along_axis(ranks, place, 1 / np.arange(width, 0, -1, dtype=np.float32)[None, :], axis=1)
+    return np.where(values > 0, ranks, np.float32(0))
 
 
 def _popularity(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
@@ -120,9 +130,6 @@ def _own(queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
 
 def _by_length(queries: Sequence[Query], values: dict[str, Matrix]) -> dict[str, Matrix]:
     """Copies of the strongest features, each alive only at one length of the session."""
-    length = np.array([min(len(query.context.items), 3) for query in queries])[:, None]
-    return {
-        f"{name}_at_{label}": values[name] * (length == n).astype(np.float32)
-        for name in BY_LENGTH
-        for n, label in enumerate(LENGTHS, start=1)
-    }
+    length = np.array([min(len(query.context.items), len(LENGTHS)) for query in queries])
+    alive = [(length == n).astype(np.float32)[:, None] for n in range(1, len(LENGTHS) + 1)]
+    return {f"{name}_at_{label}": values[name] * alive[n] for name in BY_LENGTH for n, label in enumerate(LENGTHS)}

@@ -14,7 +14,6 @@ optimisers; with plain SGD the step is exactly  w <- w + a d.
 """
 
 import importlib
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,13 +25,13 @@ from freshflow.errors import ConfigError
 from freshflow.ranking.features import FEATURES
 from freshflow.ranking.queries import Query
 
-__all__ = ["Ranker", "model_factory"]
+__all__ = ["Ranker", "choice_gradients", "model_factory"]
 
 Features = NDArray[np.float32]
 Scores = NDArray[np.float64]
 
-# Beyond this margin 1 - sigma underflows; the example is then taught with the weight of the margin itself.
-MAX_MARGIN = 30.0
+# Where sigma is 1 to the last bit, the product of weight and gradient would be 0 / 0.
+LEAST_MISSING = 1e-12
 
 
 class Ranker:
@@ -50,21 +49,20 @@ class Ranker:
 
     def scores(self, queries: Sequence[Query], features: Features, real: NDArray[np.bool_]) -> Scores:
         """Scores (Q, C) of `features` (F, Q, C); minus infinity where there is no candidate."""
-        scores = np.einsum("fqc,qf->qc", features, self.weights_for(queries), optimize=True)
+        model = np.array([_model_of(query) for query in queries], np.int64)
+        by_model = self._weights @ features.reshape(len(FEATURES), -1)
+        scores = by_model.reshape(len(self.models), *real.shape)[model, np.arange(len(queries))]
         return np.where(real, scores, -np.inf)
 
-    def learn(self, query: Query, features: Features, scores: Scores, came: int) -> None:
-        """Teach that of the candidates with `features` (F, C) and `scores` (C,) the one in place `came` was chosen.
+    def learn(self, query: Query, gradient: Sequence[float]) -> None:
+        """Teach the choice of an item, whose log-likelihood has this `gradient` (F,).
 
         Scores stay as they were until `take_over`.
         """
-        shares = np.exp(scores - scores.max())
-        shares /= shares.sum()
-        difference = (features[:, came] - features @ shares).tolist()
-        example = {name: value for name, value in zip(FEATURES, difference, strict=True) if value}
         model = self.models[_model_of(query)]
-        margin = math.fsum(model.weights.get(name, 0.0) * value for name, value in example.items())
-        model.learn_one(example, True, 1 + math.exp(min(margin, MAX_MARGIN)))
+        example = {name: value for name, value in zip(FEATURES, gradient, strict=True) if value}
+        missing = 1 - model.predict_proba_one(example)[True]
+        model.learn_one(example, True, 1 / max(missing, LEAST_MISSING))
         self.updates += 1
 
     def take_over(self) -> None:
@@ -73,6 +71,18 @@ class Ranker:
 
     def _read_weights(self) -> Scores:
         return np.array([[model.weights.get(name, 0.0) for name in FEATURES] for model in self.models])
+
+
+def choice_gradients(features: Features, scores: Scores, came: NDArray[np.int64]) -> Scores:
+    """x(q, y) - sum_c P(c | q) x(q, c) for Q choices: (Q, F).
+
+    `features` (F, Q, C) and `scores` (Q, C) are those of the candidates, `came` (Q,) the places of those chosen.
+    """
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    chosen = features[:, np.arange(len(came)), came].T
+    expected: Scores = np.matmul(features.transpose(1, 0, 2), shares[:, :, None])[..., 0]
+    return np.subtract(chosen, expected)
 
 
 def _model_of(query: Query) -> int:
