@@ -7,6 +7,7 @@ import typer
 
 from freshflow import __version__
 from freshflow.cli import run, simulate, topics
+from freshflow.cli.stderr import panics_kept_back
 from freshflow.errors import user_error
 
 __all__ = ["app", "main"]
@@ -37,12 +38,17 @@ def options(
 
 def main() -> None:
     """Run the command line; exit code 1 and one sentence on standard error for what a user can mend."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app()
+        with panics_kept_back():
+            logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+            app()
     except Exception as error:
         sentence = user_error(error)
         if sentence is None:
             raise
         typer.echo(f"freshflow: {sentence}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

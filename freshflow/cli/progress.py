@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -11,16 +12,18 @@ from rich.table import Table
 from freshflow.dataflow.job import Places
 from freshflow.dataflow.progress import Progress
 
-__all__ = ["show_progress", "summary"]
+__all__ = ["shortened", "show_progress", "summary"]
 
 # A terminal is redrawn; a log gets a line that a person can still read after an hour.
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
+NOTE_FROM = 46  # the column at which the table's notes begin
+NOTHING = "-"
 
 
 @contextmanager
 def show_progress(progress: Progress, *, quiet: bool) -> Iterator[None]:
     """Show what `progress` says while the block runs."""
-    console = Console(stderr=True)
+    console = _console()
     done = threading.Event()
     started = time.monotonic()
     thread = threading.Thread(target=_show, args=(console, progress, done, started), daemon=True)
@@ -34,10 +37,46 @@ def show_progress(progress: Progress, *, quiet: bool) -> Iterator[None]:
             thread.join()
 
 
+def summary(progress: Progress, places: Places) -> None:
+    """Print what the job did."""
+    console = _console()
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim", overflow="fold")
+    for row in _rows(progress, places, max(30, console.width - NOTE_FROM)):
+        table.add_row(*row)
+    console.print(table)
+
+
+def shortened(place: str, width: int) -> str:
+    """A place as short as it is still clear: from here on, and cut at the front where it is longer than `width`.
+
+    >>> shortened("/srv/shop/exports/2025-03-03/events.jsonl.gz", 30)
+    '…/2025-03-03/events.jsonl.gz'
+    """
+    path = Path(place)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        place = str(path.relative_to(Path.cwd()))
+    if len(place) <= width:
+        return place
+    scheme, separator, _ = place.partition("://")
+    start = f"{scheme}{separator}…/" if separator else "…/"
+    names = place.split("/")[1:]
+    while len(names) > 1 and len(start) + len("/".join(names)) > width:
+        names = names[1:]
+    return f"{start}{names[-1][len(start) - width :]}" if len(names) < 2 else start + "/".join(names)
+
+
+def _console() -> Console:
+    return Console(stderr=True, markup=False, highlight=False)
+
+
 def _show(console: Console, progress: Progress, done: threading.Event, started: float) -> None:
     if not console.is_terminal:
         while not done.wait(LOG_PERIOD_S):
-            console.print(_line(progress, started), highlight=False)
+            if progress.read:
+                console.print(_line(progress, started))
         return
     with console.status("starting") as status:
         while not done.wait(TERMINAL_PERIOD_S):
@@ -52,23 +91,25 @@ def _line(progress: Progress, started: float) -> str:
     )
 
 
-def summary(progress: Progress, places: Places) -> None:
-    """Print what the job did."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    rejected = ", ".join(f"{count:,} {code}" for code, count in sorted(progress.rejected.items()))
-    where = places.dead_letter_place() or "logged"
-    table.add_row("events in", f"{progress.read:,}", places.input)
-    table.add_row("lists out", f"{progress.lists:,}", places.output)
-    table.add_row("unchanged lists, not published", f"{progress.total('unchanged'):,}", "")
-    table.add_row("rejected", f"{progress.rejected.total():,}", f"{rejected} ({where})" if rejected else "")
-    table.add_row("HR@20", f"{progress.quality('hr20'):.3f}", "each event predicted before it was learned")
-    table.add_row("HR@20 of popularity", f"{progress.quality('popularity_hr20'):.3f}", "top of the last 200 events")
-    table.add_row("MRR@20", f"{progress.quality('mrr20'):.3f}", "")
+def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str, str, str]]:
+    """What was counted, the figure, and a note of at most `width` characters on it."""
+    yield "events in", f"{progress.read:,}", shortened(places.input, width)
+    yield "lists out", f"{progress.lists:,}", shortened(places.output, width)
+    yield "lists that did not change", f"{progress.total('unchanged'):,}", "not published again"
+    where = shortened(places.dead_letter_place() or "logged", width) if progress.rejected else ""
+    yield "rejected", f"{progress.rejected.total():,}", where
+    for code, count in progress.rejected.most_common():
+        yield f"  {code}", f"{count:,}", ""
+    tested = progress.total("events") > 0
+    yield "HR@20", _share(progress, "hr20", tested), "predicted first, then learned"
+    yield "  of popularity", _share(progress, "popularity_hr20", tested), "the top of the last 200 events"
+    yield "MRR@20", _share(progress, "mrr20", tested), ""
+    yield "  of popularity", _share(progress, "popularity_mrr20", tested), ""
     latencies = f"{progress.latency_ms(0.5):,.0f} / {progress.latency_ms(0.99):,.0f} ms"
-    table.add_row("event to list, p50 / p99", latencies, "from reading the event to writing its list")
+    yield "event to list, p50 / p99", latencies if progress.lists else NOTHING, "from reading to writing"
     seconds = progress.seconds()
-    table.add_row("events a second", f"{progress.read / seconds:,.0f}" if seconds else "-", f"{seconds:,.1f} s")
-    Console(stderr=True).print(table)
+    yield "events a second", f"{progress.read / seconds:,.0f}" if seconds else NOTHING, f"in {seconds:,.1f} s"
+
+
+def _share(progress: Progress, name: str, tested: bool) -> str:
+    return f"{progress.quality(name):.3f}" if tested else NOTHING

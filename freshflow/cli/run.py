@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from freshflow.cli.progress import show_progress, summary
-from freshflow.cli.stderr import panics_kept_back
 from freshflow.config import load_config
 from freshflow.dataflow.job import Places, StopFlag, assemble, run_flow
 from freshflow.dataflow.progress import Progress
@@ -52,7 +51,7 @@ def run(
     progress, stop = Progress(), StopFlag()
     flow = assemble(places, settings, progress, stop, keep_snapshots=recovery is not None)
     stop.install()
-    with panics_kept_back(), show_progress(progress, quiet=quiet):
+    with show_progress(progress, quiet=quiet):
         run_flow(flow, settings, recovery)
     if not quiet:
         summary(progress, places)

@@ -106,8 +106,8 @@ def _neighbours(knowledge: ItemKnowledge, contexts: Ints) -> _Entries:
     item_sum, row_sum = covisits.together_sum[item], covisits.together_sum[row]
     decay = (np.float32(AGE_DECAY) ** np.arange(CONTEXT_LENGTH, dtype=np.float32))[age]
     cosine = together / np.sqrt(item_sum * np.maximum(row_sum, together)) * decay
-    forward_share: Floats = forward / np.maximum(covisits.forward_sum[item], np.float32(1e-9))
-    together_share: Floats = together / item_sum
+    forward_share = np.divide(forward, np.maximum(covisits.forward_sum[item], 1e-9), dtype=np.float32)
+    together_share = np.divide(together, item_sum, dtype=np.float32)
     values: dict[str, Floats] = {
         "forward_last": forward_share * (age == 0),
         "forward_second": forward_share * (age == 1),
