@@ -118,7 +118,7 @@ class RankingConfig(Section, frozen=True):
     """How candidates are gathered, and how many events share one look at the item knowledge."""
 
     chunk: Annotated[int, Meta(ge=1, le=64)] = 64
-    candidates: Annotated[int, Meta(ge=10, le=2000)] = 150
+    candidates: Annotated[int, Meta(ge=10, le=2000)] = 200
     popular_recent: Annotated[int, Meta(ge=0, le=500)] = 40
     popular: Annotated[int, Meta(ge=0, le=500)] = 20
 

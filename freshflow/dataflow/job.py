@@ -1,5 +1,6 @@
 """A job: where it reads and writes, put together with the graph, and run by Bytewax."""
 
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -9,14 +10,21 @@ from types import FrameType
 
 import msgspec
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.recovery import (
+    InconsistentPartitionsError,
+    MissingPartitionsError,
+    NoPartitionsError,
+    RecoveryConfig,
+    init_db_dir,
+)
 from bytewax.run import cli_main
 
 from freshflow.config import Config, load_config
 from freshflow.connectors.urls import beside, check_distinct, is_kafka, open_sink, open_source, start_fresh
 from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.progress import Progress
-from freshflow.errors import ConfigError, OutputError
+from freshflow.errors import ConfigError, OutputError, SnapshotError
+from freshflow.ranking.ranker import model_factory
 
 __all__ = ["Places", "StopFlag", "assemble", "flow_from_environment", "run_flow", "system_clock"]
 
@@ -24,6 +32,10 @@ __all__ = ["Places", "StopFlag", "assemble", "flow_from_environment", "run_flow"
 RECOVERY_PARTS = 8
 # A Kafka record holds a megabyte by default; what is kept of a rejected one must fit with its reason.
 KAFKA_DEAD_LETTER_BYTES = 700_000
+# What Bytewax raises where a recovery folder holds something else, or not all of it.
+UNUSABLE = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
+# How Bytewax says, in the words of its code, that a file there is damaged or cannot be opened or written.
+STORE_FAILURE = re.compile(r'(?:SqliteFailure.*Some\("|(?=Error opening recovery DB))([^"]*)')
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -74,7 +86,8 @@ def assemble(
     clock: Callable[[], int] = system_clock,
     keep_snapshots: bool,
 ) -> Dataflow:
-    """The dataflow of a job. Raises a `FreshFlowError` if a place cannot be used."""
+    """The dataflow of a job. Raises a `FreshFlowError` if a place or the ranker's model cannot be used."""
+    model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
     dead_letters = places.dead_letter_place()
     check_distinct(
         {
@@ -100,11 +113,16 @@ def assemble(
 
 def run_flow(flow: Dataflow, config: Config, recovery: Path | None) -> None:
     """Run a dataflow in this process until its input ends; with recovery, go on where the folder says."""
-    cli_main(
-        flow,
-        epoch_interval=timedelta(seconds=config.job.epoch_s),
-        recovery_config=_recovery(recovery) if recovery else None,
-    )
+    epoch = timedelta(seconds=config.job.epoch_s)
+    try:
+        cli_main(flow, epoch_interval=epoch, recovery_config=_recovery(recovery) if recovery else None)
+    except UNUSABLE as error:
+        raise _unusable(recovery, str(error)) from None
+    except RuntimeError as error:
+        what = STORE_FAILURE.search(str(error))
+        if what is None:
+            raise
+        raise _unusable(recovery, what[1]) from None
 
 
 def _recovery(folder: Path) -> RecoveryConfig:
@@ -115,6 +133,10 @@ def _recovery(folder: Path) -> RecoveryConfig:
     except OSError as error:
         raise OutputError(f"The recovery folder {folder} cannot be used: {error.strerror}.") from None
     return RecoveryConfig(folder)
+
+
+def _unusable(folder: Path | None, what: str) -> SnapshotError:
+    return SnapshotError(f"The recovery folder {folder} cannot be used ({what}); restore it, or give an empty one.")
 
 
 def flow_from_environment(

@@ -20,13 +20,14 @@ __all__ = ["AGE_DECAY", "CONTEXT_LENGTH", "EVIDENCE", "Candidates", "gather"]
 
 CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
 AGE_DECAY = 0.8  # weight of the next older item of the context
+OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
 # Own and popular items outrank any neighbour when room is short: they are few, and no neighbour row knows them.
 OWN_PRIOR, POPULAR_PRIOR = 20.0, 10.0
 
 SUMS = ("forward_last", "forward_second", "forward_sum", "together_last", "together_second", "together_sum", "cosine")
 MAXIMA = ("forward_max", "together_max")
 EVIDENCE = SUMS + MAXIMA
-MARKS = ("own", "place", "because", "popular")
+MARKS = ("own", "place", "because", "popular", "recent")
 
 # A key holds query, row and the entry's number, in this many bits: one sort of plain integers orders entries, and is
 # an order of magnitude faster than sorting by an index.
@@ -129,8 +130,10 @@ def _own_items(knowledge: ItemKnowledge, queries: Sequence[Query]) -> _Entries:
     query = np.repeat(np.arange(len(queries)), [len(query.user.items) for query in queries])
     row = np.array(knowledge.rows.rows_or_none([item for query in queries for item in query.user.items]), np.int64)
     own = np.array([n for query in queries for n in range(len(query.user.items))], np.int64)
+    length = np.array([len(query.user.items) for query in queries])[query]
     known = row != NO_ROW
-    return _entries(query[known], row[known], {"own": own[known]})
+    recent = (own >= length - OWN_ITEMS)[known].astype(np.int64)
+    return _entries(query[known], row[known], {"own": own[known], "recent": recent})
 
 
 def _in_context(contexts: Ints) -> _Entries:
@@ -213,9 +216,9 @@ def _merged(entries: _Entries) -> _Entries:
 
 def _dense(entries: _Entries, queries: int, width: int) -> Candidates:
     """The `width` most promising entries of each query, in that order; ties by row."""
-    own, place, because, popular = entries.marks
+    own, place, because, popular, recent = entries.marks
     company = entries.values["forward_sum"] + entries.values["together_sum"] + entries.values["cosine"]
-    prior = company + np.where(own >= 0, OWN_PRIOR + 1e-3 * own, 0) + POPULAR_PRIOR * (popular > 0)
+    prior = company + OWN_PRIOR * (recent > 0) + POPULAR_PRIOR * (popular > 0)
     order = np.lexsort((-prior, entries.query))
     counts = np.bincount(entries.query, minlength=queries)
     column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
