@@ -1,0 +1,99 @@
+# FreshFlow: `make` lists what there is to do. All it asks for is Python 3.11 or 3.12; the rest goes into .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.NOTPARALLEL: # pip installs into one .venv at a time
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+# The first that runs and is in range; a pyenv shim can be on the PATH and yet not run.
+PYTHON ?= $(shell for python in python3.12 python3.11 python3 python; do \
+	if $$python -c '$(IN_RANGE)' >/dev/null 2>&1; then echo $$python; break; fi; done)
+
+# More for the command of a target: make test ARGS="-k parse", make lock ARGS=--upgrade
+ARGS :=
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+.PHONY: run
+run: $(VENV)/.runtime $(VENV)/.project ## Simulate a shop and recommend to its visitors; the lists go to out/
+	@mkdir -p out
+	$(BIN)/freshflow simulate --events 20000 --output out/events.jsonl
+	$(BIN)/freshflow run --input out/events.jsonl --output out/recommendations.jsonl --metrics out/metrics.jsonl
+
+.PHONY: test
+test: $(VENV)/.dev $(VENV)/.project ## Run all tests, those of Kafka on Tansu (ARGS="-k parse" for some)
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: test-kafka
+test-kafka: $(VENV)/.dev $(VENV)/.project ## Run the tests of Kafka on Apache Kafka (needs Java 17 and Maven)
+	tests/kafka/apache_kafka.sh run -- $(BIN)/pytest tests/kafka $(ARGS)
+
+.PHONY: check
+check: lint types test ## Run lint, types and test
+
+.PHONY: lint
+lint: $(VENV)/.dev $(VENV)/.project ## Check style, formatting and which module may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: types
+types: $(VENV)/.dev $(VENV)/.project ## Check types
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code, and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-header --no-emit-index-url --no-annotate
+lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for the newest versions)
+	@$(PIP) install 'uv>=0.9,<1'
+	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.lock
+	$(COMPILE) $(ARGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+.PHONY: clean
+clean: ## Delete .venv, caches and everything that was made
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache
+	find freshflow flows tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Each stamp says that its step is done; an interrupted step is done again.
+$(VENV)/.created:
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ] || ! "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then \
+		echo "FreshFlow needs Python 3.11 or 3.12, and found neither; name one: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+		echo "$$python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements.lock | $(VENV)/.created
+	@echo "Installing requirements.lock into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/.created
+	@echo "Installing requirements-dev.lock into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.project: pyproject.toml | $(VENV)/.created
+	@$(PIP) install --no-deps --editable .
+	@touch $@
