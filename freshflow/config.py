@@ -109,7 +109,7 @@ class UsersConfig(Section, frozen=True):
 class ItemsConfig(Section, frozen=True):
     """What is kept of an item, and how many items."""
 
-    max: Annotated[int, Meta(ge=10, le=10_000_000)] = 100_000
+    max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
     neighbours: Annotated[int, Meta(ge=1, le=1024)] = 64
     context: Annotated[int, Meta(ge=1, le=100)] = 10
 

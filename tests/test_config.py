@@ -66,10 +66,10 @@ def test_nothing_given_means_the_defaults() -> None:
 
 
 def test_environment_wins_over_the_file_and_the_command_line_over_both(toml: Any) -> None:
-    path = toml("[lists]\nk = 5\nbecause = 2\n[users]\ncontext = 30\n")
-    environment = {"FRESHFLOW_LISTS_K": "6", "FRESHFLOW_LISTS_BECAUSE": "3"}
+    path = toml("[lists]\nk = 5\n[items]\nneighbours = 2\n[users]\ncontext = 30\n")
+    environment = {"FRESHFLOW_LISTS_K": "6", "FRESHFLOW_ITEMS_NEIGHBOURS": "3"}
     config = load_config(path, environment, {"lists": {"k": 7, "contributions": None}})
-    assert (config.lists.k, config.lists.because, config.users.context) == (7, 3, 30)
+    assert (config.lists.k, config.items.neighbours, config.users.context) == (7, 3, 30)
 
 
 def test_override_of_none_leaves_what_the_file_said(toml: Any) -> None:
@@ -175,7 +175,7 @@ def test_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
             "items.context = 10 is not allowed: expected at most users.context, which is 9.",
         ),
         ("users.history = 19", "users.context = 20 is not allowed: expected at most users.history"),
-        ("lists.length = 3", "lists.length is not a known key; known are k, because, contributions."),
+        ("lists.length = 3", "lists.length is not a known key; known are k, contributions."),
         ("list.k = 3", "[list] is not a known section; did you mean lists."),
         ("lists.foo = {}", "lists.foo is not a known key"),
         ("lists = 3", "lists must be a table, written [lists]."),
@@ -201,7 +201,7 @@ def test_variable_of_a_section_without_such_a_key_is_refused() -> None:
 
 
 def test_variable_of_several_lines_is_one_value() -> None:
-    assert "lists.k = '3\\nbecause = 1'" in refusal(None, {"FRESHFLOW_LISTS_K": "3\nbecause = 1"})
+    assert "lists.k = '3\\nseed = 1'" in refusal(None, {"FRESHFLOW_LISTS_K": "3\nseed = 1"})
 
 
 def test_variable_that_is_not_set_is_named_with_the_key_that_asks_for_it(toml: Any) -> None:

@@ -55,12 +55,12 @@ def start_fresh(url: str) -> None:
 
 
 def check_distinct(urls: dict[str, str | None]) -> None:
-    """Raise `ConfigError` if two options name the same file or topic; standard input and output may be both."""
+    """Raise `ConfigError` if two options name the same file or topic; of --input, `-` is another place."""
     taken: dict[str, str] = {}
     for option, url in urls.items():
-        if url is None or url == STDOUT:
+        if url is None or (url == STDIN and option == "--input"):
             continue
-        place = url if is_kafka(url) else str(Path(url).resolve())
+        place = url if is_kafka(url) or url == STDOUT else str(Path(url).resolve())
         if place in taken:
             raise ConfigError(f"{taken[place]} and {option} both name {url}; give each a place of its own.")
         taken[place] = option

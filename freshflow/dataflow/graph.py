@@ -78,7 +78,10 @@ def build_flow(
 def _parse(
     config: Config, progress: Progress, keep_rejected: bool
 ) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
-    """Records to events by bucket, and what is no event; catalogue events go to every bucket, in their place."""
+    """Records to events by bucket, and what is no event.
+
+    Catalogue events go to every bucket, in their place; so does the word of how far has been read.
+    """
     parser = EventParser(config.events)
     partitions = config.job.partitions
 
@@ -95,10 +98,10 @@ def _parse(
                     bucket.append(event)
             else:
                 buckets[partition_of(event.user_id, partitions)].append(event)
+        upto = batch.records[-1][0]
         keyed: list[Keyed | list[Rejected]] = [
-            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, bucket))
+            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, bucket, upto))
             for n, bucket in enumerate(buckets)
-            if bucket
         ]
         return [*keyed, rejected] if rejected else keyed
 

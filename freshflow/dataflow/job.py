@@ -87,7 +87,6 @@ def assemble(
     keep_snapshots: bool,
 ) -> Dataflow:
     """The dataflow of a job. Raises a `FreshFlowError` if a place or the ranker's model cannot be used."""
-    model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
     dead_letters = places.dead_letter_place()
     check_distinct(
         {
@@ -104,6 +103,7 @@ def assemble(
         metrics=open_sink(places.metrics, config) if places.metrics else None,
         dead_letter_raw=KAFKA_DEAD_LETTER_BYTES if dead_letters and is_kafka(dead_letters) else None,
     )
+    model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
     if not keep_snapshots:
         for url in (places.output, dead_letters, places.metrics):
             if url is not None:

@@ -12,12 +12,16 @@ __all__ = ["EventBatch", "PartitionOutput", "SignalBatch", "StepBatch"]
 
 
 class EventBatch(msgspec.Struct, frozen=True):
-    """Events of one origin and one bucket of users, in order; catalogue events are in every bucket's."""
+    """Events of one origin and one bucket of users, in order; catalogue events are in every bucket's.
+
+    `upto` is the last position that was read, so that a partition knows how far the origin has come.
+    """
 
     bucket: int
     origin: Origin
     read_ms: int
     events: list[Event]
+    upto: int
 
 
 class StepBatch(msgspec.Struct, frozen=True):
@@ -27,6 +31,7 @@ class StepBatch(msgspec.Struct, frozen=True):
     origin: Origin
     read_ms: int
     steps: list[Step]
+    upto: int
 
 
 class SignalBatch(msgspec.Struct, frozen=True):

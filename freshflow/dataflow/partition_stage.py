@@ -45,7 +45,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
     def _take(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
-        lists: OutBatch = [encode(output) for output in partition.take(batch.origin, batch.steps)]
+        lists: OutBatch = [encode(output) for output in partition.take(batch.origin, batch.steps, batch.upto)]
         report = partition.report_if_due()
         metrics: OutBatch = [encode_report(report, self.clock())] if report else []
         return PartitionOutput(batch.read_ms, lists, partition.report(), metrics)

@@ -30,7 +30,7 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
 
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
         own, steps = batch.bucket, self.bucket.take(batch.events)
-        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps)
+        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps, batch.upto)
         visits = [step.visit for step in steps if isinstance(step, Interaction)]
         if visits:
             for other in range(self.config.job.partitions):

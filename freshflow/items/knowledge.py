@@ -42,8 +42,7 @@ class ItemKnowledge:
 
     def admit(self, visits: Sequence[Visit]) -> "Chunk":
         """Give every visited item a row and put the visits into arrays; what is known of items does not change yet."""
-        now_ms = max((visit.ts_ms for visit in visits), default=0)
-        self._make_room(len(visits), now_ms)
+        self._make_room({visit.item_id for visit in visits}, max((visit.ts_ms for visit in visits), default=0))
         items = np.array([self._row(visit.item_id) for visit in visits], np.int64)
         ts_ms = np.array([visit.ts_ms for visit in visits], np.int64)
         contexts = np.full((len(visits), self.config.context), NO_ROW)
@@ -60,8 +59,13 @@ class ItemKnowledge:
 
     def update_catalogue(self, update: ItemUpdate) -> None:
         """Take over an item event; an item that nobody has touched gets a row, too."""
-        self._make_room(1, update.ts_ms)
+        self._make_room({update.item_id}, update.ts_ms)
         self.catalogue.update(self._row(update.item_id), update)
+
+    def is_available(self, item_id: str) -> bool:
+        """Whether the catalogue allows the item; what it does not know is available."""
+        row = self.rows.get(item_id)
+        return row == NO_ROW or bool(self.catalogue.available[row])
 
     def _row(self, item_id: str) -> int:
         row = self.rows.add(item_id)
@@ -75,14 +79,16 @@ class ItemKnowledge:
         self.popularity.grow(capacity)
         self.catalogue.grow(capacity)
 
-    def _make_room(self, wanted: int, now_ms: int) -> None:
-        if len(self.rows) + wanted <= self.config.max:
+    def _make_room(self, item_ids: set[str], now_ms: int) -> None:
+        """Drop the least popular items, none of `item_ids`, if these do not all fit beside them."""
+        known = self.rows.rows(item_ids)
+        wanted = len(self.rows) + len(item_ids) - len(known) - self.config.max
+        if wanted <= 0:
             return
-        taken = np.array([row for row, item in enumerate(self.rows.ids) if item])
-        age_ms = np.maximum(now_ms - self.popularity.last_ms[taken], 0)
-        week = self.popularity.decayed[taken, 2] * decay(age_ms)[:, 2]
-        drop = max(wanted, self.config.max // EVICTED_SHARE)
-        rows = taken[np.argsort(week, kind="stable")[:drop]]
+        others = np.setdiff1d(np.flatnonzero([bool(item) for item in self.rows.ids]), known)
+        age_ms = np.maximum(now_ms - self.popularity.last_ms[others], 0)
+        week = self.popularity.decayed[others, 2] * decay(age_ms)[:, 2]
+        rows = others[np.argsort(week, kind="stable")[: max(wanted, self.config.max // EVICTED_SHARE)]]
         for part in (self.covisits, self.popularity, self.catalogue, self.rows):
             part.drop(rows)
         self.evicted += len(rows)

@@ -19,6 +19,8 @@ HALF_LIVES_MS = np.array([3_600_000, 86_400_000, 604_800_000], np.float64)  # an
 WINDOWS = (200, 2_000)  # in events: what is popular right now, and what has been for a while
 RECENT = 64  # in events: whatever was touched this recently is worth a look
 
+NEVER = np.int64(2**62)
+
 Rows = NDArray[np.int64]
 Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -121,9 +123,10 @@ class PopularityAt:
         self._last_ms = np.zeros(shape, np.int64)
         self._last_ms[step, column] = ts_ms
         self._last_ms = np.maximum.accumulate(self._last_ms, axis=0)
-        self._first_ms = np.zeros(shape, np.int64)
-        seen = np.arange(len(items) + 1)[:, None] > first_touch
-        self._first_ms[:, self._local[self.touched]] = np.where(seen, ts_ms[first_touch], 0)
+        self._first_ms = np.full(shape, NEVER)
+        self._first_ms[step, column] = ts_ms
+        self._first_ms = np.minimum.accumulate(self._first_ms, axis=0)
+        self._latest_ms = np.maximum.accumulate(np.concatenate([[base.total_ms], ts_ms]))
 
         # Gains are kept as of the chunk's latest event; chunks are cut so that this stays within float64's range.
         self._now_ms = int(ts_ms.max(initial=0))
@@ -144,19 +147,22 @@ class PopularityAt:
 
     def decayed(self, rows: Rows, position: Rows, now_ms: Times) -> Floats:
         """Decayed counts (..., 3) of `rows` (...) as of `position` (...), at event time `now_ms` (...)."""
-        base = self.base.decayed[rows] * decay(np.maximum(now_ms - self.base.last_ms[rows], 0))
+        now_ms = np.maximum(now_ms, self.last_ms(rows, position))  # no count is higher before its latest event
+        base = self.base.decayed[rows] * decay(now_ms - self.base.last_ms[rows])
         return np.add(base, self._gained[position, self._local[rows]] * decay(now_ms - self._now_ms))
 
     def total(self, position: Rows, now_ms: Times) -> Floats:
         """Decayed counts of all items together (..., 3)."""
-        base = self.base.total * decay(np.maximum(now_ms - self.base.total_ms, 0))
+        now_ms = np.maximum(now_ms, self._latest_ms[position])
+        base = self.base.total * decay(now_ms - self.base.total_ms)
         total: Floats = base + self._gained_total[position] * decay(now_ms - self._now_ms)
         return total
 
     def first_ms(self, rows: Rows, position: Rows) -> Times:
         """Event time of the first event with each of `rows` (...); 0 where there is none yet."""
         base = self.base.first_ms[rows]
-        return np.where(base > 0, base, self._first_ms[position, self._local[rows]])
+        first = np.minimum(np.where(base > 0, base, NEVER), self._first_ms[position, self._local[rows]])
+        return np.where(first < NEVER, first, 0)
 
     def last_ms(self, rows: Rows, position: Rows) -> Times:
         """Event time of the latest event with each of `rows` (...); 0 where there is none yet."""

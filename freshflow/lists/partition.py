@@ -32,7 +32,7 @@ from freshflow.ranking.queries import Query
 from freshflow.ranking.ranker import Ranker, choice_gradients
 from freshflow.ranking.selection import Chosen, choose, ranks_of
 from freshflow.users.interactions import Ask, Interaction, Step
-from freshflow.users.state import context_at
+from freshflow.users.state import UserState, context_at
 
 __all__ = ["Partition", "cut"]
 
@@ -81,9 +81,9 @@ class Partition:
         """Take in the signals that are still held."""
         self._take(origin, self.signals.drain())
 
-    def take(self, origin: Origin, steps: Sequence[Step]) -> list[Output]:
-        """What is to be published after `steps` of one origin, in its order."""
-        return self._take(origin, self.signals.merge(origin.key, steps))
+    def take(self, origin: Origin, steps: Sequence[Step], upto: int | None = None) -> list[Output]:
+        """What is to be published after `steps` of one origin, in its order; it has been read as far as `upto`."""
+        return self._take(origin, self.signals.merge(origin.key, steps, upto))
 
     def _take(self, origin: Origin, steps: Sequence[Step]) -> list[Output]:
         outputs: list[Output] = []
@@ -180,8 +180,8 @@ class Partition:
         computed_at = self.clock()
         lists: list[Output] = []
         for step, items in zip(steps, chosen, strict=True):
-            if isinstance(step.event, Search):
-                items = self._with_unknown(step.event, items)
+            if isinstance(step, Ask) and isinstance(step.event, Search):
+                items = self._with_unknown(step.event, step.user, items)[: step.event.k]
             if isinstance(step, Ask):
                 self.counts["answers"] += 1
             elif not self.published.is_new(step.event.user_id, (item.item_id for item in items)):
@@ -193,10 +193,10 @@ class Partition:
         return lists
 
     def _length(self, event: Behaviour | Request | Search) -> int:
-        """How many items the list for an event holds at most."""
-        if isinstance(event, Behaviour):
-            return self.config.lists.k
-        return event.k or (len(event.items) if isinstance(event, Search) else self.config.lists.k)
+        """How many candidates to choose for the list of an event: of a search's, all."""
+        if isinstance(event, Search):
+            return len(event.items)
+        return (event.k if isinstance(event, Request) else None) or self.config.lists.k
 
     def _list(
         self, origin: Origin, event: Behaviour | Request | Search, items: list[Chosen], computed_at: int
@@ -211,7 +211,7 @@ class Partition:
             event_ts=event.ts_ms,
             computed_at=computed_at,
             source=origin.place(event.position),
-            model=Model(self.number, self.ranker.updates),
+            model=Model(self.number, self.ranker.scored_with),
             items=tuple(
                 ListItem(c.item_id, c.score, c.reason, c.because, _named(c.contributions) if explained else None)
                 for c in items
@@ -219,15 +219,17 @@ class Partition:
             request_id=None if isinstance(event, Behaviour) else event.request_id,
         )
 
-    def _with_unknown(self, event: Search, chosen: list[Chosen]) -> list[Chosen]:
-        """The engine's items that nobody has touched take part, too: without evidence, their score is 0."""
-        nothing = np.zeros(len(FEATURES))
+    def _with_unknown(self, event: Search, user: UserState, chosen: list[Chosen]) -> list[Chosen]:
+        """The engine's items that nothing is known of take part, too: without evidence, their score is 0."""
+        nothing, known = np.zeros(len(FEATURES)), {item.item_id for item in chosen}
+        if event.exclude_seen:
+            known |= set(user.items)
         unknown = [
             Chosen(item_id, 0.0, "unknown", (), nothing)
             for item_id in dict.fromkeys(event.items)
-            if self.knowledge.rows.get(item_id) == NO_ROW
+            if item_id not in known and self.knowledge.is_available(item_id)
         ]
-        return sorted([*chosen, *unknown], key=lambda item: (-item.score, item.item_id))[: self._length(event)]
+        return sorted([*chosen, *unknown], key=lambda item: (-item.score, item.item_id))
 
     def report(self) -> Report:
         """How the partition stands."""

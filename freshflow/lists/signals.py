@@ -2,7 +2,7 @@
 
 The records of one origin are split over the partitions and arrive here again in any order. Visits of other partitions
 are taken in by position, so that a list never knows what stands below its event in the same file or topic partition.
-Between origins there is no order to keep.
+Between origins there is no order to keep. Every partition hears of every batch that was read, so none waits for long.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,32 +12,43 @@ from freshflow.users.interactions import Step
 
 __all__ = ["HELD", "Signals"]
 
-# Visits held at most, of all origins together; beyond it the oldest are taken in without an event of our own.
+# Visits held at most, of all origins together; beyond it they are taken in at once.
 HELD = 4096
 
 
 class Signals:
-    """Visits by origin that are not folded in yet."""
+    """Visits by origin that are not folded in yet, and how far the own stream of each origin has come."""
 
-    def __init__(self, held: dict[str, list[Visit]] | None = None) -> None:
+    def __init__(self, held: dict[str, list[Visit]] | None = None, reached: dict[str, int] | None = None) -> None:
         self.held = held or {}
+        self.reached = reached or {}
 
     def add(self, origin: str, visits: Iterable[Visit]) -> None:
         """Hold visits of an origin, in any order."""
         self.held.setdefault(origin, []).extend(visits)
 
-    def merge(self, origin: str, steps: Sequence[Step]) -> list[Step]:
-        """`steps` of an origin with the signals that belong before and between them, in the order of positions."""
-        if not self.held or not steps:
+    def merge(self, origin: str, steps: Sequence[Step], upto: int | None = None) -> list[Step]:
+        """`steps` of an origin with the signals that are due, all of this origin in the order of positions.
+
+        `upto` is how far the origin has been read, whether or not the rest of it is for this partition.
+        """
+        if upto is not None or steps:
+            last = upto if upto is not None else steps[-1].position
+            self.reached[origin] = max(last, self.reached.get(origin, last))
+        if not self.held:
             return list(steps)
-        last = steps[-1].position
-        due = [visit for other in [*self.held] if other != origin for visit in self.held.pop(other)]
-        mine = self.held.pop(origin, [])
-        later = [visit for visit in mine if visit.position > last]
+        due = {name: self._due(name) for name in sorted(self.held)}
+        between: list[Step] = [*steps, *due.pop(origin, [])]
+        return [*(visit for visits in due.values() for visit in visits), *sorted(between, key=_position)]
+
+    def _due(self, origin: str) -> list[Visit]:
+        """Take out what the own stream of the origin has reached, in order."""
+        reached = self.reached.get(origin)
+        held = sorted(self.held.pop(origin), key=_position)
+        later = [visit for visit in held if reached is None or visit.position > reached]
         if later:
             self.held[origin] = later
-        between: list[Step] = [*steps, *(visit for visit in mine if visit.position <= last)]
-        return [*due, *sorted(between, key=lambda step: step.position)]
+        return held[: len(held) - len(later)]
 
     def overflow(self) -> list[Visit]:
         """All held signals if they are more than `HELD`, else none."""
@@ -45,8 +56,10 @@ class Signals:
 
     def drain(self) -> list[Visit]:
         """All held signals, by origin and position; none are held any more."""
-        visits = [
-            visit for origin in sorted(self.held) for visit in sorted(self.held[origin], key=lambda v: v.position)
-        ]
+        visits = [visit for origin in sorted(self.held) for visit in sorted(self.held[origin], key=_position)]
         self.held = {}
         return visits
+
+
+def _position(step: Step) -> int:
+    return step.position

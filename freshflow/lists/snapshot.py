@@ -39,7 +39,7 @@ def dump(partition: Partition) -> bytes:
         "models": ranker.models,
         "updates": ranker.updates,
         "number": partition.number,
-        "signals": partition.signals.held,
+        "signals": vars(partition.signals),
         "published": partition.published.digests,
         "validation": partition.validation,
         "counts": partition.counts,
@@ -67,7 +67,7 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
     knowledge.evicted = state["evicted"]
     ranker.models, ranker.updates = state["models"], state["updates"]
     ranker.take_over()
-    partition.signals = Signals(state["signals"])
+    partition.signals = Signals(**state["signals"])
     partition.published = Published(partition.published.bound, state["published"])
     partition.validation, partition.counts = state["validation"], state["counts"]
     partition.event_ts, partition.reported = state["event_ts"], state["reported"]

@@ -79,10 +79,10 @@ def gather(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], con
         _own_items(knowledge, queries),
         _in_context(contexts),
         _popular(knowledge, chunk, queries, config),
-        _asked_for(knowledge, queries),
+        _asked_for(knowledge, chunk, queries),
     )
-    width = max([config.candidates, *(len(query.only or ()) for query in queries)])
-    return _dense(_merged(_allowed(knowledge, queries, entries)), len(queries), width)
+    widths = np.array([max(config.candidates, len(query.only or ())) for query in queries], np.int64)
+    return _dense(_merged(_allowed(knowledge, queries, entries)), widths)
 
 
 def _context_rows(knowledge: ItemKnowledge, queries: Sequence[Query]) -> Ints:
@@ -153,11 +153,13 @@ def _popular(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], c
     return _entries(query, row, {"popular": np.ones(len(row), np.int64)})
 
 
-def _asked_for(knowledge: ItemKnowledge, queries: Sequence[Query]) -> _Entries:
-    """The items that a search is restricted to."""
+def _asked_for(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query]) -> _Entries:
+    """The items that a search is restricted to, as far as anything is known of them by then."""
     asked = [(n, knowledge.rows.get(item)) for n, query in enumerate(queries) for item in query.only or ()]
     query, row = np.array([(n, row) for n, row in asked if row != NO_ROW], np.int64).reshape(-1, 2).T
-    return _entries(query, row, {})
+    position = np.array([query.position for query in queries], np.int64)[query]
+    known = chunk.popularity.first_ms(row, position) > 0
+    return _entries(query[known], row[known], {})
 
 
 def _entries(query: Ints, row: Ints, marks: dict[str, Ints], values: dict[str, Floats] | None = None) -> _Entries:
@@ -214,16 +216,18 @@ def _merged(entries: _Entries) -> _Entries:
     return _Entries(key >> ROW_BITS, key & ((1 << ROW_BITS) - 1), marks, values)
 
 
-def _dense(entries: _Entries, queries: int, width: int) -> Candidates:
-    """The `width` most promising entries of each query, in that order; ties by row."""
+def _dense(entries: _Entries, widths: Ints) -> Candidates:
+    """The most promising entries of each query, at most `widths` (Q,) of them, in that order; ties by row."""
     own, place, because, popular, recent = entries.marks
     company = entries.values["forward_sum"] + entries.values["together_sum"] + entries.values["cosine"]
     prior = company + OWN_PRIOR * (recent > 0) + POPULAR_PRIOR * (popular > 0)
     order = np.lexsort((-prior, entries.query))
+    queries = len(widths)
     counts = np.bincount(entries.query, minlength=queries)
     column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    width = min(width, int(counts.max(initial=0)))
-    order, column = order[column < width], column[column < width]
+    width = int(np.minimum(widths, counts).max(initial=0))
+    fits = column < widths[entries.query[order]]
+    order, column = order[fits], column[fits]
     at = entries.query[order] * width + column
 
     def spread_marks(values: Ints) -> Ints:

@@ -41,6 +41,7 @@ class Ranker:
         factory = model_factory(config.model)
         self.models: list[Any] = [factory(), factory()]
         self.updates = 0
+        self.scored_with = 0  # updates that the weights in use have seen
         self._weights = self._read_weights()
 
     def weights_for(self, queries: Sequence[Query]) -> Scores:
@@ -67,6 +68,7 @@ class Ranker:
 
     def take_over(self) -> None:
         """Score with what the models have learned by now."""
+        self.scored_with = self.updates
         self._weights = self._read_weights()
 
     def _read_weights(self) -> Scores:
@@ -78,7 +80,7 @@ def choice_gradients(features: Features, scores: Scores, came: NDArray[np.int64]
 
     `features` (F, Q, C) and `scores` (Q, C) are those of the candidates, `came` (Q,) the places of those chosen.
     """
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     shares /= shares.sum(axis=1, keepdims=True)
     chosen = features[:, np.arange(len(came)), came].T
     expected: Scores = np.matmul(features.transpose(1, 0, 2), shares[:, :, None])[..., 0]

@@ -1,0 +1,105 @@
+"""Streams of events for partitions: made by hand or at random, and taken as the job would take them."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from freshflow.config import Config, ItemsConfig, JobConfig, ListsConfig, RankingConfig, UsersConfig
+from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Request, Search
+from freshflow.lists.partition import Partition
+from freshflow.lists.types import Output, RecommendationList, encode
+from freshflow.users.bucket import UserBucket
+from freshflow.users.interactions import Step
+
+START_MS = 1_700_000_000_000
+COMPUTED_AT = 1_800_000_000_000
+ORIGIN = Origin("file", "events.jsonl")
+OTHER = Origin("topic", "events", 3)
+CHUNKS = (1, 2, 7, 64)
+
+
+def config(chunk: int = 64, partitions: int = 1, **lists: bool | int) -> Config:
+    """The defaults, but for these."""
+    return Config(
+        job=JobConfig(partitions=partitions),
+        ranking=RankingConfig(chunk=chunk),
+        lists=ListsConfig(**lists),
+        items=ItemsConfig(max=1000),
+        users=UsersConfig(max=1000),
+    )
+
+
+def view(position: int, user: str, item: str, after_ms: int | None = None) -> Behaviour:
+    return Behaviour(position, "view", user, item, START_MS + (1000 * position if after_ms is None else after_ms))
+
+
+def request(position: int, user: str, **fields) -> Request:
+    return Request(position, user, START_MS + 1000 * position, **fields)
+
+
+def search(position: int, user: str, *items: str, **fields) -> Search:
+    return Search(position, user, START_MS + 1000 * position, "text", items, **fields)
+
+
+def availability(position: int, item: str, available: bool) -> ItemUpdate:
+    return ItemUpdate(position, item, START_MS + 1000 * position, available=available)
+
+
+def partition(settings: Config | None = None, number: int = 0) -> Partition:
+    return Partition(number, settings or config(), lambda: COMPUTED_AT)
+
+
+def steps(events: Iterable[Event], settings: Config | None = None) -> list[Step]:
+    """What a user stage that starts here makes of `events`."""
+    return UserBucket((settings or config()).users, 1000).take(events)
+
+
+def outputs(events: Iterable[Event], settings: Config | None = None, origin: Origin = ORIGIN) -> list[Output]:
+    """What a new partition publishes of `events`, all taken at once."""
+    return partition(settings).take(origin, steps(events, settings))
+
+
+def items(one: Output) -> list[str]:
+    assert isinstance(one, RecommendationList)
+    return [item.item_id for item in one.items]
+
+
+def encoded(several: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
+    return [encode(one) for one in several]
+
+
+def without_model(several: Iterable[Output]) -> list[Output]:
+    """Outputs that may be compared whatever number of updates they name."""
+    return [
+        msgspec.structs.replace(one, model=msgspec.structs.replace(one.model, updates=0))
+        if isinstance(one, RecommendationList)
+        else one
+        for one in several
+    ]
+
+
+def batches(events: Sequence[Event], size: int) -> list[Sequence[Event]]:
+    return [events[start : start + size] for start in range(0, len(events), size)]
+
+
+def stream(seed: int, count: int, *, controls: bool = True) -> list[Event]:
+    """So many events of 12 users on 40 items, half a minute apart, some late; every fifth or so a question."""
+    random = np.random.default_rng(seed)
+    return [_event(random, position, controls) for position in range(1, count + 1)]
+
+
+def _event(random: np.random.Generator, position: int, controls: bool) -> Event:
+    user, item = f"u{random.integers(12)}", f"i{min(random.geometric(0.1), 40):02d}"
+    ts_ms = START_MS + 30_000 * position - int(random.integers(0, 60_000))
+    kind = random.random()
+    if kind < 0.15:
+        return Request(position, user, ts_ms, f"r{position}", 200, bool(random.integers(2)))
+    if controls and kind < 0.20:
+        found = tuple(f"i{n:02d}" for n in random.choice(60, 6, replace=False))
+        return Search(position, user, ts_ms, "text", found)
+    if controls and kind < 0.23:
+        return ItemUpdate(position, item, ts_ms, available=bool(random.integers(2)))
+    if controls and kind < 0.25:
+        return Forget(position, user, ts_ms)
+    return Behaviour(position, "view", user, item, ts_ms)

@@ -1,0 +1,49 @@
+"""The wire format of lists and tombstones."""
+
+import json
+
+from freshflow.lists.types import Forgotten, ListItem, Model, RecommendationList, encode
+
+LIST = RecommendationList(
+    user_id="Zoë",
+    list_id="00ff",
+    surface="feed",
+    cause="interaction",
+    event_ts=1_700,
+    computed_at=1_900,
+    source={"file": "events.jsonl", "line": 7},
+    model=Model(0, 12),
+    items=(ListItem("a", 0.5, "together", ("b",)), ListItem("c", 0.0, "popular", ())),
+)
+
+
+def test_a_list_is_one_line_of_json_keyed_by_its_user():
+    key, value = encode(LIST)
+    assert key == "Zoë".encode()
+    assert b"\n" not in value
+    assert json.loads(value) == {
+        "user_id": "Zoë",
+        "list_id": "00ff",
+        "surface": "feed",
+        "cause": "interaction",
+        "event_ts": 1_700,
+        "computed_at": 1_900,
+        "source": {"file": "events.jsonl", "line": 7},
+        "model": {"partition": 0, "updates": 12},
+        "items": [
+            {"item_id": "a", "score": 0.5, "reason": "together", "because": ["b"]},
+            {"item_id": "c", "score": 0.0, "reason": "popular", "because": []},
+        ],
+    }
+
+
+def test_an_answer_carries_its_request_id_and_an_explained_item_its_contributions():
+    item = ListItem("a", 0.5, "popular", (), {"hour": 0.5})
+    answer = RecommendationList("u", "1", "search", "search", 1, 2, {"line": 1}, Model(0, 0), (item,), request_id="r")
+    fields = json.loads(encode(answer)[1])
+    assert fields["request_id"] == "r"
+    assert fields["items"][0]["contributions"] == {"hour": 0.5}
+
+
+def test_a_forgotten_user_s_record_is_a_tombstone():
+    assert encode(Forgotten("u")) == (b"u", None)

@@ -1,0 +1,332 @@
+"""A partition: what its lists know, what is published, and what they say of themselves."""
+
+import pytest
+
+from freshflow.config import Config, MetricsConfig
+from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
+from freshflow.lists.types import Forgotten, ListItem, Model, RecommendationList
+from freshflow.users.interactions import Ask
+
+from .streams import (
+    CHUNKS,
+    COMPUTED_AT,
+    ORIGIN,
+    OTHER,
+    START_MS,
+    availability,
+    batches,
+    config,
+    encoded,
+    items,
+    outputs,
+    partition,
+    request,
+    search,
+    steps,
+    stream,
+    view,
+    without_model,
+)
+
+
+def answers(several) -> dict[int, RecommendationList]:
+    """Answers to requests and searches, by the line of the question."""
+    return {one.source["line"]: one for one in several if getattr(one, "cause", "") in ("request", "search")}
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_an_answer_knows_every_event_of_its_user_above_it(chunk):
+    events = stream(1, 150, controls=False)
+    given, seen = answers(outputs(events, config(chunk))), {}
+    for event in events:
+        mine = seen.setdefault(event.user_id, set())
+        if isinstance(event, Behaviour):
+            mine.add(event.item_id)
+        elif event.exclude_seen:
+            assert not mine & set(items(given[event.position]))
+        else:
+            assert mine <= set(items(given[event.position]))
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_an_answer_knows_the_visit_of_an_item_that_is_new_to_all_in_its_own_chunk(chunk):
+    events = [view(1, "u", "a"), view(2, "v", "new"), request(3, "v", k=5), request(4, "w", k=5)]
+    given = answers(outputs(events, config(chunk)))
+    assert "new" in items(given[3])
+    assert set(items(given[4])) == {"a", "new"}
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_no_list_knows_anything_that_stands_below_it(chunk):
+    events = stream(2, 130)
+    settings = config(chunk, contributions=True)
+    whole = without_model(outputs(events, settings))
+    for end in (1, 2, 10, 64, 65, 129):
+        above = without_model(outputs(events[:end], settings))
+        assert whole[: len(above)] == above
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_the_model_of_a_list_has_learned_nothing_that_stands_below_it(chunk):
+    events = [view(n, f"u{n}", "a") for n in range(1, 10)]
+    events = [*events, request(10, "u1"), *(view(n, f"u{n}", "a") for n in range(11, 20))]
+    settings = config(chunk)
+    whole, above = answers(outputs(events, settings)), answers(outputs(events[:10], settings))
+    assert whole[10].model == above[10].model
+
+
+def test_the_model_of_a_list_is_the_one_its_scores_are_from():
+    first, second = answers(outputs([view(1, "u", "a"), view(2, "u", "a"), request(3, "u"), request(4, "u")])).values()
+    assert first.items[0].score == second.items[0].score == 0  # nothing had been learned
+    assert first.model == second.model == Model(0, 0)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_search_knows_nothing_of_an_item_first_visited_below_it(chunk):
+    events = [view(1, "u", "a"), view(2, "u", "b"), search(3, "u", "new", "a"), view(4, "v", "new")]
+    for warm_up in ([], [view(-n, "u", f"x{n}") for n in range(9, 0, -1)]):
+        whole = without_model(outputs([*warm_up, *events], config(chunk)))
+        above = without_model(outputs([*warm_up, *events[:-1]], config(chunk)))
+        assert answers(whole) == answers(above)
+
+
+def test_questions_teach_nothing():
+    events = [event for event in stream(3, 150) if not isinstance(event, ItemUpdate | Forget)]
+    silent = [event for event in events if isinstance(event, Behaviour)]
+    taken = [one for one in outputs(events, config(1)) if one.cause == "interaction"]
+    assert len(taken) > 80
+    assert encoded(taken) == encoded(outputs(silent, config(1)))
+
+
+def test_a_question_changes_nothing_but_the_count_of_answers():
+    settings, events = config(), stream(4, 150)
+    one, other = partition(settings), partition(settings)
+    asked = [step for step in steps([*events, request(151, "u1"), search(152, "u1", "i01")]) if isinstance(step, Ask)]
+    for each in (one, other):
+        each.take(ORIGIN, steps(events))
+    one.take(ORIGIN, asked[-2:])
+    counts = other.report().counts
+    assert one.report().counts == counts | {"answers": counts["answers"] + 2}
+    more = [event for event in stream(5, 150) if isinstance(event, Behaviour)]
+    assert encoded(one.take(ORIGIN, steps(more))) == encoded(other.take(ORIGIN, steps(more)))
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_list_that_did_not_change_is_not_published_again(chunk):
+    made = partition(config(chunk))
+    published = made.take(ORIGIN, steps([view(1, "u", "a"), view(2, "u", "a"), view(3, "v", "a"), view(4, "u", "b")]))
+    assert [one.source["line"] for one in published] == [1, 3, 4]
+    assert (made.counts["lists"], made.counts["unchanged"]) == (3, 1)
+
+
+def test_answers_are_given_always_and_do_not_count_as_published():
+    events = [view(1, "u", "a"), request(2, "u", k=1), request(3, "u"), search(4, "u", "a"), view(5, "u", "a")]
+    published = outputs(events)
+    assert [one.cause for one in published] == ["interaction", "request", "request", "search"]
+    assert items(published[1]) == items(published[2])
+
+
+def test_a_question_of_a_user_nobody_knows_gets_what_is_popular():
+    (_, answer) = outputs([view(1, "u", "a"), request(2, "stranger")])
+    assert (answer.user_id, items(answer)) == ("stranger", ["a"])
+    assert answer.items[0].reason == "popular"
+
+
+def test_the_very_first_question_gets_an_empty_list():
+    (answer,) = outputs([request(1, "u")])
+    assert answer.items == ()
+
+
+def test_nothing_gives_nothing():
+    assert partition().take(ORIGIN, []) == []
+
+
+def test_a_list_says_for_whom_why_when_from_what_and_by_which_model():
+    (answer,) = outputs([request(7, "u", request_id="r")], origin=OTHER)
+    assert answer == RecommendationList(
+        user_id="u",
+        list_id=answer.list_id,
+        surface="feed",
+        cause="request",
+        event_ts=START_MS + 7000,
+        computed_at=COMPUTED_AT,
+        source={"topic": "events", "partition": 3, "offset": 7},
+        model=Model(0, 0),
+        items=(),
+        request_id="r",
+    )
+
+
+def test_a_list_is_as_long_as_configured_or_asked_for():
+    events = [
+        *(view(n, "u", f"i{n}") for n in range(10)),
+        request(10, "u"),
+        request(11, "u", k=2),
+        request(12, "u", k=9),
+    ]
+    given = outputs(events, config(k=3))
+    assert [len(one.items) for one in given[-3:]] == [3, 2, 9]
+    assert max(len(one.items) for one in given[:-3]) == 3
+
+
+def test_scores_fall_and_ties_stand_in_the_order_of_ids():
+    for one in outputs(stream(6, 200)):
+        if isinstance(one, RecommendationList):
+            keys = [(-item.score, item.item_id) for item in one.items]
+            assert keys == sorted(keys)
+            assert len(set(items(one))) == len(one.items)
+
+
+def test_contributions_add_up_to_the_score_and_are_there_only_if_wanted():
+    events = stream(7, 150)
+    explained = [item for one in outputs(events, config(contributions=True)) for item in getattr(one, "items", ())]
+    assert any(item.score for item in explained)
+    for item in explained:
+        assert sum(item.contributions.values()) == pytest.approx(item.score, abs=1e-9)
+    plain = [item for one in outputs(events) for item in getattr(one, "items", ())]
+    assert {item.contributions for item in plain} == {None}
+
+
+def test_list_ids_are_repeatable_and_no_two_lists_share_one():
+    events = stream(8, 200)
+    ids = [one.list_id for one in outputs(events) if isinstance(one, RecommendationList)]
+    assert ids == [one.list_id for one in outputs(events) if isinstance(one, RecommendationList)]
+    assert len(set(ids)) == len(ids) > 100
+
+
+def test_list_ids_tell_origins_positions_and_causes_apart():
+    origins = (ORIGIN, OTHER, Origin("topic", "events", 4), Origin("topic", "events-3", 0), Origin("file", "e.jsonl"))
+    questions = ([request(1, "u")], [request(2, "u")], [search(1, "u", "a")], [view(1, "u", "a")])
+    ids = [outputs(question, origin=origin)[0].list_id for origin in origins for question in questions]
+    assert len(set(ids)) == len(origins) * len(questions)
+
+
+def test_the_list_id_of_an_event_does_not_depend_on_what_else_is_taken():
+    alone = outputs([request(3, "u")])[0]
+    among = outputs([view(1, "u", "a"), view(2, "v", "b"), request(3, "u")])[-1]
+    assert alone.list_id == among.list_id
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_forgetting_gives_a_tombstone_in_its_place_and_starts_anew(chunk):
+    forget = Forget(3, "u", START_MS + 3000)
+    events = [view(1, "u", "a"), view(2, "v", "a"), forget, view(4, "u", "a"), request(5, "v")]
+    published = outputs(events, config(chunk))
+    assert published[2] == Forgotten("u")
+    assert [getattr(one, "user_id", None) for one in published] == ["u", "v", "u", "u", "v"]
+    assert published[3].source["line"] == 4  # the same list as at line 1, and yet published
+
+
+def test_forgetting_a_user_nobody_knows_gives_a_tombstone_too():
+    assert outputs([Forget(1, "nobody", START_MS)]) == [Forgotten("nobody")]
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_an_unavailable_item_leaves_all_later_lists_until_it_is_back(chunk):
+    events = [
+        *(view(1, "u", "a"), view(2, "u", "b"), request(3, "u")),
+        *(availability(4, "a", False), request(5, "u"), view(6, "u", "c"), search(7, "u", "a", "b")),
+        *(availability(8, "a", True), request(9, "u")),
+    ]
+    lists = {one.source["line"]: items(one) for one in outputs(events, config(chunk))}
+    assert "a" in lists[3]
+    assert not [line for line in (5, 6, 7) if "a" in lists[line]]
+    assert "a" in lists[9]
+
+
+@pytest.mark.parametrize("chunk", [1, 64])
+def test_a_first_event_with_an_unavailable_item_gives_no_list_and_no_error(chunk):
+    made = partition(config(chunk))
+    assert made.take(ORIGIN, steps([availability(1, "a", False), view(2, "u", "a"), view(3, "u", "a")])) == []
+    assert made.report().counts["events"] == 2
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_search_returns_the_engine_s_items_and_no_others_each_once(chunk):
+    events = [view(1, "u", "a"), view(2, "u", "b"), search(3, "u", "new", "b", "new", "a", request_id="r")]
+    answer = outputs(events, config(chunk))[-1]
+    assert (answer.surface, answer.cause, answer.request_id) == ("search", "search", "r")
+    assert sorted(items(answer)) == ["a", "b", "new"]
+    assert ListItem("new", 0.0, "unknown", ()) in answer.items
+
+
+def test_a_search_of_unknown_items_keeps_all_of_them_in_the_order_of_ids():
+    (answer,) = outputs([search(1, "u", "c", "a", "b")])
+    assert items(answer) == ["a", "b", "c"]
+
+
+def test_a_search_longer_than_the_configured_list_is_answered_in_full_unless_it_asks_for_less():
+    asked = [f"i{n:03d}" for n in range(180)]
+    known = [view(n, "u", item) for n, item in enumerate(asked[::2])]
+    full, short = outputs([*known, search(500, "u", *asked), search(501, "u", *asked, k=7)])[-2:]
+    assert sorted(items(full)) == asked
+    assert items(short) == items(full)[:7]
+
+
+def test_a_search_leaves_out_what_the_user_has_seen_if_it_asks_to():
+    answer = outputs([view(1, "u", "a"), view(2, "v", "b"), search(3, "u", "a", "b", "c", exclude_seen=True)])[-1]
+    assert sorted(items(answer)) == ["b", "c"]
+
+
+def test_a_report_counts_events_lists_answers_and_what_was_learned():
+    made = partition()
+    made.take(ORIGIN, steps([view(1, "u", "a"), view(2, "u", "a"), view(3, "v", "b"), request(4, "u")]))
+    report = made.report()
+    expected = {"events": 3, "lists": 2, "unchanged": 1, "answers": 1, "updates": 1, "items": 2, "users_published": 2}
+    assert {name: report.counts[name] for name in expected} == expected
+    assert (report.partition, report.event_ts) == (0, START_MS + 3000)
+    assert report.quality["hr20"] == pytest.approx(1 / 3)
+
+
+def test_each_event_is_judged_by_the_list_before_it():
+    made = partition()
+    made.take(ORIGIN, steps([view(1, "u", "a"), view(2, "v", "a")]))
+    quality = made.report().quality
+    assert (quality["hr20"], quality["mrr20"]) == (0.5, 0.5)
+    assert (quality["popularity_hr20"], quality["popularity_mrr20"]) == (0.5, 0.5)
+
+
+def test_a_report_is_due_each_time_so_many_events_have_passed():
+    made = partition(Config(metrics=MetricsConfig(every_events=10)))
+    reported = []
+    for batch in batches([view(n, "u", f"i{n}") for n in range(35)], 4):
+        made.take(ORIGIN, steps(batch))
+        report = made.report_if_due()
+        reported += [report.counts["events"]] if report else []
+    assert reported == [12, 24, 35]
+
+
+def test_a_late_event_does_not_set_the_partition_s_clock_back():
+    made = partition()
+    for n in (5, 3):
+        made.take(ORIGIN, steps([view(n, "u", "a")]))
+    assert made.report().event_ts == START_MS + 5000
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_all_that_is_asked_is_answered_once_and_in_order(chunk):
+    events = stream(9, 150)
+    asked = [event for event in events if isinstance(event, Request | Search)]
+    given = answers(outputs(events, config(chunk)))
+    assert [(line, answer.request_id) for line, answer in given.items()] == [
+        (event.position, event.request_id) for event in asked
+    ]
+
+
+def test_a_replay_is_repeatable_byte_for_byte():
+    events = stream(10, 200)
+    assert encoded(outputs(events)) == encoded(outputs(events))
+
+
+def test_what_comes_after_an_item_again_and_again_comes_to_stand_first():
+    """Before anything is learned the order is that of ids, and z is last."""
+    sessions = [(f"m{n % 20:02d}", "q", "z") for n in range(60)]
+    events = [
+        view(3 * n + place, f"u{n}", item) for n, items_ in enumerate(sessions) for place, item in enumerate(items_)
+    ]
+    asked = [view(500, "new", "q"), request(501, "new", exclude_seen=True)]
+    made = partition()
+    made.take(ORIGIN, steps(events))
+    (*_, answer) = made.take(ORIGIN, steps(asked))
+    assert items(answer)[0] == "z"
+    assert (answer.items[0].reason, answer.items[0].because) == ("together", ("q",))

@@ -1,0 +1,135 @@
+"""Several partitions that hear of each other's visits: each comes to know what one alone would."""
+
+from collections import Counter
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from freshflow.events.types import Behaviour, ItemUpdate
+from freshflow.lists.partition import Partition
+from freshflow.lists.signals import HELD
+from freshflow.users.bucket import UserBucket
+from freshflow.users.interactions import Interaction
+
+from .streams import ORIGIN, START_MS, batches, config, items, partition, request, steps, stream, view, without_model
+
+
+def split(events, partitions: int, chunk: int = 16, size: int = 40, late: bool = False) -> tuple[list[Partition], list]:
+    """Partitions that took the users of their own and heard of the others', in batches, and what they published.
+
+    Where `late` is set, partitions hear of a batch only after their next one.
+    """
+    settings = config(chunk, partitions)
+    parts = [partition(settings, number) for number in range(partitions)]
+    buckets = [UserBucket(settings.users, 1000) for _ in parts]
+    published, held = [], []
+    for batch in batches(events, size):
+        taken = [buckets[n].take(_of(batch, n, partitions)) for n in range(partitions)]
+        signals = [(n, [step.visit for step in own if isinstance(step, Interaction)]) for n, own in enumerate(taken)]
+        held, now = (signals, held) if late else ([], signals)
+        _hear(parts, now)
+        for part, own in zip(parts, taken, strict=True):
+            published += part.take(ORIGIN, own)
+    _hear(parts, held)
+    for part in parts:
+        part.finish(ORIGIN)
+    return parts, published
+
+
+def _of(events, number: int, partitions: int) -> list:
+    return [
+        event
+        for event in events
+        if isinstance(event, ItemUpdate) or crc32(event.user_id.encode()) % partitions == number
+    ]
+
+
+def _hear(parts: list[Partition], signals) -> None:
+    for part in parts:
+        for number, visits in signals:
+            if number != part.number:
+                part.hear(ORIGIN, visits[::-1])
+
+
+def knowledge(part: Partition) -> dict[str, tuple[float, ...]]:
+    """What a partition knows of each item, by id: sums of co-visits, events, first and last time."""
+    known = part.knowledge
+    return {
+        item: (
+            known.covisits.forward_sum[row],
+            known.covisits.together_sum[row],
+            known.popularity.in_window[1, row],
+            *known.popularity.decayed[row],
+            known.popularity.first_ms[row],
+            known.popularity.last_ms[row],
+            known.catalogue.available[row],
+        )
+        for row, item in enumerate(known.rows.ids)
+    }
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+@pytest.mark.parametrize("partitions", [2, 3])
+def test_every_partition_knows_all_items_as_one_alone_would(partitions, late):
+    events = stream(1, 400)
+    (alone,), _ = split(events, 1)
+    expected = knowledge(alone)
+    for part in split(events, partitions, late=late)[0]:
+        known = knowledge(part)
+        assert known.keys() == expected.keys()
+        for item, values in known.items():
+            np.testing.assert_allclose(values, expected[item], rtol=1e-5, err_msg=item)
+        assert part.knowledge.popularity.events == alone.knowledge.popularity.events
+
+
+def test_users_are_validated_and_learned_in_their_own_partition_only():
+    events = stream(2, 200)
+    parts, _ = split(events, 2)
+    interactions = Counter(crc32(e.user_id.encode()) % 2 for e in events if isinstance(e, Behaviour))
+    assert [part.report().counts["events"] for part in parts] == [interactions[0], interactions[1]]
+    assert min(interactions.values()) > 0
+
+
+def test_every_event_gets_its_list_from_its_own_partition_once():
+    published = split(stream(3, 200), 2)[1]
+    lists = [one for one in published if hasattr(one, "model")]
+    assert all(crc32(one.user_id.encode()) % 2 == one.model.partition for one in lists)
+    assert len({one.list_id for one in lists}) == len(lists)
+
+
+def test_a_list_knows_the_signals_above_it_and_none_below():
+    visits = [step.visit for step in steps([view(1, "v", "above"), view(9, "w", "below")])]
+    made = partition(config(partitions=2))
+    made.hear(ORIGIN, visits)
+    answer = made.take(ORIGIN, steps([view(2, "u", "own"), request(5, "u")]))[-1]
+    assert sorted(items(answer)) == ["above", "own"]
+    answer = made.take(ORIGIN, steps([request(10, "u")]))[-1]
+    assert sorted(items(answer)) == ["above", "below", "own"]
+
+
+def test_signals_publish_nothing_and_teach_the_ranker_nothing():
+    made = partition(config(partitions=2))
+    made.hear(ORIGIN, [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(1, 50)])])
+    made.finish(ORIGIN)
+    counts = made.report().counts
+    assert (counts["items"], counts["updates"], counts["users_published"]) == (3, 0, 0)
+    assert made.report().counts.get("events", 0) == 0
+
+
+def test_too_many_signals_are_taken_in_without_an_event_of_their_own():
+    made = partition(config(partitions=2))
+    one = [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(HELD)])]
+    made.hear(ORIGIN, one)
+    made.relieve(ORIGIN)
+    assert made.report().counts["items"] == 0
+    made.hear(ORIGIN, [step.visit for step in steps([view(HELD, "v", "last", after_ms=HELD * 1000)])])
+    made.relieve(ORIGIN)
+    assert made.knowledge.popularity.events == HELD + 1
+    assert made.knowledge.popularity.last_ms.max() == START_MS + HELD * 1000
+
+
+def test_with_one_partition_batches_of_any_size_give_the_same_lists_where_chunks_are_of_one_event():
+    events = stream(4, 120)
+    one, other = (split(events, 1, chunk=1, size=size)[1] for size in (1, 120))
+    assert without_model(one) == without_model(other)

@@ -1,0 +1,123 @@
+"""Snapshots of a partition: what resumes goes on as if nothing had happened, or is refused with a reason."""
+
+import msgspec
+import pytest
+
+from freshflow.config import Config, RankerConfig
+from freshflow.errors import SnapshotError
+from freshflow.events.types import Behaviour, Origin
+from freshflow.items.visits import Visit
+from freshflow.lists.snapshot import dump, load
+from freshflow.users.bucket import UserBucket
+
+from .streams import COMPUTED_AT, ORIGIN, START_MS, availability, batches, config, encoded, partition, stream, view
+
+SETTINGS = config(chunk=16, contributions=True)
+FOREIGN = Origin("file", "other.jsonl")
+
+
+def heard(event: Behaviour) -> Visit:
+    """The event as another partition's signal, just below it."""
+    return Visit(event.position, f"other-{event.item_id}", (event.item_id,), event.ts_ms)
+
+
+def run(seed: int, settings: Config, snapshots_after: tuple[int, ...] = (), size: int = 30):
+    """Outputs and last state of a partition that hears signals, and is dumped and loaded after some batches."""
+    made, bucket, published = partition(settings), UserBucket(settings.users, 1000), []
+    for n, events in enumerate(batches(stream(seed, 240), size)):
+        made.hear(ORIGIN, [heard(event) for event in events[5:25] if isinstance(event, Behaviour)][::-1])
+        published += made.take(ORIGIN, bucket.take(events[:20]))  # signals of the last five are still held
+        made.relieve(ORIGIN)
+        if n in snapshots_after:
+            made = load(dump(made), settings, lambda: COMPUTED_AT)
+    return published, made
+
+
+@pytest.mark.parametrize("model", ["adam", "sgd"])
+@pytest.mark.parametrize("snapshots_after", [(0,), (3,), (0, 1, 2, 3, 4, 5, 6)], ids=str)
+def test_a_partition_goes_on_byte_for_byte_as_if_uninterrupted(model, snapshots_after):
+    settings = msgspec.structs.replace(SETTINGS, ranker=RankerConfig(f"freshflow.ranking.rankers:{model}"))
+    expected, uninterrupted = run(1, settings)
+    published, resumed = run(1, settings, snapshots_after)
+    assert encoded(published) == encoded(expected)
+    assert resumed.report() == uninterrupted.report()
+
+
+def test_a_table_that_has_evicted_goes_on_as_if_uninterrupted():
+    items = msgspec.structs.replace(SETTINGS.items, max=30, neighbours=4)
+    settings = msgspec.structs.replace(SETTINGS, items=items)
+    expected, uninterrupted = run(2, settings)
+    published, resumed = run(2, settings, (2, 4))
+    assert encoded(published) == encoded(expected)
+    assert resumed.report().counts == uninterrupted.report().counts
+    assert uninterrupted.report().counts["items_evicted"] > 0
+
+
+def test_dumping_leaves_the_partition_as_it_was():
+    published, made = run(3, SETTINGS)
+    again, other = run(3, SETTINGS)
+    dump(made)
+    events = UserBucket(SETTINGS.users, 9).take([view(n, "u", f"i{n % 7:02d}") for n in range(300, 340)])
+    assert encoded(made.take(ORIGIN, events)) == encoded(other.take(ORIGIN, events))
+    assert encoded(published) == encoded(again)
+
+
+def test_a_snapshot_does_not_change_with_its_partition():
+    _, made = run(4, SETTINGS)
+    snapshot = dump(made)
+    _, expected = run(4, SETTINGS)
+    made.take(FOREIGN, UserBucket(SETTINGS.users, 9).take([view(n, "u", f"x{n}") for n in range(50)]))
+    assert load(snapshot, SETTINGS, lambda: 0).report() == expected.report()
+
+
+def test_a_new_partition_comes_back_new():
+    resumed = load(dump(partition(SETTINGS, number=3)), SETTINGS, lambda: 0)
+    assert resumed.report() == partition(SETTINGS, number=3).report()
+
+
+def test_signals_that_were_held_are_not_lost():
+    made = partition(SETTINGS)
+    made.hear(ORIGIN, [Visit(9, "far", (), START_MS)])
+    resumed = load(dump(made), SETTINGS, lambda: 0)
+    assert resumed.report().counts["items"] == 0
+    resumed.finish(ORIGIN)
+    assert resumed.report().counts["items"] == 1
+
+
+def test_what_the_catalogue_says_comes_back():
+    made = partition(SETTINGS)
+    made.take(ORIGIN, [availability(1, "a", False)])
+    resumed = load(dump(made), SETTINGS, lambda: 0)
+    bucket = UserBucket(SETTINGS.users, 9)
+    published = resumed.take(ORIGIN, bucket.take([view(2, "u", "b"), view(3, "u", "a"), view(4, "v", "b")]))
+    assert published
+    assert "a" not in {item.item_id for one in published for item in one.items}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("job", "partitions", 2),
+        ("items", "neighbours", 32),
+        ("items", "max", 2000),
+        ("ranker", "model", "freshflow.ranking.rankers:sgd"),
+    ],
+)
+def test_other_settings_are_refused_by_name_and_value(section, key, value):
+    changed = msgspec.structs.replace(getattr(SETTINGS, section), **{key: value})
+    with pytest.raises(SnapshotError) as refusal:
+        load(dump(partition(SETTINGS)), msgspec.structs.replace(SETTINGS, **{section: changed}), lambda: 0)
+    old = getattr(getattr(SETTINGS, section), key)
+    assert f"{section}.{key} = {old!r}, and this job has {value!r}" in str(refusal.value)
+    assert str(refusal.value).endswith(".")
+
+
+def test_settings_that_shape_no_state_may_change():
+    resumed = load(dump(partition(SETTINGS)), config(chunk=1, k=5), lambda: 0)
+    assert resumed.config.lists.k == 5
+
+
+@pytest.mark.parametrize("snapshot", [b"", b"freshflow-partition-0\n", b"freshflow-users-1\n\x80", b"\x80\x05."])
+def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
+    with pytest.raises(SnapshotError, match=r"another version.*start anew"):
+        load(snapshot, SETTINGS, lambda: 0)

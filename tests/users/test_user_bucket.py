@@ -1,0 +1,139 @@
+"""The users of a bucket: what travels with an event, who goes first, and what a snapshot brings back."""
+
+import pytest
+
+from freshflow.config import UsersConfig
+from freshflow.errors import SnapshotError
+from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Search
+from freshflow.items.visits import Visit
+from freshflow.users.bucket import UserBucket
+from freshflow.users.interactions import Ask, Interaction
+from freshflow.users.state import NEW_USER
+
+START_MS = 1_700_000_000_000
+CONFIG = UsersConfig(context=3, history=5)
+
+
+def view(position: int, user: str, item: str, **fields: str) -> Behaviour:
+    return Behaviour(position, "view", user, item, START_MS + position, **fields)
+
+
+def bucket(*events, bound: int = 100) -> UserBucket:
+    """A bucket that has taken `events`."""
+    made = UserBucket(CONFIG, bound)
+    made.take(events)
+    return made
+
+
+def test_an_interaction_carries_its_user_before_and_after_and_the_context_between():
+    first, second = UserBucket(CONFIG, 9).take([view(1, "u", "a"), view(2, "u", "b")])
+    assert isinstance(first, Interaction)
+    assert (first.before, first.context.items) == (NEW_USER, ())
+    assert second.before == first.after
+    assert second.context.items == ("a",)
+    assert second.after.items == ("a", "b")
+    assert second.visit == Visit(2, "b", ("a",), START_MS + 2)
+
+
+def test_users_do_not_see_each_other():
+    steps = UserBucket(CONFIG, 9).take([view(1, "u", "a"), view(2, "v", "b"), view(3, "u", "c")])
+    assert [step.context.items for step in steps] == [(), (), ("a",)]
+
+
+def test_the_session_gap_of_the_configuration_is_in_seconds():
+    events = [view(0, "u", "a"), view(2_000, "u", "b"), view(4_001, "u", "c")]
+    steps = UserBucket(UsersConfig(session_gap_s=2.0), 9).take(events)
+    assert [step.context.session_length for step in steps] == [0, 1, 0]
+    assert [step.after.session_length for step in steps] == [1, 2, 1]
+
+
+def test_a_question_gets_the_user_as_of_now_and_changes_nothing():
+    taken = bucket(view(1, "u", "a"))
+    before = taken.snapshot()
+    questions = [Request(2, "u", START_MS + 2), Search(3, "v", START_MS + 3, "text", ("a",))]
+    steps = taken.take(questions)
+    assert [type(step) for step in steps] == [Ask, Ask]
+    assert steps[0].user.items == ("a",)
+    assert steps[1].user == NEW_USER
+    assert taken.snapshot() == before
+
+
+def test_catalogue_events_pass_as_they_are():
+    update = ItemUpdate(1, "a", START_MS, title="A")
+    assert UserBucket(CONFIG, 9).take([update]) == [update]
+
+
+def test_a_duplicate_is_dropped_and_counted():
+    taken = UserBucket(CONFIG, 9)
+    steps = taken.take([view(1, "u", "a", event_id="e"), view(2, "u", "b", event_id="e"), view(3, "v", "b")])
+    assert [step.position for step in steps] == [1, 3]
+    assert taken.counts["duplicate"] == 1
+    assert taken.users["u"].items == ("a",)
+
+
+def test_the_same_event_id_of_another_user_is_no_duplicate():
+    steps = UserBucket(CONFIG, 9).take([view(1, "u", "a", event_id="e"), view(2, "v", "a", event_id="e")])
+    assert len(steps) == 2
+
+
+def test_a_full_bucket_gives_up_the_least_recently_active_user():
+    taken = bucket(view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), view(4, "w", "a"), bound=2)
+    assert set(taken.users) == {"u", "w"}
+    assert taken.counts["evicted"] == 1
+
+
+def test_a_bucket_of_exactly_its_bound_evicts_nobody():
+    taken = bucket(view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), bound=2)
+    assert (set(taken.users), taken.counts["evicted"]) == ({"u", "v"}, 0)
+
+
+def test_an_evicted_user_starts_anew():
+    taken = bucket(view(1, "u", "a"), view(2, "v", "a"), bound=1)
+    (step,) = taken.take([view(3, "u", "b")])
+    assert (step.before, step.context.items) == (NEW_USER, ())
+
+
+def test_a_question_of_an_unknown_user_takes_no_place():
+    taken = bucket(view(1, "u", "a"), Request(2, "v", START_MS + 2), bound=1)
+    assert set(taken.users) == {"u"}
+
+
+def test_a_forgotten_user_is_unknown_and_the_event_passes_on():
+    taken = bucket(view(1, "u", "a"), view(2, "v", "a"))
+    forget = Forget(3, "u", START_MS + 3)
+    assert taken.take([forget]) == [forget]
+    assert set(taken.users) == {"v"}
+
+
+def test_after_forgetting_an_event_seen_before_is_no_duplicate():
+    steps = UserBucket(CONFIG, 9).take([view(1, "u", "a"), Forget(2, "u", START_MS), view(1, "u", "a")])
+    assert [type(step) for step in steps] == [Interaction, Forget, Interaction]
+    assert steps[2].before == NEW_USER
+
+
+def test_forgetting_an_unknown_user_passes_on():
+    assert len(UserBucket(CONFIG, 9).take([Forget(1, "nobody", START_MS)])) == 1
+
+
+def test_a_restored_bucket_goes_on_as_the_old_one_would_have():
+    taken = bucket(
+        view(1, "u", "a", session_id="s"), view(2, "v", "ü", event_id="e"), view(3, "u", "b", session_id="s"), bound=3
+    )
+    restored = UserBucket.restore(CONFIG, 3, taken.snapshot())
+    more = [
+        view(4, "v", "c", event_id="e"),  # a duplicate
+        *(view(n, user, "d") for n, user in enumerate("uwxv", start=5)),  # evicts v, then u
+    ]
+    assert restored.take(more) == taken.take(more)
+    assert restored.snapshot() == taken.snapshot()
+    assert list(restored.users) == ["w", "x", "v"]
+
+
+def test_an_empty_bucket_comes_back_empty():
+    assert UserBucket.restore(CONFIG, 3, UserBucket(CONFIG, 3).snapshot()).users == {}
+
+
+@pytest.mark.parametrize("snapshot", [b"", b"freshflow-users-0\n\x80", b"freshflow-partition-1\n\x80", b"\x80"])
+def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
+    with pytest.raises(SnapshotError, match=r"another version.*start anew"):
+        UserBucket.restore(CONFIG, 3, snapshot)

@@ -1,0 +1,222 @@
+"""What an event makes of a user: sessions, the history, the context of a moment, duplicates."""
+
+from functools import reduce
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from freshflow.events.types import Behaviour
+from freshflow.users.state import NEW_USER, UserState, add_event, context_at, is_duplicate
+
+START_MS = 1_700_000_000_000
+GAP_MS = 1_800_000
+MINUTE_MS = 60_000
+
+
+def event(item: str, at_ms: int = 0, **fields: str) -> Behaviour:
+    """A view of `item` so many milliseconds after the start."""
+    type_ = fields.pop("type", "view")
+    return Behaviour(0, type_, "user", item, START_MS + at_ms, **fields)
+
+
+def after(*events: Behaviour, context: int = 20, history: int = 100) -> UserState:
+    """The state of a new user after `events`."""
+    return reduce(lambda s, e: add_event(s, e, gap_ms=GAP_MS, context=context, history=history), events, NEW_USER)
+
+
+def context(state: UserState, at_ms: int, limit: int = 20, session_id: str | None = None):
+    return context_at(state, START_MS + at_ms, gap_ms=GAP_MS, limit=limit, session_id=session_id)
+
+
+def test_the_first_event_starts_a_session():
+    state = after(event("a"))
+    assert (state.session, state.session_length, state.last_ms) == (("a",), 1, START_MS)
+    assert (state.items, state.seen_ms, state.counts) == (("a",), (START_MS,), (1,))
+
+
+def test_an_event_exactly_at_the_gap_extends_the_session():
+    state = after(event("a"), event("b", GAP_MS))
+    assert (state.session, state.session_length) == (("a", "b"), 2)
+
+
+def test_an_event_one_millisecond_beyond_the_gap_starts_a_session():
+    state = after(event("a"), event("b", GAP_MS + 1))
+    assert (state.session, state.session_length) == (("b",), 1)
+    assert state.items == ("a", "b")
+
+
+def test_the_gap_is_measured_from_the_latest_event_not_from_the_session_start():
+    steps = [event(item, n * GAP_MS) for n, item in enumerate("abcd")]
+    assert after(*steps).session == ("a", "b", "c", "d")
+
+
+def test_the_same_session_id_extends_the_session_beyond_the_gap():
+    state = after(event("a", session_id="s"), event("b", 10 * GAP_MS, session_id="s"))
+    assert (state.session, state.session_id) == (("a", "b"), "s")
+
+
+def test_another_session_id_starts_a_session_within_the_gap():
+    state = after(event("a", session_id="s"), event("b", 1, session_id="t"))
+    assert (state.session, state.session_id, state.session_length) == (("b",), "t", 1)
+
+
+def test_an_event_without_session_id_stays_in_the_running_session_and_keeps_its_id():
+    state = after(event("a", session_id="s"), event("b", GAP_MS))
+    assert (state.session, state.session_id) == (("a", "b"), "s")
+
+
+def test_an_event_without_session_id_beyond_the_gap_leaves_the_named_session():
+    state = after(event("a", session_id="s"), event("b", GAP_MS + 1))
+    assert (state.session, state.session_id) == (("b",), None)
+
+
+def test_a_first_session_id_within_the_gap_names_the_running_session():
+    state = after(event("a"), event("b", GAP_MS, session_id="s"))
+    assert (state.session, state.session_id) == (("a", "b"), "s")
+
+
+def test_a_repeated_item_moves_to_the_end_and_counts_twice():
+    state = after(event("a"), event("b", 1), event("a", 2))
+    assert (state.session, state.session_length) == (("b", "a"), 3)
+    assert (state.items, state.counts) == (("b", "a"), (1, 2))
+    assert state.seen_ms == (START_MS + 1, START_MS + 2)
+
+
+def test_a_session_forgets_its_oldest_item_first():
+    state = after(*(event(item, n) for n, item in enumerate("abcd")), context=3)
+    assert (state.session, state.session_length) == (("b", "c", "d"), 4)
+
+
+def test_a_history_forgets_its_oldest_item_first_with_its_count():
+    state = after(event("a", 0), event("a", 1), event("b", 2), event("c", 3), context=2, history=2)
+    assert (state.items, state.counts, state.seen_ms) == (("b", "c"), (1, 1), (START_MS + 2, START_MS + 3))
+
+
+def test_an_item_that_fell_out_of_the_history_counts_from_one_again():
+    state = after(event("a", 0), event("b", 1), event("c", 2), event("a", 3), context=2, history=2)
+    assert (state.items, state.counts) == (("c", "a"), (1, 1))
+
+
+def test_a_late_event_does_not_set_the_clock_back():
+    state = after(event("a", MINUTE_MS), event("b", 0))
+    assert (state.last_ms, state.seen_ms) == (START_MS + MINUTE_MS, (START_MS + MINUTE_MS,) * 2)
+    assert state.session == ("a", "b")
+
+
+def test_an_event_hours_late_counts_as_part_of_the_running_session():
+    state = after(event("a", 100 * GAP_MS), event("b", 0))
+    assert (state.session, state.session_length) == (("a", "b"), 2)
+
+
+def test_the_context_of_a_new_user_is_empty():
+    assert context(NEW_USER, 0).items == ()
+    assert context(NEW_USER, 0).session_length == 0
+
+
+def test_the_context_holds_the_running_session_most_recent_first():
+    now = context(after(event("x"), event("a", GAP_MS + 1), event("b", GAP_MS + 2)), GAP_MS + 5)
+    assert (now.items, now.session_length, now.idle_ms) == (("b", "a"), 2, 3)
+
+
+@pytest.mark.parametrize(("idle_ms", "length"), [(GAP_MS, 1), (GAP_MS + 1, 0)])
+def test_after_the_gap_the_context_is_the_history(idle_ms, length):
+    state = after(event("x"), event("a", GAP_MS + 1))
+    now = context(state, GAP_MS + 1 + idle_ms)
+    assert (now.items, now.session_length) == ((("a",), 1) if length else (("a", "x"), 0))
+
+
+def test_the_context_ends_at_its_limit_in_a_session_and_at_its_start():
+    state = after(*(event(item, n) for n, item in enumerate("abcd")))
+    assert context(state, 4, limit=2).items == ("d", "c")
+    assert context(state, 2 * GAP_MS, limit=3).items == ("d", "c", "b")
+
+
+def test_a_moment_before_the_latest_event_has_no_idle_time():
+    now = context(after(event("a", MINUTE_MS)), 0)
+    assert (now.items, now.idle_ms) == (("a",), 0)
+
+
+def test_the_context_of_another_session_id_is_the_history():
+    state = after(event("x"), event("a", 2 * GAP_MS, session_id="s"))
+    assert context(state, 2 * GAP_MS, session_id="s").items == ("a",)
+    assert context(state, 2 * GAP_MS, session_id="t").items == ("a", "x")
+
+
+def test_an_event_id_identifies_an_event_whatever_else_it_says():
+    state = after(event("a", event_id="e"))
+    assert is_duplicate(state, event("b", 5, event_id="e"))
+    assert not is_duplicate(state, event("a", event_id="f"))
+
+
+def test_without_event_id_item_type_and_time_identify_an_event():
+    state = after(event("a"))
+    assert is_duplicate(state, event("a"))
+    assert not is_duplicate(state, event("a", 1))
+    assert not is_duplicate(state, event("b"))
+    assert not is_duplicate(state, event("a", type="cart"))
+
+
+def test_a_duplicate_is_known_after_seven_more_events_and_not_after_eight():
+    events = [event(f"i{n}", n) for n in range(9)]
+    assert is_duplicate(after(*events[:8]), events[0])
+    assert not is_duplicate(after(*events), events[0])
+
+
+def test_a_new_user_has_no_duplicates():
+    assert not is_duplicate(NEW_USER, event("a"))
+
+
+behaviours = st.builds(
+    lambda item, at_ms, type_, session_id: event(item, at_ms, type=type_, session_id=session_id),
+    st.sampled_from("abcdefg"),
+    st.integers(0, 4).map(lambda n: n * GAP_MS) | st.integers(0, 5 * GAP_MS),
+    st.sampled_from(["view", "cart"]),
+    st.sampled_from([None, None, "s", "t"]),
+)
+bounds = st.integers(1, 4).flatmap(lambda context: st.tuples(st.just(context), st.integers(context, 6)))
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(behaviours, max_size=25), bounds)
+def test_states_keep_their_invariants_and_inputs_stay_as_they_were(events, bounds):
+    context, history = bounds
+    state = NEW_USER
+    for one in events:
+        before = msgspec.msgpack.encode((state, one))
+        later = add_event(state, one, gap_ms=GAP_MS, context=context, history=history)
+        assert msgspec.msgpack.encode((state, one)) == before
+        assert later.last_ms == max(state.last_ms, one.ts_ms)
+        assert later.items[-1] == later.session[-1] == one.item_id
+        assert is_duplicate(later, one)
+        assert later.session_length in (1, state.session_length + 1)
+        state = later
+    assert len(state.items) == len(state.seen_ms) == len(state.counts) <= history
+    assert len(set(state.items)) == len(state.items)
+    assert len(set(state.session)) == len(state.session) <= min(context, max(1, state.session_length))
+    assert state.items[len(state.items) - len(state.session) :] == state.session
+    assert sorted(state.seen_ms) == list(state.seen_ms)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(behaviours, min_size=1, max_size=25))
+def test_a_history_with_room_counts_every_event_and_its_latest_time(events):
+    state, clock, seen_ms = after(*events), 0, {}
+    for one in events:
+        clock = max(clock, one.ts_ms)
+        seen_ms[one.item_id] = clock
+    counted = {item: sum(one.item_id == item for one in events) for item in seen_ms}
+    assert dict(zip(state.items, state.counts, strict=True)) == counted
+    assert dict(zip(state.items, state.seen_ms, strict=True)) == seen_ms
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(behaviours, max_size=25), st.integers(0, 8 * GAP_MS), st.integers(1, 5))
+def test_a_context_is_the_end_of_the_session_or_of_the_history(events, at_ms, limit):
+    state = after(*events)
+    now = context(state, at_ms, limit)
+    running = now.session_length > 0
+    assert now.items == (state.session if running else state.items)[::-1][:limit]
+    assert running == (bool(events) and START_MS + at_ms - state.last_ms <= GAP_MS)
+    assert now.idle_ms == max(0, START_MS + at_ms - state.last_ms)
