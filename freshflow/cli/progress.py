@@ -60,12 +60,10 @@ def shortened(place: str, width: int) -> str:
         place = str(path.relative_to(Path.cwd()))
     if len(place) <= width:
         return place
-    scheme, separator, _ = place.partition("://")
-    start = f"{scheme}{separator}…/" if separator else "…/"
-    names = place.split("/")[1:]
-    while len(names) > 1 and len(start) + len("/".join(names)) > width:
-        names = names[1:]
-    return f"{start}{names[-1][len(start) - width :]}" if len(names) < 2 else start + "/".join(names)
+    scheme, separator, rest = place.rpartition("://")
+    start = f"{scheme}{separator}…"
+    end = rest[len(start) - width :]
+    return start + end[max(0, end.find("/")) :]
 
 
 def _console() -> Console:

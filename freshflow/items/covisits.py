@@ -22,15 +22,18 @@ EMPTY = -1
 
 
 class CoVisits:
-    """Neighbour slots of all items: `neighbours` (rows, M) int32, `forward` and `together` (rows, M) float32."""
+    """Neighbour slots of all items: `neighbours` (rows, M) int32, `forward` and `together` (rows, M) float32.
+
+    The sums of rows are float64: float32 stops counting single increments at 2^24, some million events of a hot item.
+    """
 
     def __init__(self, slots: int, capacity: int = 0) -> None:
         self.slots = slots
         self.neighbours = np.full((capacity, slots), EMPTY, np.int32)
         self.forward = np.zeros((capacity, slots), np.float32)
         self.together = np.zeros((capacity, slots), np.float32)
-        self.forward_sum = np.zeros(capacity, np.float32)
-        self.together_sum = np.zeros(capacity, np.float32)
+        self.forward_sum = np.zeros(capacity)
+        self.together_sum = np.zeros(capacity)
 
     def add(self, items: Rows, contexts: Rows, weights: NDArray[np.float32]) -> None:
         """Fold in that item `items[i]` (B,) came in context `contexts[i]` (B, L), most recent first, -1 padded.

@@ -68,7 +68,7 @@ def test_a_user_s_partition_is_a_contract_with_every_recovery_folder():
     ]
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.text(max_size=30), st.integers(1, 256))
 def test_every_user_has_a_partition(user, partitions):
     assert 0 <= partition_of(user, partitions) < partitions

@@ -1,7 +1,6 @@
 """Item knowledge: its tables grow together, stay bounded together, and forget together."""
 
 import numpy as np
-import pytest
 
 from freshflow.config import ItemsConfig
 from freshflow.events.types import ItemUpdate

@@ -60,7 +60,7 @@ def test_interactions_visits_and_questions_share_chunks():
 several = st.lists(st.integers(0, 5 * DAY_MS).map(visit) | st.sampled_from([FORGET, UPDATE]), max_size=40)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(several, st.integers(1, 10))
 def test_nothing_is_lost_or_moved_and_every_bound_holds(steps, size):
     parts = cut(steps, size)

@@ -57,6 +57,15 @@ def test_an_answer_knows_the_visit_of_an_item_that_is_new_to_all_in_its_own_chun
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
+def test_the_list_after_an_event_knows_how_popular_the_event_made_its_item(chunk):
+    made = partition(config(chunk, contributions=True))
+    made.take(ORIGIN, steps(stream(11, 100)))
+    (published,) = made.take(ORIGIN, steps([view(101, "u1", "new", after_ms=4_000_000)]))
+    (new,) = (item for item in published.items if item.item_id == "new")
+    assert {"last_200", "hour"} <= new.contributions.keys()
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
 def test_no_list_knows_anything_that_stands_below_it(chunk):
     events = stream(2, 130)
     settings = config(chunk, contributions=True)
@@ -261,6 +270,20 @@ def test_a_search_longer_than_the_configured_list_is_answered_in_full_unless_it_
     full, short = outputs([*known, search(500, "u", *asked), search(501, "u", *asked, k=7)])[-2:]
     assert sorted(items(full)) == asked
     assert items(short) == items(full)[:7]
+
+
+def test_a_search_that_is_cut_short_calls_nothing_unknown_that_is_known():
+    known = [view(n, "u", f"i{n % 9}") for n in range(100)]
+    answer = outputs([*known, search(500, "u", *(f"i{n}" for n in range(9)), "new", k=3)])[-1]
+    assert len(answer.items) == 3
+    assert all((item.reason == "unknown") == (item.item_id == "new") for item in answer.items)
+
+
+def test_an_item_known_from_the_catalogue_alone_is_unknown_to_a_search_unless_it_is_unavailable():
+    events = [view(1, "u", "a"), availability(2, "there", True), availability(3, "gone", False)]
+    answer = outputs([*events, search(4, "u", "a", "there", "gone")])[-1]
+    assert sorted((item.item_id, item.reason) for item in answer.items if item.item_id != "a") == [("there", "unknown")]
+    assert len(answer.items) == 2
 
 
 def test_a_search_leaves_out_what_the_user_has_seen_if_it_asks_to():

@@ -108,6 +108,13 @@ def test_a_list_knows_the_signals_above_it_and_none_below():
     assert sorted(items(answer)) == ["above", "below", "own"]
 
 
+def test_a_batch_without_own_events_lets_signals_in_as_far_as_it_was_read():
+    made = partition(config(partitions=2))
+    made.hear(ORIGIN, [step.visit for step in steps([view(1, "v", "above"), view(9, "w", "below")])])
+    assert made.take(ORIGIN, [], 5) == []
+    assert sorted(made.knowledge.rows.ids) == ["above"]
+
+
 def test_signals_publish_nothing_and_teach_the_ranker_nothing():
     made = partition(config(partitions=2))
     made.hear(ORIGIN, [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(1, 50)])])

@@ -54,6 +54,27 @@ def test_signals_wait_while_there_are_no_steps():
     assert positions(signals.drain()) == [1]
 
 
+def test_signals_are_due_as_far_as_the_origin_was_read_even_without_own_steps():
+    signals = held(5, 3, 6)
+    assert positions(signals.merge("a", [], upto=5)) == [3, 5]
+    assert positions(signals.merge("a", own(7), upto=9)) == [6, 7]
+
+
+def test_a_signal_that_arrives_after_its_place_was_passed_is_due_at_once():
+    signals = Signals()
+    signals.merge("a", own(9))
+    signals.add("a", visits(4))
+    assert positions(signals.merge("b", own(1))) == [4, 1]
+
+
+def test_an_origin_that_is_read_again_from_further_up_gives_back_nothing_it_reached():
+    signals = Signals()
+    signals.merge("a", own(9))
+    signals.merge("a", own(2))
+    signals.add("a", visits(8, 10))
+    assert positions(signals.merge("a", own(3))) == [3, 8]
+
+
 def test_signals_of_another_origin_keep_their_order_among_themselves():
     signals = held(9, 7, 8, origin="b")
     taken = [*signals.merge("a", own(1)), *signals.drain()]
@@ -83,7 +104,11 @@ def test_what_is_drained_is_in_the_order_of_origins_and_positions():
 
 def test_signals_that_are_restored_go_on():
     signals = held(1, 5)
-    assert positions(Signals(signals.held).merge("a", own(3))) == [1, 3]
+    signals.merge("a", own(3))
+    restored = Signals(signals.held, signals.reached)
+    restored.add("a", visits(2))
+    assert positions(restored.merge("b", own(1))) == [2, 1]
+    assert positions(restored.drain()) == [5]
 
 
 actions = st.lists(
@@ -91,7 +116,7 @@ actions = st.lists(
 )
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(actions, st.randoms(use_true_random=False))
 def test_nothing_is_lost_or_doubled_and_own_steps_keep_their_order(actions, random):
     signals, given_, taken, position = Signals(), [], [], 0

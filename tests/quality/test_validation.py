@@ -43,7 +43,7 @@ def test_recent_figures_forget_what_is_older_than_their_window():
     assert rate.figures()["hr20"] == 100 / (WINDOW + 100)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 30), max_size=10), max_size=5))
 def test_ranks_in_batches_count_as_one_by_one(batches):
     in_batches, singly = HitRate(), HitRate()

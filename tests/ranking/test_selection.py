@@ -38,7 +38,7 @@ def ids(items: list[Chosen]) -> list[str]:
     return [item.item_id for item in items]
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0, -np.inf]), min_size=ITEMS, max_size=ITEMS), st.integers(1, 10))
 def test_a_list_is_the_best_by_score_then_id_also_at_the_cut(scores, k):
     ranked = world_of_xs()
@@ -134,7 +134,7 @@ sessions = st.lists(st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=5)
 contexts = st.lists(st.sampled_from("abcdefgz"), max_size=4, unique=True)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(sessions, contexts, contexts, st.integers(0, 9))
 def test_every_reason_is_true(sessions, context, history, seed):
     world, ranker = World(*sessions), trained(seed=seed)
@@ -155,7 +155,7 @@ def test_every_reason_is_true(sessions, context, history, seed):
             assert (item.reason, item.because) == ("popular", ())
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(sessions, contexts, st.integers(0, 9))
 def test_the_reason_is_the_source_that_contributes_most_where_that_is_true(sessions, context, seed):
     ranked = World(*sessions).rank(World(*sessions).query(*context))
@@ -186,7 +186,7 @@ def test_without_candidates_there_is_no_rank():
     assert (ranks.tolist(), places.tolist()) == ([0, 0], [-1, -1])
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())
 def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
     at = data.draw(st.integers(0, len(scores) - 1))

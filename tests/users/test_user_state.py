@@ -178,7 +178,7 @@ behaviours = st.builds(
 bounds = st.integers(1, 4).flatmap(lambda context: st.tuples(st.just(context), st.integers(context, 6)))
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(behaviours, max_size=25), bounds)
 def test_states_keep_their_invariants_and_inputs_stay_as_they_were(events, bounds):
     context, history = bounds
@@ -199,7 +199,7 @@ def test_states_keep_their_invariants_and_inputs_stay_as_they_were(events, bound
     assert sorted(state.seen_ms) == list(state.seen_ms)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(behaviours, min_size=1, max_size=25))
 def test_a_history_with_room_counts_every_event_and_its_latest_time(events):
     state, clock, seen_ms = after(*events), 0, {}
@@ -211,7 +211,7 @@ def test_a_history_with_room_counts_every_event_and_its_latest_time(events):
     assert dict(zip(state.items, state.seen_ms, strict=True)) == seen_ms
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(behaviours, max_size=25), st.integers(0, 8 * GAP_MS), st.integers(1, 5))
 def test_a_context_is_the_end_of_the_session_or_of_the_history(events, at_ms, limit):
     state = after(*events)
