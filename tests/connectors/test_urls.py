@@ -1,0 +1,79 @@
+"""From the URLs of the command line to sources and sinks."""
+
+from pathlib import Path
+
+import pytest
+
+from freshflow.config import Config
+from freshflow.connectors.file_sink import FileSink
+from freshflow.connectors.file_source import FileSource
+from freshflow.connectors.kafka import KafkaSink, KafkaSource
+from freshflow.connectors.stdin_source import StdinSource
+from freshflow.connectors.urls import beside, check_distinct, open_sink, open_source, start_fresh
+from freshflow.errors import ConfigError, InputError
+
+
+def source_of(url: str) -> object:
+    return open_source(url, Config(), clock=lambda: 0, stop=lambda: False)
+
+
+def test_a_url_says_what_kind_of_source_and_sink_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"{}\n")
+    assert isinstance(source_of(str(path)), FileSource)
+    assert isinstance(source_of("-"), StdinSource)
+    assert isinstance(source_of("kafka://localhost:9092/events"), KafkaSource)
+    assert isinstance(open_sink(str(path), Config()), FileSink)
+    assert isinstance(open_sink("-", Config()), FileSink)
+    assert isinstance(open_sink("kafka://localhost:9092/lists", Config()), KafkaSink)
+
+
+@pytest.mark.parametrize("url", ["http://localhost/events.jsonl", "KAFKA://localhost:9092/events", "file:///x.jsonl"])
+def test_an_unknown_scheme_is_refused_by_name(url: str) -> None:
+    scheme = url.partition(":")[0]
+    for opened in (source_of, lambda url: open_sink(url, Config())):
+        with pytest.raises(ConfigError, match=f"^{scheme}:// is no place FreshFlow can read or write; give a path,"):
+            opened(url)
+
+
+def test_a_missing_file_is_refused_before_the_job_runs() -> None:
+    with pytest.raises(InputError, match=r"no\.jsonl does not exist"):
+        source_of("no.jsonl")
+
+
+def test_two_options_with_one_place_are_refused_however_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.jsonl").symlink_to("x.jsonl")
+    for other in ("x.jsonl", "./x.jsonl", str(tmp_path / "x.jsonl"), "link.jsonl"):
+        with pytest.raises(ConfigError, match=r"^--input and --output both name "):
+            check_distinct({"--input": "x.jsonl", "--output": other})
+    for place in ("kafka://localhost:9092/metrics", "-"):
+        with pytest.raises(ConfigError, match=r"^--output and --metrics both name "):
+            check_distinct({"--input": "x.jsonl", "--output": place, "--dead-letters": None, "--metrics": place})
+
+
+def test_different_places_and_both_standard_streams_are_allowed() -> None:
+    check_distinct({"--input": "-", "--output": "-", "--dead-letters": None, "--metrics": "m.jsonl"})
+    check_distinct({"--input": "kafka://localhost:9092/events", "--output": "kafka://localhost:9092/lists"})
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("out/lists.jsonl", "out/lists.dead-letters.jsonl"),
+        ("lists.jsonl.gz", "lists.dead-letters.jsonl"),
+        ("-", None),
+        ("kafka://localhost:9092/lists", None),
+    ],
+)
+def test_dead_letters_go_beside_an_output_file(output: str, expected: str | None) -> None:
+    assert beside(output, "dead-letters") == expected
+
+
+def test_only_a_file_that_is_there_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / "old.jsonl").write_bytes(b"of an earlier run\n")
+    for url in (str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl"), "-", "kafka://localhost:9092/lists"):
+        start_fresh(url)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("old.jsonl", b"")]

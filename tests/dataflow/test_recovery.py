@@ -1,0 +1,113 @@
+"""A job that is killed, or told to stop, goes on where it was: its output is that of a job nothing happened to."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import pytest
+
+from freshflow.config import JobConfig
+from freshflow.dataflow.job import Places
+from freshflow.dataflow.progress import Progress
+
+Json = dict[str, Any]
+Finished = CompletedProcess[str]
+Read = Callable[[str], list[Json]]
+
+BATCH_SIZE = 8  # small batches are slow, so that there is a middle to be stopped in
+SHOP = {"events": 1_200, "users": 60, "items": 60, "requests": 0.2}
+MIDDLE = 500_000  # of about 2,500,000 bytes of lists
+OUTPUTS = ("lists.jsonl", "lists.dead-letters.jsonl")
+STATE = Path("state/of/the/job")
+
+
+@pytest.fixture(autouse=True)
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulate: Callable[..., Counter[str]]) -> None:
+    monkeypatch.chdir(tmp_path)  # list ids follow from the file's name as it is given
+    simulate("events.jsonl", **SHOP)
+
+
+@pytest.fixture
+def start_job(start: Callable[..., Popen[str]]) -> Callable[[int], Popen[str]]:
+    """Start the job as a process, its snapshots close together."""
+
+    def start_job(partitions: int) -> Popen[str]:
+        places = ["--input", "events.jsonl", "--output", "lists.jsonl", "--recovery", STATE]
+        options = ["--batch-size", BATCH_SIZE, "--partitions", partitions]
+        return start("freshflow.cli.main", "run", *places, *options, job_epoch_s=0.2)
+
+    return start_job
+
+
+@pytest.fixture
+def job(run_here: Callable[..., Progress], read: Read) -> Callable[..., list[list[Json]]]:
+    """Run the same job in this process to its end; without a recovery folder, into a folder of its own."""
+
+    def job(partitions: int, recovery: Path | None) -> list[list[Json]]:
+        folder = "" if recovery else "undisturbed/"
+        Path(folder).mkdir(exist_ok=True)
+        settings = JobConfig(partitions=partitions, batch_size=BATCH_SIZE)
+        run_here(Places("events.jsonl", f"{folder}lists.jsonl"), recovery=recovery, job=settings)
+        return [timeless(read(f"{folder}{name}")) for name in OUTPUTS]
+
+    return job
+
+
+def timeless(records: list[Json]) -> list[Json]:
+    return [{k: v for k, v in record.items() if k not in ("computed_at", "rejected_at")} for record in records]
+
+
+def test_a_job_that_is_killed_writes_what_it_would_have_written(
+    start_job: Callable[[int], Popen[str]],
+    job: Callable[..., list[list[Json]]],
+    stop_at: Callable[..., Finished],
+) -> None:
+    killed = stop_at(start_job(3), signal.SIGKILL, Path("lists.jsonl"), MIDDLE)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert job(3, recovery=STATE) == job(3, recovery=None)
+
+
+def test_a_job_that_is_told_to_stop_ends_well_and_the_next_run_does_the_rest(
+    start_job: Callable[[int], Popen[str]],
+    job: Callable[..., list[list[Json]]],
+    stop_at: Callable[..., Finished],
+    read: Read,
+) -> None:
+    so_far: list[list[Json]] = [[]]
+    for number, size in ((signal.SIGTERM, MIDDLE // 2), (signal.SIGINT, MIDDLE)):
+        stopped = stop_at(start_job(1), number, Path("lists.jsonl"), size)
+        assert stopped.returncode == 0, stopped.stderr
+        assert "lists out" in stopped.stderr
+        so_far.append(timeless(read("lists.jsonl")))  # whole lines
+    whole = job(1, recovery=None)
+    assert len(so_far[0]) < len(so_far[1]) < len(so_far[2]) < len(whole[0])
+    assert so_far[2] == whole[0][: len(so_far[2])]
+    assert job(1, recovery=STATE) == whole
+
+
+def test_a_job_that_was_done_goes_on_with_what_was_added_and_only_with_the_same_partitions(
+    start_job: Callable[[int], Popen[str]],
+    job: Callable[..., list[list[Json]]],
+    finish: Callable[[Popen[str]], Finished],
+) -> None:
+    lines = Path("events.jsonl").read_bytes().splitlines(keepends=True)
+    Path("events.jsonl").write_bytes(b"".join(lines[:200]))
+    early, _ = job(1, recovery=STATE)
+    assert any(STATE.iterdir())
+
+    with Path("events.jsonl").open("ab") as file:
+        file.writelines(lines[200:300])
+    refused = finish(start_job(2))
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "freshflow: The recovery folder was written with job.partitions = 1, and this job has 2; "
+        "go back to the old value, or start anew with an empty --recovery folder.\n"
+    )
+
+    lists, _ = job(1, recovery=STATE)
+    assert lists[: len(early)] == early
+    asked = [n for n, line in enumerate(lines[:300], start=1) if line.startswith(b'{"type":"request"')]
+    assert [one["source"]["line"] for one in lists if one["cause"] == "request"] == asked
