@@ -20,10 +20,11 @@ from bytewax.recovery import (
 from bytewax.run import cli_main
 
 from freshflow.config import Config, load_config
+from freshflow.connectors.kafka import KafkaSink, KafkaSource
 from freshflow.connectors.urls import beside, check_distinct, is_kafka, open_sink, open_source, start_fresh
 from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.progress import Progress
-from freshflow.errors import ConfigError, OutputError, SnapshotError
+from freshflow.errors import ConfigError, FreshFlowError, OutputError, SnapshotError
 from freshflow.ranking.ranker import model_factory
 
 __all__ = ["Places", "StopFlag", "assemble", "flow_from_environment", "run_flow", "system_clock"]
@@ -105,6 +106,9 @@ def assemble(
     )
     model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
     if not keep_snapshots:
+        for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
+            if isinstance(endpoint, KafkaSource | KafkaSink):
+                endpoint.list_parts()  # asks the broker, before any file is emptied for a job that cannot run
         for url in (places.output, dead_letters, places.metrics):
             if url is not None:
                 start_fresh(url)
@@ -142,22 +146,28 @@ def _unusable(folder: Path | None, what: str) -> SnapshotError:
 def flow_from_environment(
     environment: Mapping[str, str], default_input: str | None = None, default_output: str | None = None
 ) -> Dataflow:
-    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS and _CONFIG."""
+    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS and _CONFIG.
 
-    def place(name: str, default: str | None) -> str:
-        value = environment.get(f"FRESHFLOW_{name}", default)
-        if value is None:
-            raise ConfigError(f"FRESHFLOW_{name} is not set; give it a path, - or kafka://host:port/topic.")
-        return value
+    Ends the process with one sentence if a place or a setting cannot be used.
+    """
+    try:
+        places = Places(
+            input=_place(environment, "FRESHFLOW_INPUT", default_input),
+            output=_place(environment, "FRESHFLOW_OUTPUT", default_output),
+            dead_letters=environment.get("FRESHFLOW_DEAD_LETTERS"),
+            metrics=environment.get("FRESHFLOW_METRICS"),
+            until_end=environment.get("FRESHFLOW_UNTIL_END", "") == "1",
+        )
+        config = load_config(environment.get("FRESHFLOW_CONFIG"), environment)
+        stop = StopFlag()
+        stop.install()
+        return assemble(places, config, Progress(), stop, keep_snapshots=True)
+    except FreshFlowError as error:
+        raise SystemExit(f"freshflow: {error}") from None
 
-    places = Places(
-        input=place("INPUT", default_input),
-        output=place("OUTPUT", default_output),
-        dead_letters=environment.get("FRESHFLOW_DEAD_LETTERS"),
-        metrics=environment.get("FRESHFLOW_METRICS"),
-        until_end=environment.get("FRESHFLOW_UNTIL_END", "") == "1",
-    )
-    config = load_config(environment.get("FRESHFLOW_CONFIG"), environment)
-    stop = StopFlag()
-    stop.install()
-    return assemble(places, config, Progress(), stop, keep_snapshots=True)
+
+def _place(environment: Mapping[str, str], name: str, default: str | None) -> str:
+    value = environment.get(name, default)
+    if value is None:
+        raise ConfigError(f"{name} is not set; give it a path, - or kafka://host:port/topic.")
+    return value

@@ -11,6 +11,7 @@ from freshflow.events.types import ItemUpdate
 from freshflow.items.catalogue import Catalogue
 from freshflow.items.covisits import CoVisits
 from freshflow.items.popularity import Popularity, PopularityAt, decay
+from freshflow.items.returns import Returns
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.items.visits import Visit
 
@@ -21,12 +22,21 @@ EVICTED_SHARE = 16  # a full table drops its least popular sixteenth at once, so
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Visits in arrays: `items` (B,), `contexts` (B, L) -1 padded, `ts_ms` (B,), and popularity as of each of them."""
+    """Visits in arrays: `items` (B,), `contexts` (B, L) -1 padded, `ts_ms` (B,), `opens` (B,) a session or not.
+
+    `popularity` is that of all visits as of each of them, `openings` that of opening visits, by their own positions.
+    """
 
     items: NDArray[np.int64]
     contexts: NDArray[np.int64]
     ts_ms: NDArray[np.int64]
+    opens: NDArray[np.bool_]
     popularity: PopularityAt
+    openings: PopularityAt
+
+    def openings_before(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many of the first `position` (...) visits opened a session: the position among `openings`."""
+        return np.concatenate([[0], np.cumsum(self.opens)])[position]
 
 
 class ItemKnowledge:
@@ -37,6 +47,8 @@ class ItemKnowledge:
         self.rows = ItemRows(config.max)
         self.covisits = CoVisits(config.neighbours)
         self.popularity = Popularity()
+        self.openings = Popularity()  # of visits that opened a session: where people come in
+        self.returns = Returns()
         self.catalogue = Catalogue()
         self.evicted = 0
 
@@ -49,13 +61,24 @@ class ItemKnowledge:
         for n, visit in enumerate(visits):
             known = self.rows.rows(visit.context[: self.config.context])
             contexts[n, : len(known)] = known
-        return Chunk(items, contexts, ts_ms, PopularityAt(self.popularity, items, ts_ms))
+        opens = np.array([visit.opens for visit in visits], np.bool_)
+        return Chunk(
+            items,
+            contexts,
+            ts_ms,
+            opens,
+            PopularityAt(self.popularity, items, ts_ms),
+            PopularityAt(self.openings, items[opens], ts_ms[opens]),
+        )
 
     def fold(self, chunk: "Chunk") -> None:
         """Learn the visits of a chunk, in stream order."""
         if len(chunk.items):
             self.covisits.add(chunk.items, chunk.contexts, np.ones(len(chunk.items), np.float32))
+            self.returns.add(chunk.items, chunk.contexts)
             self.popularity.add(chunk.items, chunk.ts_ms)
+        if chunk.opens.any():
+            self.openings.add(chunk.items[chunk.opens], chunk.ts_ms[chunk.opens])
 
     def update_catalogue(self, update: ItemUpdate) -> None:
         """Take over an item event; an item that nobody has touched gets a row, too."""
@@ -75,9 +98,8 @@ class ItemKnowledge:
 
     def _grow(self) -> None:
         capacity = min(max(FIRST_ROWS, 2 * len(self.popularity.last_ms)), self.config.max)
-        self.covisits.grow(capacity)
-        self.popularity.grow(capacity)
-        self.catalogue.grow(capacity)
+        for part in (self.covisits, self.returns, self.popularity, self.openings, self.catalogue):
+            part.grow(capacity)
 
     def _make_room(self, item_ids: set[str], now_ms: int) -> None:
         """Drop the least popular items, none of `item_ids`, if these do not all fit beside them."""
@@ -89,6 +111,6 @@ class ItemKnowledge:
         age_ms = np.maximum(now_ms - self.popularity.last_ms[others], 0)
         week = self.popularity.decayed[others, 2] * decay(age_ms)[:, 2]
         rows = others[np.argsort(week, kind="stable")[: max(wanted, self.config.max // EVICTED_SHARE)]]
-        for part in (self.covisits, self.popularity, self.catalogue, self.rows):
+        for part in (self.covisits, self.returns, self.popularity, self.openings, self.catalogue, self.rows):
             part.drop(rows)
         self.evicted += len(rows)

@@ -8,10 +8,12 @@ __all__ = ["Visit"]
 class Visit(msgspec.Struct, frozen=True, gc=False):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
-    This is also the signal that other partitions receive. `context` holds item ids, the most recent first.
+    This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says
+    that the visit opened a session.
     """
 
     position: int
     item_id: str
     context: tuple[str, ...]
     ts_ms: int
+    opens: bool = False

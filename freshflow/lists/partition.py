@@ -141,7 +141,7 @@ class Partition:
 
     def _rank(self, chunk: Chunk, queries: list[Query]) -> _Ranking:
         candidates = gather(self.knowledge, chunk, queries, self.config.ranking)
-        features = compute(chunk, queries, candidates)
+        features = compute(self.knowledge, chunk, queries, candidates)
         scores = self.ranker.scores(queries, features, candidates.real)
         return _Ranking(queries, candidates, features, scores)
 

@@ -13,6 +13,7 @@ from freshflow.errors import SnapshotError
 from freshflow.items.catalogue import Catalogue
 from freshflow.items.covisits import CoVisits
 from freshflow.items.popularity import Popularity
+from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
 from freshflow.lists.partition import Partition
 from freshflow.lists.published import Published
@@ -34,6 +35,8 @@ def dump(partition: Partition) -> bytes:
         "rows": knowledge.rows.state(),
         "covisits": vars(knowledge.covisits),
         "popularity": vars(knowledge.popularity),
+        "openings": vars(knowledge.openings),
+        "returns": vars(knowledge.returns),
         "catalogue": vars(knowledge.catalogue),
         "evicted": knowledge.evicted,
         "models": ranker.models,
@@ -63,6 +66,8 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.covisits = _filled(CoVisits(config.items.neighbours), state["covisits"])
     knowledge.popularity = _filled(Popularity(), state["popularity"])
+    knowledge.openings = _filled(Popularity(), state["openings"])
+    knowledge.returns = _filled(Returns(), state["returns"])
     knowledge.catalogue = _filled(Catalogue(), state["catalogue"])
     knowledge.evicted = state["evicted"]
     ranker.models, ranker.updates = state["models"], state["updates"]

@@ -21,10 +21,19 @@ __all__ = ["AGE_DECAY", "CONTEXT_LENGTH", "EVIDENCE", "Candidates", "gather"]
 CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
 AGE_DECAY = 0.8  # weight of the next older item of the context
 OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
+# Two steps away: the strongest neighbours of the last items, and their strongest neighbours in turn. Two items, five
+# and sixteen neighbours are a small part of the work of three, eight and all, and bring nearly as much.
+TWO_STEPS = (2, 5, 16)
+# Where people come in, among the candidates of every query.
+OPENING_RECENT, OPENING = 30, 40
 # Own and popular items outrank any neighbour when room is short: they are few, and no neighbour row knows them.
 OWN_PRIOR, POPULAR_PRIOR = 20.0, 10.0
 
-SUMS = ("forward_last", "forward_second", "forward_sum", "together_last", "together_second", "together_sum", "cosine")
+SUMS = (
+    *("forward_last", "forward_second", "forward_sum"),
+    *("together_last", "together_second", "together_sum"),
+    *("cosine", "two_steps"),
+)
 MAXIMA = ("forward_max", "together_max")
 EVIDENCE = SUMS + MAXIMA
 MARKS = ("own", "place", "because", "popular", "recent")
@@ -75,7 +84,8 @@ def gather(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], con
     """The candidates of each query, from item knowledge as it is and the chunk's visits before the query."""
     contexts = _context_rows(knowledge, queries)
     entries = _joined(
-        _neighbours(knowledge, contexts),  # first, so that evidence is a prefix of the entries
+        _neighbours(knowledge, contexts),  # these two first, so that evidence is a prefix of the entries
+        _two_steps(knowledge, contexts),
         _own_items(knowledge, queries),
         _in_context(contexts),
         _popular(knowledge, chunk, queries, config),
@@ -125,6 +135,32 @@ def _neighbours(knowledge: ItemKnowledge, contexts: Ints) -> _Entries:
     return _entries(query, row, {"because": strongest}, values)
 
 
+def _two_steps(knowledge: ItemKnowledge, contexts: Ints) -> _Entries:
+    """What comes with that which comes with the last items: it reaches further where little is known.
+
+    two_steps(c) = sum over items x of the context and their neighbours y of  0.8^age share(x, y) share(y, c)
+    """
+    covisits = knowledge.covisits
+    lasts, first, second = TWO_STEPS
+    query, age = np.nonzero(contexts[:, :lasts] != NO_ROW)
+    item, strength = contexts[query, age], (np.float32(AGE_DECAY) ** age).astype(np.float32)
+    for strongest in (first, second):
+        slots = _strongest(covisits.together[item], strongest)
+        at, column = np.nonzero(np.take_along_axis(covisits.neighbours[item], slots, axis=1) != NO_ROW)
+        slot, item = slots[at, column], item[at]
+        share = np.divide(covisits.together[item, slot], covisits.together_sum[item], dtype=np.float32)
+        strength = strength[at] * share
+        query, item = query[at], covisits.neighbours[item, slot].astype(np.int64)
+    return _entries(query, item, {}, {"two_steps": strength})
+
+
+def _strongest(weights: Floats, n: int) -> Ints:
+    """The columns of the `n` largest values of each row, in any order."""
+    if n >= weights.shape[1]:
+        return np.broadcast_to(np.arange(weights.shape[1]), weights.shape)
+    return np.argpartition(-weights, n - 1, axis=1)[:, :n]
+
+
 def _own_items(knowledge: ItemKnowledge, queries: Sequence[Query]) -> _Entries:
     """What the user has touched: people come back."""
     query = np.repeat(np.arange(len(queries)), [len(query.user.items) for query in queries])
@@ -144,9 +180,9 @@ def _in_context(contexts: Ints) -> _Entries:
 
 def _popular(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], config: RankingConfig) -> _Entries:
     """What leads the two windows, and whatever was touched in the last events, the chunk's own included."""
-    popularity = knowledge.popularity
-    top = (popularity.top(0, config.popular_recent), popularity.top(1, config.popular), popularity.recent())
-    rows = np.unique(np.concatenate(top))
+    popularity, openings = knowledge.popularity, knowledge.openings
+    all_visits = (popularity.top(0, config.popular_recent), popularity.top(1, config.popular), popularity.recent())
+    rows = np.unique(np.concatenate([*all_visits, openings.top(0, OPENING_RECENT), openings.top(1, OPENING)]))
     new_query, new_row = chunk.popularity.touched_before(np.array([query.position for query in queries], np.int64))
     query = np.concatenate([np.repeat(np.arange(len(queries)), len(rows)), new_query])
     row = np.concatenate([np.tile(rows, len(queries)), new_row])
@@ -169,13 +205,20 @@ def _entries(query: Ints, row: Ints, marks: dict[str, Ints], values: dict[str, F
     return _Entries(query, row, table, values or {})
 
 
-def _joined(first: _Entries, *others: _Entries) -> _Entries:
-    parts = (first, *others)
+def _joined(*parts: _Entries) -> _Entries:
+    """All entries, and their evidence padded to that of the last part that has any."""
+    lengths = [len(part.row) for part in parts if part.values]
+    values = {name: np.zeros(sum(lengths), np.float32) for part in parts for name in part.values}
+    start = 0
+    for part, length in zip(parts, lengths, strict=False):
+        for name, value in part.values.items():
+            values[name][start : start + length] = value
+        start += length
     return _Entries(
         np.concatenate([part.query for part in parts]),
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.marks for part in parts], axis=1),
-        first.values,
+        values,
     )
 
 
@@ -220,6 +263,7 @@ def _dense(entries: _Entries, widths: Ints) -> Candidates:
     """The most promising entries of each query, at most `widths` (Q,) of them, in that order; ties by row."""
     own, place, because, popular, recent = entries.marks
     company = entries.values["forward_sum"] + entries.values["together_sum"] + entries.values["cosine"]
+    company = company + entries.values["two_steps"]
     prior = company + OWN_PRIOR * (recent > 0) + POPULAR_PRIOR * (popular > 0)
     order = np.lexsort((-prior, entries.query))
     queries = len(widths)

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.items.knowledge import Chunk
+from freshflow.items.knowledge import Chunk, ItemKnowledge
+from freshflow.items.popularity import PopularityAt
 from freshflow.ranking.candidates import EVIDENCE, Candidates
 from freshflow.ranking.queries import Query
 
 __all__ = ["FEATURES", "SOURCES", "compute"]
 
 POPULARITIES = ("last_200", "last_2000", "hour", "day", "week")
+OPENINGS = tuple(f"opening_{name}" for name in POPULARITIES)
+# What speaks for or against going back to an item of the context, and for the last of them once more.
+HABITS = ("return_rate", "habit", "pause")
 RANKED = ("together_sum", "forward_last", "cosine", "last_200", "day")
 LENGTHS = ("1", "2", "3+")  # length of the running session; at its start the other model answers
 BY_LENGTH = ("rank_together_sum", "rank_last_200", "forward_last", "own_rank", "in_context")
@@ -19,11 +23,17 @@ BY_LENGTH = ("rank_together_sum", "rank_last_200", "forward_last", "own_rank", "
 FEATURES: tuple[str, ...] = (
     *EVIDENCE,
     *POPULARITIES,
+    *OPENINGS,
     *(f"rank_{name}" for name in RANKED),
     "age",
     "idle",
     "in_context",
     "context_place",
+    "context_last",
+    "context_second",
+    "context_by_length",
+    *HABITS,
+    *(f"{name}_last" for name in HABITS),
     "own",
     "own_count",
     "own_recency",
@@ -36,7 +46,7 @@ SOURCES: dict[str, str] = {
     name: "together"
     if name.removeprefix("rank_").startswith(("forward", "together", "cosine"))
     else "again"
-    if name.startswith(("own", "in_context", "context"))
+    if name.startswith(("own", "in_context", "context", *HABITS))
     else "popular"
     for name in FEATURES
 }
@@ -49,12 +59,16 @@ PLACE_BITS = 16
 Matrix = NDArray[np.float32]
 
 
-def compute(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> NDArray[np.float32]:
+def compute(
+    knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], candidates: Candidates
+) -> NDArray[np.float32]:
     """The features of all candidates (F, Q, C), in the order of `FEATURES`; zero where there is no candidate."""
     values: dict[str, Matrix] = {name: log_share(candidates.evidence[name]) for name in EVIDENCE}
     values |= _popularity(chunk, queries, candidates)
+    values |= _openings(chunk, queries, candidates)
     values |= {f"rank_{name}": reciprocal_rank(values[name]) for name in RANKED}
     values |= _own(queries, candidates)
+    values |= _habits(knowledge, queries, candidates)
     values |= _by_length(queries, values)
     features = np.empty((len(FEATURES), *candidates.rows.shape), np.float32)
     real = candidates.real
@@ -89,17 +103,57 @@ def reciprocal_rank(values: Matrix) -> Matrix:
 
 def _popularity(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
     rows, popularity = candidates.rows, chunk.popularity
-    now_ms = np.array([query.now_ms for query in queries])[:, None]
-    position = np.array([query.position for query in queries])[:, None]
-    sizes = np.maximum(popularity.window_sizes(position), 1)
-    windows = popularity.in_window(rows, position) / sizes
-    total = np.maximum(popularity.total(position, now_ms), 1e-9)
-    decayed = np.minimum(popularity.decayed(rows, position, now_ms) / total, 1)
-    named = {name: log_share(windows[n]) for n, name in enumerate(POPULARITIES[:2])}
-    named |= {name: log_share(decayed[..., n]) for n, name in enumerate(POPULARITIES[2:])}
+    now_ms, position = _moments(queries)
+    named = dict(zip(POPULARITIES, _shares(popularity, rows, position, now_ms), strict=True))
     named["age"] = log_age(np.maximum(now_ms - popularity.first_ms(rows, position), 0))
     named["idle"] = log_age(np.maximum(now_ms - popularity.last_ms(rows, position), 0))
     return named
+
+
+def _openings(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
+    now_ms, position = _moments(queries)
+    position = chunk.openings_before(position)
+    return dict(zip(OPENINGS, _shares(chunk.openings, candidates.rows, position, now_ms), strict=True))
+
+
+def _moments(queries: Sequence[Query]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Event time and position of each query (Q, 1)."""
+    now_ms = np.array([query.now_ms for query in queries], np.int64)[:, None]
+    return now_ms, np.array([query.position for query in queries], np.int64)[:, None]
+
+
+def _shares(
+    popularity: PopularityAt, rows: NDArray[np.int64], position: NDArray[np.int64], now_ms: NDArray[np.int64]
+) -> list[Matrix]:
+    """The five shares of `rows` (Q, C) in all visits, in the order of `POPULARITIES`, each (Q, C)."""
+    windows = popularity.in_window(rows, position) / np.maximum(popularity.window_sizes(position), 1)
+    total = np.maximum(popularity.total(position, now_ms), 1e-9)
+    decayed = np.minimum(popularity.decayed(rows, position, now_ms) / total, 1)
+    return [log_share(share) for share in (*windows, *np.moveaxis(decayed, -1, 0))]
+
+
+def _habits(knowledge: ItemKnowledge, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
+    """How likely the user goes back to what is in the context: by the item, by the session so far, by the pause."""
+    in_context, last = candidates.place >= 0, candidates.place == 0
+    factors = {
+        "return_rate": knowledge.returns.rate(candidates.rows),
+        "habit": np.array([_repeated(query) for query in queries])[:, None],
+        "pause": np.log1p(np.array([query.context.idle_ms for query in queries]) / 1000)[:, None] / 8,
+    }
+    length = np.log1p(np.array([query.context.session_length for query in queries]))[:, None] / 3
+    named = {name: (factor * in_context).astype(np.float32) for name, factor in factors.items()}
+    named |= {f"{name}_last": (factor * last).astype(np.float32) for name, factor in factors.items()}
+    return named | {
+        "context_last": last.astype(np.float32),
+        "context_second": (candidates.place == 1).astype(np.float32),
+        "context_by_length": (length * in_context).astype(np.float32),
+    }
+
+
+def _repeated(query: Query) -> float:
+    """The share of the running session's events that went back to an item of it."""
+    length = query.context.session_length
+    return max(0.0, 1 - len(query.user.session) / length) if length else 0.0
 
 
 def _own(queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:

@@ -25,7 +25,8 @@ class Interaction(msgspec.Struct, frozen=True):
     @property
     def visit(self) -> Visit:
         """What item knowledge learns from it."""
-        return Visit(self.event.position, self.event.item_id, self.context.items, self.event.ts_ms)
+        opens = self.context.session_length == 0
+        return Visit(self.event.position, self.event.item_id, self.context.items, self.event.ts_ms, opens)
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -103,3 +103,9 @@ def test_a_flow_without_its_input_says_which_variable_is_missing(start: Start, f
     done = finish(start("bytewax.run", "flows.replay", output="out.jsonl"))
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("FRESHFLOW_INPUT is not set; give it a path, - or kafka://host:port/topic.")
+
+
+def test_a_module_of_the_job_ends_with_one_sentence_where_a_setting_is_missing(start: Start, finish: Finish) -> None:
+    done = finish(start("bytewax.run", "flows.replay"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "freshflow: FRESHFLOW_INPUT is not set; give it a path, - or kafka://host:port/topic.\n"

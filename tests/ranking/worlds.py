@@ -63,7 +63,7 @@ class World:
         """Candidates and features of `queries`, asked while `visits` are being taken."""
         chunk = self.knowledge.admit(visits)
         candidates = gather(self.knowledge, chunk, queries, config)
-        return Ranked(self.knowledge, chunk, queries, candidates, compute(chunk, queries, candidates))
+        return Ranked(self.knowledge, chunk, queries, candidates, compute(self.knowledge, chunk, queries, candidates))
 
 
 class Ranked(NamedTuple):
