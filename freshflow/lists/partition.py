@@ -137,7 +137,8 @@ class Partition:
         gap_ms = int(users.session_gap_s * 1000)
         context = context_at(step.user, event.ts_ms, gap_ms=gap_ms, limit=users.context)
         only = event.items if isinstance(event, Search) else None
-        return Query(step.user, context, event.ts_ms, position, only, event.exclude_seen)
+        exclude_seen = not isinstance(event, Behaviour) and event.exclude_seen
+        return Query(step.user, context, event.ts_ms, position, only, exclude_seen)
 
     def _rank(self, chunk: Chunk, queries: list[Query]) -> _Ranking:
         candidates = gather(self.knowledge, chunk, queries, self.config.ranking)
@@ -182,7 +183,7 @@ class Partition:
         for step, items in zip(steps, chosen, strict=True):
             if isinstance(step, Ask) and isinstance(step.event, Search):
                 items = self._with_unknown(step.event, step.user, items)[: step.event.k]
-            if isinstance(step, Ask):
+            if not isinstance(step.event, Behaviour):
                 self.counts["answers"] += 1
             elif not self.published.is_new(step.event.user_id, (item.item_id for item in items)):
                 self.counts["unchanged"] += 1
@@ -221,7 +222,7 @@ class Partition:
 
     def _with_unknown(self, event: Search, user: UserState, chosen: list[Chosen]) -> list[Chosen]:
         """The engine's items that nothing is known of take part, too: without evidence, their score is 0."""
-        nothing, known = np.zeros(len(FEATURES)), {item.item_id for item in chosen}
+        nothing, known = np.zeros(len(FEATURES)), {item.item_id for item in chosen} | set(user.dismissed)
         if event.exclude_seen:
             known |= set(user.items)
         unknown = [

@@ -223,9 +223,12 @@ def _joined(*parts: _Entries) -> _Entries:
 
 
 def _allowed(knowledge: ItemKnowledge, queries: Sequence[Query], entries: _Entries) -> _Entries:
-    """Entries of items that are available and, for a search, asked for."""
+    """Entries of items that are available, not dismissed by the user, and, for a search, asked for."""
     keep = knowledge.catalogue.available[entries.row]
     for n, query in enumerate(queries):
+        if query.user.dismissed:
+            dismissed = np.array(knowledge.rows.rows(query.user.dismissed), np.int64)
+            keep &= (entries.query != n) | ~np.isin(entries.row, dismissed)
         if query.only is not None:
             asked = np.array(knowledge.rows.rows_or_none(query.only), np.int64)
             keep &= (entries.query != n) | np.isin(entries.row, asked)

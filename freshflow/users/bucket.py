@@ -9,7 +9,7 @@ from freshflow.config import UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
 from freshflow.users.interactions import Ask, Interaction, Step
-from freshflow.users.state import NEW_USER, UserState, add_event, context_at, is_duplicate
+from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate
 
 __all__ = ["UserBucket"]
 
@@ -31,7 +31,7 @@ class UserBucket:
 
     def _step(self, event: Event) -> Step | None:
         if isinstance(event, Behaviour):
-            return self._interaction(event)
+            return self._behaviour(event)
         if isinstance(event, ItemUpdate):
             return event
         if isinstance(event, Forget):
@@ -39,11 +39,18 @@ class UserBucket:
             return event
         return Ask(event, self.users.get(event.user_id, NEW_USER))
 
-    def _interaction(self, event: Behaviour) -> Interaction | None:
+    def _behaviour(self, event: Behaviour) -> Step | None:
         before = self.users.get(event.user_id, NEW_USER)
         if is_duplicate(before, event):
             self.counts["duplicate"] += 1
             return None
+        if event.weight == 0:
+            self.counts["ignored"] += 1
+            return None
+        if event.weight < 0:
+            after = dismiss(before, event, history=self.config.history)
+            self._keep(event.user_id, after)
+            return Ask(event, after)
         gap_ms = int(self.config.session_gap_s * 1000)
         context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=self.config.context, session_id=event.session_id)
         after = add_event(before, event, gap_ms=gap_ms, context=self.config.context, history=self.config.history)

@@ -30,9 +30,12 @@ class Interaction(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A request or a search with the user as of now."""
+    """A list is wanted that teaches nothing: a request, a search, or, as its list must change, a dismissal.
 
-    event: Request | Search
+    `user` is the user as of now, the dismissal included.
+    """
+
+    event: Request | Search | Behaviour
     user: UserState
 
     @property

@@ -6,10 +6,11 @@ the last items of the history.
 """
 
 import msgspec
+from msgspec import structs
 
 from freshflow.events.types import Behaviour
 
-__all__ = ["NEW_USER", "Context", "UserState", "add_event", "context_at", "is_duplicate"]
+__all__ = ["NEW_USER", "Context", "UserState", "add_event", "context_at", "dismiss", "is_duplicate"]
 
 # A retry of a producer comes within its user's next few events; more would cost memory for every user.
 FINGERPRINTS = 8
@@ -20,7 +21,7 @@ class UserState(msgspec.Struct, frozen=True, gc=False):
 
     `session` and `items` hold distinct item ids, the least recent first; `seen_ms` (event time of the latest event
     with the item) and `counts` stand beside `items`. `session_length` counts events, repeats included.
-    `fingerprints` identify the latest events, to recognise duplicates.
+    `dismissed` items are not to be shown. `fingerprints` identify the latest events, to recognise duplicates.
     """
 
     session: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class UserState(msgspec.Struct, frozen=True, gc=False):
     items: tuple[str, ...] = ()
     seen_ms: tuple[int, ...] = ()
     counts: tuple[int, ...] = ()
+    dismissed: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
 
 
@@ -72,13 +74,36 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
         items=items[-history:],
         seen_ms=seen_ms[-history:],
         counts=counts[-history:],
-        fingerprints=(*state.fingerprints[1 - FINGERPRINTS :], _fingerprint(event)),
+        dismissed=_without(state.dismissed, event.item_id),
+        fingerprints=_fingerprints(state, event),
+    )
+
+
+def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
+    """The state after the user turned `event.item_id` down: out of mind, out of the history, and not to be shown.
+
+    At most `history` dismissed items are remembered, the least recent go first; an event with the item takes it back.
+    """
+    kept = [n for n, item in enumerate(state.items) if item != event.item_id]
+    return structs.replace(
+        state,
+        session=_without(state.session, event.item_id),
+        last_ms=max(state.last_ms, event.ts_ms),
+        items=tuple(state.items[n] for n in kept),
+        seen_ms=tuple(state.seen_ms[n] for n in kept),
+        counts=tuple(state.counts[n] for n in kept),
+        dismissed=(*_without(state.dismissed, event.item_id), event.item_id)[-history:],
+        fingerprints=_fingerprints(state, event),
     )
 
 
 def is_duplicate(state: UserState, event: Behaviour) -> bool:
     """Whether `event` is among the user's latest: by `event_id`, or else by item, type and time."""
     return _fingerprint(event) in state.fingerprints
+
+
+def _fingerprints(state: UserState, event: Behaviour) -> tuple[str, ...]:
+    return (*state.fingerprints[1 - FINGERPRINTS :], _fingerprint(event))
 
 
 def _fingerprint(event: Behaviour) -> str:
@@ -93,11 +118,12 @@ def _same_session(state: UserState, idle_ms: int, gap_ms: int, session_id: str |
     return idle_ms <= gap_ms
 
 
+def _without(items: tuple[str, ...], item: str) -> tuple[str, ...]:
+    return tuple(other for other in items if other != item) if item in items else items
+
+
 def _moved_to_end(items: tuple[str, ...], item: str) -> tuple[str, ...]:
-    if item not in items:
-        return (*items, item)
-    at = items.index(item)
-    return (*items[:at], *items[at + 1 :], item)
+    return (*_without(items, item), item)
 
 
 def _remember(state: UserState, event: Behaviour) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """A partition: what its lists know, what is published, and what they say of themselves."""
 
+import msgspec
 import pytest
 
 from freshflow.config import Config, MetricsConfig
@@ -353,3 +354,21 @@ def test_what_comes_after_an_item_again_and_again_comes_to_stand_first():
     (*_, answer) = made.take(ORIGIN, steps(asked))
     assert items(answer)[0] == "z"
     assert (answer.items[0].reason, answer.items[0].because) == ("together", ("q",))
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_dismissal_takes_the_item_off_the_users_lists_and_teaches_nothing(chunk):
+    seen = [view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), view(4, "v", "b")]
+    dismissal = msgspec.structs.replace(view(5, "u", "a"), type="dismiss", weight=-1.0)
+    made = partition(config(chunk))
+    published = made.take(ORIGIN, steps([*seen, dismissal, request(6, "u"), request(7, "v"), search(8, "u", "a", "b")]))
+    after_it, asked, other, searched = published[-4:]
+    assert (after_it.cause, after_it.source["line"], items(after_it)) == ("interaction", 5, ["b"])
+    assert (items(asked), items(searched)) == (["b"], ["b"])
+    assert set(items(other)) == {"a", "b"}
+    assert (made.report().counts["events"], made.knowledge.popularity.events) == (4, 4)
+
+
+def test_an_event_of_no_weight_says_nothing():
+    without_weight = msgspec.structs.replace(view(2, "u", "b"), weight=0.0)
+    assert steps([view(1, "u", "a"), without_weight]) == steps([view(1, "u", "a")])

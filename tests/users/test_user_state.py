@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.events.types import Behaviour
-from freshflow.users.state import NEW_USER, UserState, add_event, context_at, is_duplicate
+from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate
 
 START_MS = 1_700_000_000_000
 GAP_MS = 1_800_000
@@ -220,3 +220,21 @@ def test_a_context_is_the_end_of_the_session_or_of_the_history(events, at_ms, li
     assert now.items == (state.session if running else state.items)[::-1][:limit]
     assert running == (bool(events) and START_MS + at_ms - state.last_ms <= GAP_MS)
     assert now.idle_ms == max(0, START_MS + at_ms - state.last_ms)
+
+
+def test_a_dismissed_item_leaves_session_and_history_until_the_user_comes_back_to_it():
+    state = dismiss(after(event("a"), event("b", 1), event("a", 2)), event("a", 9, type="dismiss"), history=5)
+    assert (state.session, state.items, state.seen_ms, state.counts) == (("b",), ("b",), (START_MS + 1,), (1,))
+    assert (state.dismissed, state.last_ms) == (("a",), START_MS + 9)
+    back = add_event(state, event("a", 10), gap_ms=GAP_MS, context=20, history=100)
+    assert (back.dismissed, back.items) == ((), ("b", "a"))
+
+
+def test_no_more_items_are_dismissed_than_the_history_holds():
+    state = reduce(lambda s, n: dismiss(s, event(f"i{n}", n), history=3), range(7), NEW_USER)
+    assert state.dismissed == ("i4", "i5", "i6")
+
+
+def test_a_dismissal_that_comes_again_is_a_duplicate():
+    turned_down = event("a", type="dismiss")
+    assert is_duplicate(dismiss(NEW_USER, turned_down, history=3), turned_down)
