@@ -30,6 +30,11 @@ run: $(VENV)/.runtime $(VENV)/.project ## Simulate a shop and recommend to its v
 	$(BIN)/freshflow simulate --events 20000 --output out/events.jsonl
 	$(BIN)/freshflow run --input out/events.jsonl --output out/recommendations.jsonl --metrics out/metrics.jsonl
 
+.PHONY: evaluate
+evaluate: $(VENV)/.runtime $(VENV)/.project ## Say how good the lists are over a file of events, DATA=events.jsonl
+	@if [ -z '$(DATA)' ]; then echo "Name a file of events: make evaluate DATA=events.jsonl" >&2; exit 1; fi
+	$(BIN)/freshflow evaluate '$(DATA)' --baselines $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.project ## Run all tests, those of Kafka on Tansu (ARGS="-k parse" for some)
 	$(BIN)/pytest $(ARGS)

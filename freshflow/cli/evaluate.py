@@ -1,0 +1,82 @@
+"""`freshflow evaluate`: how good the lists would have been over a file of events, beside simple recommenders."""
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from freshflow.config import load_config
+from freshflow.connectors.urls import check_distinct
+from freshflow.errors import OutputError
+from freshflow.evaluate.chart import chart
+from freshflow.evaluate.evaluation import Evaluated, evaluate_baselines, evaluate_job
+from freshflow.evaluate.report import encode_evaluation, report_on
+from freshflow.evaluate.stream import EvaluationStream
+from freshflow.evaluate.table import print_report
+from freshflow.quality.baselines.built_in import built_in
+from freshflow.ranking.ranker import model_factory
+
+__all__ = ["evaluate"]
+
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+WIDTH = 80  # of tables that are written to a file or a pipe
+
+
+def evaluate(
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="Events: a path (.jsonl, .csv, also .gz).")],
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Evaluate simple recommenders, too: popularity, rules, VSKNN, ...")
+    ] = False,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all figures as JSON.")] = None,
+    plot: Annotated[str | None, typer.Option(metavar="FILE", help="Draw HR@20 over the stream, as SVG.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Score one event in so many; all are learned.")] = 1,
+    partitions: Annotated[
+        int | None, typer.Option(help="Partitions of users, each with a model of its own. [1]")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
+    ] = None,
+) -> None:
+    """Predict each event of a file from those before it, then learn from it, and say how good the lists were.
+
+    HR@k is the share of events whose item stood among the first k of the list, MRR@20 the mean of 1 / rank, and
+    NDCG@20 that of 1 / log2(1 + rank), 0 beyond the 20th place.
+    """
+    settings = load_config(config, os.environ, {"job": {"partitions": partitions}})
+    check_distinct({"INPUT": input, "--json": json, "--plot": plot})
+    for place in (json, plot):
+        if place is not None and not Path(place).parent.is_dir():
+            raise OutputError(f"The folder of the output {place} does not exist; create it first.")
+    stream = EvaluationStream(input, settings, limit=limit, every=every)
+    model_factory(settings.ranker.model)  # River takes a second or more to load, which is no event's fault
+
+    with Console(stderr=True).status("reading") as status:
+        job = evaluate_job(stream, time.perf_counter, lambda events: status.update(f"{events:,} events"))
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 1e6
+        others: dict[str, Evaluated] = {}
+        if baselines:
+            others = evaluate_baselines(
+                stream, built_in(), time.perf_counter, lambda events: status.update(f"baselines: {events:,} events")
+            )
+    report = report_on(stream, job, others, memory_mb)
+    if json is not None:
+        _write(json, encode_evaluation(report))
+    if plot is not None:
+        scores = {"FreshFlow": job.scores} | {name: one.scores for name, one in others.items()}
+        _write(plot, chart(scores, stream.events).encode())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    print_report(report, console)
+
+
+def _write(path: str, content: bytes) -> None:
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"The output {path} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,110 @@
+"""Progressive validation over a file: each event is predicted from earlier events, then learned.
+
+The job is evaluated by its own code: the parser, the user buckets and the partitions of the graph, called in the
+graph's order (`stream.py`, `job.py`), with a request before each event as a consumer would make it. Baselines are asked
+at the same moments, with the same context, and know every event up to the one they predict, while the job's lists may
+lag other users' events by a chunk: where that matters, it speaks for the baselines.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from freshflow.config import UsersConfig
+from freshflow.evaluate.job import Job
+from freshflow.evaluate.scores import History, Scores
+from freshflow.evaluate.stream import EvaluationStream, StepsRead
+from freshflow.events.types import Forget
+from freshflow.quality.baselines.baseline import Baseline
+from freshflow.quality.validation import CUTOFF
+from freshflow.users.interactions import Ask, Interaction
+from freshflow.users.state import Context, context_at
+
+__all__ = ["Evaluated", "evaluate_baselines", "evaluate_job"]
+
+Clock = Callable[[], float]  # seconds, from any moment on
+Progress = Callable[[int], object]  # is told how many events have been read
+
+
+class Evaluated(msgspec.Struct):
+    """The scores of one recommender, the seconds it took, and the users and items that were met."""
+
+    scores: Scores = msgspec.field(default_factory=Scores)
+    seconds: float = 0.0
+    history: History = msgspec.field(default_factory=History)
+
+
+def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = lambda _: None) -> Evaluated:
+    """Evaluate the job's answers and what it pushed before each event; `seconds` hold reading and answering."""
+    job, result = Job(stream.config), Evaluated()
+    scores, history = result.scores, result.history
+    pushed: dict[str, list[str]] = {}
+    begun = clock()
+    for read in stream:
+        lists = job.take(read)
+        result.seconds += clock() - begun
+        coming = deque(lists.pushed)
+        for step, asked in _in_order(read):
+            while coming and coming[0].position < step.position:
+                one = coming.popleft()
+                pushed[one.user_id] = one.items
+            if isinstance(step, Forget):
+                history.forget(step.user_id)
+                pushed.pop(step.user_id, None)
+                continue
+            event = step.event
+            if asked is not None:
+                scores.add(history.moment(event), lists.answers[event.position], pushed.get(event.user_id, ()))
+            history.add(event)
+        pushed.update((one.user_id, one.items) for one in coming)
+        progress(stream.events)
+        begun = clock()
+    return result
+
+
+def evaluate_baselines(
+    stream: EvaluationStream, baselines: Mapping[str, Baseline], clock: Clock, progress: Progress = lambda _: None
+) -> dict[str, Evaluated]:
+    """Evaluate baselines side by side; `seconds` hold what each took to recommend and to learn.
+
+    They are asked for as many items as it takes to fill a list after those the user has seen are taken out.
+    """
+    history = History()
+    results = {name: Evaluated(history=history) for name in baselines}
+    for read in stream:
+        for step, asked in _in_order(read):
+            if isinstance(step, Forget):
+                history.forget(step.user_id)
+                continue
+            moment = history.moment(step.event)
+            for name, baseline in baselines.items():
+                result, begun = results[name], clock()
+                if asked is not None:
+                    k = CUTOFF + len(moment.seen)
+                    items = baseline.recommend(step.event.user_id, asked.user, _context(asked, stream.config.users), k)
+                    result.seconds += clock() - begun
+                    result.scores.add(moment, items)
+                    begun = clock()
+                baseline.learn(step.event, step.context)
+                result.seconds += clock() - begun
+            history.add(step.event)
+        progress(stream.events)
+    return results
+
+
+def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Forget, Ask | None]]:
+    """Interactions of all partitions by position, each with the question put before it; and who is forgotten."""
+    steps = sorted((step for part in read.by_partition for step in part), key=lambda step: step.position)
+    question: Ask | None = None
+    for step in steps:
+        if isinstance(step, Ask):
+            question = step
+        elif isinstance(step, Interaction):
+            yield step, question if question is not None and question.position == step.position else None
+        elif isinstance(step, Forget):
+            yield step, None
+
+
+def _context(asked: Ask, users: UsersConfig) -> Context:
+    return context_at(asked.user, asked.event.ts_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)

@@ -1,0 +1,70 @@
+"""The job's partitions without Bytewax: the steps of a batch in, the answers and the pushed lists out.
+
+This is the code of the graph's partition stage and the order of its calls: signals are heard before the own steps are
+taken. With one partition there are none, and `Partition.take` is all there is.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from freshflow.config import Config
+from freshflow.evaluate.stream import StepsRead
+from freshflow.lists.partition import Partition
+from freshflow.lists.types import Output, RecommendationList
+from freshflow.users.interactions import Interaction
+
+__all__ = ["Job", "Lists", "Pushed"]
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """A list published on the job's own account, for the event at `position`."""
+
+    position: int
+    user_id: str
+    items: list[str]
+
+
+class Lists(msgspec.Struct, frozen=True):
+    """What a batch made the job say: answers by the position of their request, and pushed lists by position."""
+
+    answers: dict[int, list[str]]
+    pushed: list[Pushed]
+
+
+class Job:
+    """All partitions of a job, in one process."""
+
+    def __init__(self, config: Config) -> None:
+        self.partitions = [Partition(number, config, lambda: 0) for number in range(config.job.partitions)]
+
+    def take(self, read: StepsRead) -> Lists:
+        """What is asked and published in a batch of steps; learns from it."""
+        if len(self.partitions) > 1:
+            self._spread_signals(read)
+        outputs: list[Output] = []
+        for partition, steps in zip(self.partitions, read.by_partition, strict=True):
+            outputs += partition.take(read.origin, steps, read.upto)
+            partition.relieve(read.origin)
+        return _sorted_out(outputs)
+
+    def _spread_signals(self, read: StepsRead) -> None:
+        for number, steps in enumerate(read.by_partition):
+            visits = [step.visit for step in steps if isinstance(step, Interaction)]
+            for other, partition in enumerate(self.partitions):
+                if other != number:
+                    partition.hear(read.origin, visits)
+
+
+def _sorted_out(outputs: Iterable[Output]) -> Lists:
+    answers: dict[int, list[str]] = {}
+    pushed: list[Pushed] = []
+    for output in outputs:
+        if not isinstance(output, RecommendationList) or output.surface != "feed":
+            continue
+        position, items = int(output.source["line"]), [item.item_id for item in output.items]
+        if output.cause == "request":
+            answers[position] = items
+        else:
+            pushed.append(Pushed(position, output.user_id, items))
+    return Lists(answers, sorted(pushed, key=lambda one: one.position))

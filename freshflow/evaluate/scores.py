@@ -1,0 +1,82 @@
+"""What is scored: the rank of each event's item on the lists that were made before it."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+import msgspec
+import numpy as np
+
+from freshflow.events.types import Behaviour
+from freshflow.quality.metrics import NOT_COUNTED, Figures, figures, parts, rank_of
+from freshflow.quality.validation import CUTOFF
+
+__all__ = ["KINDS", "History", "Moment", "Scores"]
+
+# `all`: every event. `new`: a user's first event with an item, what the user has seen is taken off the list first.
+# `published`: every event, on the list last pushed to the user. The others are `all` on first events only.
+KINDS = ("all", "new", "published", "cold_users", "cold_items")
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What is to be found, for whom: the user's seen items, and whether user or item have never been met."""
+
+    item_id: str
+    seen: AbstractSet[str]
+    cold_user: bool
+    cold_item: bool
+
+
+class History:
+    """All that was met in a stream so far: which user saw what. Grows with the pairs of the file."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, set[str]] = {}
+        self.items: set[str] = set()
+
+    def moment(self, event: Behaviour) -> Moment:
+        """An event as it looks before it is added."""
+        seen = self.seen.get(event.user_id)
+        return Moment(event.item_id, seen or frozenset(), seen is None, event.item_id not in self.items)
+
+    def add(self, event: Behaviour) -> None:
+        """Remember an event."""
+        self.seen.setdefault(event.user_id, set()).add(event.item_id)
+        self.items.add(event.item_id)
+
+    def forget(self, user_id: str) -> None:
+        """The user is a new one from now on."""
+        self.seen.pop(user_id, None)
+
+
+class Scores:
+    """Ranks of one recommender by kind, a byte per scored event each, and the items that stood on its lists."""
+
+    def __init__(self) -> None:
+        self.ranks = {kind: bytearray() for kind in KINDS}
+        self.listed: set[str] = set()
+
+    def add(self, moment: Moment, items: Sequence[str], published: Sequence[str] | None = None) -> None:
+        """Score the list that was asked for, and the one last pushed to the user if there is such a thing."""
+        rank = rank_of(moment.item_id, items)
+        is_new = moment.item_id not in moment.seen
+        scored = {
+            "all": rank,
+            "new": rank_of(moment.item_id, items, without=moment.seen) if is_new else NOT_COUNTED,
+            "published": NOT_COUNTED if published is None else rank_of(moment.item_id, published),
+            "cold_users": rank if moment.cold_user else NOT_COUNTED,
+            "cold_items": rank if moment.cold_item else NOT_COUNTED,
+        }
+        for kind in KINDS:
+            self.ranks[kind].append(scored[kind])
+        self.listed.update(items[:CUTOFF])
+
+    def figures(self, kind: str) -> Figures:
+        """The figures of a kind over the whole stream."""
+        return figures(np.frombuffer(self.ranks[kind], np.uint8))
+
+    def parts(self, kind: str, count: int) -> list[Figures]:
+        """The figures of a kind over `count` equal parts of the stream."""
+        return parts(np.frombuffer(self.ranks[kind], np.uint8), count)
+
+    def __len__(self) -> int:
+        return len(self.ranks["all"])

@@ -1,0 +1,101 @@
+"""A file as the job would read it, up to the step that knows its users: batches of steps, and what was refused."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from freshflow.config import Config
+from freshflow.connectors.file_reader import OpenFile
+from freshflow.dataflow.keys import partition_of
+from freshflow.errors import InputError
+from freshflow.events.parse import EventParser
+from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Request
+from freshflow.users.bucket import UserBucket
+from freshflow.users.interactions import Step
+
+__all__ = ["ASKED", "EvaluationStream", "StepsRead"]
+
+# Long enough for twenty items after those the user has seen are taken out, of nearly all users.
+ASKED = 100
+
+
+class StepsRead(msgspec.Struct, frozen=True):
+    """The steps of one batch of records by partition, each in order; the file has been read as far as `upto`."""
+
+    origin: Origin
+    upto: int
+    by_partition: list[list[Step]]
+
+
+class EvaluationStream:
+    """Reads a file with the job's parser and user buckets, and asks for a list before each behaviour event.
+
+    The question is an ordinary request for `ASKED` items with the event's own position. With `every` = n it is put
+    before one event in n. Reading ends after `limit` behaviour events. As each event comes with a request, half of
+    `job.batch_size` records are read at once, which gives batches as long as the job's.
+
+    Raises `InputError` here if the file cannot be read, and later if it turns out damaged.
+    """
+
+    def __init__(self, path: str, config: Config, *, limit: int | None = None, every: int = 1) -> None:
+        if path == "-" or "://" in path:
+            raise InputError(
+                f"The input {path} is no file, and an evaluation reads its input from a file: give a path."
+            )
+        OpenFile(path, config.events.max_bytes).close()
+        self.path = path
+        self.config = config
+        self.limit = limit
+        self.every = every
+        self.rejected: Counter[str] = Counter()
+        self.events = 0
+        self.duplicates = 0
+
+    def __iter__(self) -> Iterator[StepsRead]:
+        """The batches from the beginning of the file."""
+        config = self.config
+        self.rejected, self.events = Counter(), 0
+        parser = EventParser(config.events)
+        partitions = config.job.partitions
+        bound = max(1, config.users.max // partitions)
+        buckets = [UserBucket(config.users, bound) for _ in range(partitions)]
+        opened = OpenFile(self.path, config.events.max_bytes)
+        try:
+            while not self._ended() and (records := opened.read(max(1, config.job.batch_size // 2))) is not None:
+                if not records:
+                    continue
+                events, rejected = parser.parse(RawBatch(opened.origin, tuple(records), 0, opened.columns))
+                asked = self._with_requests(events)
+                upto = asked[-1].position if self._ended() else records[-1][0]
+                self.rejected.update(one.code for one in rejected if one.position <= upto)
+                split = _by_partition(asked, partitions)
+                steps = [bucket.take(part) for bucket, part in zip(buckets, split, strict=True)]
+                self.duplicates = sum(bucket.counts["duplicate"] for bucket in buckets)
+                yield StepsRead(opened.origin, upto, steps)
+        finally:
+            opened.close()
+
+    def _ended(self) -> bool:
+        return self.limit is not None and self.events >= self.limit
+
+    def _with_requests(self, events: list[Event]) -> list[Event]:
+        asked: list[Event] = []
+        for event in events:
+            if self._ended():
+                break
+            if isinstance(event, Behaviour):
+                if self.events % self.every == 0:
+                    asked.append(Request(event.position, event.user_id, event.ts_ms, k=ASKED))
+                self.events += 1
+            asked.append(event)
+        return asked
+
+
+def _by_partition(events: list[Event], partitions: int) -> list[list[Event]]:
+    """Each event where its user belongs; a catalogue event everywhere."""
+    split: list[list[Event]] = [[] for _ in range(partitions)]
+    for event in events:
+        for part in split if isinstance(event, ItemUpdate) else [split[partition_of(event.user_id, partitions)]]:
+            part.append(event)
+    return split

@@ -1,0 +1,69 @@
+"""The figures of progressive validation, from the rank at which each event's item stood on its list.
+
+With one item to find per event, and its rank r from 1,
+
+    HR@k = mean of [r <= k],    MRR@k = mean of [r <= k] / r,    NDCG@k = mean of [r <= k] / log2(1 + r).
+
+A rank is kept in a byte, so that an evaluation can look back over its whole stream: `MISSED` where the item was not
+among the first `CUTOFF`, `NOT_COUNTED` where the question was not asked.
+"""
+
+from collections.abc import Container, Iterable
+from itertools import islice
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from freshflow.quality.validation import CUTOFF
+
+__all__ = ["MISSED", "NOT_COUNTED", "Figures", "figures", "parts", "rank_of"]
+
+MISSED = 0
+NOT_COUNTED = 255
+
+Ranks = NDArray[np.uint8]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """How many events were counted, and the means over them; 0 without any."""
+
+    events: int = 0
+    hr10: float = 0.0
+    hr20: float = 0.0
+    mrr20: float = 0.0
+    ndcg20: float = 0.0
+
+
+def rank_of(item_id: str, items: Iterable[str], without: Container[str] = ()) -> int:
+    """The rank of an item among the first `CUTOFF` of a list, those in `without` left out, or `MISSED`.
+
+    >>> rank_of("c", ["a", "b", "c"]), rank_of("c", ["a", "b", "c"], without={"a"}), rank_of("d", ["a", "b", "c"])
+    (3, 2, 0)
+    """
+    kept = (item for item in items if item not in without)
+    return next((rank for rank, item in enumerate(islice(kept, CUTOFF), start=1) if item == item_id), MISSED)
+
+
+def figures(ranks: Ranks) -> Figures:
+    """The figures of `ranks` (N,).
+
+    >>> figures(np.array([1, 3, MISSED, NOT_COUNTED], np.uint8))
+    Figures(events=3, hr10=0.6666666666666666, hr20=0.6666666666666666, mrr20=0.4444444444444444, ndcg20=0.5)
+    """
+    counted = ranks[ranks != NOT_COUNTED]
+    if not len(counted):
+        return Figures()
+    hits = counted[(counted != MISSED) & (counted <= CUTOFF)].astype(np.float64)
+    return Figures(
+        events=len(counted),
+        hr10=int((hits <= 10).sum()) / len(counted),
+        hr20=len(hits) / len(counted),
+        mrr20=float((1 / hits).sum()) / len(counted),
+        ndcg20=float((1 / np.log2(1 + hits)).sum()) / len(counted),
+    )
+
+
+def parts(ranks: Ranks, count: int) -> list[Figures]:
+    """The figures of `count` consecutive parts of equal length, as far as that goes."""
+    return [figures(part) for part in np.array_split(ranks, count)]
