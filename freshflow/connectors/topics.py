@@ -1,5 +1,6 @@
 """The topics of a job: what each is for, the settings that follow from it, and creating them."""
 
+import time
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -85,17 +86,35 @@ def create_topics(bootstrap: str, config: KafkaConfig, specs: Iterable[TopicSpec
 
 def _create(admin: Any, spec: TopicSpec, partitions: int | None, timeout_s: float) -> TopicReport:
     if partitions is not None:
-        note = "; ".join(_differences(spec, partitions, _settings(admin, spec.name, timeout_s)))
-        return TopicReport(spec.name, "exists", partitions, note)
+        return _found(admin, spec, partitions, timeout_s)
     topic = NewTopic(spec.name, spec.partitions, spec.replication, config=spec.settings)
     try:
         admin.create_topics([topic], operation_timeout=timeout_s, request_timeout=timeout_s)[spec.name].result()
     except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # made since we asked, by someone else
+            return _found(admin, spec, _await(admin, spec.name, timeout_s), timeout_s)
         raise BrokerError(
             f"The topic {spec.name} was not created: {reason(error.args[0])}; "
             "check --replication, the topic's name and the rights of this user."
         ) from None
+    _await(admin, spec.name, timeout_s)
     return TopicReport(spec.name, "created", spec.partitions)
+
+
+def _found(admin: Any, spec: TopicSpec, partitions: int, timeout_s: float) -> TopicReport:
+    note = "; ".join(_differences(spec, partitions, _settings(admin, spec.name, timeout_s)))
+    return TopicReport(spec.name, "exists", partitions, note)
+
+
+def _await(admin: Any, topic: str, timeout_s: float) -> int:
+    """Wait until the cluster's metadata, which lags a creation, has the topic; its number of partitions."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        known = admin.list_topics(timeout=timeout_s).topics.get(topic)
+        if known is not None and known.error is None and known.partitions:
+            return len(known.partitions)
+        time.sleep(0.1)
+    raise BrokerError(f"The topic {topic} was created but did not appear within {timeout_s:g} s; look at the brokers.")
 
 
 def _settings(admin: Any, topic: str, timeout_s: float) -> dict[str, str]:

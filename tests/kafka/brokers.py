@@ -98,7 +98,7 @@ def make_topic(address: str, name: str, partitions: int = 1, settings: dict[str,
 
 def fill(address: str, topic: str, records: list[Triple]) -> None:
     """Produce (partition, key, value) each; the last in a batch of its own, so that Tansu knows its end."""
-    producer = Producer({"bootstrap.servers": address, "log_level": 0})
+    producer = Producer({"bootstrap.servers": address, "log_level": 0, "enable.idempotence": True})  # keeps order
     for partition, key, value in records[:-1]:
         producer.produce(topic, partition=partition, key=key, value=value)
     producer.flush()

@@ -1,6 +1,7 @@
 """Creating a job's topics, over a real connection."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
@@ -44,6 +45,16 @@ def test_the_five_topics_are_created_as_specified(broker: str, prefix: str) -> N
     }
     for spec in topic_specs(prefix):
         assert spec.settings.items() <= settings_of(broker, spec.name).items()
+
+
+def test_topics_that_two_create_at_once_are_reported_by_both_and_refused_by_neither(broker: str, prefix: str) -> None:
+    specs = topic_specs(prefix, partitions=2)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(create_topics, broker, KafkaConfig(), specs) for _ in range(2)]
+    statuses = [{report.name: report.status for report in one.result()} for one in both]
+    for spec in specs:
+        assert {"created"} <= {one[spec.name] for one in statuses} <= {"created", "exists"}
+        assert [one[spec.name] for one in statuses].count("created") == 1
 
 
 def test_creating_twice_reports_what_is_there(broker: str, prefix: str) -> None:
