@@ -33,15 +33,26 @@ def simulate(
     requests: Annotated[
         float, typer.Option(help="Share of events preceded by a request for the user's list, 0 to 1.")
     ] = DEFAULTS.requests,
+    shift: Annotated[
+        int | None,
+        typer.Option(help="Event from which on other items go together and are popular.", show_default="never"),
+    ] = DEFAULTS.shift,
     clean: Annotated[bool, typer.Option("--clean", help="No duplicates, late events, bot and broken lines.")] = False,
 ) -> None:
     """Write the events of a shop that does not exist, to try FreshFlow on.
 
     Its visitors have tastes and habits that can be learned; items are launched and sell out, and a trend
-    comes and goes. The same options give the same bytes.
+    comes and goes. With --shift, what was learned is suddenly wrong. The same options give the same bytes.
     """
     config = ShopConfig(
-        events=events, users=users, items=items, days=days, seed=seed, requests=requests, dirty=not clean
+        events=events,
+        users=users,
+        items=items,
+        days=days,
+        seed=seed,
+        requests=requests,
+        dirty=not clean,
+        shift=shift,
     )
     try:
         kinds = write_lines(shop_lines(config), output)
@@ -55,8 +66,9 @@ def summary(config: ShopConfig, kinds: Counter[str]) -> str:
     """One line on what was written: lines, events, users and items, and how many of each kind of noise."""
     noise = ", ".join(f"{kinds[kind]:,} {kind}" for kind in NOISE if kinds[kind])
     asked = f", {kinds['request']:,} requests" if kinds["request"] else ""
+    shift = f", shift at {config.shift:,}" if config.shift else ""
     return (
         f"Wrote {kinds.total():,} lines: {config.events:,} events of {config.users:,} users with "
-        f"{config.items:,} items{asked}, {kinds['item']:,} catalogue entries; "
+        f"{config.items:,} items{asked}{shift}, {kinds['item']:,} catalogue entries; "
         f"noise: {noise or 'none'}."
     )

@@ -14,7 +14,7 @@ from itertools import accumulate
 from freshflow.simulate import lines
 from freshflow.simulate.config import DAY_MS, ShopConfig, generator
 from freshflow.simulate.lines import Line
-from freshflow.simulate.shop import Change, Shop
+from freshflow.simulate.shop import Change, Shop, shifted
 from freshflow.simulate.visitors import (
     MEAN_SESSION,
     PAUSE_MS,
@@ -173,6 +173,8 @@ class Walk:
 
     def _step(self, visit: Visit, now_ms: int) -> None:
         """The next event of a session."""
+        if self._done + 1 == self._config.shift:
+            self._shop = shifted(self._shop, self._config)
         visit.type = self._follow_up(visit)
         if visit.type == "view":
             visit.item = self._choose(visit, now_ms)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from freshflow.simulate.catalogue import LEAVES, Catalogue, build_catalogue
 from freshflow.simulate.config import ShopConfig, generator
 
-__all__ = ["Change", "Shop", "Trend", "build_shop"]
+__all__ = ["Change", "Shop", "Trend", "build_shop", "shifted"]
 
 ITEMS_A_LEAF = 10  # at least, so that a small shop has few categories rather than empty ones
 SUBSTITUTES, COMPLEMENTS = 4, 3  # neighbours of an item, in its own leaf and in the one that goes with it
@@ -75,6 +75,26 @@ def build_shop(config: ShopConfig) -> Shop:
         evergreens=order[evergreen[order]].tolist(),
         changes=sorted([*opening, *out]),
         trend=_trend(config, shelves, evergreen, rng),
+    )
+
+
+def shifted(shop: Shop, config: ShopConfig) -> Shop:
+    """The world after a shift: every item takes another's place, as a neighbour, on the shelves and in popularity.
+
+    Once learned it is as easy to predict as before. The catalogue goes on saying what it said; items appear and sell
+    out when they would have, and the trend is the same.
+    """
+    place = generator(config, "shift").permutation(config.items)
+    neighbours = np.empty_like(shop.neighbours)
+    neighbours[place] = place[shop.neighbours]
+    by_popularity = place[shop.by_popularity]
+    evergreen = np.zeros(config.items, np.bool_)
+    evergreen[shop.evergreens] = True
+    return shop._replace(
+        by_popularity=by_popularity.tolist(),
+        by_leaf=[place[shelf].tolist() for shelf in shop.by_leaf],
+        neighbours=neighbours.tolist(),
+        evergreens=by_popularity[evergreen[by_popularity]].tolist(),
     )
 
 

@@ -39,11 +39,22 @@ def test_clean_has_no_noise_and_says_so(tmp_path):
     assert path.read_bytes().count(b"\n") > 600
 
 
+def test_shift_is_said_and_leaves_the_events_before_it_as_they_are():
+    shifted, plain = run("--clean", "--shift", "150"), run("--clean")
+    assert "with 30 items, shift at 150, " in shifted.stderr
+    assert "shift" not in plain.stderr
+    before = shifted.stdout.partition('"e150"')[0]
+    assert '"e149"' in before
+    assert plain.stdout.startswith(before.rpartition("\n")[0])
+    assert plain.stdout != shifted.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
         (["--requests", "1.5"], ConfigError, "requests = 1.5 is not allowed: expected a share from 0 to 1."),
         (["--requests", "nan"], ConfigError, "requests = nan is not allowed"),
+        (["--shift", "301"], ConfigError, "shift = 301 is not allowed: expected a whole number from 1 to 300."),
         (["--days", "0.01"], ConfigError, "days = 0.01 is not allowed: expected at least"),
         (
             ["--output", "/no/such/folder/x.jsonl"],

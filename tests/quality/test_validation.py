@@ -1,5 +1,8 @@
 """Hit rate and mean reciprocal rank, over all events and over the last ones."""
 
+import pickle
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,11 @@ def figures(*ranks: int) -> dict[str, float]:
     rate = HitRate()
     rate.add(ranks)
     return rate.figures()
+
+
+def random_ranks(count: int) -> list[int]:
+    draw = Random(count).randrange
+    return [draw(31) for _ in range(count)]
 
 
 def test_before_the_first_event_all_figures_are_zero():
@@ -41,6 +49,37 @@ def test_recent_figures_forget_what_is_older_than_their_window():
     rate.add([0])
     assert (rate.figures()["recent_hr20"], rate.figures()["recent_mrr20"]) == (0, 0)
     assert rate.figures()["hr20"] == 100 / (WINDOW + 100)
+
+
+def test_recent_figures_are_those_of_the_last_events_alone():
+    ranks = random_ranks(3 * WINDOW + 123)
+    rate, last = HitRate(), HitRate()
+    rate.add(ranks)
+    last.add(ranks[-WINDOW:])
+    assert rate.figures()["recent_hr20"] == last.figures()["hr20"]
+    assert rate.figures()["recent_mrr20"] == last.figures()["mrr20"]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, WINDOW - 1, WINDOW, WINDOW + 100])
+def test_rate_that_was_pickled_on_its_way_goes_on_as_if_it_was_not(cut):
+    ranks = random_ranks(2 * WINDOW)
+    whole, first = HitRate(), HitRate()
+    whole.add(ranks)
+    first.add(ranks[:cut])
+    second = pickle.loads(pickle.dumps(first))
+    assert second.figures() == first.figures()
+    second.add(ranks[cut:])
+    assert second.events == whole.events
+    assert second.figures() == whole.figures()
+    assert pickle.dumps(second) == pickle.dumps(whole)
+
+
+def test_memory_is_bounded():
+    rate = HitRate()
+    rate.add(random_ranks(WINDOW))
+    full = len(pickle.dumps(rate))
+    rate.add(random_ranks(4 * WINDOW))
+    assert len(pickle.dumps(rate)) < full + 100
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)

@@ -19,6 +19,8 @@ from freshflow.simulate.shop import TREND_PEAK, Trend, build_shop
         {"users": 0},
         {"items": 19},
         {"seed": -1},
+        {"shift": 0},
+        {"shift": 50_001},
         {"days": 0.0},
         {"days": float("nan")},
         {"start": "2025-03-03"},
