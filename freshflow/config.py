@@ -22,6 +22,7 @@ from freshflow.config_source import Setting, from_environment, from_file, from_o
 from freshflow.errors import ConfigError
 
 __all__ = [
+    "DEFAULT_FULL",
     "DEFAULT_WEIGHTS",
     "Config",
     "EventsConfig",
@@ -32,6 +33,7 @@ __all__ = [
     "MetricsConfig",
     "RankerConfig",
     "RankingConfig",
+    "RefreshConfig",
     "UsersConfig",
     "load_config",
 ]
@@ -52,6 +54,9 @@ DEFAULT_WEIGHTS: dict[str, float] = {
     "dismiss": -1.0,
 }
 
+# The value of an event that counts in full: five stars, a film watched to its end.
+DEFAULT_FULL: dict[str, float] = {"rate": 5.0, "watch": 1.0}
+
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
 RESERVED_TYPES = ("forget", "item", "request", "search")
 
@@ -62,6 +67,7 @@ AT_MOST = (
 )
 
 Positive = Annotated[int, Meta(ge=1)]
+PositiveNumber = Annotated[float, Meta(gt=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 
 
@@ -95,6 +101,7 @@ class EventsConfig(Section, frozen=True):
 
     max_bytes: Annotated[int, Meta(ge=100)] = 1_048_576
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    full: dict[str, PositiveNumber] = msgspec.field(default_factory=lambda: dict(DEFAULT_FULL))
 
 
 class UsersConfig(Section, frozen=True):
@@ -117,16 +124,19 @@ class ItemsConfig(Section, frozen=True):
 class RankingConfig(Section, frozen=True):
     """How candidates are gathered, and how many events share one look at the item knowledge."""
 
-    chunk: Annotated[int, Meta(ge=1, le=64)] = 64
     candidates: Annotated[int, Meta(ge=10, le=2000)] = 200
-    popular_recent: Annotated[int, Meta(ge=0, le=500)] = 40
-    popular: Annotated[int, Meta(ge=0, le=500)] = 20
+    popular_recent: Annotated[int, Meta(ge=0, le=200)] = 40
+    popular: Annotated[int, Meta(ge=0, le=2000)] = 20
+    opening_recent: Annotated[int, Meta(ge=0, le=200)] = 30
+    opening: Annotated[int, Meta(ge=0, le=2000)] = 40
 
 
 class RankerConfig(Section, frozen=True):
     """The River model of a partition and how it is taught."""
 
     model: str = "freshflow.ranking.rankers:adam"
+    units: Annotated[int, Meta(ge=0, le=128)] = 16
+    shortlist: Annotated[int, Meta(ge=2, le=200)] = 30
 
 
 class ListsConfig(Section, frozen=True):
@@ -134,6 +144,15 @@ class ListsConfig(Section, frozen=True):
 
     k: Annotated[int, Meta(ge=1, le=200)] = 20
     contributions: bool = False
+
+
+class RefreshConfig(Section, frozen=True):
+    """How lists of users who are not active are kept fresh; an interval of 0 switches it off."""
+
+    interval_s: Annotated[float, Meta(ge=0)] = 60.0
+    horizon_s: PositiveSeconds = 2_592_000.0
+    max_share: Annotated[float, Meta(ge=0, lt=1)] = 0.96
+    users: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
 
 
 class MetricsConfig(Section, frozen=True):
@@ -162,6 +181,7 @@ class Config(Section, frozen=True):
     ranking: RankingConfig = RankingConfig()
     ranker: RankerConfig = RankerConfig()
     lists: ListsConfig = ListsConfig()
+    refresh: RefreshConfig = RefreshConfig()
     metrics: MetricsConfig = MetricsConfig()
     kafka: KafkaConfig = KafkaConfig()
 
@@ -195,7 +215,7 @@ def load_config(
 
 
 def _tables(settings: list[Setting]) -> dict[str, dict[str, Any]]:
-    tables: dict[str, dict[str, Any]] = {"events": {"weights": dict(DEFAULT_WEIGHTS)}}
+    tables: dict[str, dict[str, Any]] = {"events": {"weights": dict(DEFAULT_WEIGHTS), "full": dict(DEFAULT_FULL)}}
     for setting in settings:
         if setting.value == {}:  # an empty section, or a mapping to which nothing is added
             continue

@@ -93,6 +93,7 @@ def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str,
     """What was counted, the figure, and a note of at most `width` characters on it."""
     yield "events in", f"{progress.read:,}", shortened(places.input, width)
     yield "lists out", f"{progress.lists:,}", shortened(places.output, width)
+    yield "  refreshed", f"{progress.total('refreshed'):,}", "of users who did nothing, as the world changed"
     yield "lists that did not change", f"{progress.total('unchanged'):,}", "not published again"
     where = shortened(places.dead_letter_place() or "logged", width) if progress.rejected else ""
     yield "rejected", f"{progress.rejected.total():,}", where
@@ -100,6 +101,7 @@ def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str,
         yield f"  {code}", f"{count:,}", ""
     tested = progress.total("events") > 0
     yield "HR@20", _share(progress, "hr20", tested), "predicted first, then learned"
+    yield "  published before", _share(progress, "published_hr20", tested), "the list the user was last sent"
     yield "  of popularity", _share(progress, "popularity_hr20", tested), "the top of the last 200 events"
     yield "MRR@20", _share(progress, "mrr20", tested), ""
     yield "  of popularity", _share(progress, "popularity_mrr20", tested), ""

@@ -8,21 +8,35 @@ from collections.abc import Callable
 from freshflow.events.fields import MAX_K, Fields
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Request, Search
 
-__all__ = ["CONTROLS", "build_behaviour"]
+__all__ = ["CONTROLS", "build_behaviour", "counted"]
 
 
-def build_behaviour(position: int, fields: Fields, type_: str, weight: float) -> Behaviour:
-    """An interaction of a type whose weight is configured."""
+# The least share of its weight that an event keeps: one star says that something was watched, too.
+LEAST_SHARE = 0.1
+
+
+def counted(weight: float, value: float | None, full: float | None) -> float:
+    """The weight of an event with a value: as much of it as the value is of `full`, where there is such a thing.
+
+    >>> counted(2.0, 4, 5.0), counted(1.0, 0, 1.0), counted(1.0, 3, None)
+    (1.6, 0.1, 1.0)
+    """
+    return weight if value is None or full is None else weight * min(max(value / full, LEAST_SHARE), 1.0)
+
+
+def build_behaviour(position: int, fields: Fields, type_: str, weight: float, full: float | None) -> Behaviour:
+    """An interaction of a type whose weight is configured; `full` is the value with which it counts in full."""
+    value = fields.number("value")
     return Behaviour(
         position,
         type_,
         fields.required("user_id", fields.identifier),
         fields.required("item_id", fields.identifier),
         fields.required("ts", fields.event_time_ms),
-        weight,
+        counted(weight, value, full),
         fields.identifier("event_id"),
         fields.identifier("session_id"),
-        fields.number("value"),
+        value,
     )
 
 

@@ -31,7 +31,7 @@ import msgspec
 from msgspec import Meta
 
 from freshflow.config import EventsConfig
-from freshflow.events.build import CONTROLS, build_behaviour
+from freshflow.events.build import CONTROLS, build_behaviour, counted
 from freshflow.events.fields import MAX_ID_CHARS, Fields, RefusedError, shortened
 from freshflow.events.rows import BadRowError, row_fields
 from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW
@@ -63,6 +63,7 @@ class EventParser:
 
     def __init__(self, config: EventsConfig) -> None:
         self._max_bytes = config.max_bytes
+        self._full = dict(config.full)
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
     def parse(self, batch: RawBatch) -> tuple[list[Event], list[Rejected]]:
@@ -110,7 +111,7 @@ class EventParser:
             user_id if isinstance(user_id, str) else str(user_id),
             item_id if isinstance(item_id, str) else str(item_id),
             ts_ms,
-            weight,
+            weight if line.value is None else counted(weight, line.value, self._full.get(line.type)),  # type: ignore[arg-type]
             str(event_id) if isinstance(event_id, int) else event_id,
             str(session_id) if isinstance(session_id, int) else session_id,
             line.value,
@@ -122,7 +123,7 @@ class EventParser:
         type_ = self._type(fields)
         if type_ in CONTROLS:
             return CONTROLS[type_](position, fields)
-        return build_behaviour(position, fields, type_, self._weights[type_])
+        return build_behaviour(position, fields, type_, self._weights[type_], self._full.get(type_))
 
     def _checked(self, raw: bytes | None) -> str:
         """The text of a record that is neither empty nor too large."""

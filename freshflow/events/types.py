@@ -4,6 +4,7 @@ All are immutable, carry no reference to Kafka or files beyond a name, and pickl
 Times are event times in epoch milliseconds.
 """
 
+import math
 from typing import Literal
 
 import msgspec
@@ -68,6 +69,11 @@ class Behaviour(msgspec.Struct, frozen=True, gc=False):
     event_id: str | None = None
     session_id: str | None = None
     value: float | None = None
+
+    @property
+    def pull(self) -> float:
+        """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
+        return math.sqrt(abs(self.weight))
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

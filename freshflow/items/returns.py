@@ -1,39 +1,66 @@
-"""How often people come back to an item: the share of its visits by someone who had it in mind already."""
+"""How often people come back to an item, at all and at once."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow.compiled import compiled
 from freshflow.items.rows import grown
 
-__all__ = ["Returns"]
+__all__ = ["Returns", "add_return", "return_rate", "stay_rate"]
 
-Rows = NDArray[np.int64]
+VISITS, RETURNS, LEFT, STAYS = range(4)
 
 # An item that nobody has visited is taken to be returned to one time in four, with the weight of two visits.
 PRIOR_RETURNS, PRIOR_VISITS = 0.5, 2.0
 
 
-class Returns:
-    """`visits` and `returns` (rows,): all visits of an item, and those with the item in their own context."""
+class Returns(NamedTuple):
+    """`counts` (rows, 4): visits; visits with the item in their context; and, of the events that came right after a
+    visit of the item: all of them, and those with the same item again.
+    """
 
-    def __init__(self, capacity: int = 0) -> None:
-        self.visits = np.zeros(capacity)
-        self.returns = np.zeros(capacity)
+    counts: NDArray[np.float64]
 
-    def add(self, items: Rows, contexts: Rows) -> None:
-        """Count visits of `items` (B,) in `contexts` (B, L), -1 padded."""
-        np.add.at(self.visits, items, 1)
-        np.add.at(self.returns, items, (contexts == items[:, None]).any(axis=1))
+    @classmethod
+    def empty(cls, capacity: int) -> "Returns":
+        """Room for `capacity` items."""
+        return cls(np.zeros((capacity, 4)))
 
-    def rate(self, items: Rows) -> NDArray[np.float64]:
-        """(returns + 0.5) / (visits + 2) of rows `items` (...)."""
-        rate: NDArray[np.float64] = (self.returns[items] + PRIOR_RETURNS) / (self.visits[items] + PRIOR_VISITS)
-        return rate
+    def grown(self, capacity: int) -> "Returns":
+        """The same with room for `capacity` items."""
+        return Returns(grown(self.counts, capacity))
 
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-        self.visits, self.returns = grown(self.visits, capacity), grown(self.returns, capacity)
-
-    def drop(self, rows: Rows) -> None:
+    def drop(self, rows: NDArray[np.int64]) -> None:
         """Forget `rows`."""
-        self.visits[rows] = self.returns[rows] = 0
+        self.counts[rows] = 0
+
+
+@compiled
+def add_return(counts: NDArray[np.float64], item: int, context: NDArray[np.int32]) -> None:
+    """Count a visit of `item` in `context` (L,), the most recent first, -1 where an item is not known."""
+    counts[item, VISITS] += 1
+    for other in context:
+        if other == item:
+            counts[item, RETURNS] += 1
+            break
+    last = context[0]
+    if last >= 0:
+        counts[last, LEFT] += 1
+        if last == item:
+            counts[last, STAYS] += 1
+
+
+@compiled
+def return_rate(counts: NDArray[np.float64], row: int) -> float:
+    """(returns + 0.5) / (visits + 2): how often a visit is by someone who had the item in mind already."""
+    rate: float = (counts[row, RETURNS] + PRIOR_RETURNS) / (counts[row, VISITS] + PRIOR_VISITS)
+    return rate
+
+
+@compiled
+def stay_rate(counts: NDArray[np.float64], row: int) -> float:
+    """(stays + 0.5) / (left + 2): how often the next event after a visit is the same item again."""
+    rate: float = (counts[row, STAYS] + PRIOR_RETURNS) / (counts[row, LEFT] + PRIOR_VISITS)
+    return rate

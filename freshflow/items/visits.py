@@ -9,7 +9,7 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
     This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says
-    that the visit opened a session.
+    that the visit opened a session; `weight` is how much its company counts.
     """
 
     position: int
@@ -17,3 +17,4 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     context: tuple[str, ...]
     ts_ms: int
     opens: bool = False
+    weight: float = 1.0

@@ -3,54 +3,49 @@
     1 rank on the context before -> validate     3 fold into item knowledge
     2 learn (ranker)                             4 rank on the context after -> publish
 
-Events are taken in chunks. Both rankings of a chunk are one pass of numpy over the knowledge at its start, plus what
-popularity the chunk's own earlier visits add; so a list may lag other users' events by a chunk and never leads them,
-while it knows every event of its own user, whose context and history travel with the event.
+Events are taken one by one, in the order of the stream: a list knows every event before it and its own, and none after
+it. Only the weights of the ranker lag behind, by fewer than `LAG` events, so that a compiled loop takes several events
+at once; where one batch ends and the next begins changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
-from freshflow.items.knowledge import Chunk, ItemKnowledge
+from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
-from freshflow.lists.published import Published
+from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
+from freshflow.lists.refresh import Refresh
 from freshflow.lists.signals import Signals
 from freshflow.lists.types import Cause, Forgotten, ListItem, Model, Output, RecommendationList
+from freshflow.quality.drift import DriftWatch
 from freshflow.quality.report import Report
-from freshflow.quality.validation import Validation
-from freshflow.ranking.candidates import Candidates, gather
-from freshflow.ranking.features import FEATURES, compute
-from freshflow.ranking.queries import Query
-from freshflow.ranking.ranker import Ranker, choice_gradients
-from freshflow.ranking.selection import Chosen, choose, ranks_of
+from freshflow.quality.validation import CUTOFF, Validation
+from freshflow.ranking.answers import ASK, FOUND, POPULAR_RANK, RANK, STANDS, Answers, answer
+from freshflow.ranking.candidates import Scratch
+from freshflow.ranking.queries import Query, queries_in_arrays
+from freshflow.ranking.ranker import Ranker
+from freshflow.ranking.selection import Chosen, chosen, explained
 from freshflow.users.interactions import Ask, Interaction, Step
-from freshflow.users.state import UserState, context_at
+from freshflow.users.state import UserState
 
-__all__ = ["Partition", "cut"]
+__all__ = ["Partition"]
 
-# Popularity gained within a chunk is kept relative to its end; beyond a day the hour's half-life loses precision.
-CHUNK_SPAN_MS = 86_400_000
+# Scores follow what the models have learned after every so many interactions of this partition.
+LAG = 8
+# What stays of co-visitation and returns when quality has dropped: what comes now soon outweighs what held before.
+FADED = 0.25
+# A dismissal of an item that was all but certain counts at most this many times a choice.
+LEAST_OTHERS = 1 / 20
+# Queries and visits taken by the compiled loop at once; it bounds the room for their candidates.
+AT_ONCE = 64
 
 CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
-
-Ranked = Interaction | Ask | Visit
-
-
-class _Ranking(msgspec.Struct, frozen=True):
-    """One pass over a chunk's queries: candidates, features (F, Q, C), scores (Q, C)."""
-
-    queries: list[Query]
-    candidates: Candidates
-    features: NDArray[np.float32]
-    scores: NDArray[np.float64]
 
 
 class Partition:
@@ -60,14 +55,18 @@ class Partition:
         self.number = number
         self.config = config
         self.clock = clock
-        self.knowledge = ItemKnowledge(config.items)
+        self.knowledge = ItemKnowledge(config.items, config.ranking)
         self.ranker = Ranker(config.ranker)
         self.signals = Signals()
-        self.published = Published(max(1, config.users.max // config.job.partitions))
+        # A re-ordered shortlist is no sum of scores that others share.
+        self.refresh = Refresh(config, on=config.refresh.interval_s > 0 and not self.ranker.rerankers)
         self.validation = Validation()
+        self.drift = DriftWatch()
         self.counts: Counter[str] = Counter()
         self.event_ts = 0
         self.reported = 0
+        self._scratch = Scratch.empty()
+        self._answers: Answers | None = None
 
     def hear(self, origin: Origin, visits: Sequence[Visit]) -> None:
         """Hold signals of other partitions until the own stream has come as far."""
@@ -85,148 +84,189 @@ class Partition:
         """What is to be published after `steps` of one origin, in its order; it has been read as far as `upto`."""
         return self._take(origin, self.signals.merge(origin.key, steps, upto))
 
-    def _take(self, origin: Origin, steps: Sequence[Step]) -> list[Output]:
+    def _take(self, origin: Origin, steps: Iterable[Step]) -> list[Output]:
         outputs: list[Output] = []
-        for part in cut(steps, self.config.ranking.chunk):
-            if isinstance(part, ItemUpdate):
-                self.knowledge.update_catalogue(part)
-            elif isinstance(part, Forget):
-                self.published.forget(part.user_id)
-                outputs.append(Forgotten(part.user_id))
-            else:
-                outputs += self._take_chunk(origin, part)
-        return outputs
-
-    def _take_chunk(self, origin: Origin, steps: list[Ranked]) -> list[Output]:
-        visits = [step.visit if isinstance(step, Interaction) else step for step in steps if not isinstance(step, Ask)]
-        chunk = self.knowledge.admit(visits)
-        befores, afters = self._queries(steps)
-        outputs: list[Output] = []
-        if befores or afters:
-            ranking = self._rank(chunk, [query for _, query in [*befores, *afters]])
-            self._validate_and_learn([step for step, _ in befores], ranking)
-            outputs = self._lists(origin, [step for step, _ in afters], ranking)
-        self.ranker.take_over()
-        self.knowledge.fold(chunk)
-        return outputs
-
-    def _queries(
-        self, steps: list[Ranked]
-    ) -> tuple[list[tuple[Interaction, Query]], list[tuple[Interaction | Ask, Query]]]:
-        """What to rank for validation and learning, and what to rank for lists; both in the order of `steps`."""
-        befores: list[tuple[Interaction, Query]] = []
-        afters: list[tuple[Interaction | Ask, Query]] = []
-        position = 0
+        batch = Batch(self.config)
         for step in steps:
-            if isinstance(step, Interaction):
-                befores.append((step, Query(step.before, step.context, step.event.ts_ms, position)))
-                afters.append((step, self._query_after(step, position + 1)))
-            elif isinstance(step, Ask):
-                afters.append((step, self._query_asked(step, position)))
-            position += not isinstance(step, Ask)
-        return befores, afters
-
-    def _query_after(self, step: Interaction, position: int) -> Query:
-        users = self.config.users
-        gap_ms = int(users.session_gap_s * 1000)
-        context = context_at(step.after, step.event.ts_ms, gap_ms=gap_ms, limit=users.context)
-        return Query(step.after, context, step.event.ts_ms, position)
-
-    def _query_asked(self, step: Ask, position: int) -> Query:
-        users, event = self.config.users, step.event
-        gap_ms = int(users.session_gap_s * 1000)
-        context = context_at(step.user, event.ts_ms, gap_ms=gap_ms, limit=users.context)
-        only = event.items if isinstance(event, Search) else None
-        exclude_seen = not isinstance(event, Behaviour) and event.exclude_seen
-        return Query(step.user, context, event.ts_ms, position, only, exclude_seen)
-
-    def _rank(self, chunk: Chunk, queries: list[Query]) -> _Ranking:
-        candidates = gather(self.knowledge, chunk, queries, self.config.ranking)
-        features = compute(self.knowledge, chunk, queries, candidates)
-        scores = self.ranker.scores(queries, features, candidates.real)
-        return _Ranking(queries, candidates, features, scores)
-
-    def _validate_and_learn(self, steps: list[Interaction], ranking: _Ranking) -> None:
-        """Score the lists that were ranked before each step against what came, then teach the ranker what came."""
-        n = len(steps)
-        if not n:
-            return
-        rows = np.array(self.knowledge.rows.rows_or_none([step.event.item_id for step in steps]), np.int64)
-        candidates, scores, features = ranking.candidates.rows[:n], ranking.scores[:n], ranking.features[:, :n]
-        ranks, places = ranks_of(rows, candidates, scores)
-        popular = np.where(candidates != NO_ROW, features[FEATURES.index("last_200")], -np.inf)
-        popular_ranks, _ = ranks_of(rows, candidates, popular)
-        self.validation.ours.add(ranks.tolist())
-        self.validation.popularity.add(popular_ranks.tolist())
-
-        known = np.flatnonzero(places >= 0)
-        gradients = choice_gradients(features[:, known], scores[known], places[known])
-        for at, gradient in zip(known.tolist(), gradients.tolist(), strict=True):
-            self.ranker.learn(ranking.queries[at], gradient)
-        self.counts["events"] += n
-        self.event_ts = max(self.event_ts, *(step.event.ts_ms for step in steps))
-
-    def _lists(self, origin: Origin, steps: list[Interaction | Ask], ranking: _Ranking) -> list[Output]:
-        """The lists of `steps`, whose queries are the last ones of `ranking`; those that did not change left out."""
-        first = len(ranking.queries) - len(steps)
-        chosen = choose(
-            ranking.queries[first:],
-            ranking.candidates.after(first),
-            ranking.features[:, first:],
-            ranking.scores[first:],
-            self.ranker.weights_for(ranking.queries[first:]),
-            self.knowledge.rows.ids,
-            [self._length(step.event) for step in steps],
-        )
-        computed_at = self.clock()
-        lists: list[Output] = []
-        for step, items in zip(steps, chosen, strict=True):
-            if isinstance(step, Ask) and isinstance(step.event, Search):
-                items = self._with_unknown(step.event, step.user, items)[: step.event.k]
-            if not isinstance(step.event, Behaviour):
-                self.counts["answers"] += 1
-            elif not self.published.is_new(step.event.user_id, (item.item_id for item in items)):
-                self.counts["unchanged"] += 1
-                continue
+            if batch.order and (not self._fits(batch, step)):
+                outputs += self._take_batch(origin, batch)
+                batch = Batch(self.config)
+            if isinstance(step, ItemUpdate | Forget):
+                outputs += self._control(step)
             else:
-                self.counts["lists"] += 1
-            lists.append(self._list(origin, step.event, items, computed_at))
+                self._admit(step)
+                batch.add(step)
+        return outputs + self._take_batch(origin, batch)
+
+    def _control(self, step: ItemUpdate | Forget) -> list[Output]:
+        if isinstance(step, ItemUpdate):
+            self.knowledge.update_catalogue(step)
+            return []
+        self.refresh.active.forget(step.user_id)
+        return [Forgotten(step.user_id)]
+
+    def _fits(self, batch: Batch, step: Step) -> bool:
+        """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
+        if isinstance(step, ItemUpdate | Forget):
+            return False
+        due = batch.interactions > 0 and (self.counts["events"] + batch.interactions) % LAG == 0
+        if due or len(batch.order) >= AT_ONCE:
+            return False
+        return not isinstance(step, Interaction | Visit) or not self.knowledge.is_in_the_way(_visit(step).item_id)
+
+    def _admit(self, step: Ranked) -> None:
+        if isinstance(step, Interaction | Visit):
+            visit = _visit(step)
+            self.knowledge.admit((visit.item_id,), visit.ts_ms)
+            if len(self.knowledge.dropped):
+                self.refresh.active.drop_items(self.knowledge.take_dropped())
+
+    def _take_batch(self, origin: Origin, batch: Batch) -> list[Output]:
+        if not batch.order:
+            return []
+        answers = self._answer(batch.order, batch.queries, batch.visits)
+        self._validate_and_learn(batch, answers)
+        outputs = self._lists(origin, batch, answers)
+        if batch.interactions and self.counts["events"] % LAG == 0:
+            self.ranker.take_over()
+            if self.refresh.on:
+                outputs += self._refreshed(origin, batch.learned[-1][0].event)
+        return outputs
+
+    def _refreshed(self, origin: Origin, after: Behaviour) -> list[Output]:
+        """The lists that the world's change has aged, made again after an event."""
+        now_ms, computed_at = self.event_ts, self.clock()
+        made = self.refresh.lists(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms)
+        self.counts["refreshed"] += len(made)
+        source, model = origin.place(after.position), Model(self.number, self.ranker.scored_with)
+        named = blake2b(_list_name(origin, after.position, "refresh"), digest_size=8)
+        lists: list[Output] = []
+        for user_id, items in made:
+            digest = named.copy()
+            digest.update(user_id.encode())
+            lists.append(
+                RecommendationList(
+                    *(user_id, digest.hexdigest(), "feed", "refresh", after.ts_ms, computed_at, source, model, items)
+                )
+            )
         return lists
 
-    def _length(self, event: Behaviour | Request | Search) -> int:
-        """How many candidates to choose for the list of an event: of a search's, all."""
-        if isinstance(event, Search):
-            return len(event.items)
-        return (event.k if isinstance(event, Request) else None) or self.config.lists.k
+    def _ask(self, queries: Sequence[Query]) -> Answers:
+        """Rank for `queries` as things stand."""
+        return self._answer([ASK] * len(queries), queries, [])
+
+    def _answer(self, order: Sequence[int], queries: Sequence[Query], visits: Sequence[Visit]) -> Answers:
+        self._scratch = self._scratch.for_items(self.knowledge.capacity)
+        most = max(self.config.ranking.candidates, *(len(query.only or ()) for query in queries), 1)
+        answers = self._room(len(queries), most, max((query.k for query in queries), default=1))
+        answer(
+            self.knowledge.tables,
+            self.ranker.weights,
+            np.array(order, np.int32),
+            queries_in_arrays(self.knowledge.rows, queries),
+            visits_in_arrays(self.knowledge.rows, visits, self.config.items.context),
+            self._scratch,
+            answers,
+            self.config.ranking.candidates,
+        )
+        self.ranker.rescore(queries, answers)
+        return answers
+
+    def _room(self, queries: int, candidates: int, longest: int) -> Answers:
+        """Room for answers: what the last batch needed, unless this one needs more."""
+        answers = self._answers
+        wanted = (queries, candidates, longest)
+        if answers is None or np.less((*answers.scores.shape, answers.places.shape[1]), wanted).any():
+            answers = Answers.empty(max(queries, 2 * LAG), candidates, longest, self.config.ranker.units)
+            self._answers = answers
+        return answers
+
+    def _validate_and_learn(self, batch: Batch, answers: Answers) -> None:
+        """Score the lists that were ranked before each step against what came, then teach the ranker what came."""
+        for step, q in batch.learned:
+            event, facts = step.event, answers.facts[q]
+            if isinstance(step, Interaction):
+                self.validation.ours.add([int(facts[RANK])])
+                self.validation.popularity.add([int(facts[POPULAR_RANK])])
+                if self.drift.update(float(0 < facts[RANK] <= CUTOFF)):
+                    self.knowledge.fade(FADED)
+                self.counts["events"] += 1
+                self.event_ts = max(self.event_ts, event.ts_ms)
+                factor = event.pull
+            else:
+                factor = -event.pull * _odds(q, answers)
+            if facts[STANDS] >= 0:
+                if factor > 0:
+                    self.ranker.learn_shortlist(batch.queries[q], q, answers)
+                self._learn(factor, batch.queries[q].model, q, answers)
+
+    def _learn(self, factor: float, model: int, q: int, answers: Answers) -> None:
+        """Teach the ranker what came, `factor` times."""
+        gradient, unit_gradient = answers.gradient[q], answers.unit_gradient[q]
+        if factor != 1:
+            gradient, unit_gradient = gradient * factor, unit_gradient * np.float32(factor)
+        self.ranker.learn(model, gradient, unit_gradient)
+
+    def _validate_published(self, step: Interaction) -> None:
+        """Score the list that the user was last shown."""
+        row = self.knowledge.rows.get(step.event.item_id)
+        self.validation.published.add([self.refresh.active.listed_rank(step.event.user_id, row)])
+
+    def _lists(self, origin: Origin, batch: Batch, answers: Answers) -> list[Output]:
+        """The lists of steps; those that did not change left out."""
+        computed_at = self.clock()
+        lists: list[Output] = []
+        weights, rows = self.ranker.weights, self.knowledge.rows
+        number = self.counts["events"] - batch.interactions
+        for step, q in batch.listed:
+            query, event, is_new = batch.queries[q], step.event, True
+            items = chosen(query, q, answers, weights, rows.ids, length_of(event, self.config))
+            if isinstance(event, Search):
+                items = self._with_unknown(event, query.user, items)[: event.k]
+            if isinstance(step, Interaction):
+                number += 1
+                self._validate_published(step)
+            if isinstance(event, Behaviour):
+                is_new = self.refresh.note(event, query, number, q, answers, weights, rows)
+            self.counts["answers" if isinstance(step, Ask) else "lists" if is_new else "unchanged"] += 1
+            if is_new:
+                lists.append(self._list(origin, event, self._items(items, query, q, answers), computed_at))
+        return lists
+
+    def _items(self, items: list[Chosen], query: Query, q: int, answers: Answers) -> tuple[ListItem, ...]:
+        explains, weights = self.config.lists.contributions, self.ranker.weights
+        return tuple(
+            ListItem(
+                *(item.item_id, item.score, item.reason, item.because),
+                explained(q, item.candidate, answers, weights, query.model) if explains else None,
+            )
+            for item in items
+        )
 
     def _list(
-        self, origin: Origin, event: Behaviour | Request | Search, items: list[Chosen], computed_at: int
+        self, origin: Origin, event: Behaviour | Request | Search, items: tuple[ListItem, ...], computed_at: int
     ) -> RecommendationList:
         cause = CAUSES[type(event)]
-        explained = self.config.lists.contributions
         return RecommendationList(
             user_id=event.user_id,
-            list_id=_list_id(origin, event.position, cause),
+            list_id=blake2b(_list_name(origin, event.position, cause), digest_size=8).hexdigest(),
             surface="search" if isinstance(event, Search) else "feed",
             cause=cause,
             event_ts=event.ts_ms,
             computed_at=computed_at,
             source=origin.place(event.position),
             model=Model(self.number, self.ranker.scored_with),
-            items=tuple(
-                ListItem(c.item_id, c.score, c.reason, c.because, _named(c.contributions) if explained else None)
-                for c in items
-            ),
+            items=items,
             request_id=None if isinstance(event, Behaviour) else event.request_id,
         )
 
     def _with_unknown(self, event: Search, user: UserState, chosen: list[Chosen]) -> list[Chosen]:
         """The engine's items that nothing is known of take part, too: without evidence, their score is 0."""
-        nothing, known = np.zeros(len(FEATURES)), {item.item_id for item in chosen} | set(user.dismissed)
+        known = {item.item_id for item in chosen} | set(user.dismissed)
         if event.exclude_seen:
             known |= set(user.items)
         unknown = [
-            Chosen(item_id, 0.0, "unknown", (), nothing)
+            Chosen(item_id, 0.0, "unknown", (), NO_ROW)
             for item_id in dict.fromkeys(event.items)
             if item_id not in known and self.knowledge.is_available(item_id)
         ]
@@ -237,43 +277,38 @@ class Partition:
         counts = self.counts | {
             "updates": self.ranker.updates,
             "items": len(self.knowledge.rows),
+            "drifts": self.drift.detections,
             "items_evicted": self.knowledge.evicted,
-            "users_published": len(self.published.digests),
+            "users_active": len(self.refresh.active.ids),
         }
-        rival = {f"popularity_{name}": value for name, value in self.validation.popularity.figures().items()}
-        quality = self.validation.ours.figures() | rival
+        quality = self.validation.ours.figures()
+        for name in ("published", "popularity"):
+            of = getattr(self.validation, name).figures()
+            quality |= {f"{name}_{figure}": value for figure, value in of.items()}
         return Report(self.number, self.event_ts, dict(counts), quality)
 
     def report_if_due(self) -> Report | None:
-        """A report if `metrics.every_events` events have passed since the last one."""
-        if self.counts["events"] < self.reported + self.config.metrics.every_events:
+        """A report if `metrics.every_events` events have passed since the last one, or quality has dropped since."""
+        drifted = self.drift.last_detection > self.reported
+        if not drifted and self.counts["events"] < self.reported + self.config.metrics.every_events:
             return None
         self.reported = self.counts["events"]
         return self.report()
 
 
-def cut(steps: Sequence[Step], size: int) -> list[list[Ranked] | ItemUpdate | Forget]:
-    """Steps in chunks of at most `size` that span at most a day; catalogue and forget events stand alone."""
-    parts: list[list[Ranked] | ItemUpdate | Forget] = []
-    chunk: list[Ranked] = []
-    earliest = latest = 0
-    for step in steps:
-        if isinstance(step, ItemUpdate | Forget):
-            parts.append(step)
-            chunk = []
-            continue
-        ts_ms = step.ts_ms if isinstance(step, Visit) else step.event.ts_ms
-        earliest, latest = min(earliest, ts_ms), max(latest, ts_ms)
-        if not chunk or len(chunk) == size or latest - earliest > CHUNK_SPAN_MS:
-            chunk, earliest, latest = [], ts_ms, ts_ms
-            parts.append(chunk)
-        chunk.append(step)
-    return parts
+def _visit(step: Interaction | Visit) -> Visit:
+    return step.visit if isinstance(step, Interaction) else step
 
 
-def _list_id(origin: Origin, position: int, cause: str) -> str:
-    return blake2b(f"{origin.key}\n{position}\n{cause}".encode(), digest_size=8).hexdigest()
+def _odds(q: int, answers: Answers) -> float:
+    """P / (1 - P) of the item that was turned down: the gradient of log(1 - P) is that of log P times minus this."""
+    scores = answers.scores[q, : answers.facts[q, FOUND]]
+    if answers.facts[q, STANDS] < 0:
+        return 0.0
+    others = np.exp(np.delete(scores, answers.facts[q, STANDS]) - scores[answers.facts[q, STANDS]]).sum()
+    return float(1 / max(others, LEAST_OTHERS))
 
 
-def _named(contributions: NDArray[np.float64]) -> dict[str, float]:
-    return {name: value for name, value in zip(FEATURES, contributions.tolist(), strict=True) if value}
+def _list_name(origin: Origin, position: int, cause: str) -> bytes:
+    """What no other list of the user is made from; its digest is the id of the list."""
+    return f"{origin.key}\n{position}\n{cause}\n".encode()

@@ -6,25 +6,21 @@ was made under; a snapshot under others is refused, never resumed from wrongly.
 
 import pickle
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
+
+import numpy as np
 
 from freshflow.config import Config
 from freshflow.errors import SnapshotError
-from freshflow.items.catalogue import Catalogue
-from freshflow.items.covisits import CoVisits
-from freshflow.items.popularity import Popularity
-from freshflow.items.returns import Returns
+from freshflow.items.fold import Tables
 from freshflow.items.rows import ItemRows
 from freshflow.lists.partition import Partition
-from freshflow.lists.published import Published
 from freshflow.lists.signals import Signals
 from freshflow.ranking.features import FEATURES
 
 __all__ = ["dump", "load"]
 
-Part = TypeVar("Part")
-
-VERSION = b"freshflow-partition-1\n"
+VERSION = b"freshflow-partition-2\n"
 
 
 def dump(partition: Partition) -> bytes:
@@ -33,18 +29,15 @@ def dump(partition: Partition) -> bytes:
     state = {
         "settings": _settings(partition.config),
         "rows": knowledge.rows.state(),
-        "covisits": vars(knowledge.covisits),
-        "popularity": vars(knowledge.popularity),
-        "openings": vars(knowledge.openings),
-        "returns": vars(knowledge.returns),
-        "catalogue": vars(knowledge.catalogue),
+        "tables": _arrays(knowledge.tables),
+        "catalogue": knowledge.catalogue.entries,
         "evicted": knowledge.evicted,
-        "models": ranker.models,
-        "updates": ranker.updates,
+        "ranker": ranker.state(),
         "number": partition.number,
         "signals": vars(partition.signals),
-        "published": partition.published.digests,
+        "refresh": partition.refresh.state(),
         "validation": partition.validation,
+        "drift": partition.drift,
         "counts": partition.counts,
         "event_ts": partition.event_ts,
         "reported": partition.reported,
@@ -64,17 +57,14 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
     partition = Partition(state["number"], config, clock)
     knowledge, ranker = partition.knowledge, partition.ranker
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
-    knowledge.covisits = _filled(CoVisits(config.items.neighbours), state["covisits"])
-    knowledge.popularity = _filled(Popularity(), state["popularity"])
-    knowledge.openings = _filled(Popularity(), state["openings"])
-    knowledge.returns = _filled(Returns(), state["returns"])
-    knowledge.catalogue = _filled(Catalogue(), state["catalogue"])
+    knowledge.tables = _tables(knowledge.tables, state["tables"])
+    knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
     knowledge.evicted = state["evicted"]
-    ranker.models, ranker.updates = state["models"], state["updates"]
-    ranker.take_over()
+    ranker.restore(state["ranker"])
     partition.signals = Signals(**state["signals"])
-    partition.published = Published(partition.published.bound, state["published"])
-    partition.validation, partition.counts = state["validation"], state["counts"]
+    partition.refresh.restore(state["refresh"])
+    partition.validation, partition.drift = state["validation"], state["drift"]
+    partition.counts = state["counts"]
     partition.event_ts, partition.reported = state["event_ts"], state["reported"]
     return partition
 
@@ -86,6 +76,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "items.neighbours": config.items.neighbours,
         "items.max": config.items.max,
         "ranker.model": config.ranker.model,
+        "ranker.units": config.ranker.units,
         "features of the ranker": FEATURES,
     }
 
@@ -99,6 +90,21 @@ def _check(stored: dict[str, Any], wanted: dict[str, Any]) -> None:
             )
 
 
-def _filled(part: Part, values: dict[str, Any]) -> Part:
-    vars(part).update(values)
-    return part
+def _arrays(tables: Tables) -> dict[str, Any]:
+    """The arrays of all tables by name, as plain tuples."""
+    named = tables._asdict()
+    return {name: tuple(part) if isinstance(part, tuple) else part for name, part in named.items()}
+
+
+def _tables(empty: Tables, arrays: dict[str, Any]) -> Tables:
+    """The tables whose `_arrays` these are; `empty` says their types.
+
+    Where another number of leaders is wanted now, they are found anew with the next visits.
+    """
+    parts: dict[str, Any] = {
+        name: type(part)(*arrays[name]) if isinstance(part, tuple) else arrays[name]
+        for name, part in empty._asdict().items()
+    }
+    tables = Tables(**parts)
+    same = np.array_equal(tables.leading.wanted, empty.leading.wanted)
+    return tables if same else tables._replace(leading=empty.leading)

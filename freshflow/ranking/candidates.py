@@ -1,296 +1,338 @@
-"""Candidates of many queries at once, each with the evidence for it.
+"""Candidates of a query, each with the evidence for it.
 
-Three sources, gathered into one list of entries (query, item, evidence) that is sorted once and summed by segment:
-neighbours of the items in the context (weighted 0.8^age), the user's own items, and what is popular right now.
-The result is dense: row q of every array holds the candidates of query q, the most promising first, padded with -1.
+Four sources: neighbours of the items in the context (weighted 0.8^age), what lies two steps from the last of them, the
+user's own items, and what is popular right now. A candidate's number in the scratch tables is its place of discovery.
 """
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.config import RankingConfig
-from freshflow.items.knowledge import Chunk, ItemKnowledge
-from freshflow.items.rows import NO_ROW
-from freshflow.ranking.queries import Query
+from freshflow.compiled import compiled, inlined
+from freshflow.items.covisits import FOLLOW, FORWARD, TOGETHER
+from freshflow.items.fold import Tables
+from freshflow.items.popularity import recent
+from freshflow.items.returns import VISITS
+from freshflow.items.rows import grown
+from freshflow.ranking.queries import BANNED as BANNED_AT
+from freshflow.ranking.queries import CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, Queries
+from freshflow.ranking.queries import ROW as ITEM
 
-__all__ = ["AGE_DECAY", "CONTEXT_LENGTH", "EVIDENCE", "Candidates", "gather"]
+__all__ = ["EVIDENCE", "Scratch", "gather"]
 
-CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
-AGE_DECAY = 0.8  # weight of the next older item of the context
+AGE_DECAY = np.float32(0.8)  # weight of the next older item of the context
 OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
-# Two steps away: the strongest neighbours of the last items, and their strongest neighbours in turn. Two items, five
-# and sixteen neighbours are a small part of the work of three, eight and all, and bring nearly as much.
-TWO_STEPS = (2, 5, 16)
-# Where people come in, among the candidates of every query.
-OPENING_RECENT, OPENING = 30, 40
+RECENT = 64  # in events: whatever was touched this recently is worth a look
+# Two steps away: the last items, their strongest neighbours, and all of theirs.
+TWO_STEPS_FROM, TWO_STEPS_OVER = 3, 6
 # Own and popular items outrank any neighbour when room is short: they are few, and no neighbour row knows them.
-OWN_PRIOR, POPULAR_PRIOR = 20.0, 10.0
+OWN_PRIOR, POPULAR_PRIOR = np.float32(20.0), np.float32(10.0)
 
-SUMS = (
-    *("forward_last", "forward_second", "forward_sum"),
-    *("together_last", "together_second", "together_sum"),
-    *("cosine", "two_steps"),
+EVIDENCE = (
+    *("forward_last", "forward_second", "forward_sum", "forward_max"),
+    *("together_last", "together_second", "together_sum", "together_max"),
+    *("follow_last", "backward_last", "cosine", "two_steps"),
+    *("count_last", "count_sum"),
 )
-MAXIMA = ("forward_max", "together_max")
-EVIDENCE = SUMS + MAXIMA
-MARKS = ("own", "place", "because", "popular", "recent")
+FORWARD_LAST, FORWARD_SECOND, FORWARD_SUM, FORWARD_MAX = range(4)
+TOGETHER_LAST, TOGETHER_SECOND, TOGETHER_SUM, TOGETHER_MAX = range(4, 8)
+FOLLOW_LAST, BACKWARD_LAST, COSINE, TWO_STEPS = range(8, 12)
+COUNT_LAST, COUNT_SUM = range(12, 14)
 
-# A key holds query, row and the entry's number, in this many bits: one sort of plain integers orders entries, and is
-# an order of magnitude faster than sorting by an index.
-ROW_BITS, ENTRY_BITS = 24, 24
+GATHERED = 4096  # candidates of one query before the most promising are kept; beyond it none are taken in
+NONE, BANNED = -1, -2  # in `number`: no candidate yet; must not become one
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+# Columns of `Scratch.marks`.
+ROW, OWN, PLACE, BECAUSE, FLAGS = range(5)
+# What speaks for a candidate beside company, in `FLAGS`.
+OWN_RECENT, POPULAR = 1, 2
+# Behind the evidence: how much the company of `BECAUSE` weighs.
+COMPANY = len(EVIDENCE)
 
 
-class Candidates(msgspec.Struct, frozen=True):
-    """Candidates of Q queries, C at most each.
+class Scratch(NamedTuple):
+    """Room for the candidates of one query at a time.
 
-    `rows` (Q, C) item rows, -1 padded; `evidence` by name (Q, C) shares in 0..1 and sums of them, see `EVIDENCE`;
-    `own` (Q, C) index into the user's history, or -1; `place` (Q, C) the candidate's own index in the context, or -1;
-    `because` (Q, C) index into the context of the item whose company weighs most, or -1.
+    `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 5) the row, the index into
+    the user's history or -1, the candidate's own index in the context or -1, the index into the context of the item
+    whose company weighs most or -1, and flags; `evidence` (G, E + 1) shares in 0..1, sums and counts of them, see
+    `EVIDENCE`. `touched` is for intermediate results.
     """
 
-    rows: Ints
-    evidence: dict[str, Floats]
-    own: Ints
-    place: Ints
-    because: Ints
+    number: NDArray[np.int32]
+    marks: NDArray[np.int32]
+    evidence: NDArray[np.float32]
+    touched: NDArray[np.int32]
 
-    @property
-    def real(self) -> NDArray[np.bool_]:
-        """Which places hold a candidate (Q, C)."""
-        return np.not_equal(self.rows, NO_ROW)
+    @classmethod
+    def empty(cls) -> "Scratch":
+        """Room for queries about no item yet."""
+        evidence = np.zeros((GATHERED, len(EVIDENCE) + 1), np.float32)
+        return cls(np.empty(0, np.int32), np.zeros((GATHERED, 5), np.int32), evidence, np.zeros(RECENT, np.int32))
 
-    def after(self, query: int) -> "Candidates":
-        """Those of query number `query` and all that follow it."""
-        evidence = {name: values[query:] for name, values in self.evidence.items()}
-        return Candidates(self.rows[query:], evidence, self.own[query:], self.place[query:], self.because[query:])
-
-
-class _Entries(msgspec.Struct):
-    """E entries: `query` and `row` (E,), evidence `values` by name (E,) where there is any, `marks` (4, E) or -1."""
-
-    query: Ints
-    row: Ints
-    marks: Ints
-    values: dict[str, Floats]
+    def for_items(self, capacity: int) -> "Scratch":
+        """The same with room for `capacity` item rows."""
+        return self if len(self.number) >= capacity else self._replace(number=grown(self.number, capacity, NONE))
 
 
-def gather(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], config: RankingConfig) -> Candidates:
-    """The candidates of each query, from item knowledge as it is and the chunk's visits before the query."""
-    contexts = _context_rows(knowledge, queries)
-    entries = _joined(
-        _neighbours(knowledge, contexts),  # these two first, so that evidence is a prefix of the entries
-        _two_steps(knowledge, contexts),
-        _own_items(knowledge, queries),
-        _in_context(contexts),
-        _popular(knowledge, chunk, queries, config),
-        _asked_for(knowledge, chunk, queries),
-    )
-    widths = np.array([max(config.candidates, len(query.only or ())) for query in queries], np.int64)
-    return _dense(_merged(_allowed(knowledge, queries, entries)), widths)
+@compiled
+def gather(tables: Tables, queries: Queries, q: int, most: int, scratch: Scratch) -> int:
+    """Write the candidates of query `q` to `scratch`, at most `most` of those not asked for by name; how many."""
+    number, available, counts = scratch.number, tables.available, tables.returns.counts
+    context, history = queries.context[q], queries.history[queries.starts[q, HISTORY] : queries.starts[q + 1, HISTORY]]
+    banned = queries.banned[queries.starts[q, BANNED_AT] : queries.starts[q + 1, BANNED_AT]]
+    for row in banned:
+        number[row] = BANNED
+    found, open_to = 0, GATHERED
+    if queries.facts[q, RESTRICTED]:
+        for row in queries.only[queries.starts[q, ONLY] : queries.starts[q + 1, ONLY]]:
+            _, found = _admit(number, available, counts, scratch.marks, scratch.evidence, found, row, GATHERED)
+        open_to, most = found, max(most, found)
+    found = _own_items(history, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
+    found = _in_context(context, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
+    leading = tables.leading
+    for n in range(len(leading.sizes)):
+        rows = leading.rows[n, : leading.sizes[n]]
+        found = _popular(rows, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
+    rows = scratch.touched[: recent(tables.popularity.ring, tables.popularity.clock, scratch.touched)]
+    found = _popular(rows, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
+    covisits = tables.covisits
+    found = _neighbours(
+        covisits.neighbours, covisits.weights, covisits.sums, context, number, available, counts, scratch.marks,
+        scratch.evidence, found, open_to,
+    )  # fmt: skip
+    found = _two_steps(
+        covisits.neighbours, covisits.weights, covisits.sums, context, number, available, counts, scratch.marks,
+        scratch.evidence, found, open_to,
+    )  # fmt: skip
+    for at in range(len(history) - OWN_ITEMS):  # what the user touched longer ago
+        if history[at, ITEM] >= 0 and number[history[at, ITEM]] >= 0:
+            scratch.marks[number[history[at, ITEM]], OWN] = at
+    for row in banned:
+        number[row] = NONE
+    for at in range(found):
+        number[scratch.marks[at, ROW]] = NONE
+    return _most_promising(scratch.marks, scratch.evidence, found, most) if found > most else found
 
 
-def _context_rows(knowledge: ItemKnowledge, queries: Sequence[Query]) -> Ints:
-    """Rows of the context's items (Q, 10), the most recent first, -1 where there is none."""
-    contexts = np.full((len(queries), CONTEXT_LENGTH), NO_ROW)
-    for n, query in enumerate(queries):
-        items = query.context.items[:CONTEXT_LENGTH]
-        contexts[n, : len(items)] = knowledge.rows.rows_or_none(items)
-    return contexts
+@inlined
+def _admit(
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    row: int,
+    open_to: int,
+) -> tuple[int, int]:
+    """The number of the candidate `row`, or a negative one if it cannot be one; and how many there are now.
+
+    What nobody has visited is none: an item has its row before its first visit is folded in.
+    """
+    at = number[row]
+    if at != NONE:
+        return at, found
+    if found >= open_to or not available[row] or counts[row, VISITS] == 0:
+        return BANNED, found
+    number[row] = found
+    evidence[found] = 0
+    marks[found, ROW] = row
+    marks[found, OWN] = marks[found, PLACE] = marks[found, BECAUSE] = NONE
+    marks[found, FLAGS] = 0
+    return found, found + 1
 
 
-def _neighbours(knowledge: ItemKnowledge, contexts: Ints) -> _Entries:
+@compiled
+def _neighbours(
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    sums: NDArray[np.float64],
+    context: NDArray[np.int32],
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    open_to: int,
+) -> int:
     """What came with the items of the context, and how much of their company it is."""
-    query, age = np.nonzero(contexts != NO_ROW)
-    item = contexts[query, age]
-    covisits = knowledge.covisits
-    at, slot = np.nonzero(covisits.neighbours[item] != NO_ROW)
-    query, age, item = query[at], age[at], item[at]
-    row = covisits.neighbours[item, slot].astype(np.int64)
+    decay = np.float32(1)
+    for age in range(CONTEXT_LENGTH):
+        item = context[age]
+        if item >= 0 and sums[item, TOGETHER] > 0:
+            together_all = np.float32(sums[item, TOGETHER])
+            forward_all = np.float32(max(sums[item, FORWARD], 1e-9))
+            follow_all = np.float32(max(sums[item, FOLLOW], 1e-9))
+            for slot in range(neighbours.shape[1]):
+                row = neighbours[item, slot]
+                if row < 0:
+                    continue
+                at, found = _admit(number, available, counts, marks, evidence, found, row, open_to)
+                if at < 0:
+                    continue
+                forward, together = weights[item, slot, FORWARD], weights[item, slot, TOGETHER]
+                cosine = together / np.sqrt(together_all * max(np.float32(sums[row, TOGETHER]), together)) * decay
+                forward_share, together_share = forward / forward_all, together / together_all
+                if age == 0:
+                    evidence[at, FORWARD_LAST] = forward_share
+                    evidence[at, TOGETHER_LAST] = together_share
+                    evidence[at, FOLLOW_LAST] = weights[item, slot, FOLLOW] / follow_all
+                    evidence[at, BACKWARD_LAST] = max(together - forward, np.float32(0)) / together_all
+                    evidence[at, COUNT_LAST] = together
+                elif age == 1:
+                    evidence[at, FORWARD_SECOND] = forward_share
+                    evidence[at, TOGETHER_SECOND] = together_share
+                evidence[at, FORWARD_SUM] += forward_share * decay
+                evidence[at, TOGETHER_SUM] += together_share * decay
+                evidence[at, FORWARD_MAX] = max(evidence[at, FORWARD_MAX], forward_share)
+                evidence[at, TOGETHER_MAX] = max(evidence[at, TOGETHER_MAX], together_share)
+                evidence[at, COSINE] += cosine
+                evidence[at, COUNT_SUM] += together * decay
+                if cosine > evidence[at, COMPANY]:
+                    evidence[at, COMPANY] = cosine
+                    marks[at, BECAUSE] = age
+        decay *= AGE_DECAY
+    return found
 
-    together, forward = covisits.together[item, slot], covisits.forward[item, slot]
-    item_sum, row_sum = covisits.together_sum[item], covisits.together_sum[row]
-    decay = (np.float32(AGE_DECAY) ** np.arange(CONTEXT_LENGTH, dtype=np.float32))[age]
-    cosine = together / np.sqrt(item_sum * np.maximum(row_sum, together)) * decay
-    forward_share = np.divide(forward, np.maximum(covisits.forward_sum[item], 1e-9), dtype=np.float32)
-    together_share = np.divide(together, item_sum, dtype=np.float32)
-    values: dict[str, Floats] = {
-        "forward_last": forward_share * (age == 0),
-        "forward_second": forward_share * (age == 1),
-        "forward_sum": forward_share * decay,
-        "forward_max": forward_share,
-        "together_last": together_share * (age == 0),
-        "together_second": together_share * (age == 1),
-        "together_sum": together_share * decay,
-        "together_max": together_share,
-        "cosine": cosine,
-    }
-    # The strongest neighbour's age is found by the maximum of its strength, which stands in the high bits.
-    strongest = ((cosine * 2**40).astype(np.int64) << 8) | age
-    return _entries(query, row, {"because": strongest}, values)
 
-
-def _two_steps(knowledge: ItemKnowledge, contexts: Ints) -> _Entries:
+@compiled
+def _two_steps(
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    sums: NDArray[np.float64],
+    context: NDArray[np.int32],
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    open_to: int,
+) -> int:
     """What comes with that which comes with the last items: it reaches further where little is known.
 
     two_steps(c) = sum over items x of the context and their neighbours y of  0.8^age share(x, y) share(y, c)
     """
-    covisits = knowledge.covisits
-    lasts, first, second = TWO_STEPS
-    query, age = np.nonzero(contexts[:, :lasts] != NO_ROW)
-    item, strength = contexts[query, age], (np.float32(AGE_DECAY) ** age).astype(np.float32)
-    for strongest in (first, second):
-        slots = _strongest(covisits.together[item], strongest)
-        at, column = np.nonzero(np.take_along_axis(covisits.neighbours[item], slots, axis=1) != NO_ROW)
-        slot, item = slots[at, column], item[at]
-        share = np.divide(covisits.together[item, slot], covisits.together_sum[item], dtype=np.float32)
-        strength = strength[at] * share
-        query, item = query[at], covisits.neighbours[item, slot].astype(np.int64)
-    return _entries(query, item, {}, {"two_steps": strength})
+    decay = np.float32(1)
+    strongest = np.empty(TWO_STEPS_OVER, np.int64)
+    for age in range(TWO_STEPS_FROM):
+        item = context[age]
+        if item >= 0 and sums[item, TOGETHER] > 0:
+            for nth in range(_strongest(weights[item], strongest)):
+                over = neighbours[item, strongest[nth]]
+                share = weights[item, strongest[nth], TOGETHER] / np.float32(sums[item, TOGETHER])
+                share *= decay / np.float32(sums[over, TOGETHER])
+                for slot in range(neighbours.shape[1]):
+                    row = neighbours[over, slot]
+                    if row >= 0:
+                        at, found = _admit(number, available, counts, marks, evidence, found, row, open_to)
+                        if at >= 0:
+                            evidence[at, TWO_STEPS] += share * weights[over, slot, TOGETHER]
+        decay *= AGE_DECAY
+    return found
 
 
-def _strongest(weights: Floats, n: int) -> Ints:
-    """The columns of the `n` largest values of each row, in any order."""
-    if n >= weights.shape[1]:
-        return np.broadcast_to(np.arange(weights.shape[1]), weights.shape)
-    return np.argpartition(-weights, n - 1, axis=1)[:, :n]
+@compiled
+def _strongest(weights: NDArray[np.float32], slots: NDArray[np.int64]) -> int:
+    """Write the slots with the most `together` to `slots` (N,), the strongest first; how many have any."""
+    n = 0
+    for slot in range(len(weights)):
+        weight = weights[slot, TOGETHER]
+        if weight <= 0 or (n == len(slots) and weight <= weights[slots[n - 1], TOGETHER]):
+            continue
+        at = n if n < len(slots) else n - 1
+        while at > 0 and weights[slots[at - 1], TOGETHER] < weight:
+            slots[at] = slots[at - 1]
+            at -= 1
+        slots[at] = slot
+        n = min(n + 1, len(slots))
+    return n
 
 
-def _own_items(knowledge: ItemKnowledge, queries: Sequence[Query]) -> _Entries:
-    """What the user has touched: people come back."""
-    query = np.repeat(np.arange(len(queries)), [len(query.user.items) for query in queries])
-    row = np.array(knowledge.rows.rows_or_none([item for query in queries for item in query.user.items]), np.int64)
-    own = np.array([n for query in queries for n in range(len(query.user.items))], np.int64)
-    length = np.array([len(query.user.items) for query in queries])[query]
-    known = row != NO_ROW
-    recent = (own >= length - OWN_ITEMS)[known].astype(np.int64)
-    return _entries(query[known], row[known], {"own": own[known], "recent": recent})
+@compiled
+def _own_items(
+    history: NDArray[np.int64],
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    open_to: int,
+) -> int:
+    """What the user has touched of late: people come back."""
+    for entry in range(max(0, len(history) - OWN_ITEMS), len(history)):
+        if history[entry, ITEM] >= 0:
+            at, found = _admit(number, available, counts, marks, evidence, found, history[entry, ITEM], open_to)
+            if at >= 0:
+                marks[at, OWN] = entry
+                marks[at, FLAGS] |= OWN_RECENT
+    return found
 
 
-def _in_context(contexts: Ints) -> _Entries:
+@compiled
+def _in_context(
+    context: NDArray[np.int32],
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    open_to: int,
+) -> int:
     """The context's items themselves: their place in it is evidence."""
-    query, place = np.nonzero(contexts != NO_ROW)
-    return _entries(query, contexts[query, place], {"place": place})
+    for place in range(CONTEXT_LENGTH):
+        if context[place] >= 0:
+            at, found = _admit(number, available, counts, marks, evidence, found, context[place], open_to)
+            if at >= 0:
+                marks[at, PLACE] = place
+    return found
 
 
-def _popular(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], config: RankingConfig) -> _Entries:
-    """What leads the two windows, and whatever was touched in the last events, the chunk's own included."""
-    popularity, openings = knowledge.popularity, knowledge.openings
-    all_visits = (popularity.top(0, config.popular_recent), popularity.top(1, config.popular), popularity.recent())
-    rows = np.unique(np.concatenate([*all_visits, openings.top(0, OPENING_RECENT), openings.top(1, OPENING)]))
-    new_query, new_row = chunk.popularity.touched_before(np.array([query.position for query in queries], np.int64))
-    query = np.concatenate([np.repeat(np.arange(len(queries)), len(rows)), new_query])
-    row = np.concatenate([np.tile(rows, len(queries)), new_row])
-    return _entries(query, row, {"popular": np.ones(len(row), np.int64)})
+@compiled
+def _popular(
+    rows: NDArray[np.int32],
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    open_to: int,
+) -> int:
+    """What leads the windows, of all visits and of those that open a session, and whatever was touched just now."""
+    for row in rows:
+        if row >= 0:
+            at, found = _admit(number, available, counts, marks, evidence, found, row, open_to)
+            if at >= 0:
+                marks[at, FLAGS] |= POPULAR
+    return found
 
 
-def _asked_for(knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query]) -> _Entries:
-    """The items that a search is restricted to, as far as anything is known of them by then."""
-    asked = [(n, knowledge.rows.get(item)) for n, query in enumerate(queries) for item in query.only or ()]
-    query, row = np.array([(n, row) for n, row in asked if row != NO_ROW], np.int64).reshape(-1, 2).T
-    position = np.array([query.position for query in queries], np.int64)[query]
-    known = chunk.popularity.first_ms(row, position) > 0
-    return _entries(query[known], row[known], {})
-
-
-def _entries(query: Ints, row: Ints, marks: dict[str, Ints], values: dict[str, Floats] | None = None) -> _Entries:
-    table = np.full((len(MARKS), len(row)), -1)
-    for name, mark in marks.items():
-        table[MARKS.index(name)] = mark
-    return _Entries(query, row, table, values or {})
-
-
-def _joined(*parts: _Entries) -> _Entries:
-    """All entries, and their evidence padded to that of the last part that has any."""
-    lengths = [len(part.row) for part in parts if part.values]
-    values = {name: np.zeros(sum(lengths), np.float32) for part in parts for name in part.values}
-    start = 0
-    for part, length in zip(parts, lengths, strict=False):
-        for name, value in part.values.items():
-            values[name][start : start + length] = value
-        start += length
-    return _Entries(
-        np.concatenate([part.query for part in parts]),
-        np.concatenate([part.row for part in parts]),
-        np.concatenate([part.marks for part in parts], axis=1),
-        values,
-    )
-
-
-def _allowed(knowledge: ItemKnowledge, queries: Sequence[Query], entries: _Entries) -> _Entries:
-    """Entries of items that are available, not dismissed by the user, and, for a search, asked for."""
-    keep = knowledge.catalogue.available[entries.row]
-    for n, query in enumerate(queries):
-        if query.user.dismissed:
-            dismissed = np.array(knowledge.rows.rows(query.user.dismissed), np.int64)
-            keep &= (entries.query != n) | ~np.isin(entries.row, dismissed)
-        if query.only is not None:
-            asked = np.array(knowledge.rows.rows_or_none(query.only), np.int64)
-            keep &= (entries.query != n) | np.isin(entries.row, asked)
-    if keep.all():
-        return entries
-    with_value = keep[: len(next(iter(entries.values.values())))]
-    values = {name: value[with_value] for name, value in entries.values.items()}
-    return _Entries(entries.query[keep], entries.row[keep], entries.marks[:, keep], values)
-
-
-def _merged(entries: _Entries) -> _Entries:
-    """One entry for each (query, row), in that order: evidence summed or maximal, marks maximal."""
-    n = len(entries.row)
-    key = (entries.query << ROW_BITS | entries.row) << ENTRY_BITS | np.arange(n)
-    key.sort()
-    order, key = key & ((1 << ENTRY_BITS) - 1), key >> ENTRY_BITS
-    first = np.ones(n, np.bool_)
-    np.not_equal(key[1:], key[:-1], out=first[1:])
-    starts = np.flatnonzero(first)
-    if not n:
-        return entries
-    segment = np.empty(n, np.int64)
-    segment[order] = np.cumsum(first) - 1
-    with_value = segment[: len(entries.values["cosine"])]
-    values = {name: np.bincount(with_value, entries.values[name], len(starts)).astype(np.float32) for name in SUMS}
-    for name in MAXIMA:
-        values[name] = np.zeros(len(starts), np.float32)
-        np.maximum.at(values[name], with_value, entries.values[name])
-    marks = np.maximum.reduceat(np.take(entries.marks, order, axis=1), starts, axis=1)
-    key = key[starts]
-    return _Entries(key >> ROW_BITS, key & ((1 << ROW_BITS) - 1), marks, values)
-
-
-def _dense(entries: _Entries, widths: Ints) -> Candidates:
-    """The most promising entries of each query, at most `widths` (Q,) of them, in that order; ties by row."""
-    own, place, because, popular, recent = entries.marks
-    company = entries.values["forward_sum"] + entries.values["together_sum"] + entries.values["cosine"]
-    company = company + entries.values["two_steps"]
-    prior = company + OWN_PRIOR * (recent > 0) + POPULAR_PRIOR * (popular > 0)
-    order = np.lexsort((-prior, entries.query))
-    queries = len(widths)
-    counts = np.bincount(entries.query, minlength=queries)
-    column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    width = int(np.minimum(widths, counts).max(initial=0))
-    fits = column < widths[entries.query[order]]
-    order, column = order[fits], column[fits]
-    at = entries.query[order] * width + column
-
-    def spread_marks(values: Ints) -> Ints:
-        dense = np.full(queries * width, -1)
-        dense[at] = values[order]
-        return dense.reshape(queries, width)
-
-    def spread_evidence(values: Floats) -> Floats:
-        dense = np.zeros(queries * width, np.float32)
-        dense[at] = values[order]
-        return dense.reshape(queries, width)
-
-    return Candidates(
-        rows=spread_marks(entries.row),
-        evidence={name: spread_evidence(entries.values[name]) for name in EVIDENCE},
-        own=spread_marks(own),
-        place=spread_marks(place),
-        because=spread_marks(np.where(because >= 0, because & 0xFF, -1)),
-    )
+@compiled
+def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], found: int, most: int) -> int:
+    """Keep the `most` candidates with the most company; ties in order of discovery."""
+    prior = np.empty(found, np.float32)
+    for at in range(found):
+        prior[at] = evidence[at, FORWARD_SUM] + evidence[at, TOGETHER_SUM] + evidence[at, COSINE]
+        prior[at] += evidence[at, TWO_STEPS]
+        if marks[at, FLAGS] & OWN_RECENT:
+            prior[at] += OWN_PRIOR
+        if marks[at, FLAGS] & POPULAR:
+            prior[at] += POPULAR_PRIOR
+    floor = np.partition(prior, found - most)[found - most]
+    at_floor = most
+    for at in range(found):
+        at_floor -= prior[at] > floor
+    kept = 0
+    for at in range(found):
+        if prior[at] > floor or (prior[at] == floor and at_floor > 0):
+            at_floor -= prior[at] == floor
+            marks[kept] = marks[at]
+            evidence[kept] = evidence[at]
+            kept += 1
+    return kept

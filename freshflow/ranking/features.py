@@ -1,189 +1,204 @@
-"""Features of candidates: bounded or logarithmic numbers, the same for every partition and every data set."""
+"""Features of candidates: bounded or logarithmic numbers, the same for every partition and every data set.
 
-from collections.abc import Sequence
+Beside the features of a candidate stand those of the *moment*, which are the same for all candidates of a query: they
+order nothing by themselves, but say to the hidden units (`freshflow.ranking.units`) which evidence counts when.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.items.knowledge import Chunk, ItemKnowledge
-from freshflow.items.popularity import PopularityAt
-from freshflow.ranking.candidates import EVIDENCE, Candidates
-from freshflow.ranking.queries import Query
+from freshflow.compiled import compiled, inlined
+from freshflow.items.covisits import TOGETHER
+from freshflow.items.fold import Tables
+from freshflow.items.popularity import (
+    ALL_DAY,
+    ALL_HOUR,
+    ALL_WEEK,
+    DAY,
+    EVENTS,
+    FIRST_MS,
+    HOUR,
+    IN_WINDOW,
+    LAST_MS,
+    WEEK,
+    WINDOWS,
+    decay,
+)
+from freshflow.items.popularity import NOW_MS as LATEST_MS
+from freshflow.items.returns import VISITS, return_rate, stay_rate
+from freshflow.ranking.candidates import EVIDENCE, OWN, ROW, TOGETHER_SUM, TWO_STEPS, Scratch
+from freshflow.ranking.candidates import PLACE as CONTEXT_PLACE
+from freshflow.ranking.queries import COUNT, DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, SEEN_MS, STAYS, Queries
 
-__all__ = ["FEATURES", "SOURCES", "compute"]
+__all__ = ["FEATURES", "IMPERSONAL", "LAST_200", "MOMENT", "SOURCES", "fill_features", "fill_moment", "fill_popularity"]
 
-POPULARITIES = ("last_200", "last_2000", "hour", "day", "week")
-OPENINGS = tuple(f"opening_{name}" for name in POPULARITIES)
+POPULARITIES = ("last_50", "last_200", "last_2000", "hour", "day", "week")
 # What speaks for or against going back to an item of the context, and for the last of them once more.
-HABITS = ("return_rate", "habit", "pause")
-RANKED = ("together_sum", "forward_last", "cosine", "last_200", "day")
-LENGTHS = ("1", "2", "3+")  # length of the running session; at its start the other model answers
-BY_LENGTH = ("rank_together_sum", "rank_last_200", "forward_last", "own_rank", "in_context")
+HABITS = ("return_rate", "stay_rate", "habit", "pause")
 
 FEATURES: tuple[str, ...] = (
     *EVIDENCE,
     *POPULARITIES,
-    *OPENINGS,
-    *(f"rank_{name}" for name in RANKED),
-    "age",
-    "idle",
-    "in_context",
-    "context_place",
-    "context_last",
-    "context_second",
-    "context_by_length",
+    *(f"opening_{name}" for name in POPULARITIES),
+    *("age", "idle", "visits"),
+    *("in_context", "context_place", "context_last", "context_second", "context_by_length"),
     *HABITS,
     *(f"{name}_last" for name in HABITS),
-    "own",
-    "own_count",
-    "own_recency",
-    "own_rank",
-    *(f"{name}_at_{length}" for name in BY_LENGTH for length in LENGTHS),
+    *("own", "own_count", "own_recency", "own_rank"),
+)
+MOMENT: tuple[str, ...] = (
+    *("no_context", "opens", "length", "length_1", "length_2", "pause_before", "history", "last_visits"),
+    *("came_new", "came_again", "came_second", "came_older", "stays", "repeated"),
 )
 
 # Which source a feature speaks for: what a list's `reason` is drawn from.
 SOURCES: dict[str, str] = {
     name: "together"
-    if name.removeprefix("rank_").startswith(("forward", "together", "cosine"))
+    if name in EVIDENCE
     else "again"
     if name.startswith(("own", "in_context", "context", *HABITS))
     else "popular"
     for name in FEATURES
 }
 
+SHARES = len(EVIDENCE) - 2  # the last two are counts
+POPULAR, OPENING = FEATURES.index("last_50"), FEATURES.index("opening_last_50")
+LAST_200 = FEATURES.index("last_200")
+# Those that are the same whoever looks.
+IMPERSONAL = tuple(n for n, name in enumerate(FEATURES) if SOURCES[name] == "popular")
+AGE, CONTEXT, HABIT = FEATURES.index("age"), FEATURES.index("in_context"), FEATURES.index("return_rate")
+HABIT_LAST, OWN_AT = FEATURES.index("return_rate_last"), FEATURES.index("own")
+
 SHARE_SCALE = np.float32(100)  # a share of a hundredth is .15 up the logarithmic scale, one of a tenth .52
-LOG_SCALE = 1 / np.log(1 + SHARE_SCALE)
-HOUR_MS = np.float32(3_600_000)
-PLACE_BITS = 16
-
-Matrix = NDArray[np.float32]
-
-
-def compute(
-    knowledge: ItemKnowledge, chunk: Chunk, queries: Sequence[Query], candidates: Candidates
-) -> NDArray[np.float32]:
-    """The features of all candidates (F, Q, C), in the order of `FEATURES`; zero where there is no candidate."""
-    values: dict[str, Matrix] = {name: log_share(candidates.evidence[name]) for name in EVIDENCE}
-    values |= _popularity(chunk, queries, candidates)
-    values |= _openings(chunk, queries, candidates)
-    values |= {f"rank_{name}": reciprocal_rank(values[name]) for name in RANKED}
-    values |= _own(queries, candidates)
-    values |= _habits(knowledge, queries, candidates)
-    values |= _by_length(queries, values)
-    features = np.empty((len(FEATURES), *candidates.rows.shape), np.float32)
-    real = candidates.real
-    for n, name in enumerate(FEATURES):
-        np.multiply(values[name], real, out=features[n])
-    return features
+LOG_SCALE = np.float32(1 / np.log(101))
+AGE_SCALE = np.float32(1 / 18)  # logarithm of seconds: a minute is .23, an hour .46, a week .74, two and a half years 1
+COUNT_SCALE, VISITS_SCALE, PAUSE_SCALE = np.float32(1 / 5), np.float32(1 / 8), np.float32(1 / 8)
+LENGTH_SCALE = np.float32(1 / 3)
 
 
-def log_share(share: Matrix) -> Matrix:
+@compiled
+def _log_share(share: float) -> np.float32:
     """log(1 + 100 s) / log(101): 0 at 0, 1 at 1, steep where shares are small."""
-    scaled: Matrix = np.log(1 + SHARE_SCALE * share.astype(np.float32, copy=False)) * LOG_SCALE
+    scaled: np.float32 = np.log(np.float32(1) + SHARE_SCALE * np.float32(share)) * LOG_SCALE
     return scaled
 
 
-def log_age(age_ms: NDArray[np.int64]) -> Matrix:
-    """log(1 + hours) / 10: 0 now, .14 after three hours, .5 after a week, 1 after two and a half years."""
-    scaled: Matrix = np.log(1 + age_ms.astype(np.float32) / HOUR_MS) / np.float32(10)
+@compiled
+def _log_age(age_ms: float) -> np.float32:
+    """log(1 + seconds) / 18; 0 for what lies ahead."""
+    scaled: np.float32 = np.log(np.float32(1) + np.float32(max(age_ms, 0) * 1e-3)) * AGE_SCALE
     return scaled
 
 
-def reciprocal_rank(values: Matrix) -> Matrix:
-    """1 / rank within each row (Q, C) by falling value, ties by place; 0 for values of 0. Values are not negative."""
-    width = values.shape[1]
-    # Bits of floats that are not negative sort as the floats do; with the place behind them the order is total.
-    key = (values.view(np.int32).astype(np.int64) << PLACE_BITS) | np.arange(width - 1, -1, -1)
-    key.sort(axis=1)
-    place = width - 1 - (key & ((1 << PLACE_BITS) - 1))
-    ranks = np.empty_like(values)
-    np.put_along_axis(ranks, place, 1 / np.arange(width, 0, -1, dtype=np.float32)[None, :], axis=1)
-    return np.where(values > 0, ranks, np.float32(0))
+@compiled
+def fill_moment(tables: Tables, queries: Queries, q: int, moment: NDArray[np.float32]) -> None:
+    """Write the features of the moment of query `q` to `moment` (Z,), in the order of `MOMENT`."""
+    last, fact = queries.context[q, 0], queries.facts[q]
+    length = fact[LENGTH]
+    moment[:] = 0
+    moment[0] = last < 0
+    moment[1] = length == 0
+    moment[2] = min(length, 10) * np.float32(0.2)
+    moment[3] = length == 1
+    moment[4] = length == 2
+    moment[5] = _log_count(fact[IDLE_MS] * 1e-3) * PAUSE_SCALE
+    moment[6] = _log_count(queries.starts[q + 1, HISTORY] - queries.starts[q, HISTORY]) * LENGTH_SCALE
+    if last >= 0:
+        moment[7] = _log_count(tables.covisits.sums[last, TOGETHER]) * COUNT_SCALE
+    if length > 0:
+        moment[8 + min(fact[PLACE] + 1, 3)] = 1
+    moment[12] = _log_count(fact[STAYS])
+    moment[13] = _repeated(fact)
 
 
-def _popularity(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
-    rows, popularity = candidates.rows, chunk.popularity
-    now_ms, position = _moments(queries)
-    named = dict(zip(POPULARITIES, _shares(popularity, rows, position, now_ms), strict=True))
-    named["age"] = log_age(np.maximum(now_ms - popularity.first_ms(rows, position), 0))
-    named["idle"] = log_age(np.maximum(now_ms - popularity.last_ms(rows, position), 0))
-    return named
+@compiled
+def _log_count(n: float) -> np.float32:
+    scaled: np.float32 = np.log(np.float32(1) + np.float32(n))
+    return scaled
 
 
-def _openings(chunk: Chunk, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
-    now_ms, position = _moments(queries)
-    position = chunk.openings_before(position)
-    return dict(zip(OPENINGS, _shares(chunk.openings, candidates.rows, position, now_ms), strict=True))
-
-
-def _moments(queries: Sequence[Query]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Event time and position of each query (Q, 1)."""
-    now_ms = np.array([query.now_ms for query in queries], np.int64)[:, None]
-    return now_ms, np.array([query.position for query in queries], np.int64)[:, None]
-
-
-def _shares(
-    popularity: PopularityAt, rows: NDArray[np.int64], position: NDArray[np.int64], now_ms: NDArray[np.int64]
-) -> list[Matrix]:
-    """The five shares of `rows` (Q, C) in all visits, in the order of `POPULARITIES`, each (Q, C)."""
-    windows = popularity.in_window(rows, position) / np.maximum(popularity.window_sizes(position), 1)
-    total = np.maximum(popularity.total(position, now_ms), 1e-9)
-    decayed = np.minimum(popularity.decayed(rows, position, now_ms) / total, 1)
-    return [log_share(share) for share in (*windows, *np.moveaxis(decayed, -1, 0))]
-
-
-def _habits(knowledge: ItemKnowledge, queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
-    """How likely the user goes back to what is in the context: by the item, by the session so far, by the pause."""
-    in_context, last = candidates.place >= 0, candidates.place == 0
-    factors = {
-        "return_rate": knowledge.returns.rate(candidates.rows),
-        "habit": np.array([_repeated(query) for query in queries])[:, None],
-        "pause": np.log1p(np.array([query.context.idle_ms for query in queries]) / 1000)[:, None] / 8,
-    }
-    length = np.log1p(np.array([query.context.session_length for query in queries]))[:, None] / 3
-    named = {name: (factor * in_context).astype(np.float32) for name, factor in factors.items()}
-    named |= {f"{name}_last": (factor * last).astype(np.float32) for name, factor in factors.items()}
-    return named | {
-        "context_last": last.astype(np.float32),
-        "context_second": (candidates.place == 1).astype(np.float32),
-        "context_by_length": (length * in_context).astype(np.float32),
-    }
-
-
-def _repeated(query: Query) -> float:
+@compiled
+def _repeated(fact: NDArray[np.int64]) -> np.float32:
     """The share of the running session's events that went back to an item of it."""
-    length = query.context.session_length
-    return max(0.0, 1 - len(query.user.session) / length) if length else 0.0
+    if fact[LENGTH] == 0:
+        return np.float32(0)
+    share: np.float32 = np.float32(1) - np.float32(fact[DISTINCT]) / np.float32(fact[LENGTH])
+    return share
 
 
-def _own(queries: Sequence[Query], candidates: Candidates) -> dict[str, Matrix]:
-    """What the user's history and context say of the candidate itself."""
-    own, place = candidates.own, candidates.place
-    mine = own >= 0
-    query, _ = np.nonzero(mine)
-    lengths = np.array([len(query.user.items) for query in queries])
-    starts = np.cumsum(lengths) - lengths
-    seen_ms = np.array([ms for query in queries for ms in query.user.seen_ms], np.int64)
-    counts = np.array([n for query in queries for n in query.user.counts], np.float32)
-    now_ms = np.array([query.now_ms for query in queries])
-    at = starts[query] + own[mine]
-    blank = np.zeros(own.shape, np.float32)
-    count, recency, rank = blank.copy(), blank.copy(), blank.copy()
-    count[mine] = np.log1p(counts[at]) / 5
-    recency[mine] = 1 - np.minimum(log_age(np.maximum(now_ms[query] - seen_ms[at], 0)), 1)
-    rank[mine] = 1 / (lengths[query] - own[mine])
-    return {
-        "own": mine.astype(np.float32),
-        "own_count": count,
-        "own_recency": recency,
-        "own_rank": rank,
-        "in_context": (place >= 0).astype(np.float32),
-        "context_place": np.where(place >= 0, 1 / (np.maximum(place, 0) + 1), 0).astype(np.float32),
-    }
+@compiled
+def fill_features(
+    tables: Tables, queries: Queries, q: int, scratch: Scratch, found: int, features: NDArray[np.float32]
+) -> None:
+    """Write the features of the `found` candidates in `scratch` to `features` (C, F), in the order of `FEATURES`."""
+    fact, counts = queries.facts[q], tables.returns.counts
+    now_ms = fact[NOW_MS]
+    by_length, pause = _log_count(fact[LENGTH]) * LENGTH_SCALE, _log_count(fact[IDLE_MS] * 1e-3) * PAUSE_SCALE
+    history = queries.history[queries.starts[q, HISTORY] : queries.starts[q + 1, HISTORY]]
+    features[:found] = 0
+    fill_popularity(tables, now_ms, scratch.marks[:found, ROW], features)
+    for at in range(found):
+        row, x, evidence = scratch.marks[at, ROW], features[at], scratch.evidence[at]
+        if evidence[TOGETHER_SUM] > 0 or evidence[TWO_STEPS] > 0:
+            for n in range(SHARES):
+                if evidence[n] > 0:
+                    x[n] = _log_share(evidence[n])
+            for n in range(SHARES, SHARES + 2):
+                x[n] = _log_count(evidence[n]) * COUNT_SCALE
+        place, own = scratch.marks[at, CONTEXT_PLACE], scratch.marks[at, OWN]
+        if place >= 0:
+            x[CONTEXT] = 1
+            x[CONTEXT + 1] = np.float32(1) / (place + 1)
+            x[CONTEXT + 2] = place == 0
+            x[CONTEXT + 3] = place == 1
+            x[CONTEXT + 4] = by_length
+            x[HABIT] = return_rate(counts, row)
+            x[HABIT + 1] = stay_rate(counts, row)
+            x[HABIT + 2] = _repeated(fact)
+            x[HABIT + 3] = pause
+            if place == 0:
+                for n in range(4):
+                    x[HABIT_LAST + n] = x[HABIT + n]
+        if own >= 0:
+            x[OWN_AT] = 1
+            x[OWN_AT + 1] = _log_count(history[own, COUNT]) * COUNT_SCALE
+            x[OWN_AT + 2] = max(1 - _log_age(now_ms - history[own, SEEN_MS]), np.float32(0))
+            x[OWN_AT + 3] = np.float32(1) / (len(history) - own)
 
 
-def _by_length(queries: Sequence[Query], values: dict[str, Matrix]) -> dict[str, Matrix]:
-    """Copies of the strongest features, each alive only at one length of the session."""
-    length = np.array([min(len(query.context.items), len(LENGTHS)) for query in queries])
-    alive = [(length == n).astype(np.float32)[:, None] for n in range(1, len(LENGTHS) + 1)]
-    return {f"{name}_at_{label}": values[name] * alive[n] for name in BY_LENGTH for n, label in enumerate(LENGTHS)}
+@compiled
+def fill_popularity(tables: Tables, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
+    """Write what is known of items whoever looks: the popularities, age, idle time and visits of `rows` (C,)."""
+    memories, opening_memories = tables.popularity.memories, tables.openings.memories
+    totals, opening_totals = _totals(tables.popularity.clock, now_ms), _totals(tables.openings.clock, now_ms)
+    for at in range(len(rows)):
+        row, x = rows[at], features[at]
+        _popularity(memories[row], now_ms, totals, x[POPULAR : POPULAR + 6])
+        _popularity(opening_memories[row], now_ms, opening_totals, x[OPENING : OPENING + 6])
+        x[AGE] = _log_age(now_ms - memories[row, FIRST_MS])
+        x[AGE + 1] = _log_age(now_ms - memories[row, LAST_MS])
+        x[AGE + 2] = _log_count(tables.returns.counts[row, VISITS]) * VISITS_SCALE
+
+
+@compiled
+def _totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float, float]:
+    """Events so far and decayed counts of all items together at `now_ms`; none is higher before its latest event."""
+    hour, day, week = decay(max(now_ms - clock[LATEST_MS], 0.0))
+    all_hour, all_day, all_week = clock[ALL_HOUR] * hour, clock[ALL_DAY] * day, clock[ALL_WEEK] * week
+    return clock[EVENTS], max(all_hour, 1e-9), max(all_day, 1e-9), max(all_week, 1e-9)
+
+
+@inlined
+def _popularity(
+    memory: NDArray[np.float64], now_ms: int, totals: tuple[float, float, float, float], x: NDArray[np.float32]
+) -> None:
+    """The shares of an item in all events, over each memory."""
+    if memory[WEEK] == 0:
+        return
+    for n in range(3):
+        if memory[IN_WINDOW + n] > 0:
+            x[n] = _log_share(memory[IN_WINDOW + n] / min(totals[0], WINDOWS[n]))
+    hour, day, week = decay(max(now_ms - memory[LAST_MS], 0.0))
+    x[3] = _log_share(min(memory[HOUR] * hour / totals[1], 1.0))
+    x[4] = _log_share(min(memory[DAY] * day / totals[2], 1.0))
+    x[5] = _log_share(min(memory[WEEK] * week / totals[3], 1.0))

@@ -1,22 +1,101 @@
-"""A query: for whom, and for which moment, items are to be ranked."""
+"""A query: for whom, and for which moment, items are to be ranked; and many of them in arrays."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.users.state import Context, UserState
 
-__all__ = ["Query"]
+__all__ = ["CONTEXT_LENGTH", "Queries", "Query", "queries_in_arrays"]
+
+CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
     """What ranking needs to know of a user at `now_ms` (event time).
 
     `only` restricts the candidates to these item ids, all of which are ranked (search); `exclude_seen` leaves out
-    what the history holds. `position` says how many visits of the chunk came before it.
+    what the history holds. `k` items are wanted. `came` is the item that came, where that is known: what is learned.
     """
 
     user: UserState
     context: Context
     now_ms: int
-    position: int = 0
+    k: int = 0
+    came: str | None = None
     only: tuple[str, ...] | None = None
     exclude_seen: bool = False
+
+    @property
+    def model(self) -> int:
+        """Which of the ranker's models answers: 0 where the user has a context, 1 where there is none."""
+        return 0 if self.context.items else 1
+
+
+# Columns of `Queries.facts`.
+NOW_MS, LENGTH, DISTINCT, IDLE_MS, PLACE, STAYS, CAME, K, EXCLUDE_SEEN, RESTRICTED, MODEL = range(11)
+# Columns of `Queries.starts` and of `Queries.history`.
+HISTORY, BANNED, ONLY = range(3)
+ROW, SEEN_MS, COUNT = range(3)
+
+
+class Queries(NamedTuple):
+    """Q queries.
+
+    `facts` (Q, 11): event time; events and distinct items of the running session; the pause before; where the latest
+    item stood in the session (-1: new) and how often it came again at once; the row of the item that came, or -1; how
+    many items are wanted; whether seen items are left out; whether the candidates are restricted to `only`; the model.
+    `context` (Q, 10) rows, the most recent first, -1 padded. The rest is flat, between the places `starts` (Q + 1, 3):
+    `history` (N, 3) row, event time and count of the user's items, the latest last; `banned` rows that must not be
+    shown; `only` rows of a search.
+    """
+
+    facts: NDArray[np.int64]
+    context: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    history: NDArray[np.int64]
+    banned: NDArray[np.int32]
+    only: NDArray[np.int32]
+
+
+def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
+    """The arrays of `queries`; rows of items that are not known are -1 in the history, and left out elsewhere."""
+    facts, context, starts = [], [], [(0, 0, 0)]
+    history: list[int] = []
+    seen_ms: list[int] = []
+    counts: list[int] = []
+    banned: list[int] = []
+    only: list[int] = []
+    for query in queries:
+        user, moment = query.user, query.context
+        length = moment.session_length
+        items = rows.rows_or_none(moment.items[:CONTEXT_LENGTH])
+        context.append(items + [NO_ROW] * (CONTEXT_LENGTH - len(items)))
+        history += rows.rows_or_none(user.items)
+        seen_ms += user.seen_ms
+        counts += user.counts
+        if user.dismissed:
+            banned += rows.rows(user.dismissed)
+        if query.only is not None:
+            only += rows.rows(query.only)
+        starts.append((len(history), len(banned), len(only)))
+        facts.append(
+            (
+                *(query.now_ms, length, len(user.session) if length else 0, moment.idle_ms),
+                *((user.place, user.stays) if length else (NO_ROW, 0)),
+                NO_ROW if query.came is None else rows.get(query.came),
+                *(query.k, query.exclude_seen, query.only is not None, query.model),
+            )
+        )
+    return Queries(
+        facts=np.array(facts, np.int64).reshape(len(queries), 11),
+        context=np.array(context, np.int32).reshape(len(queries), CONTEXT_LENGTH),
+        starts=np.array(starts, np.int32),
+        history=np.array((history, seen_ms, counts), np.int64).T.copy(),
+        banned=np.array(banned, np.int32),
+        only=np.array(only, np.int32),
+    )

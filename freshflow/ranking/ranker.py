@@ -1,16 +1,16 @@
-"""The ranker of a partition: two River models, one for moments with a context and one for those without.
+"""The ranker of a partition: River models over features and hidden units, and the hidden units themselves.
 
-    score(q, c) = w . x(q, c)        with the weights w of the model of q
+    score(c) = w . x(c) + a . u(c)                        (freshflow.ranking.scoring)
 
-so contributions w_f x_f add up to the score exactly. What is learned is a choice among the candidates (the
-conditional logit: McFadden 1974; ListNet's top-one loss: Cao et al., ICML 2007):
+The weights w and a are those of a River logistic regression, one for moments with a context and one for those without.
+What is learned is a choice among the candidates; one `learn_one` per event teaches from all of them at once, with any
+of River's optimisers (freshflow.ranking.linear).
 
-    P(c | q) = exp(score(q, c)) / sum_c' exp(score(q, c'))
+The hidden units start random and unheard (a = 0), so a new ranker is the linear one, and learns which crosses of
+features pay. They are moved by Adam along their own gradient of the same log-likelihood.
 
-whose log-likelihood, when the item y came, has the gradient  x(q, y) - sum_c P(c | q) x(q, c)  =: d.  That is one
-example for a River logistic regression: features d, label True, sample weight 1 / (1 - sigma(w . d)), since its own
-gradient is (1 - sigma(w . d)) d. So one `learn_one` per event teaches from all candidates at once, with any of River's
-optimisers; with plain SGD the step is exactly  w <- w + a d.
+Where `ranker.model` makes something else than a logistic regression, two such models re-order the best candidates of
+the default ranker, which scores and learns as ever (freshflow.ranking.shortlist).
 """
 
 import importlib
@@ -22,88 +22,103 @@ from numpy.typing import NDArray
 
 from freshflow.config import RankerConfig
 from freshflow.errors import ConfigError
+from freshflow.ranking import shortlist
+from freshflow.ranking.adam import Adam
+from freshflow.ranking.answers import STANDS, Answers
 from freshflow.ranking.features import FEATURES
+from freshflow.ranking.linear import effective_weights, is_linear, learn_choice
 from freshflow.ranking.queries import Query
+from freshflow.ranking.rankers import adam
+from freshflow.ranking.scoring import INPUTS, Weights
+from freshflow.ranking.shortlist import SHORTLIST_INPUTS, Features
 
-__all__ = ["Ranker", "choice_gradients", "model_factory"]
+__all__ = ["Ranker", "model_factory"]
 
-Features = NDArray[np.float32]
-Scores = NDArray[np.float64]
+UNIT_RATE = 0.001  # of Adam, for the hidden units
+UNIT_SPREAD = 0.2  # standard deviation of their first weights
+SEED = 1
 
-# Where sigma is 1 to the last bit, the product of weight and gradient would be 0 / 0.
-LEAST_MISSING = 1e-12
+STATE = ("models", "units", "optimizer", "updates", "scored_with", "rerankers", "waiting", "random")
 
 
 class Ranker:
-    """Scores candidates with the weights of its River models, and teaches the models."""
+    """Holds the weights to score with, and teaches the models; scores follow what was learned at `take_over`.
+
+    `models` are linear. `rerankers` re-order what these rank best; there are none where `ranker.model` is linear.
+    """
 
     def __init__(self, config: RankerConfig) -> None:
         factory = model_factory(config.model)
-        self.models: list[Any] = [factory(), factory()]
+        made: list[Any] = [factory(), factory()]
+        linear = is_linear(made[0])
+        self.models: list[Any] = made if linear else [adam(), adam()]
+        self.rerankers: list[Any] = [] if linear else made
+        self.waiting: list[tuple[int, Features, bool]] = []
+        self.room = config.shortlist
+        self.random = np.random.default_rng(SEED)
+        self.units = np.random.default_rng(SEED).normal(0, UNIT_SPREAD, (len(INPUTS), config.units)).astype(np.float32)
+        self.optimizer = Adam(lr=UNIT_RATE)
+        self.names = (*FEATURES, *(f"unit_{h}" for h in range(config.units)))
         self.updates = 0
-        self.scored_with = 0  # updates that the weights in use have seen
-        self._weights = self._read_weights()
-
-    def weights_for(self, queries: Sequence[Query]) -> Scores:
-        """The weights (Q, F) that score each query, in the order of `FEATURES`."""
-        return self._weights[[_model_of(query) for query in queries]]
-
-    def scores(self, queries: Sequence[Query], features: Features, real: NDArray[np.bool_]) -> Scores:
-        """Scores (Q, C) of `features` (F, Q, C); minus infinity where there is no candidate."""
-        model = np.array([_model_of(query) for query in queries], np.int64)
-        by_model = self._weights @ features.reshape(len(FEATURES), -1)
-        scores = by_model.reshape(len(self.models), *real.shape)[model, np.arange(len(queries))]
-        return np.where(real, scores, -np.inf)
-
-    def learn(self, query: Query, gradient: Sequence[float]) -> None:
-        """Teach the choice of an item, whose log-likelihood has this `gradient` (F,).
-
-        Scores stay as they were until `take_over`.
-        """
-        model = self.models[_model_of(query)]
-        example = {name: value for name, value in zip(FEATURES, gradient, strict=True) if value}
-        missing = 1 - model.predict_proba_one(example)[True]
-        model.learn_one(example, True, 1 / max(missing, LEAST_MISSING))
-        self.updates += 1
+        self.take_over()
 
     def take_over(self) -> None:
-        """Score with what the models have learned by now."""
+        """Score with what there was to learn by now."""
+        for model, features, came in self.waiting:
+            self.rerankers[model].learn_one(features, came)
+        self.waiting = []
         self.scored_with = self.updates
-        self._weights = self._read_weights()
+        linear = [effective_weights(model, self.names)[0] for model in self.models]
+        self.weights = Weights(np.array(linear), self.units.copy())
 
-    def _read_weights(self) -> Scores:
-        return np.array([[model.weights.get(name, 0.0) for name in FEATURES] for model in self.models])
+    def rescore(self, queries: Sequence[Query], answers: Answers) -> None:
+        """Let the rerankers, if there are any, re-order the best of each query in `answers`; changes no model."""
+        if self.rerankers:
+            shortlist.rescore(self.rerankers, queries, answers, self.weights, self.room)
 
+    def learn(self, model: int, gradient: NDArray[np.float64], unit_gradient: NDArray[np.float32]) -> None:
+        """Teach `model` (0 with a context, 1 without) a choice whose log-likelihood has these gradients."""
+        learn_choice(self.models[model], dict(zip(self.names, gradient.tolist(), strict=True)))
+        if self.units.size:
+            self.units = self.optimizer.step(self.units, -unit_gradient)
+        self.updates += 1
 
-def choice_gradients(features: Features, scores: Scores, came: NDArray[np.int64]) -> Scores:
-    """x(q, y) - sum_c P(c | q) x(q, c) for Q choices: (Q, F).
+    def learn_shortlist(self, query: Query, q: int, answers: Answers) -> None:
+        """Note what the item that came to query number `q` teaches the rerankers, if there are any.
 
-    `features` (F, Q, C) and `scores` (Q, C) are those of the candidates, `came` (Q,) the places of those chosen.
-    """
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
-    shares /= shares.sum(axis=1, keepdims=True)
-    chosen = features[:, np.arange(len(came)), came].T
-    expected: Scores = np.matmul(features.transpose(1, 0, 2), shares[:, :, None])[..., 0]
-    return np.subtract(chosen, expected)
+        They learn it at `take_over`, so that it does not matter how many queries are answered at once.
+        """
+        if self.rerankers and answers.facts[q, STANDS] >= 0:
+            examples = shortlist.examples(query, q, answers, self.weights, self.room, self.random)
+            self.waiting += [(query.model, features, came) for features, came in examples]
 
+    def state(self) -> dict[str, Any]:
+        """All that was learned, and the weights in use, which lag behind; see `restore`."""
+        return {name: getattr(self, name) for name in STATE} | {"weights": tuple(self.weights)}
 
-def _model_of(query: Query) -> int:
-    """0 where the user has a context, 1 where there is none."""
-    return 0 if query.context.items else 1
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        vars(self).update(state | {"weights": Weights(*state["weights"])})
 
 
 def model_factory(path: str) -> Callable[[], Any]:
-    """The function that `package.module:function` names. Raises `ConfigError`."""
+    """The function that `package.module:function` names, tried out once. Raises `ConfigError`."""
     module, _, name = path.partition(":")
     try:
         factory = getattr(importlib.import_module(module), name)
-        linear = hasattr(factory(), "weights")
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        model = factory()
+    except Exception as error:  # whatever a module of the user's raises
         raise ConfigError(
             f"ranker.model = {path!r} cannot be loaded ({error}); give package.module:function."
         ) from None
-    if not linear:
+    try:
+        features = dict.fromkeys(SHORTLIST_INPUTS, 0.0)
+        model.learn_one(features, True)
+        model.learn_one(features, False)
+        shortlist.chance(model, features)
+    except Exception as error:  # whatever a model of the user's raises
         raise ConfigError(
-            f"ranker.model = {path!r} gives a model without weights; give a linear one, such as a logistic regression."
-        )
+            f"ranker.model = {path!r} gives a {type(model).__name__}, which cannot tell what is chosen ({error}); "
+            "give a function that returns a River classifier with learn_one and predict_proba_one."
+        ) from None
     return factory  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ import msgspec
 from freshflow.config import UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
-from freshflow.users.interactions import Ask, Interaction, Step
+from freshflow.users.interactions import Ask, Dismissal, Interaction, Step
 from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate
 
 __all__ = ["UserBucket"]
@@ -47,12 +47,12 @@ class UserBucket:
         if event.weight == 0:
             self.counts["ignored"] += 1
             return None
+        gap_ms = int(self.config.session_gap_s * 1000)
+        context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=self.config.context, session_id=event.session_id)
         if event.weight < 0:
             after = dismiss(before, event, history=self.config.history)
             self._keep(event.user_id, after)
-            return Ask(event, after)
-        gap_ms = int(self.config.session_gap_s * 1000)
-        context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=self.config.context, session_id=event.session_id)
+            return Dismissal(event, before, context, after)
         after = add_event(before, event, gap_ms=gap_ms, context=self.config.context, history=self.config.history)
         self._keep(event.user_id, after)
         return Interaction(event, before, context, after)

@@ -6,7 +6,7 @@ from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Searc
 from freshflow.items.visits import Visit
 from freshflow.users.state import Context, UserState
 
-__all__ = ["Ask", "Interaction", "Step"]
+__all__ = ["Ask", "Dismissal", "Interaction", "Step"]
 
 
 class Interaction(msgspec.Struct, frozen=True):
@@ -26,16 +26,14 @@ class Interaction(msgspec.Struct, frozen=True):
     def visit(self) -> Visit:
         """What item knowledge learns from it."""
         opens = self.context.session_length == 0
-        return Visit(self.event.position, self.event.item_id, self.context.items, self.event.ts_ms, opens)
+        event = self.event
+        return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A list is wanted that teaches nothing: a request, a search, or, as its list must change, a dismissal.
+    """A list is wanted that teaches nothing of items: a request, or a search. `user` is the user as of now."""
 
-    `user` is the user as of now, the dismissal included.
-    """
-
-    event: Request | Search | Behaviour
+    event: Request | Search
     user: UserState
 
     @property
@@ -44,4 +42,18 @@ class Ask(msgspec.Struct, frozen=True):
         return self.event.position
 
 
-Step = Interaction | Ask | Visit | ItemUpdate | Forget
+class Dismissal(msgspec.Struct, frozen=True):
+    """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
+
+    event: Behaviour
+    before: UserState
+    context: Context
+    after: UserState
+
+    @property
+    def position(self) -> int:
+        """Where the event stands in its origin."""
+        return self.event.position
+
+
+Step = Interaction | Dismissal | Ask | Visit | ItemUpdate | Forget

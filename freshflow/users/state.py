@@ -21,12 +21,16 @@ class UserState(msgspec.Struct, frozen=True, gc=False):
 
     `session` and `items` hold distinct item ids, the least recent first; `seen_ms` (event time of the latest event
     with the item) and `counts` stand beside `items`. `session_length` counts events, repeats included.
+    `place` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
+    last, and so on), or -1 if it was new there; `stays` counts how often it came again at once.
     `dismissed` items are not to be shown. `fingerprints` identify the latest events, to recognise duplicates.
     """
 
     session: tuple[str, ...] = ()
     session_id: str | None = None
     session_length: int = 0
+    place: int = -1
+    stays: int = 0
     last_ms: int = 0
     items: tuple[str, ...] = ()
     seen_ms: tuple[int, ...] = ()
@@ -65,11 +69,14 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
     """
     running = _same_session(state, max(0, event.ts_ms - state.last_ms), gap_ms, event.session_id)
     session = _moved_to_end(state.session, event.item_id) if running else (event.item_id,)
+    place = _place(state.session, event.item_id) if running else -1
     items, seen_ms, counts = _remember(state, event)
     return UserState(
         session=session[-context:],
         session_id=event.session_id or (state.session_id if running else None),
         session_length=state.session_length + 1 if running else 1,
+        place=place,
+        stays=state.stays + 1 if place == 0 else 0,
         last_ms=max(state.last_ms, event.ts_ms),
         items=items[-history:],
         seen_ms=seen_ms[-history:],
@@ -120,6 +127,10 @@ def _same_session(state: UserState, idle_ms: int, gap_ms: int, session_id: str |
 
 def _without(items: tuple[str, ...], item: str) -> tuple[str, ...]:
     return tuple(other for other in items if other != item) if item in items else items
+
+
+def _place(items: tuple[str, ...], item: str) -> int:
+    return len(items) - 1 - items.index(item) if item in items else -1
 
 
 def _moved_to_end(items: tuple[str, ...], item: str) -> tuple[str, ...]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import numpy as np
 
-from freshflow.config import Config, ItemsConfig, JobConfig, ListsConfig, RankingConfig, UsersConfig
+from freshflow.config import Config, ItemsConfig, JobConfig, ListsConfig, RefreshConfig, UsersConfig
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.lists.partition import Partition
 from freshflow.lists.types import Output, RecommendationList, encode
@@ -16,14 +15,14 @@ START_MS = 1_700_000_000_000
 COMPUTED_AT = 1_800_000_000_000
 ORIGIN = Origin("file", "events.jsonl")
 OTHER = Origin("topic", "events", 3)
-CHUNKS = (1, 2, 7, 64)
+SIZES = (1, 7, 256)  # of batches, in events: of the smallest, of none that is a round number, and of the default
 
 
-def config(chunk: int = 64, partitions: int = 1, **lists: bool | int) -> Config:
-    """The defaults, but for these."""
+def config(partitions: int = 1, *, refresh: bool = False, **lists: bool | int) -> Config:
+    """The defaults, but for these; lists are refreshed only on demand."""
     return Config(
+        refresh=RefreshConfig() if refresh else RefreshConfig(interval_s=0),
         job=JobConfig(partitions=partitions),
-        ranking=RankingConfig(chunk=chunk),
         lists=ListsConfig(**lists),
         items=ItemsConfig(max=1000),
         users=UsersConfig(max=1000),
@@ -55,9 +54,17 @@ def steps(events: Iterable[Event], settings: Config | None = None) -> list[Step]
     return UserBucket((settings or config()).users, 1000).take(events)
 
 
-def outputs(events: Iterable[Event], settings: Config | None = None, origin: Origin = ORIGIN) -> list[Output]:
-    """What a new partition publishes of `events`, all taken at once."""
-    return partition(settings).take(origin, steps(events, settings))
+def outputs(
+    events: Sequence[Event], settings: Config | None = None, *, size: int = 256, origin: Origin = ORIGIN
+) -> list[Output]:
+    """What a new partition publishes of `events`, taken in batches of `size`."""
+    return take(partition(settings), events, size=size, origin=origin)
+
+
+def take(made: Partition, events: Sequence[Event], *, size: int = 256, origin: Origin = ORIGIN) -> list[Output]:
+    """What a partition publishes of `events` in batches of `size`, after a user stage that starts here."""
+    bucket = UserBucket(made.config.users, 1000)
+    return [one for batch in batches(events, size) for one in made.take(origin, bucket.take(batch))]
 
 
 def items(one: Output) -> list[str]:
@@ -67,16 +74,6 @@ def items(one: Output) -> list[str]:
 
 def encoded(several: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
     return [encode(one) for one in several]
-
-
-def without_model(several: Iterable[Output]) -> list[Output]:
-    """Outputs that may be compared whatever number of updates they name."""
-    return [
-        msgspec.structs.replace(one, model=msgspec.structs.replace(one.model, updates=0))
-        if isinstance(one, RecommendationList)
-        else one
-        for one in several
-    ]
 
 
 def batches(events: Sequence[Event], size: int) -> list[Sequence[Event]]:

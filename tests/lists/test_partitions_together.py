@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 
 from freshflow.events.types import Behaviour, ItemUpdate
+from freshflow.items.popularity import EVENTS, IN_WINDOW, NOW_MS
 from freshflow.lists.partition import Partition
 from freshflow.lists.signals import HELD
+from freshflow.lists.types import RecommendationList
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Interaction
 
-from .streams import ORIGIN, START_MS, batches, config, items, partition, request, steps, stream, view, without_model
+from .streams import ORIGIN, SIZES, START_MS, batches, config, encoded, items, partition, request, steps, stream, view
 
 
-def split(events, partitions: int, chunk: int = 16, size: int = 40, late: bool = False) -> tuple[list[Partition], list]:
+def split(events, partitions: int, size: int = 40, late: bool = False) -> tuple[list[Partition], list]:
     """Partitions that took the users of their own and heard of the others', in batches, and what they published.
 
     Where `late` is set, partitions hear of a batch only after their next one.
     """
-    settings = config(chunk, partitions)
+    settings = config(partitions)
     parts = [partition(settings, number) for number in range(partitions)]
     buckets = [UserBucket(settings.users, 1000) for _ in parts]
     published, held = [], []
@@ -53,20 +55,22 @@ def _hear(parts: list[Partition], signals) -> None:
 
 
 def knowledge(part: Partition) -> dict[str, tuple[float, ...]]:
-    """What a partition knows of each item, by id: sums of co-visits, events, first and last time."""
-    known = part.knowledge
+    """What is known of each item, by id, but for the last 50 and 200 events: they differ where signals are late."""
+    tables = part.knowledge.tables
     return {
         item: (
-            known.covisits.forward_sum[row],
-            known.covisits.together_sum[row],
-            known.popularity.in_window[1, row],
-            *known.popularity.decayed[row],
-            known.popularity.first_ms[row],
-            known.popularity.last_ms[row],
-            known.catalogue.available[row],
+            *tables.covisits.sums[row],
+            *tables.returns.counts[row],
+            *np.delete(tables.popularity.memories[row], [IN_WINDOW, IN_WINDOW + 1]),
+            *np.delete(tables.openings.memories[row], [IN_WINDOW, IN_WINDOW + 1]),
+            tables.available[row],
         )
-        for row, item in enumerate(known.rows.ids)
+        for row, item in enumerate(part.knowledge.rows.ids)
     }
+
+
+def events_of(part: Partition) -> int:
+    return part.knowledge.tables.popularity.clock[EVENTS]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
@@ -80,7 +84,7 @@ def test_every_partition_knows_all_items_as_one_alone_would(partitions, late):
         assert known.keys() == expected.keys()
         for item, values in known.items():
             np.testing.assert_allclose(values, expected[item], rtol=1e-5, err_msg=item)
-        assert part.knowledge.popularity.events == alone.knowledge.popularity.events
+        assert events_of(part) == events_of(alone)
 
 
 def test_users_are_validated_and_learned_in_their_own_partition_only():
@@ -120,7 +124,7 @@ def test_signals_publish_nothing_and_teach_the_ranker_nothing():
     made.hear(ORIGIN, [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(1, 50)])])
     made.finish(ORIGIN)
     counts = made.report().counts
-    assert (counts["items"], counts["updates"], counts["users_published"]) == (3, 0, 0)
+    assert (counts["items"], counts["updates"], counts["users_active"]) == (3, 0, 0)
     assert made.report().counts.get("events", 0) == 0
 
 
@@ -132,11 +136,28 @@ def test_too_many_signals_are_taken_in_without_an_event_of_their_own():
     assert made.report().counts["items"] == 0
     made.hear(ORIGIN, [step.visit for step in steps([view(HELD, "v", "last", after_ms=HELD * 1000)])])
     made.relieve(ORIGIN)
-    assert made.knowledge.popularity.events == HELD + 1
-    assert made.knowledge.popularity.last_ms.max() == START_MS + HELD * 1000
+    assert events_of(made) == HELD + 1
+    assert made.knowledge.tables.popularity.clock[NOW_MS] == START_MS + HELD * 1000
 
 
-def test_with_one_partition_batches_of_any_size_give_the_same_lists_where_chunks_are_of_one_event():
-    events = stream(4, 120)
-    one, other = (split(events, 1, chunk=1, size=size)[1] for size in (1, 120))
-    assert without_model(one) == without_model(other)
+@pytest.mark.parametrize("partitions", [2, 3])
+def test_lists_of_several_partitions_know_nothing_that_stands_below_them(partitions):
+    events = stream(4, 200)
+    whole = split(events, partitions, size=20)[1]
+    for end in (1, 20, 33, 100, 161):
+        above = split(events[:end], partitions, size=20)[1]
+        later = {one.list_id for one in above if isinstance(one, RecommendationList)}
+        same = [one for one in whole if isinstance(one, RecommendationList) and one.list_id in later]
+        assert encoded(same) == encoded(one for one in above if isinstance(one, RecommendationList))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_partition_that_hears_in_time_gives_the_same_lists_whatever_the_size_of_batches(size):
+    events = stream(5, 150)
+    expected, taken = (split(events, 2, size=each)[1] for each in (30, size))
+    for number in range(2):
+        one, other = (
+            [each for each in published if isinstance(each, RecommendationList) and each.model.partition == number]
+            for published in (expected, taken)
+        )
+        assert encoded(one) == encoded(other)

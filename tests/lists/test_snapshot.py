@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from freshflow.config import Config, RankerConfig
+from freshflow.config import Config, RankerConfig, RankingConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Origin
 from freshflow.items.visits import Visit
@@ -12,7 +12,7 @@ from freshflow.users.bucket import UserBucket
 
 from .streams import COMPUTED_AT, ORIGIN, START_MS, availability, batches, config, encoded, partition, stream, view
 
-SETTINGS = config(chunk=16, contributions=True)
+SETTINGS = config(contributions=True)
 FOREIGN = Origin("file", "other.jsonl")
 
 
@@ -101,6 +101,7 @@ def test_what_the_catalogue_says_comes_back():
         ("items", "neighbours", 32),
         ("items", "max", 2000),
         ("ranker", "model", "freshflow.ranking.rankers:sgd"),
+        ("ranker", "units", 0),
     ],
 )
 def test_other_settings_are_refused_by_name_and_value(section, key, value):
@@ -112,8 +113,20 @@ def test_other_settings_are_refused_by_name_and_value(section, key, value):
     assert str(refusal.value).endswith(".")
 
 
+def test_how_many_leaders_are_wanted_may_change():
+    _, made = run(5, SETTINGS)
+    ranking = RankingConfig(popular_recent=3, popular=0, opening_recent=200, opening=1)
+    settings = msgspec.structs.replace(SETTINGS, ranking=ranking)
+    resumed = load(dump(made), settings, lambda: COMPUTED_AT)
+    bucket = UserBucket(settings.users, 1000)
+    assert resumed.take(FOREIGN, bucket.take([view(n, "u", f"x{n}") for n in range(100)]))
+    leading = resumed.knowledge.tables.leading
+    assert leading.wanted.tolist() == [3, 0, 200, 1]
+    assert (leading.sizes <= leading.wanted).all()
+
+
 def test_settings_that_shape_no_state_may_change():
-    resumed = load(dump(partition(SETTINGS)), config(chunk=1, k=5), lambda: 0)
+    resumed = load(dump(partition(SETTINGS)), config(k=5), lambda: 0)
     assert resumed.config.lists.k == 5
 
 

@@ -1,23 +1,25 @@
-"""Candidates: where they come from, what is kept out, and the layout of the result."""
+"""Candidates: where they come from, what is kept out, and what is kept where room is short."""
 
 from copy import deepcopy
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.config import RankingConfig
 from freshflow.events.types import ItemUpdate
-from freshflow.items.rows import NO_ROW
+from freshflow.ranking.answers import BECAUSE, OWN
+from freshflow.users.state import UserState
 
-from .worlds import START_MS, World
+from .worlds import START_MS, World, trained
 
-NOTHING_POPULAR = RankingConfig(popular=0, popular_recent=0)
+NOTHING_POPULAR = RankingConfig(popular=0, popular_recent=0, opening=0, opening_recent=0)
 
 
-def old_world(*sessions: str) -> World:
+def old_world(*sessions: str, ranking: RankingConfig | None = None) -> World:
     """A world whose sessions are long over: a crowd of other items came since, nothing of `sessions` is popular."""
-    world = World(*sessions)
+    world = World(*sessions, ranking=ranking or RankingConfig())
     world.learn_strangers(2_500)
     return world
 
@@ -35,6 +37,21 @@ def test_neighbours_of_the_tenth_item_count_and_those_of_the_eleventh_do_not():
     assert "b" not in world.rank(world.query(*others, "a")).items()
 
 
+def test_what_comes_with_the_company_of_the_last_three_items_is_a_candidate_two_steps_away():
+    world = old_world("a a2", "a2 a3", "b b2", "b2 b3")
+    assert {"a2", "a3"} <= set(world.rank(world.query("a")).items())
+    assert {"a2", "a3", "b2", "b3"} <= set(world.rank(world.query("a", "x", "b")).items())
+    assert "b3" not in world.rank(world.query("a", "x", "y", "b")).items()
+
+
+def test_two_steps_lead_over_the_six_strongest_neighbours():
+    heavy = [f"n{n}" for n in range(6)]
+    world = old_world("a light", *(f"a {item}" for item in heavy for _ in range(2)), "light far", "n5 near")
+    items = world.rank(world.query("a")).items()
+    assert {"light", *heavy, "near"} <= set(items)
+    assert "far" not in items
+
+
 def test_own_items_are_candidates_without_any_company():
     world = old_world("a", "b", "c")
     assert "a" in world.rank(world.query("p000", history=("a",))).items()
@@ -42,40 +59,58 @@ def test_own_items_are_candidates_without_any_company():
 
 
 def test_what_leads_a_window_is_a_candidate_for_everyone():
-    world = World("a a a", *["b"] * 250, *(f"x{n}" for n in range(70)))
-    one_each = RankingConfig(popular=2, popular_recent=1)
-    items = world.rank(world.query(), config=one_each).items()
+    ranking = RankingConfig(popular=2, popular_recent=1, opening=0, opening_recent=0)
+    world = World("a a a", *["b"] * 253, *(f"x{n}" for n in range(64)), ranking=ranking)
+    items = world.rank(world.query()).items()
     assert {"a", "b"} <= set(items)  # a leads the 2,000 after b; it has left the 200
+    assert len(items) == 66
+
+
+def test_what_opened_sessions_is_a_candidate_for_everyone_long_after():
+    world = World()
+    world.open("door")
+    world.learn_strangers(2_500)
+    assert "door" in world.rank(world.query()).items()
+
+
+def test_no_more_openings_are_candidates_than_wanted():
+    ranking = RankingConfig(popular=0, popular_recent=0, opening_recent=1, opening=0)
+    world = World(ranking=ranking)
+    world.open("door", "window", "door")
+    world.learn_strangers(2_500)
+    items = world.rank(world.query()).items()
+    assert "door" in items
+    assert "window" not in items
 
 
 def test_what_was_touched_within_64_events_is_a_candidate_and_nothing_older():
-    world = World(*(f"x{n:02d}" for n in range(65)))
-    assert set(world.rank(world.query(), config=NOTHING_POPULAR).items()) == {f"x{n:02d}" for n in range(1, 65)}
+    world = World(*(f"x{n:02d}" for n in range(65)), ranking=NOTHING_POPULAR)
+    assert set(world.rank(world.query()).items()) == {f"x{n:02d}" for n in range(1, 65)}
 
 
-def test_visits_of_the_chunk_before_the_position_are_candidates():
+def test_visits_before_a_question_are_candidates():
     world = World()
     visits = world.visits("a b c")
-    ranked = world.rank(*(world.query(position=position) for position in range(4)), visits=visits)
+    ranked = world.rank(*[world.query()] * 4, visits=visits, at=range(4))
     assert [set(ranked.items(n)) for n in range(4)] == [set(), {"a"}, {"a", "b"}, {"a", "b", "c"}]
 
 
 def test_an_empty_world_has_no_candidates():
     world = World()
-    ranked = world.rank(world.query("a"), world.query())
-    assert ranked.candidates.rows.shape == (2, 0)
-    assert ranked.features.shape[1:] == (2, 0)
+    ranked = world.rank(world.query("a"), world.query(), world.query(only=("a",)))
+    assert [ranked.items(n) for n in range(3)] == [[], [], []]
 
 
 def test_an_unavailable_item_is_nobody_s_candidate_until_it_is_back():
     world = World("a b a b")
-    queries = (world.query("a"), world.query("x", history=("b",)), world.query(only=("a", "b")))
+    world.open("b")
+    queries = (world.query("a"), world.query("b"), world.query("x", history=("b",)), world.query(only=("a", "b")))
     world.knowledge.update_catalogue(ItemUpdate(1, "b", START_MS, available=False))
     without = world.rank(*queries)
-    assert [without.items(n) for n in range(3)] == [["a"]] * 3
+    assert [without.items(n) for n in range(4)] == [["a"]] * 4
     world.knowledge.update_catalogue(ItemUpdate(2, "b", START_MS, available=True))
     again = world.rank(*queries)
-    assert [set(again.items(n)) for n in range(3)] == [{"a", "b"}] * 3
+    assert [set(again.items(n)) for n in range(4)] == [{"a", "b"}] * 4
 
 
 def test_an_item_unavailable_in_the_context_still_brings_its_company():
@@ -86,6 +121,18 @@ def test_an_item_unavailable_in_the_context_still_brings_its_company():
     assert "a" not in items
 
 
+def test_a_dismissed_item_is_no_candidate_of_its_user_from_any_source_and_still_one_of_others():
+    world = World("a b a b")
+    world.open("b")
+    user = UserState(session=("b", "a"), session_length=2, items=("b", "a"), seen_ms=(1, 1), counts=(1, 1))
+    turned_down = UserState(dismissed=("unknown", "b"), items=("a",), seen_ms=(1,), counts=(1,))
+    query = world.query("a", "b")
+    queries = [world.query(only=("b", "a")), query]
+    queries = [type(query)(turned_down, one.context, one.now_ms, only=one.only) for one in queries]
+    ranked = world.rank(*queries, type(query)(user, query.context, query.now_ms))
+    assert [set(ranked.items(n)) for n in range(3)] == [{"a"}, {"a"}, {"a", "b"}]
+
+
 def test_a_search_ranks_all_it_asked_for_and_only_that():
     world = old_world("a b c", "lonely")
     ranked = world.rank(world.query("a", only=("lonely", "c", "unknown", "c")), world.query("a"))
@@ -93,131 +140,162 @@ def test_a_search_ranks_all_it_asked_for_and_only_that():
     assert "b" in ranked.items(1)
 
 
+def test_a_search_knows_the_evidence_for_what_it_asked_for():
+    world = old_world("a b c", "b d")
+    ranked = world.rank(world.query("a", only=("d", "c"), history=("d",)), world.query("a", history=("d",)))
+    for item in "cd":
+        assert [ranked.feature(name, item, 0) for name in ("together_sum", "two_steps", "own")] == [
+            ranked.feature(name, item, 1) for name in ("together_sum", "two_steps", "own")
+        ]
+
+
+def test_a_search_does_not_rank_an_item_that_only_the_catalogue_knows():
+    world = World("a")
+    world.knowledge.update_catalogue(ItemUpdate(1, "new", START_MS, title="New"))
+    assert world.rank(world.query(only=("new", "a"))).items() == ["a"]
+
+
 def test_a_search_for_nothing_known_has_no_candidates():
     world = World("a b")
-    assert world.rank(world.query("a", only=("x",)), world.query("a", only=())).items(0) == []
-    assert world.rank(world.query("a", only=("x",)), world.query("a", only=())).items(1) == []
+    ranked = world.rank(world.query("a", only=("x",)), world.query("a", only=()))
+    assert [ranked.items(n) for n in range(2)] == [[], []]
 
 
 def test_a_search_gets_more_than_the_configured_candidates_if_it_asks_for_more():
-    world = World(*(f"x{n:02d}" for n in range(50)))
+    world = World(*(f"x{n:02d}" for n in range(50)), ranking=RankingConfig(candidates=10))
     asked = tuple(f"x{n:02d}" for n in range(30))
-    assert sorted(world.rank(world.query(only=asked), config=RankingConfig(candidates=10)).items()) == list(asked)
+    assert sorted(world.rank(world.query(only=asked)).items()) == list(asked)
 
 
 def test_a_long_search_gives_its_neighbours_in_the_batch_no_more_candidates():
-    world = World(*(f"x{n:02d}" for n in range(50)))
+    world = World(*(f"x{n:02d}" for n in range(50)), ranking=RankingConfig(candidates=10))
     search = world.query(only=tuple(f"x{n:02d}" for n in range(30)))
-    config = RankingConfig(candidates=10)
-    alone, beside = world.rank(world.query(), config=config), world.rank(world.query(), search, config=config)
+    alone, beside = world.rank(world.query()), world.rank(world.query(), search)
     assert len(alone.items()) == 10
     assert beside.items() == alone.items()
 
 
 def test_when_room_is_short_the_user_s_own_items_come_first_and_popular_ones_next():
-    world = old_world(*(f"a n{n}" for n in range(30)))
-    config = RankingConfig(candidates=10, popular=3, popular_recent=3)
+    ranking = RankingConfig(candidates=10, popular=3, popular_recent=3)
+    world = old_world(*(f"a n{n}" for n in range(30)), ranking=ranking)
     own = tuple(f"n{n}" for n in range(4))
-    items = world.rank(world.query("a", history=own), config=config).items()
-    assert set(items[:5]) == {"a", *own}
-    assert all(item.startswith("p") for item in items[5:])
+    items = world.rank(world.query("a", history=own)).items()
+    assert len(items) == 10
+    assert {"a", *own} <= set(items)
+    assert sum(item.startswith("p") for item in items) == 5
+
+
+def test_when_room_is_short_among_neighbours_those_with_the_most_company_stay():
+    ranking = RankingConfig(candidates=10, popular=0, popular_recent=0, opening=0, opening_recent=0)
+    heavy = [f"n{n:02d}" for n in range(5, 15)]
+    world = World(*(f"n{n:02d} a" for n in range(20)), *(f"a {item}" for item in heavy), ranking=ranking)
+    world.learn(*["b"] * 64)
+    world.knowledge.update_catalogue(ItemUpdate(1, "b", START_MS, available=False))
+    world.knowledge.update_catalogue(ItemUpdate(1, "a", START_MS, available=False))
+    assert sorted(world.rank(world.query("a")).items()) == heavy
 
 
 def test_of_a_long_history_the_latest_thirty_leave_room_for_neighbours():
     own, near = tuple(f"h{n:02d}" for n in range(50)), {f"n{n}" for n in range(10)}
-    world = old_world(*(f"a {item}" for item in near), *own)
-    config = RankingConfig(candidates=110, popular=1, popular_recent=1)
-    items = world.rank(world.query("a", history=own), config=config).items()
-    assert set(items[:30]) == {*own[-29:], "a"}
-    assert near <= set(items)
+    ranking = RankingConfig(candidates=110, popular=1, popular_recent=1)
+    world = old_world(*(f"a {item}" for item in near), *own, ranking=ranking)
+    items = world.rank(world.query("a", history=own)).items()
+    assert {item for item in items if item.startswith("h")} == set(own[-29:])
+    assert near | {"a"} <= set(items)
 
 
-def test_candidates_with_equal_evidence_stand_in_the_order_of_their_rows():
-    world = World(*(f"x{n}" for n in range(9, 0, -1)))
-    rows = world.rank(world.query()).candidates.rows[0].tolist()
-    assert rows == sorted(rows)
+@pytest.mark.parametrize("neighbours", [64, 1024])
+def test_however_many_neighbours_there_are_own_and_popular_items_are_candidates(neighbours):
+    crowds = [f"c{c} c{c}x{n:03d}" for c in range(10) for n in range(500)]
+    world = World(*crowds, "own", neighbours=neighbours)
+    world.learn_strangers(200)
+    context = tuple(f"c{n}" for n in range(10))
+    items = world.rank(world.query(*context, history=("own",))).items()
+    assert "own" in items
+    assert "p099" in items
 
 
-def test_marks_point_at_history_context_and_the_company_that_weighs_most():
+def test_marks_point_at_history_and_the_company_that_weighs_most():
     world = old_world("a b", "a b", "c b", "d")
     ranked = world.rank(world.query("c", "a", history=("d",)))
-    at = {item: place for place, item in enumerate(ranked.items())}
-    candidates = ranked.candidates
-    assert candidates.own[0, [at["d"], at["a"], at["c"], at["b"]]].tolist() == [0, 1, 2, -1]
-    assert candidates.place[0, [at["d"], at["a"], at["c"], at["b"]]].tolist() == [-1, 1, 0, -1]
-    assert candidates.because[0, [at["b"], at["d"]]].tolist() == [1, -1]
+    assert [ranked.mark(OWN, item) for item in "dacb"] == [0, 1, 2, -1]
+    assert [ranked.mark(BECAUSE, item) for item in "bd"] == [1, -1]
 
 
-def test_a_batch_of_queries_gives_each_what_it_gets_alone():
+def test_what_lies_further_back_than_the_latest_thirty_is_known_as_own_where_it_is_a_candidate():
+    own = tuple(f"h{n:02d}" for n in range(50))
+    world = old_world("a h00", *own)
+    ranked = world.rank(world.query("a", history=own))
+    assert ranked.mark(OWN, "h00") == 0
+
+
+def test_queries_asked_together_get_what_each_gets_alone():
     world = old_world("a b c", "b d", "e f")
     queries = [world.query("a"), world.query(), world.query("b", "a", history=("e",)), world.query(only=("f", "a"))]
     together = world.rank(*queries)
     for n, query in enumerate(queries):
         alone = world.rank(query)
         assert alone.items() == together.items(n)
-        width = len(alone.items())
-        assert np.array_equal(alone.features[:, 0, :width], together.features[:, n, :width])
+        assert (alone.features() == together.features(n)).all()
 
 
 sessions = st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=5).map(" ".join), max_size=8)
 contexts = st.lists(st.sampled_from("abcdefghz"), max_size=4, unique=True)
-questions = st.lists(
-    st.tuples(contexts, contexts, st.none() | contexts.map(tuple), st.integers(0, 5)), min_size=1, max_size=5
-)
+questions = st.lists(st.tuples(contexts, contexts, st.none() | contexts.map(tuple)), min_size=1, max_size=5)
 
 
 def asked(world: World, questions) -> list:
-    return [
-        world.query(*context, history=history, only=only, position=position)
-        for context, history, only, position in questions
-    ]
+    return [world.query(*context, history=history, only=only) for context, history, only in questions]
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(sessions, questions, st.sets(st.sampled_from("abcdefgh"), max_size=3))
-def test_every_row_holds_known_available_items_once_and_then_padding(sessions, questions, gone):
+def test_in_a_small_world_candidates_are_all_that_is_known_available_and_asked_for(sessions, questions, gone):
     world = World(*sessions)
     for item in gone:
         world.knowledge.update_catalogue(ItemUpdate(1, item, START_MS, available=False))
-    ranked = world.rank(*asked(world, questions), visits=world.visits("a h i j a"))
-    rows, candidates = ranked.candidates.rows, ranked.candidates
-    for n, (_, _, only, _) in enumerate(questions):
+    ranked = world.rank(*asked(world, questions))
+    known = set(" ".join(sessions).split()) - gone
+    for n, (_, _, only) in enumerate(questions):
         items = ranked.items(n)
         assert len(set(items)) == len(items)
-        assert (rows[n, : len(items)] != NO_ROW).all()
-        assert not gone & set(items)
-        assert only is None or set(items) <= set(only)
-    for mark in (candidates.own, candidates.place, candidates.because):
-        assert (mark[~candidates.real] == -1).all()
-    assert (candidates.real == (rows != NO_ROW)).all()
+        assert set(items) == (known if only is None else known & set(only))
+
+
+def tables_of(world: World) -> list[np.ndarray]:
+    return [array for table in world.knowledge.tables for array in (table if isinstance(table, tuple) else (table,))]
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(sessions, questions)
-def test_ranking_changes_nothing_and_gives_the_same_again(sessions, questions):
-    world = World(*sessions)
-    queries, visits = asked(world, questions), world.visits("a b a b c")
-    world.knowledge.admit(visits)  # admission gives rows; ranking itself must change nothing
-    tables = (world.knowledge.covisits, world.knowledge.popularity, world.knowledge.catalogue, world.knowledge.rows)
-    before = deepcopy([vars(table) for table in tables])
-    first, again = world.rank(*queries, visits=visits), world.rank(*queries, visits=visits)
-    for table, old in zip(tables, before, strict=True):
-        for name, value in old.items():
-            assert np.array_equal(getattr(table, name), value), name
-    assert np.array_equal(first.candidates.rows, again.candidates.rows)
-    assert np.array_equal(first.features, again.features)
+@given(sessions, questions, st.integers(0, 9))
+def test_ranking_changes_nothing_and_gives_the_same_again(sessions, questions, seed):
+    world, learned = World(*sessions), trained(seed=seed)
+    queries, before = asked(world, questions), deepcopy(tables_of(world))
+    first = world.rank(*queries, weights=learned.weights)
+    again = world.rank(*queries, weights=learned.weights)
+    for table, old in zip(tables_of(world), before, strict=True):
+        assert np.array_equal(table, old)
+    assert (world.scratch.number == -1).all()
+    for one, other in zip(first.answers, again.answers, strict=True):
+        assert np.array_equal(one, other)
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(sessions, contexts, st.lists(st.sampled_from("abcdxyz"), max_size=6), st.data())
-def test_a_query_knows_nothing_of_visits_at_or_after_its_position(sessions, context, chunk, data):
-    position = data.draw(st.integers(0, len(chunk)))
-    known = {*" ".join(sessions).split(), *chunk[:position]}
+def test_a_question_knows_all_visits_before_it_and_none_after(sessions, context, later, data):
+    at = data.draw(st.integers(0, len(later)))
+    known = {*" ".join(sessions).split(), *later[:at]}
     context, results = [item for item in context if item in known], []
-    for end in (position, len(chunk)):
+    for end in (at, len(later)):
         world = World(*sessions)
-        visits = world.visits(" ".join(chunk))[:end]
-        ranked = world.rank(world.query(*context, position=position), visits=visits)
-        results.append((ranked.items(), ranked.features[:, 0]))
-    assert results[0][0] == results[1][0]
-    assert np.array_equal(results[0][1], results[1][1])
+        visits = world.visits(" ".join(later))
+        query, visits = world.query(*context, k=20), visits[:end]
+        ranked = world.rank(query, visits=visits, at=[at], weights=trained().weights)
+        results.append(ranked)
+    folded = World(*sessions)
+    folded.take(folded.visits(" ".join(later))[:at])
+    results.append(folded.rank(folded.query(*context, k=20), weights=trained().weights))
+    assert results[0].items() == results[1].items() == results[2].items()
+    for other in results[1:]:
+        assert np.array_equal(results[0].features(), other.features())
+        assert results[0].chosen() == other.chosen()

@@ -1,13 +1,18 @@
-"""Features: finite and bounded, zero where there is no candidate, and each what its name says."""
+"""Features: finite, bounded or logarithmic, each what its name says, and all of them by the definition."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.events.types import ItemUpdate
-from freshflow.ranking.features import FEATURES, SOURCES
+from freshflow.items.visits import Visit
+from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
+from freshflow.ranking.queries import Query
+from freshflow.users.state import Context, UserState
 
+from .naive import Naive, log_share
 from .worlds import MINUTE_MS, START_MS, World
 
 HOUR_MS = 60 * MINUTE_MS
@@ -15,9 +20,47 @@ YEAR_MS = 365 * 24 * HOUR_MS
 
 
 def test_every_feature_has_one_name_and_one_source():
-    assert len(set(FEATURES)) == len(FEATURES)
+    assert len({*FEATURES, *MOMENT}) == len(FEATURES) + len(MOMENT)
     assert set(SOURCES) == set(FEATURES)
     assert set(SOURCES.values()) == {"together", "again", "popular"}
+
+
+items = st.sampled_from("abcdefgh")
+orders = st.lists(items, max_size=6, unique=True).map(tuple)
+times_ms = st.integers(START_MS, START_MS + 20 * 24 * HOUR_MS)
+visits = st.builds(
+    Visit, st.just(0), items, orders, times_ms, opens=st.booleans(), weight=st.sampled_from([1.0, 0.5, 2.0])
+)
+known_or_not = st.lists(st.sampled_from("abcdefghz"), max_size=12, unique=True).map(tuple)
+
+
+@st.composite
+def moments(draw) -> Query:
+    """A user who is somewhere in a session, or at the start of one."""
+    history, session = draw(known_or_not), draw(known_or_not)
+    length = draw(st.integers(len(session), len(session) + 4)) if session else 0
+    seen_ms = tuple(draw(times_ms) for _ in history)
+    counts = tuple(draw(st.integers(1, 9)) for _ in history)
+    place = draw(st.integers(-1, len(session)))
+    user = UserState(session, None, length, place, draw(st.integers(0, 5)), 0, history, seen_ms, counts)
+    context = Context(session[::-1] or history[::-1], length, draw(st.integers(0, 10**12)))
+    return Query(user, context, draw(times_ms))
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(st.lists(visits, max_size=50), st.lists(moments(), min_size=1, max_size=3))
+def test_features_are_those_of_the_definitions(visits, queries):
+    world = World()
+    world.take(visits)
+    ranked, naive = world.rank(*queries), Naive(visits)
+    for q, query in enumerate(queries):
+        expected = naive.features(query)
+        assert set(ranked.items(q)) == set(expected)
+        for item, features in zip(ranked.items(q), ranked.features(q), strict=True):
+            named = dict(zip(FEATURES, features.tolist(), strict=True))
+            assert named == pytest.approx(dict(zip(FEATURES, expected[item], strict=True)), rel=1e-4, abs=1e-5), item
+        moment = dict(zip(MOMENT, ranked.answers.moment[q].tolist(), strict=True))
+        assert moment == pytest.approx(dict(zip(MOMENT, naive.moment(query), strict=True)), rel=1e-4, abs=1e-5)
 
 
 def test_shares_of_the_last_and_the_second_item_stand_apart():
@@ -31,9 +74,10 @@ def test_shares_of_the_last_and_the_second_item_stand_apart():
 def test_an_only_follower_has_the_whole_share_and_a_predecessor_none_forward():
     world = World("a b")
     ranked = world.rank(world.query("a"), world.query("b"))
-    assert ranked.feature("forward_last", "b", 0) == pytest.approx(1)
-    assert ranked.feature("forward_last", "a", 1) == 0
+    assert [ranked.feature(name, "b", 0) for name in ("forward_last", "follow_last")] == pytest.approx([1, 1])
+    assert [ranked.feature(name, "a", 1) for name in ("forward_last", "follow_last")] == [0, 0]
     assert ranked.feature("together_last", "a", 1) == pytest.approx(1)
+    assert (ranked.feature("backward_last", "a", 1), ranked.feature("backward_last", "b", 0)) == pytest.approx((1, 0))
 
 
 def test_a_rare_neighbour_has_the_greater_cosine_and_the_same_share():
@@ -46,20 +90,27 @@ def test_a_rare_neighbour_has_the_greater_cosine_and_the_same_share():
 def test_company_of_the_last_item_weighs_more_than_that_of_the_one_before():
     world = World("a b", "c d")
     ranked = world.rank(world.query("a", "c"))
-    for name in ("forward_sum", "together_sum", "cosine"):
-        assert ranked.feature(name, "b") > ranked.feature(name, "d") > 0
+    for name in ("forward_sum", "together_sum", "cosine", "two_steps"):
+        assert ranked.feature(name, "b") >= ranked.feature(name, "d")
     for name in ("forward_max", "together_max"):
         assert ranked.feature(name, "b") == ranked.feature(name, "d") > 0
 
 
-def test_popularity_is_the_share_of_the_window_as_of_the_position():
+def test_two_steps_are_shares_of_shares():
+    world = World("a b", "b c")
+    ranked = world.rank(world.query("a"))
+    # a's only neighbour is b, half of whose company is c.
+    assert ranked.feature("two_steps", "c") == pytest.approx(log_share(0.5), rel=1e-6)
+    assert ranked.feature("together_sum", "c") == 0
+
+
+def test_popularity_is_the_share_of_the_window_as_of_the_question():
     world = World("a", "b")
-    visits = world.visits("a a")
-    ranked = world.rank(*(world.query(position=position) for position in range(3)), visits=visits)
+    ranked = world.rank(*[world.query()] * 3, visits=world.visits("a a"), at=range(3))
     shares = [1 / 2, 2 / 3, 3 / 4]
-    for name in ("last_200", "last_2000"):
+    for name in ("last_50", "last_200", "last_2000"):
         values = [ranked.feature(name, "a", n) for n in range(3)]
-        assert values == pytest.approx([np.log(1 + 100 * share) / np.log(101) for share in shares], rel=1e-5)
+        assert values == pytest.approx([log_share(share) for share in shares], rel=1e-5)
 
 
 def test_of_two_equally_frequent_items_the_latest_is_the_more_popular_of_the_hour():
@@ -76,16 +127,8 @@ def test_age_runs_from_the_first_visit_and_idle_time_from_the_last():
     world.events += 600
     world.learn("a")
     ranked = world.rank(world.query(now_ms=world.now_ms + HOUR_MS))
-    assert ranked.feature("age", "a") == pytest.approx(np.log(1 + 1 + 601 / 60) / 10, rel=1e-4)
-    assert ranked.feature("idle", "a") == pytest.approx(np.log(2) / 10, rel=1e-4)
-
-
-def test_ranks_are_reciprocal_with_ties_by_place_and_zero_for_nothing():
-    world = World("a", "b b", "c c")
-    items = ["b", "c", "a"]
-    ranked = world.rank(world.query(only=("a", "b", "c")))
-    assert [ranked.feature("rank_last_200", item) for item in items] == pytest.approx([1, 1 / 2, 1 / 3])
-    assert [ranked.feature("rank_cosine", item) for item in items] == [0, 0, 0]
+    assert ranked.feature("age", "a") == pytest.approx(np.log(1 + 601 * 60 + 3600) / 18, rel=1e-5)
+    assert ranked.feature("idle", "a") == pytest.approx(np.log(1 + 3600) / 18, rel=1e-5)
 
 
 def test_own_features_say_how_recently_the_user_had_the_item():
@@ -101,51 +144,60 @@ def test_own_features_say_how_recently_the_user_had_the_item():
 def test_an_item_the_user_never_had_has_no_own_features():
     world = World("a b c")
     ranked = world.rank(world.query("a"))
-    own = [name for name in FEATURES if name.startswith(("own", "in_context", "context"))]
+    own = [name for name in FEATURES if SOURCES[name] == "again"]
     assert [ranked.feature(name, "b") for name in own] == [0] * len(own)
 
 
+def test_the_moment_says_where_the_user_is_in_the_session():
+    world = World("a b c")
+    ranked = world.rank(world.query(), world.query("a"), world.query("b", "a"), world.query("x"))
+    assert [ranked.moment("no_context", q) for q in range(4)] == [1, 0, 0, 1]
+    assert [ranked.moment("opens", q) for q in range(4)] == [1, 0, 0, 0]
+    assert [ranked.moment("length_1", q) for q in range(4)] == [0, 1, 0, 1]
+    assert [ranked.moment("length_2", q) for q in range(4)] == [0, 0, 1, 0]
+
+
 @pytest.mark.parametrize(
-    ("context", "alive"), [("", None), ("a", "1"), ("a b", "2"), ("a b c", "3+"), ("a b c d", "3+")]
+    ("place", "name"), [(-1, "came_new"), (0, "came_again"), (1, "came_second"), (2, "came_older"), (9, "came_older")]
 )
-def test_copies_by_length_live_at_their_length_only(context, alive):
-    world = World("a b c d e")
-    ranked = world.rank(world.query(*context.split()))
-    values = {label: ranked.feature(f"rank_last_200_at_{label}", "e") for label in ("1", "2", "3+")}
-    assert {label for label, value in values.items() if value} == ({alive} if alive else set())
-    assert values.get(alive, 0) in (0, ranked.feature("rank_last_200", "e"))
-
-
-sessions = st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=5).map(" ".join), max_size=8)
-contexts = st.lists(st.sampled_from("abcdefghz"), max_size=12, unique=True)
-in_years = st.integers(START_MS - YEAR_MS, START_MS + 5 * YEAR_MS)
-in_a_chunk = st.integers(START_MS - 23 * HOUR_MS, START_MS + 23 * HOUR_MS)  # a chunk spans at most a day
+def test_the_moment_says_whence_the_latest_item_came(place, name):
+    world = World("a b c")
+    query = world.query("a", "b")
+    query = msgspec.structs.replace(query, user=msgspec.structs.replace(query.user, place=place))
+    ranked = world.rank(query)
+    came = ("came_new", "came_again", "came_second", "came_older")
+    assert {other: ranked.moment(other) for other in came if ranked.moment(other)} == {name: 1}
 
 
 def check(world: World, questions, session: str) -> None:
     queries = [world.query(*context, history=history, now_ms=now_ms) for context, history, now_ms in questions]
-    ranked = world.rank(*queries, visits=world.visits(session))
-    assert ranked.features.shape == (len(FEATURES), *ranked.candidates.rows.shape)
-    assert np.isfinite(ranked.features).all()
-    assert ((ranked.features >= 0) & (ranked.features <= 1.5)).all()
-    assert not ranked.features[:, ~ranked.candidates.real].any()
+    ranked = world.rank(*queries, visits=world.visits(session), at=range(len(queries)) if session else ())
+    for q in range(len(queries)):
+        assert np.isfinite(ranked.features(q)).all()
+        assert ((ranked.features(q) >= 0) & (ranked.features(q) <= 1.5)).all()
+        assert np.isfinite(ranked.answers.moment[q]).all()
+
+
+sessions = st.lists(st.lists(items, min_size=1, max_size=5).map(" ".join), max_size=8)
+contexts = st.lists(st.sampled_from("abcdefghz"), max_size=12, unique=True)
+in_years = st.integers(START_MS - YEAR_MS, START_MS + 5 * YEAR_MS)
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(sessions, st.lists(st.tuples(contexts, contexts, in_years), min_size=1, max_size=4))
-def test_features_are_finite_bounded_and_zero_where_there_is_no_candidate(sessions, questions):
+def test_features_are_finite_and_bounded_years_before_and_after(sessions, questions):
     check(World(*sessions), questions, "")
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(sessions, st.lists(st.tuples(contexts, contexts, in_a_chunk), min_size=1, max_size=4))
-def test_within_a_chunk_too_features_are_finite_and_bounded(sessions, questions):
+@given(sessions, st.lists(st.tuples(contexts, contexts, in_years), min_size=1, max_size=4))
+def test_features_are_finite_and_bounded_among_visits(sessions, questions):
     check(World(*sessions), questions, "a h i j a")
 
 
 def test_an_item_known_from_the_catalogue_alone_has_bounded_features():
     world = World("a")
     world.knowledge.update_catalogue(ItemUpdate(1, "new", START_MS, title="New"))
-    features = world.rank(world.query("a", only=("new", "a"))).features
-    assert np.isfinite(features).all()
-    assert (features <= 1.5).all()
+    ranked = world.rank(world.query("a", history=("new",)))
+    assert np.isfinite(ranked.features()).all()
+    assert (ranked.features() <= 1.5).all()

@@ -6,158 +6,244 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from river import linear_model, tree
+from river import compose, linear_model, optim, preprocessing
+from river import tree as trees
 
 from freshflow.config import RankerConfig
 from freshflow.errors import ConfigError
-from freshflow.ranking.features import FEATURES
-from freshflow.ranking.queries import Query
-from freshflow.ranking.ranker import Ranker, choice_gradients, model_factory
+from freshflow.ranking.adam import Adam
+from freshflow.ranking.linear import effective_weights, is_linear, learn_choice
+from freshflow.ranking.ranker import Ranker, model_factory
 from freshflow.ranking.rankers import SGD_RATE
-from freshflow.users.state import Context, UserState
 
-from .worlds import START_MS, World, trained
+from .choices import AT_START, IN_SESSION, F, answered, features, hit_rate, learn, taught
 
-F = len(FEATURES)
-IN_SESSION = Query(UserState(), Context(("a",), 1, 0), START_MS)
-AT_START = Query(UserState(), Context((), 0, 0), START_MS)
-
-
-def choice(seed: int, candidates: int = 7) -> np.ndarray:
-    """Features (F, C) of random candidates, half of them zero, as features are."""
-    random = np.random.default_rng(seed)
-    return (random.uniform(0, 1, (F, candidates)) * random.integers(0, 2, (F, candidates))).astype(np.float32)
+SCALERS = (
+    preprocessing.StandardScaler,
+    preprocessing.AdaptiveStandardScaler,
+    preprocessing.MinMaxScaler,
+    preprocessing.MaxAbsScaler,
+    preprocessing.RobustScaler,
+)
 
 
-def teach(ranker: Ranker, query: Query, features: np.ndarray, came: int) -> np.ndarray:
-    """Learn one choice; gives the step that the query's weights took."""
-    real = np.ones((1, features.shape[1]), np.bool_)
-    before = ranker.weights_for([query])[0].copy()
-    scores = ranker.scores([query], features[:, None], real)
-    ranker.learn(query, choice_gradients(features[:, None], scores, np.array([came]))[0].tolist())
-    ranker.take_over()
-    return ranker.weights_for([query])[0] - before
+def ranker(model: str = "sgd", choices: int = 0, units: int = 4) -> Ranker:
+    return taught(Ranker(RankerConfig(model=f"freshflow.ranking.rankers:{model}", units=units)), choices)
 
 
-def log_likelihood(weights: np.ndarray, features: np.ndarray, came: int) -> float:
-    scores = weights @ features.astype(np.float64)
-    return scores[came] - math.log(np.exp(scores - scores.max()).sum()) - scores.max()
+@pytest.fixture
+def own(monkeypatch):
+    """A module of the user's, whose functions are set as attributes."""
+    module = ModuleType("own_models")
+    monkeypatch.setitem(sys.modules, "own_models", module)
+    return module
+
+
+def inputs(x: np.ndarray, units: np.ndarray) -> np.ndarray:
+    return np.concatenate([x, units], axis=1).astype(np.float64)
+
+
+# What is learned
 
 
 @pytest.mark.parametrize("query", [IN_SESSION, AT_START], ids=["in a session", "at its start"])
-@pytest.mark.parametrize("seed", range(5))
-def test_a_step_of_plain_sgd_is_what_came_less_what_was_expected(seed, query):
-    ranker, features, came = trained(seed=seed), choice(seed), seed % 7
-    scores = ranker.weights_for([query])[0] @ features.astype(np.float64)
-    shares = np.exp(scores) / np.exp(scores).sum()
-    expected = SGD_RATE * (features[:, came] - features.astype(np.float64) @ shares)
-    np.testing.assert_allclose(teach(ranker, query, features, came), expected, rtol=0, atol=1e-9)
+@pytest.mark.parametrize("choices", [0, 50])
+def test_a_step_of_plain_sgd_is_what_came_less_what_was_expected(query, choices):
+    taught_one, x, came = ranker(choices=choices), features(77, 7), 3
+    before = taught_one.weights.linear[query.model].copy()
+    answers = answered(taught_one, x, came, query)
+    shares = np.exp(answers.scores[0]) / np.exp(answers.scores[0]).sum()
+    seen = inputs(x, answers.units[0])
+    taught_one.learn(query.model, answers.gradient[0], answers.unit_gradient[0])
+    taught_one.take_over()
+    step = taught_one.weights.linear[query.model] - before
+    np.testing.assert_allclose(step, SGD_RATE * (seen[came] - shares @ seen), rtol=0, atol=1e-6)  # features are float32
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_step_follows_the_numerical_gradient_of_the_conditional_logit(seed):
-    ranker, features, came, h = trained(seed=seed), choice(seed), 2, 1e-5
-    weights = ranker.weights_for([IN_SESSION])[0].copy()
-    slopes = [
-        (log_likelihood(weights + h * unit, features, came) - log_likelihood(weights - h * unit, features, came))
-        for unit in np.eye(F)
-    ]
-    step = teach(ranker, IN_SESSION, features, came)
-    np.testing.assert_allclose(step / SGD_RATE, np.array(slopes) / (2 * h), atol=1e-7)
+def test_a_step_by_hand():
+    """Two candidates, (1, 0) and (0, 1), score 0; the first comes: w <- 0 + 0.1 ((1, 0) - (1/2, 1/2))."""
+    new, x = ranker(units=0), np.zeros((2, F), np.float32)
+    x[0, 0] = x[1, 1] = 1
+    learn(new, x, came=0)
+    new.take_over()
+    assert new.weights.linear[0, :3].tolist() == pytest.approx([0.05, -0.05, 0])
+    assert not new.weights.linear[1].any()
 
 
-def test_gradients_of_a_batch_are_those_of_each_choice_and_padding_takes_no_part():
-    small, large = choice(1, 4), choice(2, 7)
-    padded = np.zeros((F, 2, 7), np.float32)
-    padded[:, 0, :4], padded[:, 1] = small, large
-    scores = np.full((2, 7), -np.inf)
-    scores[0, :4], scores[1] = np.arange(4), np.arange(7) / 3
-    both = choice_gradients(padded, scores, np.array([1, 6]))
-    np.testing.assert_allclose(both[0], choice_gradients(small[:, None], scores[:1, :4], np.array([1]))[0], atol=1e-9)
-    np.testing.assert_allclose(both[1], choice_gradients(large[:, None], scores[1:], np.array([6]))[0], atol=1e-9)
+def test_river_s_own_sgd_takes_the_step_w_plus_a_times_y_minus_sigma_times_x():
+    model, x = Ranker(RankerConfig(model="freshflow.ranking.rankers:sgd")).models[0], {"p": 2.0, "q": -1.0}
+    model.learn_one(x, True)  # w = 0, so sigma = 1/2
+    assert model.weights == pytest.approx({"p": 0.1, "q": -0.05})
+    model.learn_one(x, False)  # w . x = 0.25
+    sigma = 1 / (1 + math.exp(-0.25))
+    assert model.weights == pytest.approx({"p": 0.1 - 0.2 * sigma, "q": -0.05 + 0.1 * sigma}, abs=1e-12)
 
 
-def test_no_choices_have_no_gradients_even_without_candidates():
-    for candidates in (0, 3):
-        features, scores = np.zeros((F, 0, candidates), np.float32), np.zeros((0, candidates))
-        assert choice_gradients(features, scores, np.zeros(0, np.int64)).shape == (0, F)
-
-
-def test_huge_scores_give_finite_gradients():
-    features = choice(3)
-    gradients = choice_gradients(features[:, None], np.linspace(-1e4, 1e4, 7)[None], np.array([0]))
-    np.testing.assert_allclose(gradients[0], features[:, 0] - features[:, 6], atol=1e-6)
+@pytest.mark.parametrize("optimizer", [optim.SGD(0.1), Adam(0.01)], ids=["sgd", "adam"])
+def test_an_intercept_neither_grows_nor_stops_the_learning(optimizer):
+    model = linear_model.LogisticRegression(optimizer, intercept_lr=0.5, intercept_init=0.25)
+    for _ in range(1000):
+        learn_choice(model, {"p": 0.1, "q": -0.1})
+    assert model.intercept == 0.25
+    last = model.weights["p"]
+    learn_choice(model, {"p": 0.1, "q": -0.1})
+    assert model.weights["p"] > last
 
 
 @pytest.mark.parametrize("size", [-1e3, -40, 40, 1e3], ids=str)
 def test_a_foregone_choice_teaches_finite_weights(size):
-    ranker = trained()
-    weights = ranker.weights_for([IN_SESSION])[0]
-    ranker.learn(IN_SESSION, (size * weights / (weights @ weights)).tolist())  # a margin of `size`
-    ranker.take_over()
-    assert np.isfinite(ranker.weights_for([IN_SESSION])).all()
+    taught_one = ranker("adam", choices=40)
+    weights = taught_one.weights.linear[0]
+    margin = size * weights / (weights @ weights)
+    taught_one.learn(0, margin, np.zeros_like(taught_one.units))
+    taught_one.take_over()
+    assert np.isfinite(taught_one.weights.linear).all()
 
 
 def test_the_only_candidate_teaches_nothing():
-    ranker = trained()
-    assert not teach(ranker, IN_SESSION, choice(4, candidates=1), 0).any()
-
-
-@pytest.mark.parametrize("model", ["sgd", "adam"])
-def test_what_is_chosen_again_and_again_comes_to_win(model):
-    ranker, features = Ranker(RankerConfig(f"freshflow.ranking.rankers:{model}")), choice(5)
-    for _ in range(100):
-        teach(ranker, IN_SESSION, features, 3)
-    scores = ranker.scores([IN_SESSION], features[:, None], np.ones((1, 7), np.bool_))[0]
-    assert scores.argmax() == 3
-    assert ranker.updates == 100
-
-
-def test_scores_stay_as_they_were_until_they_are_taken_over():
-    ranker, features, real = trained(), choice(6)[:, None], np.ones((1, 7), np.bool_)
-    before = ranker.scores([IN_SESSION], features, real)
-    ranker.learn(IN_SESSION, features[:, 0, 0].tolist())
-    assert np.array_equal(ranker.scores([IN_SESSION], features, real), before)
-    ranker.take_over()
-    assert not np.array_equal(ranker.scores([IN_SESSION], features, real), before)
+    taught_one = ranker(choices=20)
+    before = taught_one.weights.linear.copy()
+    learn(taught_one, features(1, 1), 0)
+    taught_one.take_over()
+    assert np.array_equal(taught_one.weights.linear, before)
 
 
 def test_moments_with_and_without_a_context_have_models_of_their_own():
-    ranker = Ranker(RankerConfig("freshflow.ranking.rankers:sgd"))
-    teach(ranker, IN_SESSION, choice(7), 0)
-    weights = ranker.weights_for([AT_START, IN_SESSION])
-    assert not weights[0].any()
-    assert weights[1].any()
+    taught_one = ranker()
+    learn(taught_one, features(7), 0, AT_START)
+    taught_one.take_over()
+    assert not taught_one.weights.linear[0].any()
+    assert taught_one.weights.linear[1].any()
 
 
-@pytest.mark.parametrize("model", ["sgd", "adam"])
-def test_scores_are_river_s_own_linear_term(model):
-    ranker = trained(model)
-    world = World("a b c", "b c d")
-    ranked = world.rank(world.query("a"), world.query(), world.query("c", "b"))
-    scores = ranker.scores(ranked.queries, ranked.features, ranked.candidates.real)
-    for n, river in enumerate([ranker.models[0], ranker.models[1], ranker.models[0]]):
-        for place in range(len(ranked.items(n))):
-            example = dict(zip(FEATURES, ranked.features[:, n, place].tolist(), strict=True))
-            probability = river.predict_proba_one(example)[True]
-            assert scores[n, place] == pytest.approx(math.log(probability / (1 - probability)), abs=1e-9)
+def test_scores_stay_as_they_were_until_they_are_taken_over():
+    taught_one, x = ranker(choices=24), features(6)
+    before = answered(taught_one, x).scores
+    learn(taught_one, x, 2)
+    assert np.array_equal(answered(taught_one, x).scores, before)
+    taught_one.take_over()
+    assert not np.array_equal(answered(taught_one, x).scores, before)
 
 
-def test_scores_are_weights_times_features_and_minus_infinity_in_the_padding():
-    ranker, features = trained(), choice(8, 6).reshape(F, 2, 3)
-    real = np.array([[True, True, True], [True, False, False]])
-    scores = ranker.scores([IN_SESSION, AT_START], features, real)
-    weights = ranker.weights_for([IN_SESSION, AT_START])
-    expected = np.einsum("fqc,qf->qc", features.astype(np.float64), weights)
-    np.testing.assert_allclose(scores[real], expected[real], atol=1e-9)
-    assert np.isneginf(scores[~real]).all()
+# Adam
 
 
-def test_scoring_changes_no_model():
-    ranker = trained()
-    before = [dict(model.weights) for model in ranker.models]
-    ranker.scores([IN_SESSION, AT_START], choice(9, 6).reshape(F, 2, 3), np.ones((2, 3), np.bool_))
-    assert [dict(model.weights) for model in ranker.models] == before
+def test_adam_takes_river_s_steps_by_name():
+    random = np.random.default_rng(3)
+    ours, rivers = (linear_model.LogisticRegression(made(lr=0.01)) for made in (Adam, optim.Adam))
+    for n in range(200):
+        names = [f"x{i}" for i in range(8 if n > 50 else 5)]  # new features come in
+        example = dict(zip(names, random.normal(0, 1, len(names)).tolist(), strict=True))
+        for model in (ours, rivers):
+            model.learn_one(example, n % 3 == 0, 1.5)
+    assert ours.weights == pytest.approx(rivers.weights, abs=1e-12)
+
+
+def test_adam_takes_river_s_steps_in_arrays():
+    random = np.random.default_rng(4)
+    weights = [np.zeros((9, 3), np.float32) for _ in range(2)]
+    optimizers = [Adam(lr=0.001), optim.Adam(lr=0.001)]
+    for _ in range(200):
+        gradient = random.normal(0, 1, (9, 3)).astype(np.float32)
+        weights = [optimizer.step(old, gradient.copy()) for optimizer, old in zip(optimizers, weights, strict=True)]
+    np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-6)
+
+
+def test_adam_takes_a_gradient_in_any_order_of_memory():
+    gradient = np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3))
+    plain, fortran = Adam(lr=0.1), Adam(lr=0.1)
+    for _ in range(3):
+        ours, others = plain.step(np.zeros((2, 3)), gradient.copy("C")), fortran.step(np.zeros((2, 3)), gradient)
+    assert np.array_equal(ours, others)
+
+
+# Scores are River's own
+
+
+def assert_scores_are_river_s(taught_one: Ranker) -> None:
+    for query in (IN_SESSION, AT_START):
+        x, model = features(99), taught_one.models[query.model]
+        answers = answered(taught_one, x, query=query)
+        weights, offset = effective_weights(model, taught_one.names)
+        assert np.array_equal(weights, taught_one.weights.linear[query.model])
+        for n, row in enumerate(inputs(x, answers.units[0]).tolist()):
+            chance = model.predict_proba_one(dict(zip(taught_one.names, row, strict=True)))[True]
+            logit = answers.scores[0, n] + offset
+            assert 1 / (1 + math.exp(-logit)) == pytest.approx(chance, abs=1e-9)
+
+
+@pytest.mark.parametrize("choices", [0, 1, 60])
+@pytest.mark.parametrize("model", ["sgd", "adam", "scaled"])
+def test_scores_of_shipped_linear_models_are_river_s_own(model, choices):
+    assert_scores_are_river_s(ranker(model, choices))
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_scores_behind_any_known_scaler_are_river_s_own(own, scaler):
+    own.model = lambda: scaler() | linear_model.LogisticRegression(intercept_init=0.5)
+    assert_scores_are_river_s(taught(Ranker(RankerConfig(model="own_models:model", units=4)), 60))
+
+
+def test_scores_behind_two_scalers_are_river_s_own(own):
+    own.model = lambda: (
+        preprocessing.MaxAbsScaler() | preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    )
+    assert_scores_are_river_s(taught(Ranker(RankerConfig(model="own_models:model", units=4)), 60))
+
+
+def test_effective_weights_of_a_standard_scaler_are_weights_over_deviations():
+    scaler, regression = preprocessing.StandardScaler(), linear_model.LogisticRegression()
+    model = scaler | regression
+    for d in (1.0, 2.0, 4.0):
+        learn_choice(model, {"p": d, "q": -0.5 * d})
+    weights, offset = effective_weights(model, ("p", "q"))
+    w, mean, deviation = regression.weights, scaler.means, {name: scaler.vars[name] ** 0.5 for name in "pq"}
+    assert weights.tolist() == pytest.approx([w[name] / deviation[name] for name in "pq"])
+    assert offset == pytest.approx(-sum(w[name] * mean[name] / deviation[name] for name in "pq"))
+
+
+def test_behind_a_scaler_the_mean_of_what_decides_is_not_taken_away():
+    """All choices go the same way: centred, they would teach nothing at all."""
+    model = preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(0.1))
+    for n in range(200):
+        learn_choice(model, {"p": 1 + 0.1 * (-1) ** n, "q": 0.0})
+    assert effective_weights(model, ("p", "q"))[0][0] > 1
+
+
+def test_behind_a_scaler_what_differs_by_rounding_only_is_not_blown_up():
+    model = preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(0.1))
+    for n in range(50):
+        learn_choice(model, {"p": (-1.0) ** n, "q": 1e-9 * (n % 3)})
+    assert effective_weights(model, ("p", "q"))[0][1] == 0
+
+
+def test_a_scaled_pipeline_hits_about_as_often_as_adam():
+    rates = {model: hit_rate(ranker(model, 800)) for model in ("adam", "scaled")}
+    assert rates["scaled"] > rates["adam"] - 0.05, rates
+
+
+# Which models are linear
+
+
+@pytest.mark.parametrize(
+    ("model", "linear"),
+    [
+        (linear_model.LogisticRegression(), True),
+        (compose.Pipeline(linear_model.LogisticRegression()), True),
+        (preprocessing.StandardScaler() | linear_model.LogisticRegression(), True),
+        (preprocessing.Normalizer() | linear_model.LogisticRegression(), False),  # looks at all features together
+        (linear_model.PAClassifier(), False),  # its gradient is another
+        (linear_model.Perceptron(), False),
+        (trees.HoeffdingTreeClassifier(), False),
+        (preprocessing.StandardScaler() | trees.HoeffdingTreeClassifier(), False),
+    ],
+    ids=str,
+)
+def test_logistic_regressions_behind_known_scalers_are_linear(model, linear):
+    assert is_linear(model) is linear
+
+
+# Factories
 
 
 @pytest.mark.parametrize(
@@ -178,20 +264,32 @@ def test_a_model_that_cannot_be_loaded_is_refused_by_name(path):
     assert repr(path) in str(refusal.value)
 
 
-@pytest.fixture
-def own_models(monkeypatch):
-    module = ModuleType("own_models")
-    module.tree, module.logistic = tree.HoeffdingTreeClassifier, linear_model.LogisticRegression
-    monkeypatch.setitem(sys.modules, "own_models", module)
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: None,
+        dict,
+        linear_model.LinearRegression,
+        preprocessing.StandardScaler,
+        lambda: preprocessing.StandardScaler() | linear_model.LinearRegression(),
+    ],
+    ids=["nothing", "a dict", "a regressor", "a scaler", "a pipeline that regresses"],
+)
+def test_what_is_no_classifier_is_refused_by_name(own, made):
+    own.model = made
+    with pytest.raises(ConfigError, match=r"'own_models:model'.*give a function that returns a River classifier"):
+        Ranker(RankerConfig(model="own_models:model"))
 
 
-@pytest.mark.usefixtures("own_models")
-def test_a_model_that_is_not_linear_is_refused():
-    with pytest.raises(ConfigError, match=r"without weights.*linear"):
-        Ranker(RankerConfig("own_models:tree"))
+def test_a_factory_that_fails_is_refused_with_its_reason(own):
+    def model():
+        raise KeyError("no such thing")
+
+    own.model = model
+    with pytest.raises(ConfigError, match=r"cannot be loaded .*no such thing"):
+        model_factory("own_models:model")
 
 
-@pytest.mark.usefixtures("own_models")
-def test_a_linear_model_of_one_s_own_ranks():
-    ranker = Ranker(RankerConfig("own_models:logistic"))
-    assert teach(ranker, IN_SESSION, choice(10), 1).any()
+def test_a_linear_model_of_one_s_own_ranks(own):
+    own.model = linear_model.LogisticRegression
+    assert hit_rate(taught(Ranker(RankerConfig(model="own_models:model")), 200)) > 0.5

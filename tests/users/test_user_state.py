@@ -238,3 +238,43 @@ def test_no_more_items_are_dismissed_than_the_history_holds():
 def test_a_dismissal_that_comes_again_is_a_duplicate():
     turned_down = event("a", type="dismiss")
     assert is_duplicate(dismiss(NEW_USER, turned_down, history=3), turned_down)
+
+
+@pytest.mark.parametrize(
+    ("items", "place"), [("a", -1), ("ab", -1), ("aa", 0), ("aba", 1), ("abca", 2), ("abab", 1), ("abb", 0)]
+)
+def test_the_place_is_where_the_latest_item_stood_in_the_session_before_it(items, place):
+    assert after(*(event(item, n) for n, item in enumerate(items))).place == place
+
+
+def test_in_a_new_session_every_first_item_is_new():
+    state = after(event("a"), event("a", 1), event("a", 2 + GAP_MS))
+    assert (state.session_length, state.place, state.stays) == (1, -1, 0)
+
+
+@pytest.mark.parametrize(("items", "stays"), [("a", 0), ("aa", 1), ("aaa", 2), ("aaab", 0), ("aaba", 0), ("abbb", 2)])
+def test_stays_count_how_often_the_latest_item_came_again_at_once(items, stays):
+    assert after(*(event(item, n) for n, item in enumerate(items))).stays == stays
+
+
+def test_an_item_that_the_session_has_forgotten_is_new_again():
+    state = after(*(event(item, n) for n, item in enumerate("abca")), context=2)
+    assert (state.session, state.place) == (("c", "a"), -1)
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.lists(behaviours, max_size=25), st.integers(1, 4))
+def test_place_and_stays_follow_from_the_session_before(events, limit):
+    state = NEW_USER
+    for one in events:
+        later = add_event(state, one, gap_ms=GAP_MS, context=limit, history=6)
+        before = state.session[::-1] if later.session_length > 1 else ()
+        assert later.place == (before.index(one.item_id) if one.item_id in before else -1)
+        assert later.stays == (state.stays + 1 if later.place == 0 else 0)
+        state = later
+
+
+def test_after_a_dismissal_the_next_item_stands_to_the_session_that_is_left():
+    turned_down = dismiss(after(event("a"), event("b", 1)), event("b", 2, type="dismiss"), history=5)
+    state = add_event(turned_down, event("a", 3), gap_ms=GAP_MS, context=20, history=100)
+    assert (state.place, state.stays) == (0, 1)

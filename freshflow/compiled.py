@@ -1,0 +1,67 @@
+"""Compiled functions: the inner loops of ranking and folding in, turned into machine code by Numba at first use.
+
+What a call of numpy costs is paid per call, and one event makes some two hundred of them; compiled, the same
+arithmetic takes a twentieth of the time (docs/decisions/0006-compiled-loops.md). The machine code is kept in a
+folder, so that only the first start after an installation or an update waits for the compiler.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+__all__ = ["compiled", "inlined"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _cache_folder() -> str | None:
+    """A folder of this user's for the machine code of these very sources; None if there is nowhere to write.
+
+    Numba looks at the file of a function only, not at those of the functions that it calls: a name made of all sources
+    keeps machine code from outliving any of them.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return os.environ["NUMBA_CACHE_DIR"]
+    package = Path(__file__).parent
+    sources = sorted(source for folder in ("items", "ranking") for source in (package / folder).glob("*.py"))
+    digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
+    for source in (Path(__file__), *sources):
+        digest.update(source.read_bytes())
+    owner = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    at_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freshflow"
+    for folder in (at_home, Path(tempfile.gettempdir()) / f"freshflow{owner}"):
+        try:
+            (folder / digest.hexdigest()).mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK) and (not owner or folder.stat().st_uid == os.getuid()):
+            return str(folder / digest.hexdigest())
+    return None
+
+
+# Sums may be reordered; not-a-number and infinity keep their meaning.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+
+_folder = _cache_folder()
+if _folder is not None:
+    numba.config.CACHE_DIR = _folder
+
+
+def compiled(function: Function) -> Function:
+    """The function as machine code. Additions may be reordered; division by zero gives infinity, as in numpy."""
+    wrapped: Function = numba.njit(cache=_folder is not None, fastmath=FAST, error_model="numpy")(function)
+    return wrapped
+
+
+def inlined(function: Function) -> Function:
+    """The same for a small function that is called for every candidate: it becomes part of its callers.
+
+    Handing arrays to a function counts their references up and down, which costs more than what it does with them.
+    """
+    wrapped: Function = numba.njit(inline="always", fastmath=FAST, error_model="numpy")(function)
+    return wrapped

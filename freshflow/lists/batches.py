@@ -1,0 +1,97 @@
+"""Steps that the compiled loop takes at once: in which order, with which queries, and what becomes of the answers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from freshflow.config import Config
+from freshflow.events.types import Request, Search
+from freshflow.items.rows import NO_ROW, ItemRows
+from freshflow.items.visits import Visit
+from freshflow.ranking.answers import ASK, LEARN, Visits
+from freshflow.ranking.queries import Query
+from freshflow.ranking.rising import OWN
+from freshflow.users.interactions import Ask, Dismissal, Interaction
+from freshflow.users.state import UserState, context_at
+
+__all__ = ["Batch", "Ranked", "length_of", "visits_in_arrays"]
+
+Ranked = Interaction | Dismissal | Ask | Visit
+
+
+class Batch:
+    """Queries and visits in the order of the stream.
+
+    `learned` are the steps with the number of the query that was ranked before them, `listed` those with the number of
+    the query whose answer is their list.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.order: list[int] = []
+        self.queries: list[Query] = []
+        self.visits: list[Visit] = []
+        self.learned: list[tuple[Interaction | Dismissal, int]] = []
+        self.listed: list[tuple[Interaction | Dismissal | Ask, int]] = []
+        self.interactions = 0
+
+    def add(self, step: Ranked) -> None:
+        """Take a step along: the list before it, what items learn from it, and the list after it."""
+        if isinstance(step, Visit):
+            self._learn(step)
+            return
+        if isinstance(step, Ask):
+            self.listed.append((step, self._ask(_asked(step, self.config))))
+            return
+        event = step.event
+        before = Query(step.before, step.context, event.ts_ms, came=event.item_id)
+        self.learned.append((step, self._ask(before)))
+        if isinstance(step, Interaction):
+            self._learn(step.visit)
+            self.interactions += 1
+        k = self.config.lists.k if self.config.refresh.interval_s == 0 else max(OWN, self.config.lists.k)
+        self.listed.append((step, self._ask(_query(step.after, event.ts_ms, k, self.config))))
+
+    def _ask(self, query: Query) -> int:
+        self.order.append(ASK)
+        self.queries.append(query)
+        return len(self.queries) - 1
+
+    def _learn(self, visit: Visit) -> None:
+        self.order.append(LEARN)
+        self.visits.append(visit)
+
+
+def _query(user: UserState, now_ms: int, k: int, config: Config) -> Query:
+    users = config.users
+    context = context_at(user, now_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)
+    return Query(user, context, now_ms, k)
+
+
+def _asked(step: Ask, config: Config) -> Query:
+    event = step.event
+    query = _query(step.user, event.ts_ms, length_of(event, config), config)
+    only = event.items if isinstance(event, Search) else None
+    return Query(query.user, query.context, query.now_ms, query.k, None, only, event.exclude_seen)
+
+
+def length_of(event: object, config: Config) -> int:
+    """How many candidates to choose for the list of an event: of a search's, all."""
+    if isinstance(event, Search):
+        return len(event.items)
+    return (event.k if isinstance(event, Request) else None) or config.lists.k
+
+
+def visits_in_arrays(rows: ItemRows, visits: Sequence[Visit], length: int) -> Visits:
+    """The arrays of `visits`, with at most `length` items of their contexts."""
+    contexts = np.full((len(visits), length), NO_ROW, np.int32)
+    for n, visit in enumerate(visits):
+        known = rows.rows_or_none(visit.context[:length])
+        contexts[n, : len(known)] = known
+    return Visits(
+        np.array([rows.get(visit.item_id) for visit in visits], np.int32),
+        contexts,
+        np.array([visit.ts_ms for visit in visits], np.int64),
+        np.array([visit.opens for visit in visits], np.bool_),
+        np.array([visit.weight for visit in visits], np.float64),
+    )

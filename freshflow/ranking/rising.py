@@ -1,0 +1,246 @@
+"""Keeping lists fresh without ranking them anew: what speaks for an item whoever looks, and what for one user's sake.
+
+For a user who does nothing, hardly anything but popularity moves between two looks at a list. Let g(i) be the score of
+item i at the opening of a session for someone of whom nothing else is known. A full ranking at time t0 leaves, for each
+of the user's P best items, the rest  r(i) = score(i) - g0(i),  for all others the mean rest b of what nothing personal
+speaks for, and the logarithm of the sum Z of exp(score). Later, the score of an item is
+
+    s(i) = g(i) + r(i)   of the user's own P,   and   g(j) + b   of what is popular by then,
+
+so one column of scores serves all users. It is exact for items whose score is the sum of the two parts, and close to it
+where hidden units cross them. As the ranker is a model of choice, exp(s(i)) / Z is the probability that i is what the
+user comes for next: what a new list gains over the last one is the difference of the sums of these over its items.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshflow.compiled import compiled
+from freshflow.items.fold import Tables
+from freshflow.items.popularity import recent
+from freshflow.ranking.candidates import RECENT
+from freshflow.ranking.features import FEATURES, IMPERSONAL, MOMENT, fill_popularity
+from freshflow.ranking.scoring import score
+
+__all__ = ["OWN", "Views", "everyones_scores", "look", "popular_now", "take_base"]
+
+OWN = 40  # items of which a user's own part of the score is kept
+BIASED = 40  # candidates from which the mean rest is taken
+
+NOBODY = -1
+OPENS, PAUSE, HISTORY = MOMENT.index("opens"), MOMENT.index("pause_before"), MOMENT.index("history")
+LAST_VISITS = MOMENT.index("last_visits")
+# The moment for which everyone's scores are made: after a day, by someone of twenty items who last saw a common one.
+DAY_PAUSE, TWENTY_ITEMS, COMMON = np.float32(1.42), np.float32(1.01), np.float32(1.0)
+
+
+class Views(NamedTuple):
+    """What is kept of U users' lists: `listed` (U, K) rows; of their P best items the rows `own` (U, P), -1 for none,
+    and the rests `own_score`; and `level` (U, 2): the mean rest of all other items, and log Z.
+    """
+
+    listed: NDArray[np.int32]
+    own: NDArray[np.int32]
+    own_score: NDArray[np.float32]
+    level: NDArray[np.float32]
+
+
+@compiled
+def popular_now(tables: Tables, rows: NDArray[np.int32], seen: NDArray[np.bool_]) -> int:
+    """Write the distinct available rows of all leading items and of the latest events to `rows`; how many.
+
+    `seen` (item rows,) is all False before and after.
+    """
+    touched = np.empty(RECENT, np.int32)
+    n_touched = recent(tables.popularity.ring, tables.popularity.clock, touched)
+    leading, n = tables.leading, 0
+    for part in range(len(leading.sizes) + 1):
+        size = leading.sizes[part] if part < len(leading.sizes) else n_touched
+        for at in range(size):
+            row = leading.rows[part, at] if part < len(leading.sizes) else touched[at]
+            if row >= 0 and n < len(rows) and not seen[row] and tables.available[row]:
+                seen[row] = True
+                rows[n] = row
+                n += 1
+    for at in range(n):
+        seen[rows[at]] = False
+    return n
+
+
+@compiled
+def _everyones_moment() -> NDArray[np.float32]:
+    moment = np.zeros(len(MOMENT), np.float32)
+    moment[OPENS], moment[PAUSE], moment[HISTORY], moment[LAST_VISITS] = 1, DAY_PAUSE, TWENTY_ITEMS, COMMON
+    return moment
+
+
+@compiled
+def _everyones_scores(
+    linear: NDArray[np.float64], unit_weights: NDArray[np.float32], features: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """g (N,) of items from `features` (N, F), of which only those count that are the same for everyone."""
+    plain = np.zeros_like(features)
+    for at in range(len(features)):
+        for f in IMPERSONAL:
+            plain[at, f] = features[at, f]
+    units = np.empty((len(features), unit_weights.shape[1]), np.float32)
+    scores = np.empty(len(features))
+    score(linear, unit_weights, _everyones_moment(), plain, units, scores)
+    return scores
+
+
+@compiled
+def everyones_scores(
+    tables: Tables,
+    linear: NDArray[np.float64],
+    unit_weights: NDArray[np.float32],
+    now_ms: int,
+    rows: NDArray[np.int32],
+    known: NDArray[np.float64],
+) -> None:
+    """Write g of item `rows` at `now_ms` to `known`, by item row, where it is NaN; -1 is no row."""
+    wanted = np.empty(len(rows), np.int32)
+    n = 0
+    for row in rows:
+        if row >= 0 and np.isnan(known[row]):
+            wanted[n] = row
+            known[row] = 0
+            n += 1
+    if n:
+        features = np.zeros((n, len(FEATURES)), np.float32)
+        fill_popularity(tables, now_ms, wanted[:n], features)
+        known[wanted[:n]] = _everyones_scores(linear, unit_weights, features)
+
+
+@compiled
+def take_base(
+    linear: NDArray[np.float64],
+    unit_weights: NDArray[np.float32],
+    candidates: NDArray[np.int32],
+    features: NDArray[np.float32],
+    scores: NDArray[np.float64],
+    places: NDArray[np.int32],
+    views: Views,
+    slot: int,
+) -> None:
+    """Keep what a full ranking says of a user: `candidates` (C, 3), `features` (C, F) and `scores` (C,), the best ones
+    at `places` (P,).
+    """
+    n, biased = len(places), 0
+    at_rest = np.empty(BIASED, np.int64)
+    highest = scores.max() if len(scores) else 0.0
+    total = 0.0
+    for c in range(len(scores)):
+        total += np.exp(scores[c] - highest)
+        if candidates[c, 1] < 0 and candidates[c, 2] < 0 and biased < BIASED:
+            at_rest[biased] = c
+            biased += 1
+    views.own[slot] = NOBODY
+    if n:
+        shared = _everyones_scores(linear, unit_weights, features[places])
+        for at in range(n):
+            views.own[slot, at] = candidates[places[at], 0]
+            views.own_score[slot, at] = scores[places[at]] - shared[at]
+    rest = 0.0
+    if biased:
+        shared = _everyones_scores(linear, unit_weights, features[at_rest[:biased]])
+        for at in range(biased):
+            rest += (scores[at_rest[at]] - shared[at]) / biased
+    views.level[slot, 0] = rest
+    views.level[slot, 1] = highest + np.log(max(total, 1e-9))
+
+
+@compiled
+def look(
+    tables: Tables,
+    linear: NDArray[np.float64],
+    unit_weights: NDArray[np.float32],
+    now_ms: int,
+    views: Views,
+    slots: NDArray[np.int32],
+    chances: NDArray[np.float64],
+    worth: float,
+    known: NDArray[np.float64],
+    popular: NDArray[np.int32],
+    found: NDArray[np.int32],
+    places: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    worthy: NDArray[np.int32],
+    gains: NDArray[np.float64],
+) -> int:
+    """Make the lists of users in `slots` (S,) as they would be now, and keep those worth a message.
+
+    `chances` (S,) are those that the user acts soon; a list is worth it if the hits it gains, times that, are at least
+    `worth`. `popular` (N,) are the rows that everyone may be shown, by falling g, which `known` holds by item row.
+    Writes the numbers in `slots` of those kept to `worthy`, what they gain to `gains`, their lists to `found` (S, K),
+    -1 padded, with `scores` and `places`, indices into the user's own items or -1.
+    """
+    kept = 0
+    for n in range(len(slots)):
+        slot = slots[n]
+        own, listed = views.own[slot], views.listed[slot]
+        bias, log_z = views.level[slot, 0], views.level[slot, 1]
+        everyones_scores(tables, linear, unit_weights, now_ms, own, known)
+        own_score = views.own_score[slot]
+        size = _merge(tables.available, own, own_score, popular, known, bias, found[kept], places[kept], scores[kept])
+        before = after = 0.0
+        everyones_scores(tables, linear, unit_weights, now_ms, listed, known)
+        for row in listed:
+            if row >= 0 and tables.available[row]:
+                value = known[row] + bias
+                for at in range(len(own)):
+                    if own[at] == row:
+                        value = known[row] + own_score[at]
+                before += np.exp(min(value - log_z, 0.0))
+        for at in range(size):
+            after += np.exp(min(scores[kept, at] - log_z, 0.0))
+        gain = (after - before) / max(after, 1.0) * chances[n]
+        if gain >= worth:
+            found[kept, size:] = NOBODY
+            worthy[kept], gains[kept] = n, gain
+            kept += 1
+    return kept
+
+
+@compiled
+def _merge(
+    available: NDArray[np.bool_],
+    own: NDArray[np.int32],
+    own_score: NDArray[np.float32],
+    popular: NDArray[np.int32],
+    known: NDArray[np.float64],
+    bias: float,
+    found: NDArray[np.int32],
+    places: NDArray[np.int32],
+    scores: NDArray[np.float64],
+) -> int:
+    """Write the best of a user's own items and of the popular ones to `found` (K,); how many. Ties to the own."""
+    n = 0
+    for at in range(len(own) + len(popular)):
+        if at < len(own):
+            row = own[at]
+            if row < 0 or not available[row]:
+                continue
+            value = known[row] + own_score[at]
+        else:
+            row = popular[at - len(own)]
+            value = known[row] + bias
+            if n == len(found) and value <= scores[n - 1]:
+                break
+            is_own = False
+            for other in own:
+                is_own |= other == row
+            if is_own:
+                continue
+        if n == len(found) and value <= scores[n - 1]:
+            continue
+        place = n if n < len(found) else n - 1
+        while place > 0 and scores[place - 1] < value:
+            found[place], places[place], scores[place] = found[place - 1], places[place - 1], scores[place - 1]
+            place -= 1
+        found[place], scores[place] = row, value
+        places[place] = at if at < len(own) else NOBODY
+        n = min(n + 1, len(found))
+    return n

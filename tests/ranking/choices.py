@@ -1,0 +1,90 @@
+"""Choices to rank and learn: answers with candidates made up at random, scored as the compiled loop would."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from freshflow.ranking.answers import BECAUSE, FOUND, OWN, RANK, ROW, STANDS, Answers
+from freshflow.ranking.features import FEATURES, MOMENT
+from freshflow.ranking.queries import Query
+from freshflow.ranking.ranker import Ranker
+from freshflow.ranking.scoring import score, teach
+from freshflow.ranking.shortlist import relist
+from freshflow.users.state import Context, UserState
+
+F, Z = len(FEATURES), len(MOMENT)
+NOW_MS = 1_700_000_000_000
+CANDIDATES = 40
+LAG = 8
+IN_SESSION = Query(UserState(), Context(("a",), 1, 0), NOW_MS, k=20)
+AT_START = Query(UserState(), Context((), 0, 0), NOW_MS, k=20)
+
+Taste = Callable[[np.ndarray], np.ndarray]
+
+
+def features(seed: int, candidates: int = CANDIDATES) -> np.ndarray:
+    """Features (C, F), half of them zero, as features are."""
+    random = np.random.default_rng(seed)
+    shape = (candidates, F)
+    return (random.uniform(0, 1, shape) * random.integers(0, 2, shape)).astype(np.float32)
+
+
+def of_few(x: np.ndarray) -> np.ndarray:
+    """A taste that is a sum: some features please, some displease, most say nothing."""
+    return 4 * x[:, 0] + 3 * x[:, 5] - 3 * x[:, 9] + 2 * x[:, 20]
+
+
+def answered(
+    ranker: Ranker, x: np.ndarray, came: int = -1, query: Query = IN_SESSION, moment: np.ndarray | None = None
+) -> Answers:
+    """What the compiled loop finds where these are the candidates; candidate n is item n, and `came` came."""
+    answers = Answers.empty(1, len(x), max(query.k, 1), ranker.units.shape[1])
+    answers.features[0] = x
+    answers.moment[0] = 0 if moment is None else moment
+    answers.facts[0, FOUND], answers.facts[0, STANDS] = len(x), came
+    answers.candidates[0, :, ROW] = np.arange(len(x))
+    answers.candidates[0, :, OWN] = answers.candidates[0, :, BECAUSE] = -1
+    linear, units = ranker.weights.linear[query.model], ranker.weights.units
+    score(linear, units, answers.moment[0], answers.features[0], answers.units[0], answers.scores[0])
+    if came >= 0:
+        gradients = answers.gradient[0], answers.unit_gradient[0]
+        moment = answers.moment[0]
+        teach(linear, moment, answers.features[0], answers.units[0], answers.scores[0], came, *gradients)
+    relist(linear, units, query.k, query.exclude_seen, 0, answers)
+    return answers
+
+
+def learn(ranker: Ranker, x: np.ndarray, came: int, query: Query = IN_SESSION) -> Answers:
+    """One event as a partition takes it: rank, re-order, learn, and take over after every so many."""
+    answers = answered(ranker, x, came, query)
+    ranker.rescore([query], answers)
+    ranker.learn(query.model, answers.gradient[0], answers.unit_gradient[0])
+    ranker.learn_shortlist(query, 0, answers)
+    if ranker.updates % LAG == 0:
+        ranker.take_over()
+    return answers
+
+
+def taught(ranker: Ranker, choices: int, taste: Taste = of_few, first: int = 0) -> Ranker:
+    """The ranker after so many choices: what came pleased most, give or take."""
+    for seed in range(first, first + choices):
+        x = features(seed)
+        learn(ranker, x, came_of(x, taste, seed), IN_SESSION if seed % 4 else AT_START)
+    ranker.take_over()
+    return ranker
+
+
+def came_of(x: np.ndarray, taste: Taste, seed: int) -> int:
+    """What somebody of this taste comes for: exp(taste) are the odds."""
+    return int(np.argmax(taste(x) + np.random.default_rng(10_000 + seed).gumbel(0, 0.5, len(x))))
+
+
+def hit_rate(ranker: Ranker, taste: Taste = of_few, *, at: int = 5, choices: int = 200) -> float:
+    """The share of new choices whose item ranks among the first `at` of 40."""
+    hits = 0
+    for seed in range(50_000, 50_000 + choices):
+        x = features(seed)
+        answers = answered(ranker, x, came_of(x, taste, seed))
+        ranker.rescore([IN_SESSION], answers)
+        hits += answers.facts[0, RANK] <= at
+    return hits / choices

@@ -1,0 +1,152 @@
+"""The arithmetic of a ranker against numpy and numerical gradients, and the best against sorting."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
+from freshflow.ranking.scoring import INPUTS, REASONS, best, rank_of, reason_of, score, teach
+
+F, Z, H = len(FEATURES), len(MOMENT), 5
+
+
+class Choice:
+    """Random candidates, half of whose features are zero, and random weights to score them with."""
+
+    def __init__(self, seed: int, candidates: int = 7, hidden: int = H) -> None:
+        random = np.random.default_rng(seed)
+        shape = (candidates, F)
+        self.features = (random.uniform(0, 1, shape) * random.integers(0, 2, shape)).astype(np.float32)
+        self.moment = (random.uniform(0, 1, Z) * random.integers(0, 2, Z)).astype(np.float32)
+        self.linear = random.normal(0, 1, F + hidden)
+        self.unit_weights = random.normal(0, 0.3, (len(INPUTS), hidden)).astype(np.float32)
+        self.scored()
+
+    def scored(self) -> np.ndarray:
+        """Scores of the candidates, by the compiled loop."""
+        candidates, hidden = len(self.features), self.unit_weights.shape[1]
+        self.units, self.scores = np.ones((candidates, hidden), np.float32), np.ones(candidates)
+        score(self.linear, self.unit_weights, self.moment, self.features, self.units, self.scores)
+        return self.scores
+
+    def taught(self, came: int) -> tuple[np.ndarray, np.ndarray]:
+        """The gradients that the compiled loop gives."""
+        gradient, unit_gradient = np.ones_like(self.linear), np.ones_like(self.unit_weights)
+        units, scores = self.units, self.scores
+        teach(self.linear, self.moment, self.features, units, scores, came, gradient, unit_gradient)
+        return gradient, unit_gradient
+
+    def log_likelihood(self, came: int, linear: np.ndarray, unit_weights: np.ndarray) -> float:
+        """The definition, in float64."""
+        _, scores = self.by_definition(linear, unit_weights)
+        return scores[came] - scores.max() - np.log(np.exp(scores - scores.max()).sum())
+
+    def by_definition(self, linear: np.ndarray, unit_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hidden units and scores in float64."""
+        features = self.features.astype(np.float64)
+        rest = np.tile([*self.moment, 1.0], (len(features), 1))
+        units = np.maximum(0, np.hstack([features, rest]) @ unit_weights)
+        return units, features @ linear[:F] + units @ linear[F:]
+
+
+@pytest.mark.parametrize("hidden", [0, 1, H, 16])
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_are_weights_times_features_and_units(seed, hidden):
+    choice = Choice(seed, hidden=hidden)
+    units, scores = choice.by_definition(choice.linear, choice.unit_weights.astype(np.float64))
+    np.testing.assert_allclose(choice.units, units, atol=1e-5)
+    np.testing.assert_allclose(choice.scores, scores, atol=1e-4)
+    linear = choice.features.astype(np.float64) @ choice.linear[:F]
+    np.testing.assert_allclose(choice.scores, linear + choice.units @ choice.linear[F:], rtol=0, atol=1e-9)
+
+
+def test_scores_of_no_candidates_are_none():
+    assert Choice(1, candidates=0).scores.shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gradients_are_the_slopes_of_the_log_likelihood(seed):
+    choice, came, h = Choice(seed), seed % 7, 1e-6
+    linear, unit_weights = choice.linear, choice.unit_weights.astype(np.float64)
+    gradient, unit_gradient = choice.taught(came)
+    for n in range(F + H):
+        step = np.zeros(F + H)
+        step[n] = h
+        up, down = (choice.log_likelihood(came, linear + sign * step, unit_weights) for sign in (1, -1))
+        assert gradient[n] == pytest.approx((up - down) / (2 * h), abs=1e-4)
+    for place in np.ndindex(unit_weights.shape):
+        step = np.zeros(unit_weights.shape)
+        step[place] = h
+        up, down = (choice.log_likelihood(came, linear, unit_weights + sign * step) for sign in (1, -1))
+        assert unit_gradient[place] == pytest.approx((up - down) / (2 * h), abs=1e-4)
+
+
+def test_huge_scores_give_finite_gradients():
+    choice = Choice(3)
+    choice.scores[:] = np.linspace(-1e4, 1e4, 7)
+    gradient, unit_gradient = choice.taught(0)
+    np.testing.assert_allclose(gradient[:F], choice.features[0] - choice.features[6], atol=1e-6)
+    assert np.isfinite(unit_gradient).all()
+
+
+def test_the_only_candidate_teaches_nothing():
+    gradient, unit_gradient = Choice(4, candidates=1).taught(0)
+    assert not gradient.any()
+    assert not unit_gradient.any()
+
+
+def test_a_hidden_unit_that_nobody_hears_is_not_moved():
+    choice = Choice(5)
+    choice.linear[F:] = 0
+    choice.scored()
+    gradient, unit_gradient = choice.taught(2)
+    assert not unit_gradient.any()
+    assert gradient[F:].any()
+
+
+values = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0, -np.inf]), max_size=9)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(values, st.integers(0, 10), st.data())
+def test_the_best_are_the_first_of_the_sorted_order_and_ties_among_them_are_told(scores, k, data):
+    skipped = data.draw(st.lists(st.sampled_from([-1, -1, 0, 3]), min_size=len(scores), max_size=len(scores)))
+    places = np.full(k, -7, np.int32)
+    n, tied = best(np.array(scores, np.float64), np.array(skipped, np.int32), k, places)
+    allowed = sorted((at for at in range(len(scores)) if skipped[at] < 0), key=lambda at: (-scores[at], at))
+    assert n == min(k, len(allowed))
+    assert [scores[at] for at in places[:n]] == [scores[at] for at in allowed[:k]]
+    assert len({*places[:n].tolist()}) == n
+    assert {*places[:n].tolist()} <= set(allowed)
+    in_doubt = [scores[at] for at in allowed[: k + 1]] if k else []
+    assert tied or len(set(in_doubt)) == len(in_doubt)
+    if not tied:
+        assert places[:n].tolist() == allowed[:k]
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())
+def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
+    at = data.draw(st.integers(0, len(scores) - 1))
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
+    assert rank_of(np.array(scores, np.float64), at) == order.index(at) + 1
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.integers(0, 10**6), st.booleans(), st.integers(-1, 3))
+def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, mine, because):
+    choice = Choice(seed, candidates=1)
+    x, units = choice.features[0].astype(np.float64), choice.units[0] > 0
+    through_units = choice.unit_weights[:F, units].astype(np.float64) @ choice.linear[F:][units]
+    spoken = dict.fromkeys(REASONS, 0.0)
+    for name, value in zip(FEATURES, x * (choice.linear[:F] + through_units), strict=True):
+        spoken[SOURCES[name]] += value
+    strongest = max(spoken, key=spoken.get)
+    reason = REASONS[reason_of(choice.linear, choice.unit_weights, choice.features[0], choice.units[0], mine, because)]
+    if strongest == "again" and mine:
+        assert reason == "again"
+    elif strongest != "popular" and because >= 0:
+        assert reason == "together"
+    else:
+        assert reason == "popular"
