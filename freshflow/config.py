@@ -119,10 +119,11 @@ class ItemsConfig(Section, frozen=True):
     max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
     neighbours: Annotated[int, Meta(ge=1, le=1024)] = 64
     context: Annotated[int, Meta(ge=1, le=100)] = 10
+    kept_on_drift: Annotated[float, Meta(gt=0, le=1)] = 1.0
 
 
 class RankingConfig(Section, frozen=True):
-    """How candidates are gathered, and how many events share one look at the item knowledge."""
+    """How candidates are gathered."""
 
     candidates: Annotated[int, Meta(ge=10, le=2000)] = 200
     popular_recent: Annotated[int, Meta(ge=0, le=200)] = 40
@@ -151,7 +152,7 @@ class RefreshConfig(Section, frozen=True):
 
     interval_s: Annotated[float, Meta(ge=0)] = 60.0
     horizon_s: PositiveSeconds = 2_592_000.0
-    max_share: Annotated[float, Meta(ge=0, lt=1)] = 0.96
+    max_share: Annotated[float, Meta(ge=0, lt=1)] = 0.975
     users: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
 
 

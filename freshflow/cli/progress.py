@@ -93,7 +93,7 @@ def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str,
     """What was counted, the figure, and a note of at most `width` characters on it."""
     yield "events in", f"{progress.read:,}", shortened(places.input, width)
     yield "lists out", f"{progress.lists:,}", shortened(places.output, width)
-    yield "  refreshed", f"{progress.total('refreshed'):,}", "of users who did nothing, as the world changed"
+    yield "  refreshed", f"{progress.total('refreshed'):,}", "of users who did nothing"
     yield "lists that did not change", f"{progress.total('unchanged'):,}", "not published again"
     where = shortened(places.dead_letter_place() or "logged", width) if progress.rejected else ""
     yield "rejected", f"{progress.rejected.total():,}", where

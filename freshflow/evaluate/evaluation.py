@@ -2,8 +2,7 @@
 
 The job is evaluated by its own code: the parser, the user buckets and the partitions of the graph, called in the
 graph's order (`stream.py`, `job.py`), with a request before each event as a consumer would make it. Baselines are asked
-at the same moments, with the same context, and know every event up to the one they predict, while the job's lists may
-lag other users' events by a chunk: where that matters, it speaks for the baselines.
+at the same moments, with the same context, and know what the job's lists know: every event up to the one they predict.
 """
 
 from collections import deque

@@ -68,6 +68,8 @@ class ItemKnowledge:
 
     def fade(self, share: float) -> None:
         """Let all that came together so far count `share` of what it did."""
+        if share == 1:
+            return
         covisits, returns = self.tables.covisits, self.tables.returns
         for part in (covisits.weights, covisits.sums, returns.counts):
             part *= share

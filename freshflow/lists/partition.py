@@ -38,8 +38,6 @@ __all__ = ["Partition"]
 
 # Scores follow what the models have learned after every so many interactions of this partition.
 LAG = 8
-# What stays of co-visitation and returns when quality has dropped: what comes now soon outweighs what held before.
-FADED = 0.25
 # A dismissal of an item that was all but certain counts at most this many times a choice.
 LEAST_OTHERS = 1 / 20
 # Queries and visits taken by the compiled loop at once; it bounds the room for their candidates.
@@ -189,7 +187,7 @@ class Partition:
                 self.validation.ours.add([int(facts[RANK])])
                 self.validation.popularity.add([int(facts[POPULAR_RANK])])
                 if self.drift.update(float(0 < facts[RANK] <= CUTOFF)):
-                    self.knowledge.fade(FADED)
+                    self.knowledge.fade(self.config.items.kept_on_drift)
                 self.counts["events"] += 1
                 self.event_ts = max(self.event_ts, event.ts_ms)
                 factor = event.pull

@@ -1,7 +1,5 @@
-"""A request is answered from what stands above it in its file, of its own user all of it, and from nothing below.
-
-An answer may lag other users' events by a chunk, but never lead them: cut the file below a request, and the answer to
-it is the same.
+"""A request is answered from all that stands above it in its file and nothing below: cut the file below a request, and
+the answer to it is the same.
 """
 
 import json

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshflow.config import DEFAULT_WEIGHTS, EventsConfig
+from freshflow.config import DEFAULT_FULL, DEFAULT_WEIGHTS, EventsConfig
 from freshflow.events.parse import EventParser, parse_record
 from freshflow.events.times import EARLIEST_MS, LATEST_MS, epoch_ms
 from freshflow.events.types import Behaviour, Origin, RawBatch, Rejected
@@ -90,13 +90,15 @@ def test_where_the_fast_reader_takes_a_record_the_careful_one_gives_the_same(fie
 @given(behaviours)
 def test_good_behaviour_comes_back_as_it_was_written(fields):
     event = check(json.dumps(fields).encode())
+    value, full = fields.get("value"), DEFAULT_FULL.get(fields["type"])
+    share = 1.0 if value is None or full is None else min(max(value / full, 0.1), 1.0)
     assert event == Behaviour(
         5,
         fields["type"],
         str(fields["user_id"]),
         str(fields["item_id"]),
         fields["ts"],
-        DEFAULT_WEIGHTS[fields["type"]],
+        DEFAULT_WEIGHTS[fields["type"]] * share,
         fields.get("event_id"),
         fields.get("session_id"),
         fields.get("value"),
