@@ -99,6 +99,7 @@ class Partition:
     def _control(self, step: ItemUpdate | Forget) -> list[Output]:
         if isinstance(step, ItemUpdate):
             self.knowledge.update_catalogue(step)
+            self.refresh.active.drop_items(self.knowledge.take_dropped())
             return []
         self.refresh.active.forget(step.user_id)
         return [Forgotten(step.user_id)]

@@ -123,7 +123,11 @@ class Refresh:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         vars(self).update(state["own"])
-        vars(self.active).update(state["active"] | {"views": Views(*state["views"])})
+        views = Views(*state["views"])
+        k = self.config.lists.k
+        listed = np.full((len(views.listed), k), NEVER, np.int32)  # lists may have had another length then
+        listed[:, : views.listed.shape[1]] = views.listed[:, :k]
+        vars(self.active).update(state["active"] | {"views": views._replace(listed=listed)})
 
     def _rank_the_idle(
         self, slots: NDArray[np.int32], rank: Rank, weights: Weights, rows: ItemRows, now_ms: int

@@ -77,6 +77,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "items.max": config.items.max,
         "ranker.model": config.ranker.model,
         "ranker.units": config.ranker.units,
+        "refresh.users": config.refresh.users,
         "features of the ranker": FEATURES,
     }
 
