@@ -137,6 +137,7 @@ class RankerConfig(Section, frozen=True):
 
     model: str = "freshflow.ranking.rankers:adam"
     units: Annotated[int, Meta(ge=0, le=128)] = 16
+    shared: Annotated[int, Meta(ge=0)] = 20_000
     shortlist: Annotated[int, Meta(ge=2, le=200)] = 30
 
 

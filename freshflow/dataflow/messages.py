@@ -4,9 +4,8 @@ import msgspec
 
 from freshflow.connectors.records import OutBatch
 from freshflow.events.types import Event, Origin
-from freshflow.items.visits import Visit
 from freshflow.quality.report import Report
-from freshflow.users.interactions import Step
+from freshflow.users.interactions import Signal, Step
 
 __all__ = ["EventBatch", "PartitionOutput", "SignalBatch", "StepBatch"]
 
@@ -35,11 +34,11 @@ class StepBatch(msgspec.Struct, frozen=True):
 
 
 class SignalBatch(msgspec.Struct, frozen=True):
-    """Visits of another partition's users, for a partition to learn items from."""
+    """Visits of another partition's users, for a partition to learn from."""
 
     partition: int
     origin: Origin
-    visits: list[Visit]
+    signals: list[Signal]
 
 
 class PartitionOutput(msgspec.Struct, frozen=True):

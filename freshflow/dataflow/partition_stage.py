@@ -32,7 +32,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
         for batch in values:
             if isinstance(batch, SignalBatch):
-                self._of(batch).hear(batch.origin, batch.visits)
+                self._of(batch).hear(batch.origin, batch.signals)
         outputs = [self._take(batch) for batch in values if isinstance(batch, StepBatch)]
         self._of(values[-1]).relieve(values[-1].origin)
         return outputs, StatefulBatchLogic.RETAIN

@@ -16,7 +16,7 @@ Routed = tuple[str, StepBatch | SignalBatch]
 
 
 class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
-    """Events in, steps out: whole ones to the own partition, visits without a user to every other one."""
+    """Events in, steps out: whole ones to the own partition, signals without a user to every other one."""
 
     def __init__(self, config: Config, bucket: UserBucket, keep_snapshots: bool) -> None:
         self.config = config
@@ -31,11 +31,11 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
         own, steps = batch.bucket, self.bucket.take(batch.events)
         yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps, batch.upto)
-        visits = [step.visit for step in steps if isinstance(step, Interaction)]
-        if visits:
+        signals = [step.signal for step in steps if isinstance(step, Interaction)]
+        if signals:
             for other in range(self.config.job.partitions):
                 if other != own:
-                    yield partition_key(other), SignalBatch(other, batch.origin, visits)
+                    yield partition_key(other), SignalBatch(other, batch.origin, signals)
 
     def snapshot(self) -> bytes:
         """The bucket, if there is a recovery to store it; Bytewax asks in any case."""
@@ -44,10 +44,11 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
 
 def user_stage(config: Config, keep_snapshots: bool) -> Callable[[bytes | None], UserStage]:
     """The builder Bytewax calls for a new key, or with the snapshot of one that is resumed."""
-    bound = max(1, config.users.max // config.job.partitions)
 
     def build(snapshot: bytes | None) -> UserStage:
-        bucket = UserBucket.restore(config.users, bound, snapshot) if snapshot else UserBucket(config.users, bound)
+        bucket = UserBucket.of_partition(config)
+        if snapshot:
+            bucket.restore(snapshot)
         return UserStage(config, bucket, keep_snapshots)
 
     return build

@@ -50,10 +50,10 @@ class Job:
 
     def _spread_signals(self, read: StepsRead) -> None:
         for number, steps in enumerate(read.by_partition):
-            visits = [step.visit for step in steps if isinstance(step, Interaction)]
+            signals = [step.signal for step in steps if isinstance(step, Interaction)]
             for other, partition in enumerate(self.partitions):
                 if other != number:
-                    partition.hear(read.origin, visits)
+                    partition.hear(read.origin, signals)
 
 
 def _sorted_out(outputs: Iterable[Output]) -> Lists:

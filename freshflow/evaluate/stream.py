@@ -58,8 +58,7 @@ class EvaluationStream:
         self.rejected, self.events = Counter(), 0
         parser = EventParser(config.events)
         partitions = config.job.partitions
-        bound = max(1, config.users.max // partitions)
-        buckets = [UserBucket(config.users, bound) for _ in range(partitions)]
+        buckets = [UserBucket.of_partition(config) for _ in range(partitions)]
         opened = OpenFile(self.path, config.events.max_bytes)
         try:
             while not self._ended() and (records := opened.read(max(1, config.job.batch_size // 2))) is not None:

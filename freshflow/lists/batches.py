@@ -5,25 +5,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from freshflow.config import Config
-from freshflow.events.types import Request, Search
+from freshflow.events.types import Behaviour, Request, Search
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.items.visits import Visit
 from freshflow.ranking.answers import ASK, LEARN, Visits
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
-from freshflow.users.interactions import Ask, Dismissal, Interaction
+from freshflow.users.interactions import Ask, Dismissal, Interaction, Lesson
 from freshflow.users.state import UserState, context_at
 
 __all__ = ["Batch", "Ranked", "length_of", "visits_in_arrays"]
 
-Ranked = Interaction | Dismissal | Ask | Visit
+Ranked = Interaction | Dismissal | Ask | Lesson | Visit
 
 
 class Batch:
     """Queries and visits in the order of the stream.
 
     `learned` are the steps with the number of the query that was ranked before them, `listed` those with the number of
-    the query whose answer is their list.
+    the query whose answer is their list. `choices` counts the interactions and lessons;
+    `last_event` is that of the last interaction.
     """
 
     def __init__(self, config: Config) -> None:
@@ -31,9 +32,10 @@ class Batch:
         self.order: list[int] = []
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
-        self.learned: list[tuple[Interaction | Dismissal, int]] = []
+        self.learned: list[tuple[Interaction | Dismissal | Lesson, int]] = []
         self.listed: list[tuple[Interaction | Dismissal | Ask, int]] = []
-        self.interactions = 0
+        self.interactions = self.choices = 0
+        self.last_event: Behaviour | None = None
 
     def add(self, step: Ranked) -> None:
         """Take a step along: the list before it, what items learn from it, and the list after it."""
@@ -43,12 +45,20 @@ class Batch:
         if isinstance(step, Ask):
             self.listed.append((step, self._ask(_asked(step, self.config))))
             return
+        if isinstance(step, Lesson):
+            visit = step.visit
+            self.learned.append((step, self._ask(Query(step.before, step.context, visit.ts_ms, came=visit.item_id))))
+            self._learn(visit)
+            self.choices += 1
+            return
         event = step.event
         before = Query(step.before, step.context, event.ts_ms, came=event.item_id)
         self.learned.append((step, self._ask(before)))
         if isinstance(step, Interaction):
             self._learn(step.visit)
             self.interactions += 1
+            self.choices += 1
+            self.last_event = event
         k = self.config.lists.k if self.config.refresh.interval_s == 0 else max(OWN, self.config.lists.k)
         self.listed.append((step, self._ask(_query(step.after, event.ts_ms, k, self.config))))
 

@@ -31,7 +31,7 @@ from freshflow.ranking.candidates import Scratch
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
 from freshflow.ranking.selection import Chosen, chosen, explained
-from freshflow.users.interactions import Ask, Interaction, Step
+from freshflow.users.interactions import Ask, Interaction, Lesson, Signal, Step
 from freshflow.users.state import UserState
 
 __all__ = ["Partition"]
@@ -66,9 +66,9 @@ class Partition:
         self._scratch = Scratch.empty()
         self._answers: Answers | None = None
 
-    def hear(self, origin: Origin, visits: Sequence[Visit]) -> None:
+    def hear(self, origin: Origin, signals: Sequence[Signal]) -> None:
         """Hold signals of other partitions until the own stream has come as far."""
-        self.signals.add(origin.key, visits)
+        self.signals.add(origin.key, signals)
 
     def relieve(self, origin: Origin) -> None:
         """Take in the signals that are held if there are too many of them."""
@@ -86,7 +86,7 @@ class Partition:
         outputs: list[Output] = []
         batch = Batch(self.config)
         for step in steps:
-            if batch.order and (not self._fits(batch, step)):
+            if batch.order and not self._fits(batch, step):
                 outputs += self._take_batch(origin, batch)
                 batch = Batch(self.config)
             if isinstance(step, ItemUpdate | Forget):
@@ -108,13 +108,15 @@ class Partition:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
         if isinstance(step, ItemUpdate | Forget):
             return False
-        due = batch.interactions > 0 and (self.counts["events"] + batch.interactions) % LAG == 0
+        due = batch.choices > 0 and (self.choices + batch.choices) % LAG == 0
         if due or len(batch.order) >= AT_ONCE:
             return False
-        return not isinstance(step, Interaction | Visit) or not self.knowledge.is_in_the_way(_visit(step).item_id)
+        return not isinstance(step, Interaction | Lesson | Visit) or not self.knowledge.is_in_the_way(
+            _visit(step).item_id
+        )
 
     def _admit(self, step: Ranked) -> None:
-        if isinstance(step, Interaction | Visit):
+        if isinstance(step, Interaction | Lesson | Visit):
             visit = _visit(step)
             self.knowledge.admit((visit.item_id,), visit.ts_ms)
             if len(self.knowledge.dropped):
@@ -126,10 +128,10 @@ class Partition:
         answers = self._answer(batch.order, batch.queries, batch.visits)
         self._validate_and_learn(batch, answers)
         outputs = self._lists(origin, batch, answers)
-        if batch.interactions and self.counts["events"] % LAG == 0:
+        if batch.choices and self.choices % LAG == 0:
             self.ranker.take_over()
-            if self.refresh.on:
-                outputs += self._refreshed(origin, batch.learned[-1][0].event)
+            if self.refresh.on and batch.last_event is not None:
+                outputs += self._refreshed(origin, batch.last_event)
         return outputs
 
     def _refreshed(self, origin: Origin, after: Behaviour) -> list[Output]:
@@ -180,11 +182,20 @@ class Partition:
             self._answers = answers
         return answers
 
+    @property
+    def choices(self) -> int:
+        """How many choices the ranker was shown."""
+        return self.counts["events"] + self.counts["lessons"]
+
     def _validate_and_learn(self, batch: Batch, answers: Answers) -> None:
         """Score the lists that were ranked before each step against what came, then teach the ranker what came."""
         for step, q in batch.learned:
-            event, facts = step.event, answers.facts[q]
-            if isinstance(step, Interaction):
+            facts = answers.facts[q]
+            if isinstance(step, Lesson):
+                self.counts["lessons"] += 1
+                factor = step.visit.weight
+            elif isinstance(step, Interaction):
+                event = step.event
                 self.validation.ours.add([int(facts[RANK])])
                 self.validation.popularity.add([int(facts[POPULAR_RANK])])
                 if self.drift.update(float(0 < facts[RANK] <= CUTOFF)):
@@ -193,7 +204,7 @@ class Partition:
                 self.event_ts = max(self.event_ts, event.ts_ms)
                 factor = event.pull
             else:
-                factor = -event.pull * _odds(q, answers)
+                factor = -step.event.pull * _odds(q, answers)
             if facts[STANDS] >= 0:
                 if factor > 0:
                     self.ranker.learn_shortlist(batch.queries[q], q, answers)
@@ -295,8 +306,8 @@ class Partition:
         return self.report()
 
 
-def _visit(step: Interaction | Visit) -> Visit:
-    return step.visit if isinstance(step, Interaction) else step
+def _visit(step: Interaction | Lesson | Visit) -> Visit:
+    return step if isinstance(step, Visit) else step.visit
 
 
 def _odds(q: int, answers: Answers) -> float:

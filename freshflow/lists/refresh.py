@@ -96,11 +96,12 @@ class Refresh:
         popular = popular[: popular_now(tables, popular, np.zeros(knowledge.capacity, np.bool_))]
         everyones_scores(tables, linear, units, now_ms, popular, known)
         popular = popular[np.argsort(-known[popular], kind="stable")]
+        banned, starts = self._banned(slots, knowledge.rows)
         found = np.empty((len(slots), self.config.lists.k), np.int32)
         places, scores, worthy = np.empty_like(found), np.empty(found.shape), np.empty(len(slots), np.int32)
         gains = np.empty(len(slots))
         n = look(
-            *(tables, linear, units, now_ms, active.views, slots, chances, self.worth),
+            *(tables, linear, units, now_ms, active.views, slots, chances, banned, starts, self.worth),
             *(known, popular, found, places, scores, worthy, gains),
         )
         changed = []
@@ -113,6 +114,17 @@ class Refresh:
             active.times[slot, LISTED_MS] = now_ms
         self.allowed -= len(changed)
         return changed
+
+    def _banned(self, slots: NDArray[np.int32], rows: ItemRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The rows that users have turned down, one user's after the other's, and where each one's begin."""
+        banned: list[int] = []
+        starts = [0]
+        for slot in slots.tolist():
+            dismissed = self.active.users[slot].dismissed
+            if dismissed:
+                banned += rows.rows(dismissed)
+            starts.append(len(banned))
+        return np.array(banned, np.int32), np.array(starts, np.int64)
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
@@ -178,9 +190,6 @@ class Refresh:
         active.show(slot, rows)
         if len(set(scores)) < len(scores):
             items.sort(key=lambda item: (-item.score, item.item_id))
-        dismissed = active.users[slot].dismissed
-        if dismissed:
-            items = [item for item in items if item.item_id not in dismissed]
         return active.ids[slot], tuple(items)
 
     def _explained(self, slot: int, item: ListItem, place: int) -> ListItem:

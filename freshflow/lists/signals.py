@@ -7,8 +7,7 @@ Between origins there is no order to keep. Every partition hears of every batch 
 
 from collections.abc import Iterable, Sequence
 
-from freshflow.items.visits import Visit
-from freshflow.users.interactions import Step
+from freshflow.users.interactions import Signal, Step
 
 __all__ = ["HELD", "Signals"]
 
@@ -19,11 +18,11 @@ HELD = 4096
 class Signals:
     """Visits by origin that are not folded in yet, and how far the own stream of each origin has come."""
 
-    def __init__(self, held: dict[str, list[Visit]] | None = None, reached: dict[str, int] | None = None) -> None:
+    def __init__(self, held: dict[str, list[Signal]] | None = None, reached: dict[str, int] | None = None) -> None:
         self.held = held or {}
         self.reached = reached or {}
 
-    def add(self, origin: str, visits: Iterable[Visit]) -> None:
+    def add(self, origin: str, visits: Iterable[Signal]) -> None:
         """Hold visits of an origin, in any order."""
         self.held.setdefault(origin, []).extend(visits)
 
@@ -41,7 +40,7 @@ class Signals:
         between: list[Step] = [*steps, *due.pop(origin, [])]
         return [*(visit for visits in due.values() for visit in visits), *sorted(between, key=_position)]
 
-    def _due(self, origin: str) -> list[Visit]:
+    def _due(self, origin: str) -> list[Signal]:
         """Take out what the own stream of the origin has reached, in order."""
         reached = self.reached.get(origin)
         held = sorted(self.held.pop(origin), key=_position)
@@ -50,11 +49,11 @@ class Signals:
             self.held[origin] = later
         return held[: len(held) - len(later)]
 
-    def overflow(self) -> list[Visit]:
+    def overflow(self) -> list[Signal]:
         """All held signals if they are more than `HELD`, else none."""
         return self.drain() if sum(map(len, self.held.values())) > HELD else []
 
-    def drain(self) -> list[Visit]:
+    def drain(self) -> list[Signal]:
         """All held signals, by origin and position; none are held any more."""
         visits = [visit for origin in sorted(self.held) for visit in sorted(self.held[origin], key=_position)]
         self.held = {}

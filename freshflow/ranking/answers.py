@@ -15,7 +15,7 @@ from freshflow.ranking.features import FEATURES, LAST_200, MOMENT, fill_features
 from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, MODEL, K, Queries
 from freshflow.ranking.scoring import INPUTS, Weights, best, rank_of, reason_of, score, teach
 
-__all__ = ["Answers", "Visits", "answer"]
+__all__ = ["Answers", "Visits", "answer", "order"]
 
 ASK, LEARN = 0, 1
 
@@ -119,15 +119,26 @@ def _rank(
         if came >= 0 and candidates[at, ROW] == came:
             facts[STANDS] = at
     if facts[STANDS] >= 0:
-        facts[RANK] = rank_of(scores, facts[STANDS])
         facts[POPULAR_RANK] = rank_of(features[:, LAST_200], facts[STANDS])
         gradient, unit_gradient = answers.gradient[q], answers.unit_gradient[q]
         teach(linear, moment, features, units, scores, facts[STANDS], gradient, unit_gradient)
+    order(linear, weights.units, queries.facts[q, K], queries.facts[q, EXCLUDE_SEEN], q, answers)
 
-    places = answers.places[q]
-    skipped = candidates[:, OWN] if queries.facts[q, EXCLUDE_SEEN] else np.full(found, -1, np.int32)
-    facts[LISTED], facts[TIED] = best(scores, skipped, queries.facts[q, K], places[:, CANDIDATE])
+
+@compiled
+def order(
+    linear: NDArray[np.float64], unit_weights: NDArray[np.float32], k: int, exclude_seen: bool, q: int, answers: Answers
+) -> None:
+    """Write what follows from the scores of query `q`: the rank of the item that came, places and reasons."""
+    facts = answers.facts[q]
+    found = facts[FOUND]
+    scores, candidates, places = answers.scores[q, :found], answers.candidates[q, :found], answers.places[q]
+    if facts[STANDS] >= 0:
+        facts[RANK] = rank_of(scores, facts[STANDS])
+    skipped = candidates[:, OWN] if exclude_seen else np.full(found, -1, np.int32)
+    facts[LISTED], facts[TIED] = best(scores, skipped, k, places[:, CANDIDATE])
     for n in range(facts[LISTED]):
         at = places[n, CANDIDATE]
         mine, because = candidates[at, OWN] >= 0, candidates[at, BECAUSE]
-        places[n, REASON] = reason_of(linear, weights.units, features[at], units[at], mine, because)
+        x, unit = answers.features[q, at], answers.units[q, at]
+        places[n, REASON] = reason_of(linear, unit_weights, x, unit, mine, because)

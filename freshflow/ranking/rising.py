@@ -161,6 +161,8 @@ def look(
     views: Views,
     slots: NDArray[np.int32],
     chances: NDArray[np.float64],
+    banned: NDArray[np.int32],
+    starts: NDArray[np.int64],
     worth: float,
     known: NDArray[np.float64],
     popular: NDArray[np.int32],
@@ -173,7 +175,8 @@ def look(
     """Make the lists of users in `slots` (S,) as they would be now, and keep those worth a message.
 
     `chances` (S,) are those that the user acts soon; a list is worth it if the hits it gains, times that, are at least
-    `worth`. `popular` (N,) are the rows that everyone may be shown, by falling g, which `known` holds by item row.
+    `worth`. Between the places `starts` (S + 1,), `banned` holds rows that must not be shown to a user. `popular` (N,)
+    are the rows that everyone may be shown, by falling g, which `known` holds by item row.
     Writes the numbers in `slots` of those kept to `worthy`, what they gain to `gains`, their lists to `found` (S, K),
     -1 padded, with `scores` and `places`, indices into the user's own items or -1.
     """
@@ -183,8 +186,10 @@ def look(
         own, listed = views.own[slot], views.listed[slot]
         bias, log_z = views.level[slot, 0], views.level[slot, 1]
         everyones_scores(tables, linear, unit_weights, now_ms, own, known)
-        own_score = views.own_score[slot]
-        size = _merge(tables.available, own, own_score, popular, known, bias, found[kept], places[kept], scores[kept])
+        own_score, unwanted = views.own_score[slot], banned[starts[n] : starts[n + 1]]
+        size = _merge(
+            tables.available, own, own_score, popular, unwanted, known, bias, found[kept], places[kept], scores[kept]
+        )
         before = after = 0.0
         everyones_scores(tables, linear, unit_weights, now_ms, listed, known)
         for row in listed:
@@ -210,13 +215,17 @@ def _merge(
     own: NDArray[np.int32],
     own_score: NDArray[np.float32],
     popular: NDArray[np.int32],
+    unwanted: NDArray[np.int32],
     known: NDArray[np.float64],
     bias: float,
     found: NDArray[np.int32],
     places: NDArray[np.int32],
     scores: NDArray[np.float64],
 ) -> int:
-    """Write the best of a user's own items and of the popular ones to `found` (K,); how many. Ties to the own."""
+    """Write the best of a user's own items and of the popular ones to `found` (K,); how many. Ties to the own.
+
+    The own are known to be wanted.
+    """
     n = 0
     for at in range(len(own) + len(popular)):
         if at < len(own):
@@ -229,10 +238,12 @@ def _merge(
             value = known[row] + bias
             if n == len(found) and value <= scores[n - 1]:
                 break
-            is_own = False
+            left_out = False
             for other in own:
-                is_own |= other == row
-            if is_own:
+                left_out |= other == row
+            for other in unwanted:
+                left_out |= other == row
+            if left_out:
                 continue
         if n == len(found) and value <= scores[n - 1]:
             continue

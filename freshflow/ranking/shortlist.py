@@ -18,15 +18,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
-from freshflow.ranking.answers import BECAUSE, CANDIDATE, FOUND, LISTED, OWN, RANK, REASON, STANDS, TIED, Answers
+from freshflow.ranking.answers import FOUND, OWN, RANK, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query
-from freshflow.ranking.scoring import Weights, best, rank_of, reason_of, score
+from freshflow.ranking.scoring import Weights, score
 
-__all__ = ["SHORTLIST_INPUTS", "Features", "chance", "examples", "relist", "rescore"]
+__all__ = ["SHORTLIST_INPUTS", "Features", "chance", "examples", "rescore"]
 
 # What the model is asked with: the candidate, the moment, and log P(c) as the first stage has it.
 SHORTLIST_INPUTS = (*FEATURES, *MOMENT, "log_share")
@@ -89,7 +87,7 @@ def rescore(models: Sequence[Any], queries: Sequence[Query], answers: Answers, w
         chances = [chance(model, features) for features in listed.features(range(len(listed.places)))]
         odds = np.array([math.log(p / (1 - p)) for p in chances])
         answers.scores[q, listed.places] = odds - odds.min() + least + NUDGE * (1 + listed.scores - least)
-        relist(weights.linear[query.model], weights.units, query.k, query.exclude_seen, q, answers)
+        order(weights.linear[query.model], weights.units, query.k, query.exclude_seen, q, answers)
 
 
 def chance(model: Any, features: Features) -> float:
@@ -109,22 +107,3 @@ def examples(
     others = random.permutation(np.delete(np.arange(len(listed.places)), came))[:OTHERS]
     taught = [*came.tolist(), *others.tolist()]
     return [(features, n == 0) for n, features in enumerate(listed.features(taught))]
-
-
-@compiled
-def relist(
-    linear: NDArray[np.float64], unit_weights: NDArray[np.float32], k: int, exclude_seen: bool, q: int, answers: Answers
-) -> None:
-    """Write what follows from the scores of query `q`, as `answer` does."""
-    facts = answers.facts[q]
-    found = facts[FOUND]
-    scores, candidates, places = answers.scores[q, :found], answers.candidates[q, :found], answers.places[q]
-    if facts[STANDS] >= 0:
-        facts[RANK] = rank_of(scores, facts[STANDS])
-    skipped = candidates[:, OWN] if exclude_seen else np.full(found, -1, np.int32)
-    facts[LISTED], facts[TIED] = best(scores, skipped, k, places[:, CANDIDATE])
-    for n in range(facts[LISTED]):
-        at = places[n, CANDIDATE]
-        x, unit = answers.features[q, at], answers.units[q, at]
-        mine, because = candidates[at, OWN] >= 0, candidates[at, BECAUSE]
-        places[n, REASON] = reason_of(linear, unit_weights, x, unit, mine, because)

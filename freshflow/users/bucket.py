@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from freshflow.config import UsersConfig
+from freshflow.config import Config, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Step
@@ -13,17 +13,29 @@ from freshflow.users.state import NEW_USER, UserState, add_event, context_at, di
 
 __all__ = ["UserBucket"]
 
-SNAPSHOT_VERSION = b"freshflow-users-1\n"
+SNAPSHOT_VERSION = b"freshflow-users-2\n"
 
 
 class UserBucket:
-    """At most `bound` users, the least recently active go first. Users are kept in the order of their last event."""
+    """At most `bound` users, the least recently active go first. Users are kept in the order of their last event.
 
-    def __init__(self, config: UsersConfig, bound: int) -> None:
+    The first `for_all` interactions are those that teach the rankers of all partitions.
+    """
+
+    def __init__(self, config: UsersConfig, bound: int, for_all: int = 0) -> None:
         self.config = config
         self.bound = bound
+        self.for_all = for_all
+        self.interactions = 0
         self.users: dict[str, UserState] = {}
         self.counts: Counter[str] = Counter()
+
+    @classmethod
+    def of_partition(cls, config: Config) -> "UserBucket":
+        """The bucket of one of the job's partitions."""
+        partitions = config.job.partitions
+        for_all = config.ranker.shared // partitions if partitions > 1 else 0
+        return cls(config.users, max(1, config.users.max // partitions), for_all)
 
     def take(self, events: Iterable[Event]) -> list[Step]:
         """Each event in order, with all that is known of its user; duplicates are dropped and counted."""
@@ -55,7 +67,8 @@ class UserBucket:
             return Dismissal(event, before, context, after)
         after = add_event(before, event, gap_ms=gap_ms, context=self.config.context, history=self.config.history)
         self._keep(event.user_id, after)
-        return Interaction(event, before, context, after)
+        self.interactions += 1
+        return Interaction(event, before, context, after, self.interactions <= self.for_all)
 
     def _keep(self, user_id: str, state: UserState) -> None:
         self.users.pop(user_id, None)  # to the end of the order
@@ -66,16 +79,14 @@ class UserBucket:
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""
-        return SNAPSHOT_VERSION + msgspec.msgpack.encode(self.users)
+        return SNAPSHOT_VERSION + msgspec.msgpack.encode((self.interactions, self.users))
 
-    @classmethod
-    def restore(cls, config: UsersConfig, bound: int, snapshot: bytes) -> "UserBucket":
-        """The bucket whose `snapshot` this is. Raises `SnapshotError` for another version's."""
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a `snapshot`. Raises `SnapshotError` for another version's."""
         if not snapshot.startswith(SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
                 "or start anew with an empty --recovery folder."
             )
-        bucket = cls(config, bound)
-        bucket.users = msgspec.msgpack.decode(snapshot[len(SNAPSHOT_VERSION) :], type=dict[str, UserState])
-        return bucket
+        kept = msgspec.msgpack.decode(snapshot[len(SNAPSHOT_VERSION) :], type=tuple[int, dict[str, UserState]])
+        self.interactions, self.users = kept

@@ -1,21 +1,26 @@
 """What the user stage says to the partition stage: events with all that is known of their user, and signals."""
 
 import msgspec
+from msgspec import structs
 
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Search
 from freshflow.items.visits import Visit
 from freshflow.users.state import Context, UserState
 
-__all__ = ["Ask", "Dismissal", "Interaction", "Step"]
+__all__ = ["Ask", "Dismissal", "Interaction", "Lesson", "Signal", "Step"]
 
 
 class Interaction(msgspec.Struct, frozen=True):
-    """A behaviour event with the user before it, the context it happened in, and the user after it."""
+    """A behaviour event with the user before it, the context it happened in, and the user after it.
+
+    `for_all` says that it teaches the rankers of all partitions.
+    """
 
     event: Behaviour
     before: UserState
     context: Context
     after: UserState
+    for_all: bool = False
 
     @property
     def position(self) -> int:
@@ -23,11 +28,31 @@ class Interaction(msgspec.Struct, frozen=True):
         return self.event.position
 
     @property
+    def signal(self) -> "Signal":
+        """What other partitions are told of it."""
+        if not self.for_all:
+            return self.visit
+        return Lesson(self.visit, structs.replace(self.before, fingerprints=(), dismissed=()), self.context)
+
+    @property
     def visit(self) -> Visit:
         """What item knowledge learns from it."""
         opens = self.context.session_length == 0
         event = self.event
         return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
+
+
+class Lesson(msgspec.Struct, frozen=True, gc=False):
+    """A visit of another partition's user, whom nothing identifies, with what the ranker needs to learn from it."""
+
+    visit: Visit
+    before: UserState
+    context: Context
+
+    @property
+    def position(self) -> int:
+        """Where the event stands in its origin."""
+        return self.visit.position
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -56,4 +81,5 @@ class Dismissal(msgspec.Struct, frozen=True):
         return self.event.position
 
 
-Step = Interaction | Dismissal | Ask | Visit | ItemUpdate | Forget
+Signal = Visit | Lesson
+Step = Interaction | Dismissal | Ask | Signal | ItemUpdate | Forget

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from freshflow.ranking.answers import BECAUSE, FOUND, OWN, RANK, ROW, STANDS, Answers
+from freshflow.ranking.answers import BECAUSE, FOUND, OWN, RANK, ROW, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query
 from freshflow.ranking.ranker import Ranker
 from freshflow.ranking.scoring import score, teach
-from freshflow.ranking.shortlist import relist
 from freshflow.users.state import Context, UserState
 
 F, Z = len(FEATURES), len(MOMENT)
@@ -50,7 +49,7 @@ def answered(
         gradients = answers.gradient[0], answers.unit_gradient[0]
         moment = answers.moment[0]
         teach(linear, moment, answers.features[0], answers.units[0], answers.scores[0], came, *gradients)
-    relist(linear, units, query.k, query.exclude_seen, 0, answers)
+    order(linear, units, query.k, query.exclude_seen, 0, answers)
     return answers
 
 

@@ -119,7 +119,8 @@ def test_a_restored_bucket_goes_on_as_the_old_one_would_have():
     taken = bucket(
         view(1, "u", "a", session_id="s"), view(2, "v", "ü", event_id="e"), view(3, "u", "b", session_id="s"), bound=3
     )
-    restored = UserBucket.restore(CONFIG, 3, taken.snapshot())
+    restored = UserBucket(CONFIG, 3)
+    restored.restore(taken.snapshot())
     more = [
         view(4, "v", "c", event_id="e"),  # a duplicate
         *(view(n, user, "d") for n, user in enumerate("uwxv", start=5)),  # evicts v, then u
@@ -130,10 +131,12 @@ def test_a_restored_bucket_goes_on_as_the_old_one_would_have():
 
 
 def test_an_empty_bucket_comes_back_empty():
-    assert UserBucket.restore(CONFIG, 3, UserBucket(CONFIG, 3).snapshot()).users == {}
+    taken = bucket(view(1, "u", "a"))
+    taken.restore(UserBucket(CONFIG, 3).snapshot())
+    assert taken.users == {}
 
 
 @pytest.mark.parametrize("snapshot", [b"", b"freshflow-users-0\n\x80", b"freshflow-partition-1\n\x80", b"\x80"])
 def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
     with pytest.raises(SnapshotError, match=r"another version.*start anew"):
-        UserBucket.restore(CONFIG, 3, snapshot)
+        UserBucket(CONFIG, 3).restore(snapshot)
