@@ -119,7 +119,7 @@ class ItemsConfig(Section, frozen=True):
     max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
     neighbours: Annotated[int, Meta(ge=1, le=1024)] = 64
     context: Annotated[int, Meta(ge=1, le=100)] = 10
-    kept_on_drift: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    kept_on_drift: Annotated[float, Meta(gt=0, le=1)] = 0.1
 
 
 class RankingConfig(Section, frozen=True):

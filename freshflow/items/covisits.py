@@ -6,8 +6,9 @@ For each item x a row of M neighbour slots y with three weights:
     together[x, y] += 1       when x and y stood in one context (undirected, kept in both rows)
     follow[x, y]   += 1       when y came right after x (directed)
 
-and the sums of all that was ever added to the row. A full row gives up its weakest slot (by `together`, then by
-`forward`), so a row is the heavy part of the item's true neighbours.
+and the sums of all that was ever added to the row. The slots are in order: by falling `together`, those that have had
+theirs for longest first, and free ones behind them, so who reads can stop early. A full row gives up its weakest slot
+(by `together`, then by `forward`), so it is the heavy part of the item's true neighbours.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, inlined
 from freshflow.items.rows import grown
 
 __all__ = ["FOLLOW", "FORWARD", "TOGETHER", "CoVisits", "add_pairs"]
@@ -56,6 +57,10 @@ class CoVisits(NamedTuple):
         lost[rows] = True
         self.neighbours[lost] = EMPTY
         self.weights[lost] = 0
+        holed = np.flatnonzero(lost.any(axis=1))
+        order = np.argsort(self.neighbours[holed] == EMPTY, axis=1, kind="stable")
+        self.neighbours[holed] = np.take_along_axis(self.neighbours[holed], order, 1)
+        self.weights[holed] = np.take_along_axis(self.weights[holed], order[:, :, None], 1)
 
 
 @compiled
@@ -76,31 +81,60 @@ def add_pairs(
         if other >= 0 and other != item:
             follow = weight if n == 0 else 0.0
             for x, y, forward, right_after in ((other, item, weight / (n + 1), follow), (item, other, 0.0, 0.0)):
-                slot = _slot_of(neighbours[x], weights[x], y)
-                if neighbours[x, slot] != y:
-                    neighbours[x, slot] = y
-                    weights[x, slot] = 0
-                weights[x, slot, FORWARD] += np.float32(forward)
-                weights[x, slot, TOGETHER] += np.float32(weight)
-                weights[x, slot, FOLLOW] += np.float32(right_after)
+                _strengthen(neighbours[x], weights[x], y, forward, weight, right_after)
                 sums[x, FORWARD] += forward
                 sums[x, TOGETHER] += weight
                 sums[x, FOLLOW] += right_after
 
 
 @compiled
-def _slot_of(neighbours: NDArray[np.int32], weights: NDArray[np.float32], y: int) -> int:
-    """The slot of neighbour `y`, or the first free one, or the weakest."""
-    weakest, free = 0, -1
-    for slot in range(len(neighbours)):
-        if neighbours[slot] == y:
-            return slot
-        if neighbours[slot] == EMPTY and free < 0:
-            free = slot
-    if free >= 0:
-        return free
-    for slot in range(1, len(neighbours)):
-        less = weights[slot, TOGETHER] - weights[weakest, TOGETHER]
-        if less < 0 or (less == 0 and weights[slot, FORWARD] < weights[weakest, FORWARD]):
+def _strengthen(
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    y: int,
+    forward: float,
+    together: float,
+    follow: float,
+) -> None:
+    """Add to the weights of neighbour `y`, in its slot, the first free one or the weakest; and keep the slots in order.
+
+    `neighbours` (M,) and `weights` (M, 3) are those of one item.
+    """
+    slot = 0
+    while slot < len(neighbours) and neighbours[slot] != y and neighbours[slot] != EMPTY:
+        slot += 1
+    if slot == len(neighbours):
+        slot = _weakest(weights)
+        for later in range(slot, len(neighbours) - 1):
+            _move(neighbours, weights, later + 1, later)
+        slot = len(neighbours) - 1
+        neighbours[slot] = EMPTY
+    old = neighbours[slot] != EMPTY
+    now_forward = np.float32(forward) + weights[slot, FORWARD] * old
+    now_together = np.float32(together) + weights[slot, TOGETHER] * old
+    now_follow = np.float32(follow) + weights[slot, FOLLOW] * old
+    while slot > 0 and weights[slot - 1, TOGETHER] < now_together:
+        _move(neighbours, weights, slot - 1, slot)
+        slot -= 1
+    neighbours[slot] = y
+    weights[slot, FORWARD], weights[slot, TOGETHER], weights[slot, FOLLOW] = now_forward, now_together, now_follow
+
+
+@inlined
+def _move(neighbours: NDArray[np.int32], weights: NDArray[np.float32], source: int, target: int) -> None:
+    neighbours[target] = neighbours[source]
+    for n in range(3):
+        weights[target, n] = weights[source, n]
+
+
+@compiled
+def _weakest(weights: NDArray[np.float32]) -> int:
+    """The slot of a full row that has the least `together`, then the least `forward`, then for longest."""
+    last = len(weights) - 1
+    weakest = last
+    for slot in range(last - 1, -1, -1):
+        if weights[slot, TOGETHER] > weights[last, TOGETHER]:
+            break
+        if weights[slot, FORWARD] <= weights[weakest, FORWARD]:
             weakest = slot
     return weakest

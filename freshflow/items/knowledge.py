@@ -70,8 +70,8 @@ class ItemKnowledge:
         """Let all that came together so far count `share` of what it did."""
         if share == 1:
             return
-        covisits, returns = self.tables.covisits, self.tables.returns
-        for part in (covisits.weights, covisits.sums, returns.counts):
+        covisits = self.tables.covisits
+        for part in (covisits.weights, covisits.sums):
             part *= share
 
     def update_catalogue(self, update: ItemUpdate) -> None:

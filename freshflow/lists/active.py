@@ -6,16 +6,20 @@ kind the partition counts how many of its events come from such users; divided b
 one of them, and  1 - exp(-h SOON)  the chance to act within the next `SOON` events.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.compiled import compiled
 from freshflow.config import RefreshConfig
 from freshflow.items.rows import grown
+from freshflow.ranking.answers import Answers
 from freshflow.ranking.rising import OWN, Views
 from freshflow.users.state import UserState
 
-__all__ = ["EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "ActiveUsers"]
+__all__ = ["EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
 
 TIERS, CLASSES = 24, 4
 SOON = 100  # events
@@ -27,12 +31,21 @@ NEVER = -1
 EVENT, TIME_MS, LISTED_MS, RANKED_MS, CLASS = range(5)
 
 
+class Acted(NamedTuple):
+    """Of acts (N,): the users' `slots`; `is_new` where the list is another than that shown before; `ranks`, from 1, of
+    what they came for on that last list, 0 where it was not there.
+    """
+
+    slots: NDArray[np.int64]
+    is_new: NDArray[np.bool_]
+    ranks: NDArray[np.int64]
+
+
 class ActiveUsers:
     """At most `config.users` users, the least recently active go first.
 
     By slot: `ids`, `users` (as of their last event), `views` of their lists, `times` (U, 5): event number and event
-    time of their last event, event time of the last new list and of the last full ranking, class; and what stood behind
-    their best items, `behind` (U, P, 2): reason, and row of the item of the context behind it.
+    time of their last event, event time of the last new list and of the last full ranking, class.
     """
 
     def __init__(self, config: RefreshConfig, k: int) -> None:
@@ -45,50 +58,83 @@ class ActiveUsers:
             np.empty((0, OWN), np.int32),
             np.empty((0, OWN), np.float32),
             np.empty((0, 2), np.float32),
+            np.empty((0, OWN, 2), np.int32),
         )
         self.times = np.empty((0, 5), np.int64)
-        self.behind = np.empty((0, OWN, 2), np.int32)
         self.arrivals = np.zeros(TIERS * CLASSES)
         self.size = np.zeros(TIERS * CLASSES)
         self.evicted = 0
 
-    def listed_rank(self, user_id: str, row: int) -> int:
-        """The rank, from 1, of an item row on the user's last list; 0 if it is not there."""
-        slot = self.slots.get(user_id)
-        if slot is None:
-            return 0
-        listed = self.views.listed[slot].tolist()
-        return listed.index(row) + 1 if row in listed else 0
+    def act(
+        self,
+        acts: Sequence[tuple[str, UserState]],
+        events: NDArray[np.int64],
+        ts_ms: NDArray[np.int64],
+        came: NDArray[np.int32],
+        rows: NDArray[np.int32],
+    ) -> Acted:
+        """Users acted, one after the other, with the state they are in since.
 
-    def act(self, user_id: str, user: UserState, event: int, ts_ms: int) -> int:
-        """The user acted, as event number `event`; their slot."""
-        slot = self.slots.get(user_id)
-        self.arrivals *= 1 - 1 / MEMORY
-        if slot is None:
-            slot = self._new(user_id, user)
-        else:
-            idle = event - int(self.times[slot, EVENT])
-            tier = min(max(idle, 1).bit_length() - 1, TIERS - 1)
-            self.arrivals[tier * CLASSES + int(self.times[slot, CLASS])] += 1 / MEMORY
-        self.users[slot] = user
-        known = min((max(len(user.items), 1).bit_length() - 1) // 2, CLASSES - 1)
-        self.times[slot] = event, ts_ms, ts_ms, ts_ms, known
-        return slot
+        `events` and `ts_ms` (N,) are number and time of what they did, `came` (N,) the rows of the items they came for,
+        `rows` (N, K), -1 padded, the lists that they are shown now.
+        """
+        acted = Acted(np.zeros(len(acts), np.int64), np.zeros(len(acts), np.bool_), np.zeros(len(acts), np.int64))
+        first = np.zeros(len(acts), np.bool_)
+        done = 0
+        for n, (user_id, user) in enumerate(acts):
+            slot = self.slots.get(user_id)
+            if slot is None:
+                if len(self.ids) == self.config.users:  # slots will move
+                    self._act(done, n, first, events, ts_ms, came, rows, acts, acted)
+                    done = n
+                    self._make_room()
+                slot = self._new(user_id, user)
+                first[n] = True
+            acted.slots[n] = slot
+            self.users[slot] = user
+        self._act(done, len(acts), first, events, ts_ms, came, rows, acts, acted)
+        return acted
 
-    def shows(self, user_id: str, rows: NDArray[np.int32]) -> bool:
-        """Whether the user's last list held exactly item `rows`, in this order; a new user's held none."""
-        slot = self.slots.get(user_id)
-        if slot is None:
-            return not len(rows)
-        listed = self.views.listed[slot]
-        return bool((listed[: len(rows)] == rows).all() and (listed[len(rows) :] == NEVER).all())
+    def _act(
+        self,
+        start: int,
+        end: int,
+        first: NDArray[np.bool_],
+        events: NDArray[np.int64],
+        ts_ms: NDArray[np.int64],
+        came: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        acts: Sequence[tuple[str, UserState]],
+        acted: "Acted",
+    ) -> None:
+        classes = [min((max(len(user.items), 1).bit_length() - 1) // 2, CLASSES - 1) for _, user in acts[start:end]]
+        some = slice(start, end)
+        _note(
+            self.views.listed,
+            self.times,
+            self.arrivals,
+            first[some],
+            events[some],
+            ts_ms[some],
+            np.array(classes, np.int64),
+            came[some],
+            rows[some],
+            acted.slots[some],
+            acted.is_new[some],
+            acted.ranks[some],
+        )
 
-    def show(self, slot: int, rows: NDArray[np.int32]) -> None:
-        """The user's list now holds item `rows`."""
-        listed = self.views.listed
-        listed[slot, : len(rows)] = rows
-        if len(rows) < listed.shape[1]:
-            listed[slot, len(rows) :] = NEVER
+    def keep(self, slots: NDArray[np.int64], asked: NDArray[np.int64], answers: Answers) -> None:
+        """Keep rankings of the users in `slots` (N,), the answers to queries number `asked` (N,), as their bases."""
+        self.views.own[slots] = answers.own[asked, :, 0]
+        self.views.behind[slots] = answers.own[asked, :, 1:]
+        self.views.own_score[slots] = answers.rests[asked]
+        self.views.level[slots] = answers.levels[asked]
+
+    def show(self, slots: NDArray[np.int32], lists: NDArray[np.int32], now_ms: int) -> None:
+        """The lists of users in `slots` (N,) now hold item rows `lists` (N, K), -1 padded."""
+        self.views.listed[slots] = lists
+        self.times[slots, LISTED_MS] = now_ms
 
     def who(self, event: int, now_ms: int, least: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """The slots of users within the horizon whose interval has passed, and their chances to act soon.
@@ -107,7 +153,7 @@ class ActiveUsers:
 
     def drop_items(self, rows: NDArray[np.int64]) -> None:
         """Forget item `rows`, which will mean other items from now on."""
-        for column in (self.views.listed, self.views.own, self.behind[:, :, 1]):
+        for column in (self.views.listed, self.views.own, self.views.behind[:, :, 1]):
             column[np.isin(column, rows)] = NEVER
 
     def forget(self, user_id: str) -> None:
@@ -116,7 +162,7 @@ class ActiveUsers:
         if slot is None:
             return
         last = len(self.ids) - 1
-        for column in (*self.views, self.times, self.behind):
+        for column in (*self.views, self.times):
             column[slot] = column[last]
         self.ids[slot], self.users[slot] = self.ids[last], self.users[last]
         if slot != last:
@@ -125,13 +171,11 @@ class ActiveUsers:
         self.users.pop()
 
     def _new(self, user_id: str, user: UserState) -> int:
-        if len(self.ids) == self.config.users:
-            self._make_room()
         slot = len(self.ids)
         if slot == len(self.times):
             room = min(max(FIRST_ROOM, 2 * slot), self.config.users)
             self.views = Views(*(grown(column, room, NEVER) for column in self.views))
-            self.times, self.behind = grown(self.times, room), grown(self.behind, room)
+            self.times = grown(self.times, room)
         self.slots[user_id] = slot
         self.ids.append(user_id)
         self.users.append(user)
@@ -162,13 +206,52 @@ def _within(
     for slot in range(len(times)):
         if now_ms - times[slot, TIME_MS] > horizon_ms:
             continue
-        idle, tier = event - times[slot, EVENT], 0
-        while idle > 1 and tier < TIERS - 1:
-            idle >>= 1
-            tier += 1
-        kind = tier * CLASSES + times[slot, CLASS]
+        kind = _tier(event - times[slot, EVENT]) * CLASSES + times[slot, CLASS]
         size[kind] += 1
         if now_ms - times[slot, LISTED_MS] >= interval_ms:
             slots[n], kinds[n] = slot, kind
             n += 1
     return n
+
+
+@compiled
+def _note(
+    listed: NDArray[np.int32],
+    times: NDArray[np.int64],
+    arrivals: NDArray[np.float64],
+    first: NDArray[np.bool_],
+    events: NDArray[np.int64],
+    ts_ms: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    came: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    slots: NDArray[np.int64],
+    is_new: NDArray[np.bool_],
+    ranks: NDArray[np.int64],
+) -> None:
+    """Take acts (N,), of users in `slots` for the `first` time or again, in order; write `is_new` and `ranks`."""
+    for n in range(len(slots)):
+        slot = slots[n]
+        shown, time = listed[slot], times[slot]
+        arrivals *= 1 - 1 / MEMORY
+        if first[n]:
+            shown[:] = NEVER
+        else:
+            arrivals[_tier(events[n] - time[EVENT]) * CLASSES + time[CLASS]] += 1 / MEMORY
+        for place in range(len(shown)):
+            if shown[place] == came[n] and came[n] >= 0:
+                ranks[n] = place + 1
+            is_new[n] |= shown[place] != rows[n, place]
+            shown[place] = rows[n, place]
+        time[EVENT], time[CLASS] = events[n], classes[n]
+        time[TIME_MS] = time[LISTED_MS] = time[RANKED_MS] = ts_ms[n]
+
+
+@compiled
+def _tier(idle: int) -> int:
+    """The number of the tier of someone whose last event is so many events ago."""
+    tier = 0
+    while idle > 1 and tier < TIERS - 1:
+        idle >>= 1
+        tier += 1
+    return tier

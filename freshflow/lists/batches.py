@@ -59,8 +59,11 @@ class Batch:
             self.interactions += 1
             self.choices += 1
             self.last_event = event
-        k = self.config.lists.k if self.config.refresh.interval_s == 0 else max(OWN, self.config.lists.k)
-        self.listed.append((step, self._ask(_query(step.after, event.ts_ms, k, self.config))))
+        self.listed.append((step, self._ask(self._list_of(step.after, event.ts_ms))))
+
+    def _list_of(self, user: UserState, now_ms: int) -> Query:
+        k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
+        return _query(user, now_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)
 
     def _ask(self, query: Query) -> int:
         self.order.append(ASK)
@@ -72,10 +75,10 @@ class Batch:
         self.visits.append(visit)
 
 
-def _query(user: UserState, now_ms: int, k: int, config: Config) -> Query:
+def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool = False) -> Query:
     users = config.users
     context = context_at(user, now_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)
-    return Query(user, context, now_ms, k)
+    return Query(user, context, now_ms, k, keep=keep)
 
 
 def _asked(step: Ask, config: Config) -> Query:

@@ -11,15 +11,16 @@ at once; where one batch ends and the next begins changes nothing.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
+from zlib import crc32
 
 import numpy as np
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.items.knowledge import ItemKnowledge
-from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
+from freshflow.lists.composing import compose, explain, settle_ties, with_unknown
 from freshflow.lists.refresh import Refresh
 from freshflow.lists.signals import Signals
 from freshflow.lists.types import Cause, Forgotten, ListItem, Model, Output, RecommendationList
@@ -30,18 +31,18 @@ from freshflow.ranking.answers import ASK, FOUND, POPULAR_RANK, RANK, STANDS, An
 from freshflow.ranking.candidates import Scratch
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.selection import Chosen, chosen, explained
 from freshflow.users.interactions import Ask, Interaction, Lesson, Signal, Step
 from freshflow.users.state import UserState
 
 __all__ = ["Partition"]
 
-# Scores follow what the models have learned after every so many interactions of this partition.
-LAG = 8
+# Scores follow what the models have learned after every so many choices. To take in more at once costs less, but
+# quality where weights still move fast, among the first so many, and freshness where lists are refreshed.
+SHORT_LAG, LAG, YOUNG = 8, 32, 4096
 # A dismissal of an item that was all but certain counts at most this many times a choice.
 LEAST_OTHERS = 1 / 20
 # Queries and visits taken by the compiled loop at once; it bounds the room for their candidates.
-AT_ONCE = 64
+AT_ONCE = 128
 
 CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
 
@@ -104,11 +105,16 @@ class Partition:
         self.refresh.active.forget(step.user_id)
         return [Forgotten(step.user_id)]
 
+    def _is_due(self, choices: int) -> bool:
+        """Whether scores follow now, after so many choices."""
+        lag = SHORT_LAG if choices <= YOUNG or self.refresh.is_busy else LAG
+        return choices % lag == 0
+
     def _fits(self, batch: Batch, step: Step) -> bool:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
         if isinstance(step, ItemUpdate | Forget):
             return False
-        due = batch.choices > 0 and (self.choices + batch.choices) % LAG == 0
+        due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
         return not isinstance(step, Interaction | Lesson | Visit) or not self.knowledge.is_in_the_way(
@@ -128,7 +134,7 @@ class Partition:
         answers = self._answer(batch.order, batch.queries, batch.visits)
         self._validate_and_learn(batch, answers)
         outputs = self._lists(origin, batch, answers)
-        if batch.choices and self.choices % LAG == 0:
+        if batch.choices and self._is_due(self.choices):
             self.ranker.take_over()
             if self.refresh.on and batch.last_event is not None:
                 outputs += self._refreshed(origin, batch.last_event)
@@ -178,7 +184,8 @@ class Partition:
         answers = self._answers
         wanted = (queries, candidates, longest)
         if answers is None or np.less((*answers.scores.shape, answers.places.shape[1]), wanted).any():
-            answers = Answers.empty(max(queries, 2 * LAG), candidates, longest, self.config.ranker.units)
+            kept = self.config.lists.contributions or bool(self.ranker.rerankers)
+            answers = Answers.empty(max(queries, AT_ONCE), candidates, longest, self.config.ranker.units, kept=kept)
             self._answers = answers
         return answers
 
@@ -198,7 +205,9 @@ class Partition:
                 event = step.event
                 self.validation.ours.add([int(facts[RANK])])
                 self.validation.popularity.add([int(facts[POPULAR_RANK])])
-                if self.drift.update(float(0 < facts[RANK] <= CUTOFF)):
+                hit, user = float(0 < facts[RANK] <= CUTOFF), crc32(event.user_id.encode())
+                if self.drift.update(hit, user) and self.drift.is_steep:
+                    self.counts["adapted"] += 1
                     self.knowledge.fade(self.config.items.kept_on_drift)
                 self.counts["events"] += 1
                 self.event_ts = max(self.event_ts, event.ts_ms)
@@ -217,70 +226,51 @@ class Partition:
             gradient, unit_gradient = gradient * factor, unit_gradient * np.float32(factor)
         self.ranker.learn(model, gradient, unit_gradient)
 
-    def _validate_published(self, step: Interaction) -> None:
-        """Score the list that the user was last shown."""
-        row = self.knowledge.rows.get(step.event.item_id)
-        self.validation.published.add([self.refresh.active.listed_rank(step.event.user_id, row)])
+    def _note(self, batch: Batch, answers: Answers) -> dict[int, bool]:
+        """Take down what users did and are shown now, and score what they were shown before.
+
+        By the number of the query: whether its list is another than that.
+        """
+        acts: list[tuple[Behaviour, UserState]] = []
+        events, came, asked, interactions = [], [], [], []
+        number = self.counts["events"] - batch.interactions
+        for step, q in batch.listed:
+            if isinstance(step, Ask):
+                continue
+            if isinstance(step, Interaction):
+                number += 1
+                interactions.append(len(acts))
+            acts.append((step.event, step.after))
+            events.append(number)
+            came.append(self.knowledge.rows.get(step.event.item_id))
+            asked.append(q)
+        if not acts:
+            return {}
+        acted = self.refresh.note(acts, events, came, np.array(asked), answers)
+        self.validation.published.add(acted.ranks[interactions].tolist())
+        return dict(zip(asked, acted.is_new.tolist(), strict=True))
 
     def _lists(self, origin: Origin, batch: Batch, answers: Answers) -> list[Output]:
         """The lists of steps; those that did not change left out."""
-        computed_at = self.clock()
+        asked = [q for _, q in batch.listed]
+        weights, ids, explains = self.ranker.weights, self.knowledge.rows.ids, self.config.lists.contributions
+        settle_ties(asked, answers, ids)
+        is_new = self._note(batch, answers)
+        lengths = [length_of(step.event, self.config) for step, _ in batch.listed]
+        computed_at, model = self.clock(), Model(self.number, self.ranker.scored_with)
         lists: list[Output] = []
-        weights, rows = self.ranker.weights, self.knowledge.rows
-        number = self.counts["events"] - batch.interactions
-        for step, q in batch.listed:
-            query, event, is_new = batch.queries[q], step.event, True
-            items = chosen(query, q, answers, weights, rows.ids, length_of(event, self.config))
+        for (step, q), items in zip(batch.listed, compose(asked, lengths, answers, ids), strict=True):
+            event = step.event
+            if not is_new.get(q, True):
+                self.counts["unchanged"] += 1
+                continue
+            self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
+            if explains:
+                items = explain(items, batch.queries[q], q, answers, weights)
             if isinstance(event, Search):
-                items = self._with_unknown(event, query.user, items)[: event.k]
-            if isinstance(step, Interaction):
-                number += 1
-                self._validate_published(step)
-            if isinstance(event, Behaviour):
-                is_new = self.refresh.note(event, query, number, q, answers, weights, rows)
-            self.counts["answers" if isinstance(step, Ask) else "lists" if is_new else "unchanged"] += 1
-            if is_new:
-                lists.append(self._list(origin, event, self._items(items, query, q, answers), computed_at))
+                items = with_unknown(items, event, batch.queries[q].user, self.knowledge, explains)
+            lists.append(_list(origin, event, tuple(items), computed_at, model))
         return lists
-
-    def _items(self, items: list[Chosen], query: Query, q: int, answers: Answers) -> tuple[ListItem, ...]:
-        explains, weights = self.config.lists.contributions, self.ranker.weights
-        return tuple(
-            ListItem(
-                *(item.item_id, item.score, item.reason, item.because),
-                explained(q, item.candidate, answers, weights, query.model) if explains else None,
-            )
-            for item in items
-        )
-
-    def _list(
-        self, origin: Origin, event: Behaviour | Request | Search, items: tuple[ListItem, ...], computed_at: int
-    ) -> RecommendationList:
-        cause = CAUSES[type(event)]
-        return RecommendationList(
-            user_id=event.user_id,
-            list_id=blake2b(_list_name(origin, event.position, cause), digest_size=8).hexdigest(),
-            surface="search" if isinstance(event, Search) else "feed",
-            cause=cause,
-            event_ts=event.ts_ms,
-            computed_at=computed_at,
-            source=origin.place(event.position),
-            model=Model(self.number, self.ranker.scored_with),
-            items=items,
-            request_id=None if isinstance(event, Behaviour) else event.request_id,
-        )
-
-    def _with_unknown(self, event: Search, user: UserState, chosen: list[Chosen]) -> list[Chosen]:
-        """The engine's items that nothing is known of take part, too: without evidence, their score is 0."""
-        known = {item.item_id for item in chosen} | set(user.dismissed)
-        if event.exclude_seen:
-            known |= set(user.items)
-        unknown = [
-            Chosen(item_id, 0.0, "unknown", (), NO_ROW)
-            for item_id in dict.fromkeys(event.items)
-            if item_id not in known and self.knowledge.is_available(item_id)
-        ]
-        return sorted([*chosen, *unknown], key=lambda item: (-item.score, item.item_id))
 
     def report(self) -> Report:
         """How the partition stands."""
@@ -317,6 +307,24 @@ def _odds(q: int, answers: Answers) -> float:
         return 0.0
     others = np.exp(np.delete(scores, answers.facts[q, STANDS]) - scores[answers.facts[q, STANDS]]).sum()
     return float(1 / max(others, LEAST_OTHERS))
+
+
+def _list(
+    origin: Origin, event: Behaviour | Request | Search, items: tuple[ListItem, ...], computed_at: int, model: Model
+) -> RecommendationList:
+    cause = CAUSES[type(event)]
+    return RecommendationList(
+        user_id=event.user_id,
+        list_id=blake2b(_list_name(origin, event.position, cause), digest_size=8).hexdigest(),
+        surface="search" if isinstance(event, Search) else "feed",
+        cause=cause,
+        event_ts=event.ts_ms,
+        computed_at=computed_at,
+        source=origin.place(event.position),
+        model=model,
+        items=items,
+        request_id=None if isinstance(event, Behaviour) else event.request_id,
+    )
 
 
 def _list_name(origin: Origin, position: int, cause: str) -> bytes:

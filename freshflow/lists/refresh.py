@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from freshflow.config import Config
 from freshflow.events.types import Behaviour
 from freshflow.items.knowledge import ItemKnowledge
-from freshflow.items.rows import ItemRows
-from freshflow.lists.active import LISTED_MS, NEVER, RANKED_MS, TIME_MS, ActiveUsers
+from freshflow.items.rows import NO_ROW, ItemRows
+from freshflow.lists.active import NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
+from freshflow.lists.composing import of_rows
 from freshflow.lists.types import ListItem
-from freshflow.ranking.answers import BECAUSE, CANDIDATE, FOUND, LISTED, REASON, ROW, Answers
-from freshflow.ranking.queries import CONTEXT_LENGTH, Query
-from freshflow.ranking.rising import OWN, Views, everyones_scores, look, popular_now, take_base
-from freshflow.ranking.scoring import REASONS, Weights
-from freshflow.users.state import context_at
+from freshflow.ranking.answers import ITEM, Answers
+from freshflow.ranking.queries import Query
+from freshflow.ranking.rising import OWN, Views, everyones_scores, look, popular_now
+from freshflow.ranking.scoring import AGAIN, POPULAR, TOGETHER, Weights
+from freshflow.users.state import UserState, context_at
 
 __all__ = ["Refresh", "Refreshed"]
 
@@ -36,7 +37,6 @@ LEAST_WORTH, MOST_WORTH, DEARER = 1 / 1000, 1 / 10, 1.02
 SAVED = 1000.0
 # Looks that are left out, at most, after looks that found nothing.
 LONGEST_PAUSE = 32
-POPULAR, AGAIN = REASONS.index("popular"), REASONS.index("again")
 
 Refreshed = tuple[str, tuple[ListItem, ...]]
 Rank = Callable[[Sequence[Query]], Answers]
@@ -53,22 +53,33 @@ class Refresh:
         self.worth = 4 * LEAST_WORTH
         self.pause = self.paused = 0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the last look found lists worth publishing, as those before it did."""
+        return self.on and self.pause == 0
+
     def note(
-        self, event: Behaviour, query: Query, number: int, q: int, answers: Answers, weights: Weights, rows: ItemRows
-    ) -> bool:
-        """The user acted, as event number `number`, and was ranked as query `q`; whether that gave another list."""
-        active, user_id = self.active, event.user_id
-        places = answers.places[q, : min(answers.facts[q, LISTED], self.config.lists.k), CANDIDATE]
-        listed = answers.candidates[q, places, ROW]
-        is_new = not active.shows(user_id, listed)
-        slot = active.act(user_id, query.user, number, event.ts_ms)
-        active.show(slot, listed)
-        if not self.on:
-            return is_new
-        self._base(slot, q, answers, weights, query, rows)
-        share = self.config.refresh.max_share
-        self.allowed = min(self.allowed + share / (1 - share), SAVED)
-        return is_new
+        self,
+        acts: Sequence[tuple[Behaviour, UserState]],
+        events: Sequence[int],
+        came: Sequence[int],
+        asked: NDArray[np.int64],
+        answers: Answers,
+    ) -> Acted:
+        """Users acted, as events of these numbers, for items in rows `came`, and were ranked as queries `asked`."""
+        rows = answers.places[asked, : self.config.lists.k, ITEM]
+        acted = self.active.act(
+            [(event.user_id, user) for event, user in acts],
+            np.array(events, np.int64),
+            np.array([event.ts_ms for event, _ in acts], np.int64),
+            np.array(came, np.int32),
+            rows,
+        )
+        if self.on:
+            self.active.keep(acted.slots, asked, answers)
+            share = self.config.refresh.max_share
+            self.allowed = min(self.allowed + len(acts) * share / (1 - share), SAVED)
+        return acted
 
     def lists(self, knowledge: ItemKnowledge, weights: Weights, rank: Rank, event: int, now_ms: int) -> list[Refreshed]:
         """The lists that are worth publishing by `now_ms`, after event number `event`."""
@@ -89,7 +100,7 @@ class Refresh:
         slots, chances = active.who(event, now_ms, self.worth)
         if not len(slots):
             return []
-        self._rank_the_idle(slots, rank, weights, knowledge.rows, now_ms)
+        self._rank_the_idle(slots, rank, now_ms)
         tables, linear, units = knowledge.tables, weights.linear[0], weights.units
         known = np.full(knowledge.capacity, np.nan)
         popular = np.empty(SHARED, np.int32)
@@ -104,16 +115,11 @@ class Refresh:
             *(tables, linear, units, now_ms, active.views, slots, chances, banned, starts, self.worth),
             *(known, popular, found, places, scores, worthy, gains),
         )
-        changed = []
         best = np.argsort(-gains[:n], kind="stable")[: int(self.allowed)]
-        for at in best.tolist():
-            slot, rows = int(slots[worthy[at]]), found[at]
-            if rows[-1] == NEVER:
-                rows = rows[rows != NEVER]
-            changed.append(self._list(slot, rows, places[at].tolist(), scores[at].tolist(), knowledge.rows.ids))
-            active.times[slot, LISTED_MS] = now_ms
-        self.allowed -= len(changed)
-        return changed
+        self.allowed -= len(best)
+        worthy = slots[worthy[best]]
+        active.show(worthy, found[best], now_ms)
+        return self._lists(worthy, found[best], places[best], scores[best], knowledge.rows.ids)
 
     def _banned(self, slots: NDArray[np.int32], rows: ItemRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The rows that users have turned down, one user's after the other's, and where each one's begin."""
@@ -141,9 +147,7 @@ class Refresh:
         listed[:, : views.listed.shape[1]] = views.listed[:, :k]
         vars(self.active).update(state["active"] | {"views": views._replace(listed=listed)})
 
-    def _rank_the_idle(
-        self, slots: NDArray[np.int32], rank: Rank, weights: Weights, rows: ItemRows, now_ms: int
-    ) -> None:
+    def _rank_the_idle(self, slots: NDArray[np.int32], rank: Rank, now_ms: int) -> None:
         """Rank users in full whose session has ended since that was last done."""
         users, times = self.config.users, self.active.times
         gap_ms = int(users.session_gap_s * 1000)
@@ -156,53 +160,39 @@ class Refresh:
         for slot in due:
             user = self.active.users[slot]
             context = context_at(user, now_ms, gap_ms=gap_ms, limit=users.context)
-            queries.append(Query(user, context, now_ms, k=max(OWN, self.config.lists.k)))
+            queries.append(Query(user, context, now_ms, k=max(OWN, self.config.lists.k), keep=True))
         answers = rank(queries)
-        for q, slot in enumerate(due):
-            self._base(slot, q, answers, weights, queries[q], rows)
-            times[slot, RANKED_MS] = now_ms
+        self.active.keep(np.array(due, np.int64), np.arange(len(due)), answers)
+        times[due, RANKED_MS] = now_ms
 
-    def _base(self, slot: int, q: int, answers: Answers, weights: Weights, query: Query, rows: ItemRows) -> None:
-        active, found = self.active, answers.facts[q, FOUND]
-        places = answers.places[q, : min(answers.facts[q, LISTED], OWN)]
-        at = places[:, CANDIDATE]
-        take_base(
-            *(weights.linear[0], weights.units, answers.candidates[q, :found], answers.features[q, :found]),
-            *(answers.scores[q, :found], at, active.views, slot),
-        )
-        active.behind[slot, : len(at), 0] = places[:, REASON]
-        mind = np.array([*rows.rows_or_none(query.context.items[:CONTEXT_LENGTH]), NEVER], np.int32)
-        active.behind[slot, : len(at), 1] = mind[answers.candidates[q, at, BECAUSE]]
-
-    def _list(
-        self, slot: int, rows: NDArray[np.int32], places: list[int], scores: list[float], ids: Sequence[str]
-    ) -> Refreshed:
-        active = self.active
-        behind = active.behind[slot].tolist()
-        items = [
-            ListItem(ids[row], score, "popular", ())
-            if place == NEVER or behind[place][0] == POPULAR
-            else _personal(ids[row], score, behind[place][0], behind[place][1], ids)
-            for row, place, score in zip(rows.tolist(), places, scores, strict=False)
-        ]
-        if self.config.lists.contributions:
-            items = [self._explained(slot, item, place) for item, place in zip(items, places, strict=False)]
-        active.show(slot, rows)
-        if len(set(scores)) < len(scores):
-            items.sort(key=lambda item: (-item.score, item.item_id))
-        return active.ids[slot], tuple(items)
+    def _lists(
+        self,
+        slots: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        places: NDArray[np.int32],
+        scores: NDArray[np.float64],
+        ids: list[str],
+    ) -> list[Refreshed]:
+        """The lists (N, K) of users in `slots` (N,)."""
+        own = (places != NEVER) & (rows != NO_ROW)
+        behind = self.active.views.behind[slots[:, None], np.where(own, places, 0)]
+        reasons, sources = np.where(own, behind[..., 0], POPULAR), np.where(own, behind[..., 1], NO_ROW)
+        sources = np.where(reasons == AGAIN, rows, sources)
+        reasons[(reasons == TOGETHER) & (sources == NO_ROW)] = POPULAR  # what it came with has been dropped since
+        sizes = np.count_nonzero(rows != NO_ROW, axis=1)
+        made = []
+        lists = of_rows(rows, scores, reasons, sources, sizes, ids)
+        tied = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] != NO_ROW)).any(axis=1)
+        for n, (slot, items) in enumerate(zip(slots.tolist(), lists, strict=True)):
+            if self.config.lists.contributions:
+                items = [self._explained(slot, item, place) for item, place in zip(items, places[n], strict=False)]
+            if tied[n]:
+                items.sort(key=lambda item: (-item.score, item.item_id))
+            made.append((self.active.ids[slot], tuple(items)))
+        return made
 
     def _explained(self, slot: int, item: ListItem, place: int) -> ListItem:
         """The two parts of a score: what speaks for the item to everyone, and what for this user's sake."""
         views = self.active.views
         rest = float(views.own_score[slot, place] if place != NEVER else views.level[slot, 0])
         return structs.replace(item, contributions={"everyone": item.score - rest, "user": rest})
-
-
-def _personal(item_id: str, score: float, reason: int, behind: int, ids: Sequence[str]) -> ListItem:
-    """An item that the user came back to, or that keeps company, unless the item behind it has been dropped since."""
-    if reason == AGAIN:
-        return ListItem(item_id, score, "again", (item_id,))
-    if behind == NEVER:
-        return ListItem(item_id, score, "popular", ())
-    return ListItem(item_id, score, "together", (ids[behind],))

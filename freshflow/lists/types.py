@@ -30,7 +30,7 @@ class Model(msgspec.Struct, frozen=True, gc=False):
     updates: int
 
 
-class RecommendationList(msgspec.Struct, frozen=True, omit_defaults=True):
+class RecommendationList(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An ordered list for a user. `event_ts` and `computed_at` are epoch milliseconds.
 
     `list_id` follows from the event that caused the list, so a list that is published twice after a crash can be

@@ -3,10 +3,10 @@
 HR@k is the share of events whose item stood among the first k of the list; MRR@k the mean of 1 / rank, 0 beyond k.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
-from river.utils import Rolling
 
 __all__ = ["CUTOFF", "HitRate", "Validation"]
 
@@ -14,52 +14,39 @@ CUTOFF = 20  # the k of HR@k and MRR@k
 WINDOW = 5_000  # events of the rolling figures
 
 
-class RankCounts:
-    """How often an item stood at each rank up to `CUTOFF`, and, at index 0, how often at none of them.
+class HitRate:
+    """HR@20 and MRR@20 over all events and over the last `WINDOW`.
 
-    Made to be rolled by River. Counts stay exact, where the means and sums of `river.stats` keep a rounding error of
-    what they revert; and both figures follow from them, in one pass over 21 numbers.
+    Both figures follow from counts of ranks, which leave no rounding error behind when they leave the window: `total`
+    and `recent` (21,) hold how often an item stood at each rank up to `CUTOFF`, and, at 0, how often at none of them.
     """
 
     def __init__(self) -> None:
-        self.counts = [0] * (CUTOFF + 1)
-
-    def update(self, rank: int) -> None:
-        """Count an event."""
-        self.counts[rank] += 1
-
-    def revert(self, rank: int) -> None:
-        """Take back an event that was counted."""
-        self.counts[rank] -= 1
-
-    def figures(self) -> tuple[float, float]:
-        """HR@20 and MRR@20; 0 without events."""
-        events = max(1, sum(self.counts))
-        reciprocal = sum(count / rank for rank, count in enumerate(self.counts) if rank)
-        return sum(self.counts[1:]) / events, reciprocal / events
-
-
-class HitRate:
-    """HR@20 and MRR@20 over all events and over the last `WINDOW`."""
-
-    def __init__(self) -> None:
         self.events = 0
-        self.total = RankCounts()
-        self.recent = Rolling(RankCounts, window_size=WINDOW)
+        self.total = [0] * (CUTOFF + 1)
+        self.recent = [0] * (CUTOFF + 1)
+        self.window: deque[int] = deque()
 
     def add(self, ranks: Iterable[int]) -> None:
         """Count events whose items stood at `ranks` (from 1), or, where it is 0, on no list."""
         for rank in ranks:
             place = rank if 0 < rank <= CUTOFF else 0
             self.events += 1
-            self.total.update(place)
-            self.recent.update(place)
+            self.total[place] += 1
+            self.recent[place] += 1
+            self.window.append(place)
+            if len(self.window) > WINDOW:
+                self.recent[self.window.popleft()] -= 1
 
     def figures(self) -> dict[str, float]:
         """The figures by name; 0 before the first event."""
-        hr20, mrr20 = self.total.figures()
-        recent_hr20, recent_mrr20 = self.recent.figures()
+        (hr20, mrr20), (recent_hr20, recent_mrr20) = _figures(self.total), _figures(self.recent)
         return {"hr20": hr20, "mrr20": mrr20, "recent_hr20": recent_hr20, "recent_mrr20": recent_mrr20}
+
+
+def _figures(counts: list[int]) -> tuple[float, float]:
+    events = max(1, sum(counts))
+    return sum(counts[1:]) / events, sum(count / rank for rank, count in enumerate(counts) if rank) / events
 
 
 class Validation(msgspec.Struct):

@@ -53,30 +53,41 @@ class Adam(optim.Adam):  # type: ignore[misc]
 
     def _step(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """What the weights are to lose."""
+        weights = np.zeros(gradient.shape, gradient.dtype)
+        self._descend(weights, gradient[None])
+        return -weights
+
+    def steps(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
+        """Move `weights`, in place, by N gradients (N, ...), one after the other: the same as N calls of `step`."""
+        self._descend(weights, gradients)
+        self.n_iterations += len(gradients)
+
+    def _descend(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
         if self.m is None:
-            self.m, self.v = (np.zeros(gradient.shape, gradient.dtype) for _ in range(2))
-        t = self.n_iterations + 1
-        rate = self.learning_rate * (1 - self.beta_2**t) ** 0.5 / (1 - self.beta_1**t)
-        step = np.empty(gradient.shape, gradient.dtype)
-        _adam(gradient.ravel(), self.m.ravel(), self.v.ravel(), step.ravel(), rate, self.beta_1, self.beta_2, self.eps)
-        return step
+            self.m, self.v = (np.zeros(weights.shape, weights.dtype) for _ in range(2))
+        times = self.n_iterations + 1 + np.arange(len(gradients))
+        rates = self.learning_rate * (1 - self.beta_2**times) ** 0.5 / (1 - self.beta_1**times)
+        flat = gradients.reshape(len(gradients), -1)
+        _adam(weights.ravel(), flat, self.m.ravel(), self.v.ravel(), rates, self.beta_1, self.beta_2, self.eps)
 
 
 @compiled
 def _adam(
-    gradient: NDArray[Any],
+    weights: NDArray[Any],
+    gradients: NDArray[Any],
     m: NDArray[Any],
     v: NDArray[Any],
-    step: NDArray[Any],
-    rate: float,
+    rates: NDArray[np.float64],
     beta_1: float,
     beta_2: float,
     eps: float,
 ) -> None:
-    number = step.dtype.type
+    number = weights.dtype.type
     b1, b2, new1, new2 = number(beta_1), number(beta_2), number(1 - beta_1), number(1 - beta_2)
-    for i in range(len(step)):
-        g = gradient[i]
-        m[i] = b1 * m[i] + new1 * g
-        v[i] = b2 * v[i] + new2 * (g * g)
-        step[i] = number(rate) * m[i] / (np.sqrt(v[i]) + number(eps))
+    for n in range(len(gradients)):
+        rate = number(rates[n])
+        for i in range(len(weights)):
+            g = gradients[n, i]
+            m[i] = b1 * m[i] + new1 * g
+            v[i] = b2 * v[i] + new2 * (g * g)
+            weights[i] -= rate * m[i] / (np.sqrt(v[i]) + number(eps))

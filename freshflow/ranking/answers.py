@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 
 from freshflow.compiled import compiled
 from freshflow.items.fold import Tables, fold
-from freshflow.ranking.candidates import BECAUSE as MARKED_BECAUSE
+from freshflow.items.rows import NO_ROW
+from freshflow.ranking.candidates import BECAUSE, Scratch, gather
 from freshflow.ranking.candidates import OWN as MARKED_OWN
 from freshflow.ranking.candidates import ROW as MARKED_ROW
-from freshflow.ranking.candidates import Scratch, gather
 from freshflow.ranking.features import FEATURES, LAST_200, MOMENT, fill_features, fill_moment
-from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, MODEL, K, Queries
-from freshflow.ranking.scoring import INPUTS, Weights, best, rank_of, reason_of, score, teach
+from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, KEEP, MODEL, K, Queries
+from freshflow.ranking.rising import OWN as OWN_KEPT
+from freshflow.ranking.rising import take_base
+from freshflow.ranking.scoring import AGAIN, INPUTS, TOGETHER, Weights, best, rank_of, reason_of, score, teach
 
 __all__ = ["Answers", "Visits", "answer", "order"]
 
@@ -32,19 +34,24 @@ class Visits(NamedTuple):
 
 # Columns of `Answers.facts`, of `Answers.candidates` and of `Answers.places`.
 FOUND, LISTED, TIED, STANDS, RANK, POPULAR_RANK = range(6)
-ROW, OWN, BECAUSE = range(3)
-CANDIDATE, REASON = range(2)
+ROW, OWN, BEHIND = range(3)
+CANDIDATE, ITEM, REASON, SOURCE = range(4)
 
 
 class Answers(NamedTuple):
     """What was found for Q queries with C candidates at most, and lists of K at most.
 
-    `facts` (Q, 6): how many candidates; how many of them are listed; whether ids must break ties among these; where
-    the item that came stands among the candidates, or -1, its rank by score, 0 if it is none of them, and its rank by
-    what was popular right now. `candidates` (Q, C, 3): row, index into the user's history or -1, index into the context
-    of the item that speaks most for it or -1. `features` (Q, C, F), `units` (Q, C, H), `scores` (Q, C), `moment`
-    (Q, Z). `places` (Q, K, 2): candidates in the order of the list, and indices of `REASONS`. Where the item that came
-    stands among the candidates, `gradient` (Q, F + H) and `unit_gradient` (Q, F + Z + 1, H) are what that teaches.
+    `facts` (Q, 6): how many candidates; how many of them are listed; the places among which ids must break ties, 0 if
+    none; where the item that came stands among the candidates, or -1, its rank by score, 0 if it is none of them, and
+    its rank by what was popular right now. `candidates` (Q, C, 3): row, index into the user's history or -1, row of the
+    item of the context that speaks most for it or -1. `scores` (Q, C), `moment` (Q, Z). `features` (Q, F, C) and
+    `units` (Q, H, C), or those of the last query only, where Q = 1 for these two.
+
+    The list is in `places` (Q, K, 4): candidate, row, index of `REASONS`, row of the item behind the reason or -1; and
+    `listed_scores` (Q, K). Rows behind its end are -1, but where there are ties, all candidates that may be meant stand
+    there. Where the item that came stands among the candidates, `gradient` (Q, F + H) and `unit_gradient`
+    (Q, H, F + Z + 1) are what that teaches. `own` (Q, P, 3), of the best as in `places`, `rests` (Q, P) and `levels`
+    (Q, 2) are what is kept for refreshes (`freshflow.ranking.rising`).
     """
 
     facts: NDArray[np.int32]
@@ -54,22 +61,35 @@ class Answers(NamedTuple):
     units: NDArray[np.float32]
     scores: NDArray[np.float64]
     places: NDArray[np.int32]
+    listed_scores: NDArray[np.float64]
+    own: NDArray[np.int32]
+    rests: NDArray[np.float32]
+    levels: NDArray[np.float32]
     gradient: NDArray[np.float64]
     unit_gradient: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, queries: int, candidates: int, longest: int, hidden: int) -> "Answers":
-        """Room for so many queries, candidates of each, items of a list, and hidden units."""
+    def empty(cls, queries: int, candidates: int, longest: int, hidden: int, *, kept: bool) -> "Answers":
+        """Room for so many queries, candidates of each, items of a list, and hidden units.
+
+        Features and hidden units are `kept` of every query, or overwritten by those of the next: they take most of the
+        memory, and memory that is written anew each time is not in the cache.
+        """
+        described, longest = queries if kept else 1, max(longest, candidates, OWN_KEPT)
         return cls(
             facts=np.zeros((queries, 6), np.int32),
             candidates=np.zeros((queries, candidates, 3), np.int32),
             moment=np.zeros((queries, len(MOMENT)), np.float32),
-            features=np.zeros((queries, candidates, len(FEATURES)), np.float32),
-            units=np.zeros((queries, candidates, hidden), np.float32),
+            features=np.zeros((described, len(FEATURES), candidates), np.float32),
+            units=np.zeros((described, hidden, candidates), np.float32),
             scores=np.zeros((queries, candidates)),
-            places=np.zeros((queries, longest, 2), np.int32),
+            places=np.zeros((queries, longest, 4), np.int32),
+            listed_scores=np.zeros((queries, longest)),
+            own=np.zeros((queries, OWN_KEPT, 3), np.int32),
+            rests=np.zeros((queries, OWN_KEPT), np.float32),
+            levels=np.zeros((queries, 2), np.float32),
             gradient=np.zeros((queries, len(FEATURES) + hidden)),
-            unit_gradient=np.zeros((queries, len(INPUTS), hidden), np.float32),
+            unit_gradient=np.zeros((queries, hidden, len(INPUTS)), np.float32),
         )
 
 
@@ -104,25 +124,37 @@ def _rank(
 ) -> None:
     found = gather(tables, queries, q, most, scratch)
     facts, candidates = answers.facts[q], answers.candidates[q, :found]
-    moment, features, units = answers.moment[q], answers.features[q, :found], answers.units[q, :found]
+    kept = q if len(answers.features) > 1 else 0
+    moment, features, units = answers.moment[q], answers.features[kept], answers.units[kept]
     scores = answers.scores[q, :found]
     linear = weights.linear[queries.facts[q, MODEL]]
     fill_moment(tables, queries, q, moment)
-    fill_features(tables, queries, q, scratch, found, features)
-    score(linear, weights.units, moment, features, units, scores)
+    personal = fill_features(tables, queries, q, scratch, found, features)
+    score(linear, weights.units, moment, features, personal, units, scores)
     came = queries.facts[q, CAME]
     facts[FOUND], facts[STANDS], facts[RANK], facts[POPULAR_RANK] = found, -1, 0, 0
+    facts[LISTED], facts[TIED] = 0, 0
     for at in range(found):
         candidates[at, ROW] = scratch.marks[at, MARKED_ROW]
         candidates[at, OWN] = scratch.marks[at, MARKED_OWN]
-        candidates[at, BECAUSE] = scratch.marks[at, MARKED_BECAUSE]
+        because = scratch.marks[at, BECAUSE]
+        candidates[at, BEHIND] = queries.context[q, because] if because >= 0 else NO_ROW
         if came >= 0 and candidates[at, ROW] == came:
             facts[STANDS] = at
     if facts[STANDS] >= 0:
-        facts[POPULAR_RANK] = rank_of(features[:, LAST_200], facts[STANDS])
+        facts[RANK] = rank_of(scores, facts[STANDS])
+        facts[POPULAR_RANK] = rank_of(features[LAST_200, :found], facts[STANDS])
         gradient, unit_gradient = answers.gradient[q], answers.unit_gradient[q]
-        teach(linear, moment, features, units, scores, facts[STANDS], gradient, unit_gradient)
-    order(linear, weights.units, queries.facts[q, K], queries.facts[q, EXCLUDE_SEEN], q, answers)
+        teach(linear, moment, features, personal, units, scores, facts[STANDS], gradient, unit_gradient)
+    if queries.facts[q, K] > 0:
+        order(linear, weights.units, queries.facts[q, K], queries.facts[q, EXCLUDE_SEEN], q, answers)
+    if queries.facts[q, KEEP]:
+        best_of_all = answers.places[q, : min(facts[LISTED], OWN_KEPT)]
+        take_base(weights, candidates, features, scores, best_of_all[:, CANDIDATE], answers.rests[q], answers.levels[q])
+        answers.own[q, :, 0] = NO_ROW
+        for n in range(len(best_of_all)):
+            for column in range(3):
+                answers.own[q, n, column] = best_of_all[n, ITEM + column]
 
 
 @compiled
@@ -136,9 +168,29 @@ def order(
     if facts[STANDS] >= 0:
         facts[RANK] = rank_of(scores, facts[STANDS])
     skipped = candidates[:, OWN] if exclude_seen else np.full(found, -1, np.int32)
-    facts[LISTED], facts[TIED] = best(scores, skipped, k, places[:, CANDIDATE])
-    for n in range(facts[LISTED]):
+    listed, tied = best(scores, skipped, k, places[:, CANDIDATE])
+    described = _all_tied(scores, skipped, places[:, CANDIDATE], listed) if tied else listed
+    facts[LISTED], facts[TIED] = listed, described if tied else 0
+    kept = q if len(answers.features) > 1 else 0
+    features, units, of_list = answers.features[kept], answers.units[kept], answers.listed_scores[q]
+    for n in range(described):
         at = places[n, CANDIDATE]
-        mine, because = candidates[at, OWN] >= 0, candidates[at, BECAUSE]
-        x, unit = answers.features[q, at], answers.units[q, at]
-        places[n, REASON] = reason_of(linear, unit_weights, x, unit, mine, because)
+        row, behind = candidates[at, ROW], candidates[at, BEHIND]
+        reason = reason_of(linear, unit_weights, features, units, at, candidates[at, OWN] >= 0, behind >= 0)
+        places[n, ITEM], places[n, REASON], of_list[n] = row, reason, scores[at]
+        places[n, SOURCE] = behind if reason == TOGETHER else row if reason == AGAIN else NO_ROW
+    for n in range(described, len(places)):
+        places[n, ITEM] = NO_ROW
+
+
+@compiled
+def _all_tied(scores: NDArray[np.float64], skipped: NDArray[np.int32], places: NDArray[np.int32], listed: int) -> int:
+    """Write all candidates that score as the last of a list behind those that score more; how many there are then."""
+    last, n = scores[places[listed - 1]], 0
+    while scores[places[n]] > last:
+        n += 1
+    for at in range(len(scores)):
+        if scores[at] == last and skipped[at] < 0:
+            places[n] = at
+            n += 1
+    return n

@@ -17,15 +17,14 @@ from freshflow.items.returns import VISITS
 from freshflow.items.rows import grown
 from freshflow.ranking.queries import BANNED as BANNED_AT
 from freshflow.ranking.queries import CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, Queries
-from freshflow.ranking.queries import ROW as ITEM
 
 __all__ = ["EVIDENCE", "Scratch", "gather"]
 
 AGE_DECAY = np.float32(0.8)  # weight of the next older item of the context
 OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
 RECENT = 64  # in events: whatever was touched this recently is worth a look
-# Two steps away: the last items, their strongest neighbours, and all of theirs.
-TWO_STEPS_FROM, TWO_STEPS_OVER = 3, 6
+# Two steps away: the last items, their strongest neighbours, and the strongest of theirs.
+TWO_STEPS_FROM, TWO_STEPS_OVER, TWO_STEPS_TO = 3, 6, 16
 # Own and popular items outrank any neighbour when room is short: they are few, and no neighbour row knows them.
 OWN_PRIOR, POPULAR_PRIOR = np.float32(20.0), np.float32(10.0)
 
@@ -107,8 +106,8 @@ def gather(tables: Tables, queries: Queries, q: int, most: int, scratch: Scratch
         scratch.evidence, found, open_to,
     )  # fmt: skip
     for at in range(len(history) - OWN_ITEMS):  # what the user touched longer ago
-        if history[at, ITEM] >= 0 and number[history[at, ITEM]] >= 0:
-            scratch.marks[number[history[at, ITEM]], OWN] = at
+        if history[at] >= 0 and number[history[at]] >= 0:
+            scratch.marks[number[history[at]], OWN] = at
     for row in banned:
         number[row] = NONE
     for at in range(found):
@@ -137,7 +136,8 @@ def _admit(
     if found >= open_to or not available[row] or counts[row, VISITS] == 0:
         return BANNED, found
     number[row] = found
-    evidence[found] = 0
+    for n in range(evidence.shape[1]):
+        evidence[found, n] = np.float32(0)
     marks[found, ROW] = row
     marks[found, OWN] = marks[found, PLACE] = marks[found, BECAUSE] = NONE
     marks[found, FLAGS] = 0
@@ -169,7 +169,7 @@ def _neighbours(
             for slot in range(neighbours.shape[1]):
                 row = neighbours[item, slot]
                 if row < 0:
-                    continue
+                    break
                 at, found = _admit(number, available, counts, marks, evidence, found, row, open_to)
                 if at < 0:
                     continue
@@ -217,44 +217,30 @@ def _two_steps(
     two_steps(c) = sum over items x of the context and their neighbours y of  0.8^age share(x, y) share(y, c)
     """
     decay = np.float32(1)
-    strongest = np.empty(TWO_STEPS_OVER, np.int64)
+    slots = neighbours.shape[1]
     for age in range(TWO_STEPS_FROM):
         item = context[age]
         if item >= 0 and sums[item, TOGETHER] > 0:
-            for nth in range(_strongest(weights[item], strongest)):
-                over = neighbours[item, strongest[nth]]
-                share = weights[item, strongest[nth], TOGETHER] / np.float32(sums[item, TOGETHER])
+            for nth in range(min(TWO_STEPS_OVER, slots)):
+                over = neighbours[item, nth]
+                if over < 0:
+                    break
+                share = weights[item, nth, TOGETHER] / np.float32(sums[item, TOGETHER])
                 share *= decay / np.float32(sums[over, TOGETHER])
-                for slot in range(neighbours.shape[1]):
+                for slot in range(min(TWO_STEPS_TO, slots)):
                     row = neighbours[over, slot]
-                    if row >= 0:
-                        at, found = _admit(number, available, counts, marks, evidence, found, row, open_to)
-                        if at >= 0:
-                            evidence[at, TWO_STEPS] += share * weights[over, slot, TOGETHER]
+                    if row < 0:
+                        break
+                    at, found = _admit(number, available, counts, marks, evidence, found, row, open_to)
+                    if at >= 0:
+                        evidence[at, TWO_STEPS] += share * weights[over, slot, TOGETHER]
         decay *= AGE_DECAY
     return found
 
 
 @compiled
-def _strongest(weights: NDArray[np.float32], slots: NDArray[np.int64]) -> int:
-    """Write the slots with the most `together` to `slots` (N,), the strongest first; how many have any."""
-    n = 0
-    for slot in range(len(weights)):
-        weight = weights[slot, TOGETHER]
-        if weight <= 0 or (n == len(slots) and weight <= weights[slots[n - 1], TOGETHER]):
-            continue
-        at = n if n < len(slots) else n - 1
-        while at > 0 and weights[slots[at - 1], TOGETHER] < weight:
-            slots[at] = slots[at - 1]
-            at -= 1
-        slots[at] = slot
-        n = min(n + 1, len(slots))
-    return n
-
-
-@compiled
 def _own_items(
-    history: NDArray[np.int64],
+    history: NDArray[np.int32],
     number: NDArray[np.int32],
     available: NDArray[np.bool_],
     counts: NDArray[np.float64],
@@ -265,8 +251,8 @@ def _own_items(
 ) -> int:
     """What the user has touched of late: people come back."""
     for entry in range(max(0, len(history) - OWN_ITEMS), len(history)):
-        if history[entry, ITEM] >= 0:
-            at, found = _admit(number, available, counts, marks, evidence, found, history[entry, ITEM], open_to)
+        if history[entry] >= 0:
+            at, found = _admit(number, available, counts, marks, evidence, found, history[entry], open_to)
             if at >= 0:
                 marks[at, OWN] = entry
                 marks[at, FLAGS] |= OWN_RECENT
@@ -332,7 +318,9 @@ def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], fou
     for at in range(found):
         if prior[at] > floor or (prior[at] == floor and at_floor > 0):
             at_floor -= prior[at] == floor
-            marks[kept] = marks[at]
-            evidence[kept] = evidence[at]
+            for n in range(marks.shape[1]):
+                marks[kept, n] = marks[at, n]
+            for n in range(evidence.shape[1]):
+                evidence[kept, n] = evidence[at, n]
             kept += 1
     return kept

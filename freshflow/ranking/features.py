@@ -7,30 +7,41 @@ order nothing by themselves, but say to the hidden units (`freshflow.ranking.uni
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined
+from freshflow.compiled import compiled
 from freshflow.items.covisits import TOGETHER
 from freshflow.items.fold import Tables
 from freshflow.items.popularity import (
     ALL_DAY,
     ALL_HOUR,
     ALL_WEEK,
-    DAY,
     EVENTS,
     FIRST_MS,
+    HALF_LIVES_MS,
     HOUR,
     IN_WINDOW,
     LAST_MS,
-    WEEK,
     WINDOWS,
+    Popularity,
     decay,
 )
 from freshflow.items.popularity import NOW_MS as LATEST_MS
 from freshflow.items.returns import VISITS, return_rate, stay_rate
-from freshflow.ranking.candidates import EVIDENCE, OWN, ROW, TOGETHER_SUM, TWO_STEPS, Scratch
+from freshflow.ranking.candidates import EVIDENCE, OWN, ROW, Scratch
 from freshflow.ranking.candidates import PLACE as CONTEXT_PLACE
-from freshflow.ranking.queries import COUNT, DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, SEEN_MS, STAYS, Queries
+from freshflow.ranking.elementary import scale_exp2, scale_log1p
+from freshflow.ranking.queries import DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, STAYS, Queries
 
-__all__ = ["FEATURES", "IMPERSONAL", "LAST_200", "MOMENT", "SOURCES", "fill_features", "fill_moment", "fill_popularity"]
+__all__ = [
+    "FEATURES",
+    "IMPERSONAL",
+    "LAST_200",
+    "MOMENT",
+    "PERSONAL",
+    "SOURCES",
+    "fill_features",
+    "fill_moment",
+    "fill_popularity",
+]
 
 POPULARITIES = ("last_50", "last_200", "last_2000", "hour", "day", "week")
 # What speaks for or against going back to an item of the context, and for the last of them once more.
@@ -67,20 +78,15 @@ LAST_200 = FEATURES.index("last_200")
 # Those that are the same whoever looks.
 IMPERSONAL = tuple(n for n, name in enumerate(FEATURES) if SOURCES[name] == "popular")
 AGE, CONTEXT, HABIT = FEATURES.index("age"), FEATURES.index("in_context"), FEATURES.index("return_rate")
+PERSONAL = CONTEXT  # from here on they are about the user's own history and context
 HABIT_LAST, OWN_AT = FEATURES.index("return_rate_last"), FEATURES.index("own")
 
+ONE = np.float32(1)
 SHARE_SCALE = np.float32(100)  # a share of a hundredth is .15 up the logarithmic scale, one of a tenth .52
 LOG_SCALE = np.float32(1 / np.log(101))
 AGE_SCALE = np.float32(1 / 18)  # logarithm of seconds: a minute is .23, an hour .46, a week .74, two and a half years 1
 COUNT_SCALE, VISITS_SCALE, PAUSE_SCALE = np.float32(1 / 5), np.float32(1 / 8), np.float32(1 / 8)
 LENGTH_SCALE = np.float32(1 / 3)
-
-
-@compiled
-def _log_share(share: float) -> np.float32:
-    """log(1 + 100 s) / log(101): 0 at 0, 1 at 1, steep where shares are small."""
-    scaled: np.float32 = np.log(np.float32(1) + SHARE_SCALE * np.float32(share)) * LOG_SCALE
-    return scaled
 
 
 @compiled
@@ -129,76 +135,107 @@ def _repeated(fact: NDArray[np.int64]) -> np.float32:
 @compiled
 def fill_features(
     tables: Tables, queries: Queries, q: int, scratch: Scratch, found: int, features: NDArray[np.float32]
-) -> None:
-    """Write the features of the `found` candidates in `scratch` to `features` (C, F), in the order of `FEATURES`."""
-    fact, counts = queries.facts[q], tables.returns.counts
-    now_ms = fact[NOW_MS]
-    by_length, pause = _log_count(fact[LENGTH]) * LENGTH_SCALE, _log_count(fact[IDLE_MS] * 1e-3) * PAUSE_SCALE
-    history = queries.history[queries.starts[q, HISTORY] : queries.starts[q + 1, HISTORY]]
-    features[:found] = 0
-    fill_popularity(tables, now_ms, scratch.marks[:found, ROW], features)
+) -> int:
+    """Write the features of the `found` candidates in `scratch` to `features` (F, C), in the order of `FEATURES`.
+
+    A feature of all candidates is one row, so that the arithmetic takes several candidates at a time. How many of them,
+    from the first on, may have features of their own history or context (from `PERSONAL` on); of others these are 0.
+    """
+    marks, evidence = scratch.marks, scratch.evidence
     for at in range(found):
-        row, x, evidence = scratch.marks[at, ROW], features[at], scratch.evidence[at]
-        if evidence[TOGETHER_SUM] > 0 or evidence[TWO_STEPS] > 0:
-            for n in range(SHARES):
-                if evidence[n] > 0:
-                    x[n] = _log_share(evidence[n])
-            for n in range(SHARES, SHARES + 2):
-                x[n] = _log_count(evidence[n]) * COUNT_SCALE
-        place, own = scratch.marks[at, CONTEXT_PLACE], scratch.marks[at, OWN]
-        if place >= 0:
-            x[CONTEXT] = 1
-            x[CONTEXT + 1] = np.float32(1) / (place + 1)
-            x[CONTEXT + 2] = place == 0
-            x[CONTEXT + 3] = place == 1
-            x[CONTEXT + 4] = by_length
-            x[HABIT] = return_rate(counts, row)
-            x[HABIT + 1] = stay_rate(counts, row)
-            x[HABIT + 2] = _repeated(fact)
-            x[HABIT + 3] = pause
-            if place == 0:
-                for n in range(4):
-                    x[HABIT_LAST + n] = x[HABIT + n]
-        if own >= 0:
-            x[OWN_AT] = 1
-            x[OWN_AT + 1] = _log_count(history[own, COUNT]) * COUNT_SCALE
-            x[OWN_AT + 2] = max(1 - _log_age(now_ms - history[own, SEEN_MS]), np.float32(0))
-            x[OWN_AT + 3] = np.float32(1) / (len(history) - own)
+        for n in range(len(EVIDENCE)):
+            features[n, at] = evidence[at, n]
+    for n in range(SHARES):
+        scale_log1p(features[n], found, SHARE_SCALE, LOG_SCALE)
+    for n in range(SHARES, len(EVIDENCE)):
+        scale_log1p(features[n], found, ONE, COUNT_SCALE)
+    fill_popularity(tables, queries.facts[q, NOW_MS], marks[:found, ROW], features)
+    for n in range(CONTEXT, len(FEATURES)):
+        features[n, :found] = 0
+    first, end = queries.starts[q, HISTORY], queries.starts[q + 1, HISTORY]
+    personal = 0
+    for at in range(found):
+        if marks[at, CONTEXT_PLACE] >= 0 or marks[at, OWN] >= 0:
+            personal = at + 1
+        if marks[at, CONTEXT_PLACE] >= 0:
+            _fill_habits(tables.returns.counts, queries.facts[q], marks[at], features[:, at])
+        if marks[at, OWN] >= 0:
+            own, now_ms = first + marks[at, OWN], queries.facts[q, NOW_MS]
+            _fill_own(queries.counts[own], now_ms - queries.seen_ms[own], end - own, features[:, at])
+    return personal
+
+
+@compiled
+def _fill_habits(
+    counts: NDArray[np.float64], fact: NDArray[np.int64], mark: NDArray[np.int32], x: NDArray[np.float32]
+) -> None:
+    """What speaks for going back to an item of the context."""
+    place, row = mark[CONTEXT_PLACE], mark[ROW]
+    x[CONTEXT] = 1
+    x[CONTEXT + 1] = ONE / np.float32(place + 1)
+    x[CONTEXT + 2] = place == 0
+    x[CONTEXT + 3] = place == 1
+    x[CONTEXT + 4] = _log_count(fact[LENGTH]) * LENGTH_SCALE
+    x[HABIT] = return_rate(counts, row)
+    x[HABIT + 1] = stay_rate(counts, row)
+    x[HABIT + 2] = _repeated(fact)
+    x[HABIT + 3] = _log_count(fact[IDLE_MS] * 1e-3) * PAUSE_SCALE
+    if place == 0:
+        for n in range(len(HABITS)):
+            x[HABIT_LAST + n] = x[HABIT + n]
+
+
+@compiled
+def _fill_own(count: int, idle_ms: int, rank: int, x: NDArray[np.float32]) -> None:
+    """What speaks for going back to an item of the user's history, the latest but `rank` - 1."""
+    x[OWN_AT] = 1
+    x[OWN_AT + 1] = _log_count(count) * COUNT_SCALE
+    x[OWN_AT + 2] = max(1 - _log_age(idle_ms), np.float32(0))
+    x[OWN_AT + 3] = ONE / np.float32(rank)
 
 
 @compiled
 def fill_popularity(tables: Tables, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
     """Write what is known of items whoever looks: the popularities, age, idle time and visits of `rows` (C,)."""
-    memories, opening_memories = tables.popularity.memories, tables.openings.memories
-    totals, opening_totals = _totals(tables.popularity.clock, now_ms), _totals(tables.openings.clock, now_ms)
-    for at in range(len(rows)):
-        row, x = rows[at], features[at]
-        _popularity(memories[row], now_ms, totals, x[POPULAR : POPULAR + 6])
-        _popularity(opening_memories[row], now_ms, opening_totals, x[OPENING : OPENING + 6])
-        x[AGE] = _log_age(now_ms - memories[row, FIRST_MS])
-        x[AGE + 1] = _log_age(now_ms - memories[row, LAST_MS])
-        x[AGE + 2] = _log_count(tables.returns.counts[row, VISITS]) * VISITS_SCALE
+    found, memories, counts = len(rows), tables.popularity.memories, tables.returns.counts
+    _fill_shares(tables.popularity, now_ms, rows, features, POPULAR)
+    _fill_shares(tables.openings, now_ms, rows, features, OPENING)
+    for at in range(found):
+        row = rows[at]
+        features[AGE, at] = max(now_ms - memories[row, FIRST_MS], 0.0) * 1e-3
+        features[AGE + 1, at] = max(now_ms - memories[row, LAST_MS], 0.0) * 1e-3
+        features[AGE + 2, at] = counts[row, VISITS]
+    scale_log1p(features[AGE], found, ONE, AGE_SCALE)
+    scale_log1p(features[AGE + 1], found, ONE, AGE_SCALE)
+    scale_log1p(features[AGE + 2], found, ONE, VISITS_SCALE)
 
 
 @compiled
-def _totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float, float]:
-    """Events so far and decayed counts of all items together at `now_ms`; none is higher before its latest event."""
-    hour, day, week = decay(max(now_ms - clock[LATEST_MS], 0.0))
-    all_hour, all_day, all_week = clock[ALL_HOUR] * hour, clock[ALL_DAY] * day, clock[ALL_WEEK] * week
-    return clock[EVENTS], max(all_hour, 1e-9), max(all_day, 1e-9), max(all_week, 1e-9)
-
-
-@inlined
-def _popularity(
-    memory: NDArray[np.float64], now_ms: int, totals: tuple[float, float, float, float], x: NDArray[np.float32]
+def _fill_shares(
+    popularity: Popularity, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32], first: int
 ) -> None:
-    """The shares of an item in all events, over each memory."""
-    if memory[WEEK] == 0:
-        return
-    for n in range(3):
-        if memory[IN_WINDOW + n] > 0:
-            x[n] = _log_share(memory[IN_WINDOW + n] / min(totals[0], WINDOWS[n]))
-    hour, day, week = decay(max(now_ms - memory[LAST_MS], 0.0))
-    x[3] = _log_share(min(memory[HOUR] * hour / totals[1], 1.0))
-    x[4] = _log_share(min(memory[DAY] * day / totals[2], 1.0))
-    x[5] = _log_share(min(memory[WEEK] * week / totals[3], 1.0))
+    """Write the shares of `rows` in all events, over each memory, to the six features from number `first` on."""
+    found, memories, clock = len(rows), popularity.memories, popularity.clock
+    ages_ms = np.empty(found, np.float32)
+    totals = _totals(clock, now_ms)
+    for at in range(found):
+        memory = memories[rows[at]]
+        ages_ms[at] = max(now_ms - memory[LAST_MS], 0.0)
+        for n in range(len(WINDOWS)):
+            features[first + n, at] = memory[IN_WINDOW + n] / min(max(clock[EVENTS], 1.0), WINDOWS[n])
+        for n in range(len(HALF_LIVES_MS)):
+            features[first + len(WINDOWS) + n, at] = memory[HOUR + n] / totals[n]
+    for n in range(len(HALF_LIVES_MS)):
+        share = features[first + len(WINDOWS) + n]
+        scale_exp2(share, ages_ms, found, 1 / HALF_LIVES_MS[n])
+        for at in range(found):
+            share[at] = min(share[at], ONE)
+    for n in range(len(POPULARITIES)):
+        scale_log1p(features[first + n], found, SHARE_SCALE, LOG_SCALE)
+
+
+@compiled
+def _totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float]:
+    """Decayed counts of all items together at `now_ms`; none is higher before its latest event."""
+    hour, day, week = decay(max(now_ms - clock[LATEST_MS], 0.0))
+    return max(clock[ALL_HOUR] * hour, 1e-9), max(clock[ALL_DAY] * day, 1e-9), max(clock[ALL_WEEK] * week, 1e-9)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.items.rows import NO_ROW, ItemRows
-from freshflow.users.state import Context, UserState
+from freshflow.users.state import COUNTS, TIMES, Context, UserState
 
 __all__ = ["CONTEXT_LENGTH", "Queries", "Query", "queries_in_arrays"]
 
@@ -20,6 +20,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
     `only` restricts the candidates to these item ids, all of which are ranked (search); `exclude_seen` leaves out
     what the history holds. `k` items are wanted. `came` is the item that came, where that is known: what is learned.
+    `keep` says that the ranking is the user's base for refreshes (`freshflow.ranking.rising`).
     """
 
     user: UserState
@@ -29,6 +30,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     came: str | None = None
     only: tuple[str, ...] | None = None
     exclude_seen: bool = False
+    keep: bool = False
 
     @property
     def model(self) -> int:
@@ -37,27 +39,29 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
 
 # Columns of `Queries.facts`.
-NOW_MS, LENGTH, DISTINCT, IDLE_MS, PLACE, STAYS, CAME, K, EXCLUDE_SEEN, RESTRICTED, MODEL = range(11)
-# Columns of `Queries.starts` and of `Queries.history`.
+NOW_MS, LENGTH, DISTINCT, IDLE_MS, PLACE, STAYS, CAME, K, EXCLUDE_SEEN, RESTRICTED, MODEL, KEEP = range(12)
+# Columns of `Queries.starts`.
 HISTORY, BANNED, ONLY = range(3)
-ROW, SEEN_MS, COUNT = range(3)
 
 
 class Queries(NamedTuple):
     """Q queries.
 
-    `facts` (Q, 11): event time; events and distinct items of the running session; the pause before; where the latest
+    `facts` (Q, 12): event time; events and distinct items of the running session; the pause before; where the latest
     item stood in the session (-1: new) and how often it came again at once; the row of the item that came, or -1; how
-    many items are wanted; whether seen items are left out; whether the candidates are restricted to `only`; the model.
+    many items are wanted; whether seen items are left out; whether the candidates are restricted to `only`; the
+    model; whether the ranking is a base.
     `context` (Q, 10) rows, the most recent first, -1 padded. The rest is flat, between the places `starts` (Q + 1, 3):
-    `history` (N, 3) row, event time and count of the user's items, the latest last; `banned` rows that must not be
-    shown; `only` rows of a search.
+    `history`, `seen_ms` and `counts` (N,) rows of the user's items, the latest last, with event time and count;
+    `banned` rows that must not be shown; `only` rows of a search.
     """
 
     facts: NDArray[np.int64]
     context: NDArray[np.int32]
     starts: NDArray[np.int32]
-    history: NDArray[np.int64]
+    history: NDArray[np.int32]
+    seen_ms: NDArray[np.int64]
+    counts: NDArray[np.uint32]
     banned: NDArray[np.int32]
     only: NDArray[np.int32]
 
@@ -66,8 +70,7 @@ def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
     """The arrays of `queries`; rows of items that are not known are -1 in the history, and left out elsewhere."""
     facts, context, starts = [], [], [(0, 0, 0)]
     history: list[int] = []
-    seen_ms: list[int] = []
-    counts: list[int] = []
+    seen_ms, counts = bytearray(), bytearray()
     banned: list[int] = []
     only: list[int] = []
     for query in queries:
@@ -76,8 +79,8 @@ def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
         items = rows.rows_or_none(moment.items[:CONTEXT_LENGTH])
         context.append(items + [NO_ROW] * (CONTEXT_LENGTH - len(items)))
         history += rows.rows_or_none(user.items)
-        seen_ms += user.seen_ms
-        counts += user.counts
+        seen_ms += user.packed_seen_ms
+        counts += user.packed_counts
         if user.dismissed:
             banned += rows.rows(user.dismissed)
         if query.only is not None:
@@ -88,14 +91,16 @@ def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
                 *(query.now_ms, length, len(user.session) if length else 0, moment.idle_ms),
                 *((user.place, user.stays) if length else (NO_ROW, 0)),
                 NO_ROW if query.came is None else rows.get(query.came),
-                *(query.k, query.exclude_seen, query.only is not None, query.model),
+                *(query.k, query.exclude_seen, query.only is not None, query.model, query.keep),
             )
         )
     return Queries(
-        facts=np.array(facts, np.int64).reshape(len(queries), 11),
+        facts=np.array(facts, np.int64).reshape(len(queries), 12),
         context=np.array(context, np.int32).reshape(len(queries), CONTEXT_LENGTH),
         starts=np.array(starts, np.int32),
-        history=np.array((history, seen_ms, counts), np.int64).T.copy(),
+        history=np.array(history, np.int32),
+        seen_ms=np.frombuffer(seen_ms, TIMES),
+        counts=np.frombuffer(counts, COUNTS),
         banned=np.array(banned, np.int32),
         only=np.array(only, np.int32),
     )

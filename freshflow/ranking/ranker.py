@@ -26,7 +26,7 @@ from freshflow.ranking import shortlist
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.answers import STANDS, Answers
 from freshflow.ranking.features import FEATURES
-from freshflow.ranking.linear import effective_weights, is_linear, learn_choice
+from freshflow.ranking.linear import effective_weights, is_linear, learn_choices
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rankers import adam
 from freshflow.ranking.scoring import INPUTS, Weights
@@ -38,7 +38,7 @@ UNIT_RATE = 0.001  # of Adam, for the hidden units
 UNIT_SPREAD = 0.2  # standard deviation of their first weights
 SEED = 1
 
-STATE = ("models", "units", "optimizer", "updates", "scored_with", "rerankers", "waiting", "random")
+STATE = ("models", "units", "optimizer", "updates", "scored_with", "rerankers", "choices", "waiting", "random")
 
 
 class Ranker:
@@ -53,17 +53,26 @@ class Ranker:
         linear = is_linear(made[0])
         self.models: list[Any] = made if linear else [adam(), adam()]
         self.rerankers: list[Any] = [] if linear else made
+        self.choices: list[tuple[int, NDArray[np.float64], NDArray[np.float32]]] = []
         self.waiting: list[tuple[int, Features, bool]] = []
         self.room = config.shortlist
         self.random = np.random.default_rng(SEED)
-        self.units = np.random.default_rng(SEED).normal(0, UNIT_SPREAD, (len(INPUTS), config.units)).astype(np.float32)
+        units = np.random.default_rng(SEED).normal(0, UNIT_SPREAD, (len(INPUTS), config.units))
+        self.units = units.T.astype(np.float32, order="C")
         self.optimizer = Adam(lr=UNIT_RATE)
         self.names = (*FEATURES, *(f"unit_{h}" for h in range(config.units)))
         self.updates = 0
         self.take_over()
 
     def take_over(self) -> None:
-        """Score with what there was to learn by now."""
+        """Learn what there was to learn by now, and score with it."""
+        for number, model in enumerate(self.models):
+            gradients = [gradient for of, gradient, _ in self.choices if of == number]
+            if gradients:
+                learn_choices(model, self.names, np.array(gradients))
+        if self.choices and self.units.size:
+            self.optimizer.steps(self.units, -np.array([gradient for _, _, gradient in self.choices]))
+        self.choices = []
         for model, features, came in self.waiting:
             self.rerankers[model].learn_one(features, came)
         self.waiting = []
@@ -77,10 +86,11 @@ class Ranker:
             shortlist.rescore(self.rerankers, queries, answers, self.weights, self.room)
 
     def learn(self, model: int, gradient: NDArray[np.float64], unit_gradient: NDArray[np.float32]) -> None:
-        """Teach `model` (0 with a context, 1 without) a choice whose log-likelihood has these gradients."""
-        learn_choice(self.models[model], dict(zip(self.names, gradient.tolist(), strict=True)))
-        if self.units.size:
-            self.units = self.optimizer.step(self.units, -unit_gradient)
+        """Note a choice for `model` (0 with a context, 1 without) whose log-likelihood has these gradients.
+
+        It is learned at `take_over`, together with others.
+        """
+        self.choices.append((model, gradient.copy(), unit_gradient.copy()))
         self.updates += 1
 
     def learn_shortlist(self, query: Query, q: int, answers: Answers) -> None:

@@ -22,7 +22,7 @@ from freshflow.items.fold import Tables
 from freshflow.items.popularity import recent
 from freshflow.ranking.candidates import RECENT
 from freshflow.ranking.features import FEATURES, IMPERSONAL, MOMENT, fill_popularity
-from freshflow.ranking.scoring import score
+from freshflow.ranking.scoring import Weights, score
 
 __all__ = ["OWN", "Views", "everyones_scores", "look", "popular_now", "take_base"]
 
@@ -38,13 +38,15 @@ DAY_PAUSE, TWENTY_ITEMS, COMMON = np.float32(1.42), np.float32(1.01), np.float32
 
 class Views(NamedTuple):
     """What is kept of U users' lists: `listed` (U, K) rows; of their P best items the rows `own` (U, P), -1 for none,
-    and the rests `own_score`; and `level` (U, 2): the mean rest of all other items, and log Z.
+    the rests `own_score`, and `behind` (U, P, 2): the reason, and the row of the item behind it or -1; and `level`
+    (U, 2): the mean rest of all other items, and log Z.
     """
 
     listed: NDArray[np.int32]
     own: NDArray[np.int32]
     own_score: NDArray[np.float32]
     level: NDArray[np.float32]
+    behind: NDArray[np.int32]
 
 
 @compiled
@@ -80,14 +82,14 @@ def _everyones_moment() -> NDArray[np.float32]:
 def _everyones_scores(
     linear: NDArray[np.float64], unit_weights: NDArray[np.float32], features: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """g (N,) of items from `features` (N, F), of which only those count that are the same for everyone."""
-    plain = np.zeros_like(features)
-    for at in range(len(features)):
-        for f in IMPERSONAL:
-            plain[at, f] = features[at, f]
-    units = np.empty((len(features), unit_weights.shape[1]), np.float32)
-    scores = np.empty(len(features))
-    score(linear, unit_weights, _everyones_moment(), plain, units, scores)
+    """g (N,) of items from `features` (F, N), of which only those count that are the same for everyone."""
+    items = features.shape[1]
+    plain = np.zeros((len(FEATURES), items), np.float32)
+    for f in IMPERSONAL:
+        plain[f] = features[f]
+    units = np.empty((len(unit_weights), items), np.float32)
+    scores = np.empty(items)
+    score(linear, unit_weights, _everyones_moment(), plain, 0, units, scores)
     return scores
 
 
@@ -109,24 +111,24 @@ def everyones_scores(
             known[row] = 0
             n += 1
     if n:
-        features = np.zeros((n, len(FEATURES)), np.float32)
+        features = np.zeros((len(FEATURES), n), np.float32)
         fill_popularity(tables, now_ms, wanted[:n], features)
         known[wanted[:n]] = _everyones_scores(linear, unit_weights, features)
 
 
 @compiled
 def take_base(
-    linear: NDArray[np.float64],
-    unit_weights: NDArray[np.float32],
+    weights: Weights,
     candidates: NDArray[np.int32],
     features: NDArray[np.float32],
     scores: NDArray[np.float64],
     places: NDArray[np.int32],
-    views: Views,
-    slot: int,
+    rests: NDArray[np.float32],
+    level: NDArray[np.float32],
 ) -> None:
-    """Keep what a full ranking says of a user: `candidates` (C, 3), `features` (C, F) and `scores` (C,), the best ones
-    at `places` (P,).
+    """Write what is to be kept of a full ranking: the `rests` (P,) of the best and the `level` (2,), see `Views`.
+
+    `candidates` (C, 3), `features` (F, C) and `scores` (C,) are those of the ranking, the best stand at `places` (P,).
     """
     n, biased = len(places), 0
     at_rest = np.empty(BIASED, np.int64)
@@ -137,19 +139,17 @@ def take_base(
         if candidates[c, 1] < 0 and candidates[c, 2] < 0 and biased < BIASED:
             at_rest[biased] = c
             biased += 1
-    views.own[slot] = NOBODY
     if n:
-        shared = _everyones_scores(linear, unit_weights, features[places])
+        shared = _everyones_scores(weights.linear[0], weights.units, features[:, places])
         for at in range(n):
-            views.own[slot, at] = candidates[places[at], 0]
-            views.own_score[slot, at] = scores[places[at]] - shared[at]
+            rests[at] = scores[places[at]] - shared[at]
     rest = 0.0
     if biased:
-        shared = _everyones_scores(linear, unit_weights, features[at_rest[:biased]])
+        shared = _everyones_scores(weights.linear[0], weights.units, features[:, at_rest[:biased]])
         for at in range(biased):
             rest += (scores[at_rest[at]] - shared[at]) / biased
-    views.level[slot, 0] = rest
-    views.level[slot, 1] = highest + np.log(max(total, 1e-9))
+    level[0] = rest
+    level[1] = highest + np.log(max(total, 1e-9))
 
 
 @compiled

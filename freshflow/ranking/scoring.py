@@ -19,20 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.compiled import compiled
-from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
+from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
-__all__ = ["INPUTS", "REASONS", "Weights", "best", "reason_of", "score", "teach"]
+__all__ = ["AGAIN", "INPUTS", "REASONS", "TOGETHER", "Weights", "best", "reason_of", "score", "teach"]
 
 REASONS = ("together", "again", "popular")
 INPUTS = (*FEATURES, *MOMENT, "constant")  # of the hidden units
 TOGETHER, AGAIN, POPULAR = range(len(REASONS))
 SOURCE = np.array([REASONS.index(SOURCES[name]) for name in FEATURES], np.int64)
-# A candidate this unlikely teaches nothing that would be seen.
-LEAST_SHARE = np.float32(1e-5)
 
 
 class Weights(NamedTuple):
-    """`linear` (2, F + H) float64: w and a, of moments with a context and of those without; `units` (F + Z + 1, H)."""
+    """`linear` (2, F + H) float64: w and a, of moments with a context and of those without; `units` (H, F + Z + 1)."""
 
     linear: NDArray[np.float64]
     units: NDArray[np.float32]
@@ -44,35 +42,49 @@ def score(
     unit_weights: NDArray[np.float32],
     moment: NDArray[np.float32],
     features: NDArray[np.float32],
+    personal: int,
     units: NDArray[np.float32],
     scores: NDArray[np.float64],
 ) -> None:
-    """Write the hidden units (C, H) and the scores (C,) of candidates with `features` (C, F).
+    """Write the hidden units (H, C) and the scores (C,) of candidates with `features` (F, C); both may have room left.
 
-    `linear` (F + H,) are w and a, `unit_weights` (F + Z + 1, H) is V.
+    `linear` (F + H,) are w and a, `unit_weights` (H, F + Z + 1) is V. Only the first `personal` candidates have
+    features from number `PERSONAL` on.
     """
-    width, hidden = features.shape[1], units.shape[1]
-    of_moment = np.zeros(hidden, np.float32)
+    width, hidden, found = len(features), len(units), len(scores)
+    scores[:] = 0
+    for f in range(width):
+        x, weight = features[f], linear[f]
+        for c in range(found if f < PERSONAL else personal):
+            scores[c] += weight * x[c]
     for h in range(hidden):
-        of_moment[h] = unit_weights[width + len(moment), h]
-    for z in range(len(moment)):
-        if moment[z] != 0:
-            for h in range(hidden):
-                of_moment[h] += moment[z] * unit_weights[width + z, h]
-    for c in range(len(scores)):
-        unit, x = units[c], features[c]
-        unit[:] = of_moment
-        total = 0.0
-        for f in range(width):
-            value = x[f]
-            if value != 0:
-                total += linear[f] * value
-                for h in range(hidden):
-                    unit[h] += value * unit_weights[f, h]
-        for h in range(hidden):
-            unit[h] = max(unit[h], np.float32(0))
-            total += linear[width + h] * unit[h]
-        scores[c] = total
+        unit, weight = units[h], linear[width + h]
+        of_moment = unit_weights[h, width + len(moment)]
+        for z in range(len(moment)):
+            of_moment += moment[z] * unit_weights[h, width + z]
+        unit[:found] = of_moment
+        _add_weighted(unit_weights[h], features[:PERSONAL], unit, found)
+        _add_weighted(unit_weights[h, PERSONAL:], features[PERSONAL:], unit, personal)
+        for c in range(found):
+            unit[c] = max(unit[c], np.float32(0))
+            scores[c] += weight * unit[c]
+
+
+@compiled
+def _add_weighted(
+    weights: NDArray[np.float32], rows: NDArray[np.float32], total: NDArray[np.float32], found: int
+) -> None:
+    """Add the weighted sum of all `rows` (F, C) to `total`, four at a time: it is read and written for every four."""
+    ends = len(rows) // 4 * 4
+    for f in range(0, ends, 4):
+        x0, x1, x2, x3 = rows[f], rows[f + 1], rows[f + 2], rows[f + 3]
+        w0, w1, w2, w3 = weights[f], weights[f + 1], weights[f + 2], weights[f + 3]
+        for c in range(found):
+            total[c] += (w0 * x0[c] + w1 * x1[c]) + (w2 * x2[c] + w3 * x3[c])
+    for f in range(ends, len(rows)):
+        x, weight = rows[f], weights[f]
+        for c in range(found):
+            total[c] += weight * x[c]
 
 
 @compiled
@@ -80,40 +92,46 @@ def teach(
     linear: NDArray[np.float64],
     moment: NDArray[np.float32],
     features: NDArray[np.float32],
+    personal: int,
     units: NDArray[np.float32],
     scores: NDArray[np.float64],
     came: int,
     gradient: NDArray[np.float64],
     unit_gradient: NDArray[np.float32],
 ) -> None:
-    """Write the gradients of the log-likelihood that `came` was chosen: (F + H,) and (F + Z + 1, H)."""
-    width, hidden = features.shape[1], units.shape[1]
-    highest = scores.max()
-    shares = np.exp(scores - highest)
-    shares /= shares.sum()
-    gradient[:] = 0
-    unit_gradient[:] = 0
-    back = np.zeros(hidden, np.float32)
-    for c in range(len(scores)):
-        missing = np.float32((1.0 if c == came else 0.0) - shares[c])
-        if abs(missing) < LEAST_SHARE:
-            continue
-        x, unit = features[c], units[c]
+    """Write the gradients of the log-likelihood that `came` was chosen: (F + H,) and (H, F + Z + 1); see `score`."""
+    width, hidden, found = len(features), len(units), len(scores)
+    missing = np.empty(found, np.float32)  # 1[c = y] - P(c)
+    highest, total = scores.max(), 0.0
+    for c in range(found):
+        missing[c] = np.exp(scores[c] - highest)
+        total += missing[c]
+    for c in range(found):
+        missing[c] *= np.float32(-1 / total)
+    missing[came] += np.float32(1)
+    for f in range(width):
+        gradient[f] = _dot(features[f], missing, found if f < PERSONAL else personal)
+    back = np.empty(found, np.float32)
+    for h in range(hidden):
+        unit, weight = units[h], np.float32(linear[width + h])
+        gradient[width + h] = _dot(unit, missing, found)
+        for c in range(found):
+            back[c] = weight * missing[c] if unit[c] > 0 else np.float32(0)
         for f in range(width):
-            gradient[f] += missing * x[f]
-        for h in range(hidden):
-            gradient[width + h] += missing * unit[h]
-            back[h] = missing * np.float32(linear[width + h]) if unit[h] > 0 else np.float32(0)
-        for f in range(width):
-            value = x[f]
-            if value != 0:
-                for h in range(hidden):
-                    unit_gradient[f, h] += value * back[h]
-        for h in range(hidden):
-            unit_gradient[width + len(moment), h] += back[h]
-    for z in range(len(moment)):
-        for h in range(hidden):
-            unit_gradient[width + z, h] = moment[z] * unit_gradient[width + len(moment), h]
+            unit_gradient[h, f] = _dot(features[f], back, found if f < PERSONAL else personal)
+        constant = back.sum()
+        for z in range(len(moment)):
+            unit_gradient[h, width + z] = moment[z] * constant
+        unit_gradient[h, width + len(moment)] = constant
+
+
+@compiled
+def _dot(values: NDArray[np.float32], weights: NDArray[np.float32], first: int) -> np.float32:
+    """The sum of the `first` so many values by `weights`."""
+    total = np.float32(0)
+    for c in range(first):
+        total += values[c] * weights[c]
+    return total
 
 
 @compiled
@@ -158,24 +176,26 @@ def best(
 def reason_of(
     linear: NDArray[np.float64],
     unit_weights: NDArray[np.float32],
-    x: NDArray[np.float32],
-    unit: NDArray[np.float32],
+    features: NDArray[np.float32],
+    units: NDArray[np.float32],
+    at: int,
     mine: bool,
-    because: int,
+    kept_company: bool,
 ) -> int:
-    """A reason that is true of this candidate: company it keeps, the user's own return to it, or being popular."""
+    """A reason that is true of candidate `at`: company it keeps, the user's own return to it, or being popular."""
+    width, hidden = len(features), len(units)
     spoken = np.zeros(len(REASONS))
-    width = len(x)
+    weights = linear[:width].astype(np.float32)
+    for h in range(hidden):
+        if units[h, at] > 0:
+            weight, of_unit = np.float32(linear[width + h]), unit_weights[h]
+            for f in range(width):
+                weights[f] += weight * of_unit[f]
     for f in range(width):
-        if x[f] != 0:
-            weight = linear[f]
-            for h in range(len(unit)):
-                if unit[h] > 0:
-                    weight += linear[width + h] * unit_weights[f, h]
-            spoken[SOURCE[f]] += weight * x[f]
+        spoken[SOURCE[f]] += weights[f] * features[f, at]
     strongest = np.argmax(spoken)
     if strongest == AGAIN and mine:
         return AGAIN
-    if strongest != POPULAR and because >= 0:
+    if strongest != POPULAR and kept_company:
         return TOGETHER
     return POPULAR

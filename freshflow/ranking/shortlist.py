@@ -47,8 +47,9 @@ class _Shortlist:
             weights.linear[query.model],
             weights.units,
             answers.moment[q],
-            answers.features[q, :found],
-            answers.units[q, :found],
+            answers.features[q],
+            found,
+            answers.units[q],
             scores,
         )
         places = np.argsort(-scores, kind="stable")
@@ -63,7 +64,7 @@ class _Shortlist:
     def features(self, at: Sequence[int]) -> list[Features]:
         """What the model is asked with, for the members with these numbers."""
         moment = self.answers.moment[self.q].tolist()
-        candidates = self.answers.features[self.q, self.places[at]].tolist()
+        candidates = self.answers.features[self.q][:, self.places[at]].T.tolist()
         return [
             dict(zip(SHORTLIST_INPUTS, (*candidate, *moment, log_share), strict=True))
             for candidate, log_share in zip(candidates, self.log_shares[at].tolist(), strict=True)

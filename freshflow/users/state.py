@@ -5,22 +5,39 @@ A session is a run of events without a gap of more than `gap_ms`, or, where even
 the last items of the history.
 """
 
+from array import array
+
 import msgspec
 from msgspec import structs
 
 from freshflow.events.types import Behaviour
 
-__all__ = ["NEW_USER", "Context", "UserState", "add_event", "context_at", "dismiss", "is_duplicate"]
+__all__ = [
+    "COUNTS",
+    "NEW_USER",
+    "TIMES",
+    "Context",
+    "UserState",
+    "add_event",
+    "context_at",
+    "dismiss",
+    "is_duplicate",
+    "packed",
+]
 
 # A retry of a producer comes within its user's next few events; more would cost memory for every user.
 FINGERPRINTS = 8
+# How event times and counts are packed: eight bytes and four, in the machine's order.
+TIMES, COUNTS = "q", "I"
+TIME_BYTES, COUNT_BYTES = array(TIMES).itemsize, array(COUNTS).itemsize
 
 
 class UserState(msgspec.Struct, frozen=True, gc=False):
     """What is known of a user after their latest event.
 
     `session` and `items` hold distinct item ids, the least recent first; `seen_ms` (event time of the latest event
-    with the item) and `counts` stand beside `items`. `session_length` counts events, repeats included.
+    with the item) and `counts` stand beside `items`, packed: as tuples they would take five times the memory, and
+    ranking wants arrays. `session_length` counts events, repeats included.
     `place` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
     last, and so on), or -1 if it was new there; `stays` counts how often it came again at once.
     `dismissed` items are not to be shown. `fingerprints` identify the latest events, to recognise duplicates.
@@ -33,10 +50,20 @@ class UserState(msgspec.Struct, frozen=True, gc=False):
     stays: int = 0
     last_ms: int = 0
     items: tuple[str, ...] = ()
-    seen_ms: tuple[int, ...] = ()
-    counts: tuple[int, ...] = ()
+    packed_seen_ms: bytes = b""
+    packed_counts: bytes = b""
     dismissed: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
+
+    @property
+    def seen_ms(self) -> tuple[int, ...]:
+        """Event time of the latest event with each item."""
+        return tuple(array(TIMES, self.packed_seen_ms))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many events there were with each item."""
+        return tuple(array(COUNTS, self.packed_counts))
 
 
 NEW_USER = UserState()
@@ -70,7 +97,7 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
     running = _same_session(state, max(0, event.ts_ms - state.last_ms), gap_ms, event.session_id)
     session = _moved_to_end(state.session, event.item_id) if running else (event.item_id,)
     place = _place(state.session, event.item_id) if running else -1
-    items, seen_ms, counts = _remember(state, event)
+    items, seen_ms, counts = _remember(state, event.item_id, max(state.last_ms, event.ts_ms))
     return UserState(
         session=session[-context:],
         session_id=event.session_id or (state.session_id if running else None),
@@ -79,8 +106,8 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
         stays=state.stays + 1 if place == 0 else 0,
         last_ms=max(state.last_ms, event.ts_ms),
         items=items[-history:],
-        seen_ms=seen_ms[-history:],
-        counts=counts[-history:],
+        packed_seen_ms=seen_ms[-history * TIME_BYTES :],
+        packed_counts=counts[-history * COUNT_BYTES :],
         dismissed=_without(state.dismissed, event.item_id),
         fingerprints=_fingerprints(state, event),
     )
@@ -91,14 +118,14 @@ def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
 
     At most `history` dismissed items are remembered, the least recent go first; an event with the item takes it back.
     """
-    kept = [n for n, item in enumerate(state.items) if item != event.item_id]
+    items, seen_ms, counts = _forgotten(state, event.item_id)
     return structs.replace(
         state,
         session=_without(state.session, event.item_id),
         last_ms=max(state.last_ms, event.ts_ms),
-        items=tuple(state.items[n] for n in kept),
-        seen_ms=tuple(state.seen_ms[n] for n in kept),
-        counts=tuple(state.counts[n] for n in kept),
+        items=items,
+        packed_seen_ms=seen_ms,
+        packed_counts=counts,
         dismissed=(*_without(state.dismissed, event.item_id), event.item_id)[-history:],
         fingerprints=_fingerprints(state, event),
     )
@@ -137,14 +164,30 @@ def _moved_to_end(items: tuple[str, ...], item: str) -> tuple[str, ...]:
     return (*_without(items, item), item)
 
 
-def _remember(state: UserState, event: Behaviour) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
-    items, seen_ms, counts = state.items, state.seen_ms, state.counts
-    item, now_ms = event.item_id, max(state.last_ms, event.ts_ms)
+def packed(kind: str, *numbers: int) -> bytes:
+    """Event times (`TIMES`) or counts (`COUNTS`) as a user's state holds them."""
+    return array(kind, numbers).tobytes()
+
+
+def _remember(state: UserState, item: str, now_ms: int) -> tuple[tuple[str, ...], bytes, bytes]:
+    """Items, event times and counts, with `item` at the end."""
+    count = 1
+    if item in state.items:
+        at = state.items.index(item) * COUNT_BYTES
+        count += array(COUNTS, state.packed_counts[at : at + COUNT_BYTES])[0]
+    items, seen_ms, counts = _forgotten(state, item)
+    return (*items, item), seen_ms + packed(TIMES, now_ms), counts + packed(COUNTS, count)
+
+
+def _forgotten(state: UserState, item: str) -> tuple[tuple[str, ...], bytes, bytes]:
+    """Items, event times and counts, without `item`."""
+    items, seen_ms, counts = state.items, state.packed_seen_ms, state.packed_counts
     if item not in items:
-        return (*items, item), (*seen_ms, now_ms), (*counts, 1)
+        return items, seen_ms, counts
     at = items.index(item)
+    time, count = at * TIME_BYTES, at * COUNT_BYTES
     return (
-        (*items[:at], *items[at + 1 :], item),
-        (*seen_ms[:at], *seen_ms[at + 1 :], now_ms),
-        (*counts[:at], *counts[at + 1 :], counts[at] + 1),
+        (*items[:at], *items[at + 1 :]),
+        seen_ms[:time] + seen_ms[time + TIME_BYTES :],
+        counts[:count] + counts[count + COUNT_BYTES :],
     )

@@ -57,7 +57,10 @@ class Unbounded:
 
 
 class Bounded:
-    """Rows of at most so many slots; a full one gives up its weakest, by together, then forward, then place."""
+    """Rows of at most so many slots, by falling together, those that have had theirs for longest first.
+
+    A full row gives up its weakest, by together, then forward, then place.
+    """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -65,15 +68,15 @@ class Bounded:
 
     def add(self, item: int, context: list[int], weight: float) -> None:
         for x, y, *more in pairs(item, context, weight):
-            row = self.rows[x]
+            row, old = self.rows[x], (0.0, 0.0, 0.0)
             at = next((n for n, (other, _) in enumerate(row) if other == y), None)
-            if at is None and len(row) < self.slots:
-                at = len(row)
-                row.append((y, (0.0, 0.0, 0.0)))
-            elif at is None:
-                at = min(range(len(row)), key=lambda n: (row[n][1][TOGETHER], row[n][1][FORWARD], n))
-                row[at] = (y, (0.0, 0.0, 0.0))
-            row[at] = (y, tuple(old + new for old, new in zip(row[at][1], more, strict=True)))
+            if at is not None:
+                _, old = row.pop(at)
+            elif len(row) == self.slots:
+                row.pop(min(range(len(row)), key=lambda n: (row[n][1][TOGETHER], row[n][1][FORWARD], n)))
+            new = tuple(was + adds for was, adds in zip(old, more, strict=True))
+            before = [other for other, weights in row if weights[TOGETHER] >= new[TOGETHER]]
+            row.insert(len(before) if at is None else min(len(before), at), (y, new))
 
 
 items = st.integers(0, ITEMS - 1)
@@ -208,7 +211,7 @@ def test_a_slot_that_became_free_is_taken_before_any_other_is_given_up():
     fold(covisits, *((item, [0]) for item in (1, 2, 3)))
     covisits.drop(np.array([2]))
     fold(covisits, (4, [0]))
-    assert list(neighbours(covisits, 0)) == [1, 4, 3]
+    assert list(neighbours(covisits, 0)) == [1, 3, 4]
 
 
 def test_growing_keeps_what_is_there_and_makes_empty_rows():

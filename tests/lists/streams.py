@@ -49,9 +49,9 @@ def partition(settings: Config | None = None, number: int = 0) -> Partition:
     return Partition(number, settings or config(), lambda: COMPUTED_AT)
 
 
-def steps(events: Iterable[Event], settings: Config | None = None) -> list[Step]:
-    """What a user stage that starts here makes of `events`."""
-    return UserBucket((settings or config()).users, 1000).take(events)
+def steps(events: Iterable[Event], settings: Config | None = None, *, for_all: int = 0) -> list[Step]:
+    """What a user stage that starts here makes of `events`; the first `for_all` are lessons."""
+    return UserBucket((settings or config()).users, 1000, for_all).take(events)
 
 
 def outputs(

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from freshflow.config import RefreshConfig
-from freshflow.lists.active import CLASSES, EVENT, LISTED_MS, MEMORY, NEVER, SOON, TIERS, ActiveUsers
+from freshflow.lists.active import CLASSES, EVENT, LISTED_MS, MEMORY, NEVER, SOON, TIERS, Acted, ActiveUsers
 from freshflow.users.state import UserState
 
 from .streams import START_MS
@@ -27,9 +27,21 @@ def user(items: int = 1) -> UserState:
 
 def act(made: ActiveUsers, name: str, event: int, *, items: int = 1, rows: tuple[int, ...] = ()) -> int:
     """An event of a user, one a second, with the list that follows, as the partition notes it."""
-    slot = made.act(name, user(items), event, START_MS + SECOND_MS * event)
-    made.show(slot, np.array(rows, np.int32))
-    return slot
+    return int(acted(made, name, event, items=items, rows=rows).slots[0])
+
+
+def acted(
+    made: ActiveUsers, name: str, event: int, *, items: int = 1, rows: tuple[int, ...] = (), came: int = NEVER
+) -> Acted:
+    """The same, with what the event tells."""
+    listed = [*rows, *[NEVER] * (K - len(rows))]
+    return made.act(
+        [(name, user(items))],
+        np.array([event]),
+        np.array([START_MS + SECOND_MS * event]),
+        np.array([came], np.int32),
+        np.array([listed], np.int32),
+    )
 
 
 def named(made: ActiveUsers, event: int, least: float = 0.0) -> dict[str, float]:
@@ -148,43 +160,71 @@ def test_nobody_is_looked_at_where_nobody_is_known():
     assert named(active(), 1) == {}
 
 
-def test_a_list_is_shown_if_it_holds_the_same_items_in_the_same_order():
+@pytest.mark.parametrize(
+    ("rows", "is_new"), [((5, 6), False), ((6, 5), True), ((5,), True), ((5, 6, 7), True), ((), True)]
+)
+def test_a_list_is_new_unless_it_holds_the_same_items_in_the_same_order(rows, is_new):
     made = active()
     act(made, "u", 1, rows=(5, 6))
-    for rows, same in (((5, 6), True), ((6, 5), False), ((5,), False), ((5, 6, 7), False), ((), False)):
-        assert made.shows("u", np.array(rows, np.int32)) is same
+    assert acted(made, "u", 2, rows=rows).is_new.tolist() == [is_new]
 
 
 @pytest.mark.parametrize("rows", [(), (4,)])
 def test_a_new_user_has_been_shown_nothing(rows):
-    assert active().shows("u", np.array(rows, np.int32)) is (not rows)
+    assert acted(active(), "u", 1, rows=rows).is_new.tolist() == [bool(rows)]
+
+
+def test_a_new_user_in_the_place_of_a_forgotten_one_has_been_shown_nothing():
+    made = active()
+    act(made, "before", 1, rows=(5, 6))
+    made.forget("before")
+    taken = acted(made, "after", 2, rows=(5, 6), came=5)
+    assert (taken.slots.tolist(), taken.is_new.tolist(), taken.ranks.tolist()) == ([0], [True], [0])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 6), st.lists(st.integers(0, 4), max_size=K, unique=True)), max_size=12))
+def test_users_who_act_together_are_taken_one_after_the_other(acts):
+    together, alone = active(users=4), active(users=4)
+    rows = np.array([[*rows, *[NEVER] * (K - len(rows))] for _, rows in acts], np.int32).reshape(len(acts), K)
+    numbers, came = np.arange(len(acts)), np.arange(len(acts), dtype=np.int32) % 5
+    named_acts = [(f"u{name}", user(1 + name)) for name, _ in acts]
+    times_ms = START_MS + SECOND_MS * numbers
+    all_at_once = together.act(named_acts, numbers, times_ms, came, rows)
+    for n in range(len(acts)):
+        some = slice(n, n + 1)
+        one = alone.act(named_acts[some], numbers[some], times_ms[some], came[some], rows[some])
+        assert [one.is_new[0], one.ranks[0]] == [all_at_once.is_new[n], all_at_once.ranks[n]]
+    assert (together.ids, together.slots, together.evicted) == (alone.ids, alone.slots, alone.evicted)
+    assert together.times[: len(alone.ids)].tolist() == alone.times[: len(alone.ids)].tolist()
+    assert together.arrivals.tolist() == alone.arrivals.tolist()
 
 
 def test_a_shorter_list_leaves_nothing_of_the_longer_one_before():
     made = active()
     slot = act(made, "u", 1, rows=(5, 6, 7))
-    made.show(slot, np.array([8], np.int32))
+    made.show(np.array([slot]), np.array([[8, NEVER, NEVER]], np.int32), START_MS)
     assert made.views.listed[slot].tolist() == [8, NEVER, NEVER]
-    assert made.listed_rank("u", 6) == 0
+    assert acted(made, "u", 2, came=6).ranks.tolist() == [0]
 
 
-def test_the_rank_on_the_last_list_counts_from_one():
+@pytest.mark.parametrize(("came", "rank"), [(5, 1), (6, 2), (7, 3), (8, 0), (NEVER, 0)])
+def test_the_rank_on_the_last_list_counts_from_one(came, rank):
     made = active()
     act(made, "u", 1, rows=(5, 6, 7))
-    assert [made.listed_rank("u", row) for row in (5, 6, 7, 8)] == [1, 2, 3, 0]
-    assert made.listed_rank("nobody", 5) == 0
+    assert acted(made, "u", 2, rows=(8,), came=came).ranks.tolist() == [rank]
 
 
 def test_dropped_items_leave_lists_own_items_and_what_stands_behind_them():
     made = active()
     slot = act(made, "u", 1, rows=(5, 6, 7))
     made.views.own[slot, :3] = 5, 6, 7
-    made.behind[slot, :3] = (6, 7), (0, 6), (6, 5)
+    made.views.behind[slot, :3] = (6, 7), (0, 6), (6, 5)
     made.drop_items(np.array([6, 99]))
     assert made.views.listed[slot].tolist() == [5, NEVER, 7]
     assert made.views.own[slot, :3].tolist() == [5, NEVER, 7]
-    assert made.behind[slot, :3].tolist() == [[6, 7], [0, NEVER], [6, 5]]  # the first column holds reasons, no rows
-    assert [made.listed_rank("u", row) for row in (5, 6, 7)] == [1, 0, 3]
+    behind = made.views.behind[slot, :3].tolist()
+    assert behind == [[6, 7], [0, NEVER], [6, 5]]  # the first column holds reasons, no rows
 
 
 def test_the_least_recently_active_sixteenth_goes_first():
@@ -201,9 +241,9 @@ def test_the_least_recently_active_sixteenth_goes_first():
 def test_one_user_at_most_means_the_latest():
     made = active(users=1)
     for n in range(5):
-        act(made, f"u{n}", n, rows=(n,))
+        slot = act(made, f"u{n}", n, rows=(n,))
         assert made.ids == [f"u{n}"]
-        assert made.listed_rank(f"u{n}", n) == 1
+        assert made.views.listed[slot].tolist() == [n, NEVER, NEVER]
     assert made.evicted == 4
 
 
@@ -211,7 +251,7 @@ def test_forgetting_a_user_nobody_knows_changes_nothing():
     made = active()
     act(made, "u", 1, rows=(5,))
     made.forget("nobody")
-    assert (made.ids, made.slots, made.listed_rank("u", 5)) == (["u"], {"u": 0}, 1)
+    assert (made.ids, made.slots) == (["u"], {"u": 0})
 
 
 class ActiveUsersMachine(RuleBasedStateMachine):
@@ -237,7 +277,7 @@ class ActiveUsersMachine(RuleBasedStateMachine):
         self.made.views.own[slot, :K] = own
         self.made.views.own[slot, K:] = NEVER
         self.made.views.level[slot] = self.event
-        self.made.behind[slot, :K, 1] = own
+        self.made.views.behind[slot, :K, 1] = own
         shown = {"rows": [*rows, NEVER, NEVER, NEVER][:K], "own": own, "behind": own}
         self.model[name] = shown | {"event": self.event, "listed": self.event, "user": user(items), "level": self.event}
 
@@ -245,9 +285,9 @@ class ActiveUsersMachine(RuleBasedStateMachine):
     def refresh(self, name, rows):
         if name in self.model:
             slot = self.made.slots[name]
-            self.made.show(slot, np.array(rows, np.int32))
-            self.made.times[slot, LISTED_MS] = START_MS + SECOND_MS * self.event
-            self.model[name] |= {"rows": [*rows, NEVER, NEVER, NEVER][:K], "listed": self.event}
+            shown = [*rows, NEVER, NEVER, NEVER][:K]
+            self.made.show(np.array([slot]), np.array([shown], np.int32), START_MS + SECOND_MS * self.event)
+            self.model[name] |= {"rows": shown, "listed": self.event}
 
     @rule(name=names)
     def forget(self, name):
@@ -281,10 +321,9 @@ class ActiveUsersMachine(RuleBasedStateMachine):
             assert made.users[slot] == known["user"]
             assert made.views.listed[slot].tolist() == known["rows"]
             assert made.views.own[slot, :K].tolist() == known["own"]
-            assert made.behind[slot, :K, 1].tolist() == known["behind"]
+            assert made.views.behind[slot, :K, 1].tolist() == known["behind"]
             assert made.views.level[slot].tolist() == [known["level"]] * 2
             assert made.times[slot, EVENT] == known["event"]
-            assert made.shows(name, np.array(known["rows"], np.int32))
 
 
 TestActiveUsers = ActiveUsersMachine.TestCase

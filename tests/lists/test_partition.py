@@ -6,7 +6,7 @@ import pytest
 from freshflow.config import Config, MetricsConfig
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.items.popularity import EVENTS
-from freshflow.lists.partition import LAG
+from freshflow.lists.partition import LAG, SHORT_LAG, YOUNG
 from freshflow.lists.types import Forgotten, ListItem, Model, RecommendationList
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Ask
@@ -93,7 +93,16 @@ def test_scores_follow_what_was_learned_after_every_eighth_event():
     events = [event for n in range(1, 50) for event in (view(2 * n, f"u{n}", "a"), request(2 * n + 1, "u1"))]
     given = answers(outputs(events))
     learned = [given[2 * n + 1].model.updates for n in range(1, 50)]
-    assert learned == [max(0, n // LAG * LAG - 1) for n in range(1, 50)]
+    assert learned == [max(0, n // SHORT_LAG * SHORT_LAG - 1) for n in range(1, 50)]
+
+
+def test_scores_follow_more_seldom_once_much_was_learned(monkeypatch):
+    monkeypatch.setattr("freshflow.lists.partition.YOUNG", 64)
+    events = [event for n in range(1, 201) for event in (view(2 * n, f"u{n}", "a"), request(2 * n + 1, "u1"))]
+    given = answers(outputs(events))
+    learned = [given[2 * n + 1].model.updates for n in range(65, 201)]
+    assert learned == [max(64, n // LAG * LAG) - 1 for n in range(65, 201)]
+    assert YOUNG % LAG == 0
 
 
 def test_the_model_of_a_list_is_the_one_its_scores_are_from():

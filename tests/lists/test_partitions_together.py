@@ -128,6 +128,20 @@ def test_signals_publish_nothing_and_teach_the_ranker_nothing():
     assert made.report().counts.get("events", 0) == 0
 
 
+def test_lessons_teach_the_ranker_what_it_would_learn_from_its_own_and_count_for_no_quality():
+    events = [event for event in stream(6, 200) if isinstance(event, Behaviour) and event.weight > 0]
+    alone, taught = partition(config()), partition(config(partitions=2))
+    alone.take(ORIGIN, steps(events))
+    taught.hear(ORIGIN, [step.signal for step in steps(events, for_all=200)])
+    taught.finish(ORIGIN)
+    np.testing.assert_array_equal(taught.ranker.weights.linear, alone.ranker.weights.linear)
+    np.testing.assert_array_equal(taught.ranker.weights.units, alone.ranker.weights.units)
+    assert alone.ranker.weights.linear.any()
+    counts = taught.report().counts
+    assert (counts["lessons"], counts.get("events", 0)) == (len(events), 0)
+    assert taught.report().quality["hr20"] == 0
+
+
 def test_too_many_signals_are_taken_in_without_an_event_of_their_own():
     made = partition(config(partitions=2))
     one = [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(HELD)])]

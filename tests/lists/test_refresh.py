@@ -8,7 +8,7 @@ import pytest
 
 from freshflow.config import Config, RankerConfig, RefreshConfig
 from freshflow.events.types import Behaviour, Event, Forget
-from freshflow.lists.partition import LAG
+from freshflow.lists.partition import SHORT_LAG
 from freshflow.lists.snapshot import dump, load
 from freshflow.lists.types import RecommendationList
 from freshflow.users.bucket import UserBucket
@@ -72,7 +72,7 @@ def test_a_refreshed_list_says_why_and_after_which_event():
     for one in several:
         after = events[one.source["line"] - 1]
         assert one.source == ORIGIN.place(after.position)
-        assert after.position % LAG == 0
+        assert after.position % SHORT_LAG == 0
         assert (one.event_ts, one.computed_at) == (after.ts_ms, COMPUTED_AT)
         assert (one.surface, one.request_id, one.model.partition) == ("feed", None, 0)
         assert one.user_id in own

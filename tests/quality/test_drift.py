@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 
-from freshflow.quality.drift import REACH, DriftWatch
+from freshflow.quality.drift import LATEST, MANY, REACH, DriftWatch
+
+USERS = 100
 
 
 def hits(seed: int, *shares: float) -> list[float]:
@@ -18,7 +20,13 @@ def hits(seed: int, *shares: float) -> list[float]:
 def alarms(outcomes: list[float]) -> list[int]:
     """The numbers of the events, from 0, at which drift was detected."""
     watch = DriftWatch()
-    return [number for number, outcome in enumerate(outcomes) if watch.update(outcome)]
+    return [number for number, outcome in enumerate(outcomes) if watch.update(outcome, number % USERS)]
+
+
+def steep(outcomes: list[float], users: int) -> list[bool]:
+    """Whether each fall was a steep one, where so many users act in turn."""
+    watch = DriftWatch()
+    return [watch.is_steep for number, outcome in enumerate(outcomes) if watch.update(outcome, number % users)]
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
@@ -57,6 +65,30 @@ def test_second_fall_is_seen_like_the_first():
     assert 6_500 < second < 6_800
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_fall_to_half_of_what_it_was_for_everyone_is_steep(seed):
+    assert steep(hits(seed, *[0.7] * 6_000, *[0.35] * 1_000), USERS) == [True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fall_to_nine_tenths_is_not_steep(seed):
+    assert not any(steep(hits(seed, *[0.8] * 6_000, *[0.7] * 6_000), USERS))
+
+
+def test_one_user_who_acts_a_lot_is_one_of_many():
+    """In turns with 20 others, for whom nothing has changed, one finds nothing any more."""
+    watch = DriftWatch()
+    users = [n % 20 + 1 if n % 3 == 0 else 0 for n in range(8_000)]
+    outcomes = [float(n % 4 < 3 if n < 6_000 or user else 0) for n, user in enumerate(users)]
+    falls = [watch.is_steep for outcome, user in zip(outcomes, users, strict=True) if watch.update(outcome, user)]
+    assert falls == [False]
+
+
+@pytest.mark.parametrize(("users", "is_steep"), [(1, False), (MANY - 1, False), (MANY, True), (LATEST, True)])
+def test_fall_of_a_few_users_is_not_steep(users, is_steep):
+    assert steep(hits(1, *[0.7] * 6_000, *[0.35] * 1_000), users) == [is_steep]
+
+
 def test_slow_decline_and_the_rhythm_of_the_day_are_no_drift():
     assert alarms(hits(2, *(0.6 - 0.2 * n / 50_000 for n in range(50_000)))) == []
     assert alarms(hits(2, *(0.5 + 0.05 * sin(n * 2 * pi / 20_000) for n in range(100_000)))) == []
@@ -65,7 +97,7 @@ def test_slow_decline_and_the_rhythm_of_the_day_are_no_drift():
 def test_counts_say_how_many_falls_there_were_and_where_the_last_was():
     watch = DriftWatch()
     assert (watch.events, watch.detections, watch.last_detection) == (0, 0, 0)
-    seen = [watch.update(outcome) for outcome in hits(5, *[0.5] * 3_000, *[0.1] * 3_000)]
+    seen = [watch.update(outcome, 0) for outcome in hits(5, *[0.5] * 3_000, *[0.1] * 3_000)]
     assert watch.events == 6_000
     assert watch.detections == sum(seen) == 1
     assert watch.last_detection == seen.index(True) + 1
@@ -75,10 +107,10 @@ def test_counts_say_how_many_falls_there_were_and_where_the_last_was():
 def test_watch_that_was_pickled_on_its_way_goes_on_as_if_it_was_not(cut):
     outcomes = hits(6, *[0.5] * 9_000, *[0.3] * 5_000, *[0.6] * 5_000, *[0.2] * 2_000)
     whole, first = DriftWatch(), DriftWatch()
-    expected = [whole.update(outcome) for outcome in outcomes]
-    seen = [first.update(outcome) for outcome in outcomes[:cut]]
+    expected = [whole.update(outcome, n % USERS) for n, outcome in enumerate(outcomes)]
+    seen = [first.update(outcome, n % USERS) for n, outcome in enumerate(outcomes[:cut])]
     second = pickle.loads(pickle.dumps(first))
-    assert seen + [second.update(outcome) for outcome in outcomes[cut:]] == expected
+    assert seen + [second.update(outcome, n % USERS) for n, outcome in enumerate(outcomes[cut:], cut)] == expected
     assert (second.detections, second.last_detection) == (whole.detections, whole.last_detection)
     assert whole.detections == 2
     assert pickle.dumps(second) == pickle.dumps(whole)
@@ -88,7 +120,7 @@ def test_memory_is_bounded():
     watch = DriftWatch()
     largest = 0
     for number, outcome in enumerate(hits(7, *[0.5] * 50_000)):
-        watch.update(outcome)
+        watch.update(outcome, number)
         if number % 97 == 0:
             largest = max(largest, len(pickle.dumps(watch)))
     assert largest < 5_000

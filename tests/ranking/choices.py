@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from freshflow.ranking.answers import BECAUSE, FOUND, OWN, RANK, ROW, STANDS, Answers, order
+from freshflow.ranking.answers import BEHIND, FOUND, OWN, RANK, ROW, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query
 from freshflow.ranking.ranker import Ranker
@@ -37,18 +37,18 @@ def answered(
     ranker: Ranker, x: np.ndarray, came: int = -1, query: Query = IN_SESSION, moment: np.ndarray | None = None
 ) -> Answers:
     """What the compiled loop finds where these are the candidates; candidate n is item n, and `came` came."""
-    answers = Answers.empty(1, len(x), max(query.k, 1), ranker.units.shape[1])
-    answers.features[0] = x
+    answers = Answers.empty(1, len(x), max(query.k, 1), len(ranker.units), kept=True)
+    answers.features[0] = x.T
     answers.moment[0] = 0 if moment is None else moment
     answers.facts[0, FOUND], answers.facts[0, STANDS] = len(x), came
     answers.candidates[0, :, ROW] = np.arange(len(x))
-    answers.candidates[0, :, OWN] = answers.candidates[0, :, BECAUSE] = -1
+    answers.candidates[0, :, OWN] = answers.candidates[0, :, BEHIND] = -1
     linear, units = ranker.weights.linear[query.model], ranker.weights.units
-    score(linear, units, answers.moment[0], answers.features[0], answers.units[0], answers.scores[0])
+    score(linear, units, answers.moment[0], answers.features[0], len(x), answers.units[0], answers.scores[0])
     if came >= 0:
         gradients = answers.gradient[0], answers.unit_gradient[0]
         moment = answers.moment[0]
-        teach(linear, moment, answers.features[0], answers.units[0], answers.scores[0], came, *gradients)
+        teach(linear, moment, answers.features[0], len(x), answers.units[0], answers.scores[0], came, *gradients)
     order(linear, units, query.k, query.exclude_seen, 0, answers)
     return answers
 

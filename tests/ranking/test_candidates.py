@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from freshflow.config import RankingConfig
 from freshflow.events.types import ItemUpdate
-from freshflow.ranking.answers import BECAUSE, OWN
+from freshflow.ranking.answers import BEHIND, OWN
 from freshflow.users.state import UserState
 
-from .worlds import START_MS, World, trained
+from .worlds import START_MS, World, packed_history, trained
 
 NOTHING_POPULAR = RankingConfig(popular=0, popular_recent=0, opening=0, opening_recent=0)
 
@@ -124,8 +124,8 @@ def test_an_item_unavailable_in_the_context_still_brings_its_company():
 def test_a_dismissed_item_is_no_candidate_of_its_user_from_any_source_and_still_one_of_others():
     world = World("a b a b")
     world.open("b")
-    user = UserState(session=("b", "a"), session_length=2, items=("b", "a"), seen_ms=(1, 1), counts=(1, 1))
-    turned_down = UserState(dismissed=("unknown", "b"), items=("a",), seen_ms=(1,), counts=(1,))
+    user = UserState(session=("b", "a"), session_length=2, items=("b", "a"), **packed_history([1, 1]))
+    turned_down = UserState(dismissed=("unknown", "b"), items=("a",), **packed_history([1]))
     query = world.query("a", "b")
     queries = [world.query(only=("b", "a")), query]
     queries = [type(query)(turned_down, one.context, one.now_ms, only=one.only) for one in queries]
@@ -219,7 +219,7 @@ def test_marks_point_at_history_and_the_company_that_weighs_most():
     world = old_world("a b", "a b", "c b", "d")
     ranked = world.rank(world.query("c", "a", history=("d",)))
     assert [ranked.mark(OWN, item) for item in "dacb"] == [0, 1, 2, -1]
-    assert [ranked.mark(BECAUSE, item) for item in "bd"] == [1, -1]
+    assert [ranked.mark(BEHIND, item) for item in "bd"] == [world.knowledge.rows.get("a"), -1]
 
 
 def test_what_lies_further_back_than_the_latest_thirty_is_known_as_own_where_it_is_a_candidate():

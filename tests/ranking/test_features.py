@@ -13,7 +13,7 @@ from freshflow.ranking.queries import Query
 from freshflow.users.state import Context, UserState
 
 from .naive import Naive, log_share
-from .worlds import MINUTE_MS, START_MS, World
+from .worlds import MINUTE_MS, START_MS, World, packed_history
 
 HOUR_MS = 60 * MINUTE_MS
 YEAR_MS = 365 * 24 * HOUR_MS
@@ -42,7 +42,8 @@ def moments(draw) -> Query:
     seen_ms = tuple(draw(times_ms) for _ in history)
     counts = tuple(draw(st.integers(1, 9)) for _ in history)
     place = draw(st.integers(-1, len(session)))
-    user = UserState(session, None, length, place, draw(st.integers(0, 5)), 0, history, seen_ms, counts)
+    stays, packed = draw(st.integers(0, 5)), packed_history(seen_ms, counts)
+    user = UserState(session, None, length, place, stays, items=history, **packed)
     context = Context(session[::-1] or history[::-1], length, draw(st.integers(0, 10**12)))
     return Query(user, context, draw(times_ms))
 

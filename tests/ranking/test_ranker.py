@@ -12,7 +12,7 @@ from river import tree as trees
 from freshflow.config import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.ranking.adam import Adam
-from freshflow.ranking.linear import effective_weights, is_linear, learn_choice
+from freshflow.ranking.linear import effective_weights, is_linear, learn_choice, learn_choices
 from freshflow.ranking.ranker import Ranker, model_factory
 from freshflow.ranking.rankers import SGD_RATE
 
@@ -40,7 +40,8 @@ def own(monkeypatch):
 
 
 def inputs(x: np.ndarray, units: np.ndarray) -> np.ndarray:
-    return np.concatenate([x, units], axis=1).astype(np.float64)
+    """What the model of a ranker sees, (C, F + H), of features (C, F) and hidden units (H, C)."""
+    return np.concatenate([x, units.T], axis=1).astype(np.float64)
 
 
 # What is learned
@@ -155,6 +156,41 @@ def test_adam_takes_a_gradient_in_any_order_of_memory():
     for _ in range(3):
         ours, others = plain.step(np.zeros((2, 3)), gradient.copy("C")), fortran.step(np.zeros((2, 3)), gradient)
     assert np.array_equal(ours, others)
+
+
+def test_many_steps_of_adam_at_once_are_those_steps_one_by_one():
+    random = np.random.default_rng(5)
+    gradients = random.normal(0, 1, (30, 4, 3)).astype(np.float32)
+    together, one_by_one = (np.ones((4, 3), np.float32) for _ in range(2))
+    fast, plain = Adam(lr=0.01), Adam(lr=0.01)
+    fast.steps(together, gradients[:13])
+    fast.steps(together, gradients[13:])
+    for gradient in gradients:
+        one_by_one = plain.step(one_by_one, gradient)
+    assert np.array_equal(together, one_by_one)
+    assert fast.n_iterations == plain.n_iterations == 30
+
+
+LINEAR = {
+    "adam": lambda: linear_model.LogisticRegression(Adam(0.01)),
+    "river's adam": lambda: linear_model.LogisticRegression(optim.Adam(0.01)),
+    "sgd": lambda: linear_model.LogisticRegression(optim.SGD(0.1)),
+    "penalised": lambda: linear_model.LogisticRegression(Adam(0.01), l2=0.1),
+    "scaled": lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(Adam(0.01)),
+}
+
+
+@pytest.mark.parametrize("made", LINEAR.values(), ids=LINEAR)
+def test_choices_learned_together_are_learned_one_by_one(made):
+    names, gradients = ("p", "q", "r"), np.random.default_rng(6).normal(0, 1, (40, 3))
+    together, one_by_one = made(), made()
+    for part in np.split(gradients, [1, 8, 9]):
+        learn_choices(together, names, part)
+    for gradient in gradients.tolist():
+        learn_choice(one_by_one, dict(zip(names, gradient, strict=True)))
+    weights = [effective_weights(model, names)[0] for model in (together, one_by_one)]
+    np.testing.assert_allclose(*weights, rtol=0, atol=1e-9)
+    assert np.abs(weights[0]).min() > 0
 
 
 # Scores are River's own

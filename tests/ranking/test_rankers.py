@@ -15,7 +15,7 @@ from freshflow.ranking import rankers
 from freshflow.ranking.ranker import Ranker
 from freshflow.ranking.shortlist import SHORTLIST_INPUTS
 
-from .choices import IN_SESSION, answered, features, hit_rate, learn, taught
+from .choices import IN_SESSION, LAG, answered, features, hit_rate, learn, taught
 
 SHIPPED = sorted(rankers.__all__)
 CHOICES = 400
@@ -112,6 +112,8 @@ def test_memory_is_bounded(model):
     sizes = []
     for n in range(3000):
         of.learn(n % 2, gradients[n % 100], unit_gradients[n % 100])
+        if n % LAG == LAG - 1:
+            of.take_over()
         sizes += [len(state(of))] if n in (999, 2999) else []
     assert sizes[1] < 1.01 * sizes[0]
     for reranker in of.rerankers:

@@ -16,25 +16,25 @@ class Choice:
 
     def __init__(self, seed: int, candidates: int = 7, hidden: int = H) -> None:
         random = np.random.default_rng(seed)
-        shape = (candidates, F)
+        shape = (F, candidates)
         self.features = (random.uniform(0, 1, shape) * random.integers(0, 2, shape)).astype(np.float32)
         self.moment = (random.uniform(0, 1, Z) * random.integers(0, 2, Z)).astype(np.float32)
         self.linear = random.normal(0, 1, F + hidden)
-        self.unit_weights = random.normal(0, 0.3, (len(INPUTS), hidden)).astype(np.float32)
+        self.unit_weights = random.normal(0, 0.3, (hidden, len(INPUTS))).astype(np.float32)
         self.scored()
 
     def scored(self) -> np.ndarray:
         """Scores of the candidates, by the compiled loop."""
-        candidates, hidden = len(self.features), self.unit_weights.shape[1]
-        self.units, self.scores = np.ones((candidates, hidden), np.float32), np.ones(candidates)
-        score(self.linear, self.unit_weights, self.moment, self.features, self.units, self.scores)
+        candidates, hidden = self.features.shape[1], len(self.unit_weights)
+        self.units, self.scores = np.ones((hidden, candidates), np.float32), np.ones(candidates)
+        score(self.linear, self.unit_weights, self.moment, self.features, candidates, self.units, self.scores)
         return self.scores
 
     def taught(self, came: int) -> tuple[np.ndarray, np.ndarray]:
         """The gradients that the compiled loop gives."""
         gradient, unit_gradient = np.ones_like(self.linear), np.ones_like(self.unit_weights)
         units, scores = self.units, self.scores
-        teach(self.linear, self.moment, self.features, units, scores, came, gradient, unit_gradient)
+        teach(self.linear, self.moment, self.features, len(scores), units, scores, came, gradient, unit_gradient)
         return gradient, unit_gradient
 
     def log_likelihood(self, came: int, linear: np.ndarray, unit_weights: np.ndarray) -> float:
@@ -44,9 +44,9 @@ class Choice:
 
     def by_definition(self, linear: np.ndarray, unit_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hidden units and scores in float64."""
-        features = self.features.astype(np.float64)
+        features = self.features.T.astype(np.float64)
         rest = np.tile([*self.moment, 1.0], (len(features), 1))
-        units = np.maximum(0, np.hstack([features, rest]) @ unit_weights)
+        units = np.maximum(0, np.hstack([features, rest]) @ unit_weights.T)
         return units, features @ linear[:F] + units @ linear[F:]
 
 
@@ -55,10 +55,10 @@ class Choice:
 def test_scores_are_weights_times_features_and_units(seed, hidden):
     choice = Choice(seed, hidden=hidden)
     units, scores = choice.by_definition(choice.linear, choice.unit_weights.astype(np.float64))
-    np.testing.assert_allclose(choice.units, units, atol=1e-5)
+    np.testing.assert_allclose(choice.units.T, units, atol=1e-5)
     np.testing.assert_allclose(choice.scores, scores, atol=1e-4)
-    linear = choice.features.astype(np.float64) @ choice.linear[:F]
-    np.testing.assert_allclose(choice.scores, linear + choice.units @ choice.linear[F:], rtol=0, atol=1e-9)
+    linear = choice.features.T.astype(np.float64) @ choice.linear[:F]
+    np.testing.assert_allclose(choice.scores, linear + choice.units.T @ choice.linear[F:], rtol=0, atol=1e-9)
 
 
 def test_scores_of_no_candidates_are_none():
@@ -86,7 +86,7 @@ def test_huge_scores_give_finite_gradients():
     choice = Choice(3)
     choice.scores[:] = np.linspace(-1e4, 1e4, 7)
     gradient, unit_gradient = choice.taught(0)
-    np.testing.assert_allclose(gradient[:F], choice.features[0] - choice.features[6], atol=1e-6)
+    np.testing.assert_allclose(gradient[:F], choice.features[:, 0] - choice.features[:, 6], atol=1e-6)
     assert np.isfinite(unit_gradient).all()
 
 
@@ -134,19 +134,20 @@ def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.integers(0, 10**6), st.booleans(), st.integers(-1, 3))
-def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, mine, because):
-    choice = Choice(seed, candidates=1)
-    x, units = choice.features[0].astype(np.float64), choice.units[0] > 0
-    through_units = choice.unit_weights[:F, units].astype(np.float64) @ choice.linear[F:][units]
+@given(st.integers(0, 10**6), st.integers(0, 2), st.booleans(), st.booleans())
+def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, at, mine, kept_company):
+    choice = Choice(seed, candidates=3)
+    x, units = choice.features[:, at].astype(np.float64), choice.units[:, at] > 0
+    through_units = choice.linear[F:][units] @ choice.unit_weights[units, :F].astype(np.float64)
     spoken = dict.fromkeys(REASONS, 0.0)
     for name, value in zip(FEATURES, x * (choice.linear[:F] + through_units), strict=True):
         spoken[SOURCES[name]] += value
     strongest = max(spoken, key=spoken.get)
-    reason = REASONS[reason_of(choice.linear, choice.unit_weights, choice.features[0], choice.units[0], mine, because)]
+    weights, described = (choice.linear, choice.unit_weights), (choice.features, choice.units)
+    reason = REASONS[reason_of(*weights, *described, at, mine, kept_company)]
     if strongest == "again" and mine:
         assert reason == "again"
-    elif strongest != "popular" and because >= 0:
+    elif strongest != "popular" and kept_company:
         assert reason == "together"
     else:
         assert reason == "popular"

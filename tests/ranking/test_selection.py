@@ -5,30 +5,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.ranking.answers import FOUND, LISTED, POPULAR_RANK, RANK, REASON, STANDS, TIED, Answers
+from freshflow.ranking.answers import FOUND, POPULAR_RANK, RANK, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, LAST_200, SOURCES
-from freshflow.ranking.queries import Query
-from freshflow.ranking.scoring import INPUTS, REASONS, best
-from freshflow.ranking.selection import Chosen, chosen, contributions
-from freshflow.users.state import Context, UserState
+from freshflow.ranking.scoring import INPUTS
+from freshflow.ranking.selection import contributions
 
-from .worlds import NOTHING_LEARNED, START_MS, UNITS, Ranked, World, trained, weights
+from .worlds import NOTHING_LEARNED, UNITS, Chosen, Ranked, World, chosen, trained, weights
 
 ITEMS = 8
 NAMES = [f"x{n}" for n in range(ITEMS - 1, -1, -1)]  # rows stand against the order of ids: x7 has row 0
 
 
-def listed(scores: list[float], k: int = 5, wanted: int | None = None) -> list[Chosen]:
-    """The first `wanted` of the list of a query for `k` items whose candidates, x7 to x0, have these scores."""
-    query, answers = Query(UserState(), Context((), 0, 0), START_MS, k), Answers.empty(1, ITEMS, k, UNITS)
-    answers.facts[0, FOUND] = len(scores)
+def listed(scores: list[float], k: int = 5) -> list[Chosen]:
+    """The list of a query for `k` items whose candidates, x7 to x0, have these scores."""
+    answers = Answers.empty(1, ITEMS, k, UNITS, kept=True)
+    answers.facts[0, [FOUND, STANDS]] = len(scores), -1
     for row in range(len(scores)):
         answers.candidates[0, row] = row, -1, -1
     answers.scores[0, : len(scores)] = scores
-    skipped = np.full(len(scores), -1, np.int32)
-    answers.places[0, :, REASON] = REASONS.index("popular")
-    answers.facts[0, [LISTED, TIED]] = best(answers.scores[0, : len(scores)], skipped, k, answers.places[0, :, 0])
-    return chosen(query, 0, answers, NOTHING_LEARNED, NAMES, k if wanted is None else wanted)
+    order(NOTHING_LEARNED.linear[0], NOTHING_LEARNED.units, k, False, 0, answers)
+    return chosen(0, answers, NAMES)
 
 
 def ids(items: list[Chosen]) -> list[str]:
@@ -40,14 +36,6 @@ def ids(items: list[Chosen]) -> list[str]:
 def test_a_list_is_the_best_by_score_then_id_also_at_the_cut(scores, k):
     expected = sorted((-score, item) for score, item in zip(scores, NAMES, strict=False))[:k]
     assert [(-item.score, item.item_id) for item in listed(scores, k)] == expected
-
-
-@pytest.mark.parametrize("wanted", [0, 1, 3, 9])
-def test_of_a_longer_list_the_first_are_those_of_a_shorter_one(wanted):
-    scores = [0.5, 0.5, 2.0, 0.0, 0.5, 0.0, 2.0]
-    assert [(item.item_id, item.score) for item in listed(scores, 7, wanted)] == [
-        (item.item_id, item.score) for item in listed(scores, 7)[:wanted]
-    ]
 
 
 def test_among_equals_the_first_ids_make_the_cut_whatever_their_rows():

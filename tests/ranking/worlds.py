@@ -9,14 +9,28 @@ from freshflow.config import ItemsConfig, RankerConfig, RankingConfig
 from freshflow.items.fold import fold
 from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.visits import Visit
-from freshflow.ranking.answers import ASK, FOUND, LEARN, ROW, Answers, Visits, answer
+from freshflow.lists.batches import visits_in_arrays
+from freshflow.ranking.answers import (
+    ASK,
+    CANDIDATE,
+    FOUND,
+    ITEM,
+    LEARN,
+    LISTED,
+    REASON,
+    ROW,
+    SOURCE,
+    TIED,
+    Answers,
+    answer,
+)
 from freshflow.ranking.candidates import Scratch
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.scoring import INPUTS, Weights
-from freshflow.ranking.selection import Chosen, chosen
-from freshflow.users.state import Context, UserState
+from freshflow.ranking.scoring import INPUTS, REASONS, Weights
+from freshflow.ranking.selection import break_ties
+from freshflow.users.state import COUNTS, TIMES, Context, UserState, packed
 
 START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
@@ -27,10 +41,16 @@ UNITS = 16
 def weights(**linear: float) -> Weights:
     """Weights that are zero but for these features, in both models."""
     one = [linear.get(name, 0.0) for name in FEATURES] + [0.0] * UNITS
-    return Weights(np.array([one, one]), np.zeros((len(INPUTS), UNITS), np.float32))
+    return Weights(np.array([one, one]), np.zeros((UNITS, len(INPUTS)), np.float32))
 
 
 NOTHING_LEARNED = weights()
+
+
+def packed_history(seen_ms: Sequence[int], counts: Sequence[int] | None = None) -> dict[str, bytes]:
+    """The fields of a user's state that say when items were seen last and how often, once if nothing is said."""
+    times, numbers = packed(TIMES, *seen_ms), packed(COUNTS, *(counts or [1] * len(seen_ms)))
+    return {"packed_seen_ms": times, "packed_counts": numbers}
 
 
 class World:
@@ -64,7 +84,7 @@ class World:
         """Learn visits one by one."""
         for visit in visits:
             self.knowledge.admit([visit.item_id], visit.ts_ms)
-            many = self._in_arrays([visit])
+            many = visits_in_arrays(self.knowledge.rows, [visit], self.knowledge.config.context)
             fold(
                 *(self.knowledge.tables, many.items[0], many.contexts[0]),
                 *(many.ts_ms[0], many.opens[0], many.weights[0]),
@@ -80,20 +100,6 @@ class World:
             for n, item in enumerate(items)
         ]
 
-    def _in_arrays(self, visits: Sequence[Visit]) -> Visits:
-        rows, length = self.knowledge.rows, self.knowledge.config.context
-        contexts = np.full((len(visits), length), -1, np.int32)
-        for n, visit in enumerate(visits):
-            known = rows.rows_or_none(visit.context[:length])
-            contexts[n, : len(known)] = known
-        return Visits(
-            np.array([rows.get(visit.item_id) for visit in visits], np.int32),
-            contexts,
-            np.array([visit.ts_ms for visit in visits], np.int64),
-            np.array([visit.opens for visit in visits], np.bool_),
-            np.array([visit.weight for visit in visits], np.float64),
-        )
-
     @property
     def now_ms(self) -> int:
         return START_MS + self.events * MINUTE_MS
@@ -107,8 +113,7 @@ class World:
             session_length=len(context),
             last_ms=self.now_ms,
             items=items,
-            seen_ms=seen_ms,
-            counts=(1,) * len(items),
+            **packed_history(seen_ms),
         )
         now_ms = fields.pop("now_ms", self.now_ms)
         return Query(user, Context(context, len(context), 0), now_ms, **fields)
@@ -134,11 +139,37 @@ class World:
         most = self.ranking.candidates
         room = max(most, *(len(query.only or ()) for query in queries), 1)
         longest = max((query.k for query in queries), default=1)
-        answers = Answers.empty(len(queries), room, longest, weights.units.shape[1])
-        arrays = queries_in_arrays(self.knowledge.rows, queries)
+        answers = Answers.empty(len(queries), room, longest, len(weights.units), kept=True)
+        asked = queries_in_arrays(self.knowledge.rows, queries)
+        learned = visits_in_arrays(self.knowledge.rows, visits, self.knowledge.config.context)
         steps = np.array(steps, np.int32)
-        answer(self.knowledge.tables, weights, steps, arrays, self._in_arrays(visits), self.scratch, answers, most)
+        answer(self.knowledge.tables, weights, steps, asked, learned, self.scratch, answers, most)
         return Ranked(self.knowledge, queries, answers, weights)
+
+
+class Chosen(NamedTuple):
+    """An item of a list, what speaks for it, and its number among the query's candidates."""
+
+    item_id: str
+    score: float
+    reason: str
+    because: tuple[str, ...]
+    candidate: int
+
+
+def chosen(q: int, answers: Answers, ids: Sequence[str]) -> list[Chosen]:
+    """The list of query number `q`."""
+    if answers.facts[q, TIED]:
+        break_ties(q, answers, ids)
+    places = answers.places[q, : answers.facts[q, LISTED]].tolist()
+    return [
+        Chosen(
+            *(ids[place[ITEM]], score, REASONS[place[REASON]]),
+            () if place[SOURCE] < 0 else (ids[place[SOURCE]],),
+            place[CANDIDATE],
+        )
+        for place, score in zip(places, answers.listed_scores[q].tolist(), strict=False)
+    ]
 
 
 class Ranked(NamedTuple):
@@ -156,11 +187,11 @@ class Ranked(NamedTuple):
 
     def features(self, q: int = 0) -> np.ndarray:
         """The features (C, F) of a query's candidates."""
-        return self.answers.features[q, : self.answers.facts[q, FOUND]]
+        return self.answers.features[q, :, : self.answers.facts[q, FOUND]].T
 
     def feature(self, name: str, item: str, q: int = 0) -> float:
         """The value of a feature for one candidate."""
-        return float(self.answers.features[q, self.items(q).index(item), FEATURES.index(name)])
+        return float(self.answers.features[q, FEATURES.index(name), self.items(q).index(item)])
 
     def moment(self, name: str, q: int = 0) -> float:
         """The value of a feature of the moment."""
@@ -170,10 +201,9 @@ class Ranked(NamedTuple):
         """A mark of one candidate: a column of `Answers.candidates`."""
         return int(self.answers.candidates[q, self.items(q).index(item), column])
 
-    def chosen(self, q: int = 0) -> list[Chosen]:
+    def chosen(self, q: int = 0) -> list["Chosen"]:
         """The list of a query."""
-        query = self.queries[q]
-        return chosen(query, q, self.answers, self.weights, self.knowledge.rows.ids, query.k)
+        return chosen(q, self.answers, self.knowledge.rows.ids)
 
 
 def trained(model: str = "sgd", seed: int = 0, steps: int = 20, units: int = UNITS) -> Ranker:
@@ -183,6 +213,6 @@ def trained(model: str = "sgd", seed: int = 0, steps: int = 20, units: int = UNI
     for number in (0, 1):
         for _ in range(steps):
             gradient = random.normal(0, 1, len(FEATURES) + units)
-            ranker.learn(number, gradient, random.normal(0, 1, (len(INPUTS), units)).astype(np.float32))
+            ranker.learn(number, gradient, random.normal(0, 1, (units, len(INPUTS))).astype(np.float32))
     ranker.take_over()
     return ranker

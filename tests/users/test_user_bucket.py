@@ -2,19 +2,19 @@
 
 import pytest
 
-from freshflow.config import UsersConfig
+from freshflow.config import Config, JobConfig, RankerConfig, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Search
 from freshflow.items.visits import Visit
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Ask, Interaction
+from freshflow.users.interactions import Ask, Interaction, Lesson
 from freshflow.users.state import NEW_USER
 
 START_MS = 1_700_000_000_000
 CONFIG = UsersConfig(context=3, history=5)
 
 
-def view(position: int, user: str, item: str, **fields: str) -> Behaviour:
+def view(position: int, user: str, item: str, **fields) -> Behaviour:
     return Behaviour(position, "view", user, item, START_MS + position, **fields)
 
 
@@ -56,6 +56,44 @@ def test_a_question_gets_the_user_as_of_now_and_changes_nothing():
     assert steps[0].user.items == ("a",)
     assert steps[1].user == NEW_USER
     assert taken.snapshot() == before
+
+
+def test_the_first_interactions_are_lessons_for_all_partitions_and_the_others_signal_a_visit():
+    taken = UserBucket(CONFIG, 9, for_all=2)
+    first, second, third = taken.take([view(1, "u", "a"), view(2, "v", "b"), view(3, "u", "c")])
+    assert second.signal == Lesson(second.visit, second.before, second.context)
+    assert first.signal.position == 1
+    assert third.signal == third.visit
+
+
+def test_a_lesson_holds_nothing_that_its_partition_alone_needs():
+    taken = UserBucket(CONFIG, 9, for_all=9)
+    taken.take([view(1, "u", "a"), view(2, "u", "b", weight=-1.0)])
+    (lesson,) = (step.signal for step in taken.take([view(3, "u", "c")]))
+    assert (lesson.before.fingerprints, lesson.before.dismissed) == ((), ())
+    assert lesson.before.items == ("a",)
+
+
+def test_what_counts_nothing_is_no_lesson_and_takes_the_place_of_none():
+    taken = UserBucket(CONFIG, 9, for_all=1)
+    taken.take([view(1, "u", "a", weight=-1.0), view(2, "u", "a", weight=0.0), Request(3, "u", START_MS)])
+    first, second = taken.take([view(4, "u", "a"), view(5, "u", "b")])
+    assert (first.for_all, second.for_all) == (True, False)
+
+
+def test_partitions_share_the_lessons_and_one_alone_gives_none():
+    shared = [
+        UserBucket.of_partition(Config(job=JobConfig(partitions=partitions), ranker=RankerConfig(shared=100))).for_all
+        for partitions in (1, 2, 8)
+    ]
+    assert shared == [0, 50, 12]
+
+
+def test_how_many_lessons_were_given_is_part_of_the_state():
+    taken, other = (UserBucket(CONFIG, 9, for_all=2) for _ in range(2))
+    taken.take([view(1, "u", "a")])
+    other.restore(taken.snapshot())
+    assert [step.for_all for step in other.take([view(2, "u", "b"), view(3, "u", "c")])] == [True, False]
 
 
 def test_catalogue_events_pass_as_they_are():

@@ -1,0 +1,80 @@
+"""From answers to what is published: items with what speaks for them, by list."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from freshflow.events.types import Search
+from freshflow.items.knowledge import ItemKnowledge
+from freshflow.items.rows import NO_ROW
+from freshflow.lists.types import ListItem
+from freshflow.ranking.answers import CANDIDATE, ITEM, LISTED, REASON, SOURCE, TIED, Answers
+from freshflow.ranking.queries import Query
+from freshflow.ranking.scoring import REASONS, Weights
+from freshflow.ranking.selection import break_ties, explained
+from freshflow.users.state import UserState
+
+__all__ = ["compose", "explain", "of_rows", "settle_ties", "with_unknown"]
+
+
+def settle_ties(asked: Sequence[int], answers: Answers, ids: list[str]) -> None:
+    """Order the lists of queries number `asked` where scores alone do not; `ids` are item ids by row."""
+    for q, tied in zip(asked, answers.facts[asked, TIED].tolist(), strict=True):
+        if tied:
+            break_ties(q, answers, ids)
+
+
+def compose(asked: Sequence[int], lengths: Sequence[int], answers: Answers, ids: list[str]) -> list[list[ListItem]]:
+    """The lists of queries number `asked`, of at most `lengths` items."""
+    longest = max(lengths, default=0)
+    places = answers.places[asked, :longest]
+    sizes = np.minimum(answers.facts[asked, LISTED], np.array(lengths, np.int32))
+    scores = answers.listed_scores[asked, :longest]
+    return of_rows(places[..., ITEM], scores, places[..., REASON], places[..., SOURCE], sizes, ids)
+
+
+def of_rows(
+    rows: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    reasons: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    sizes: NDArray[np.int32],
+    ids: list[str],
+) -> list[list[ListItem]]:
+    """Lists (N,) from arrays (N, K), of which the first `sizes` (N,) count: item rows, scores, reasons, rows behind."""
+    within = np.arange(rows.shape[1]) < sizes[:, None]
+    items = map(
+        ListItem,
+        map(ids.__getitem__, rows[within].tolist()),
+        scores[within].tolist(),
+        map(REASONS.__getitem__, reasons[within].tolist()),
+        [() if source == NO_ROW else (ids[source],) for source in sources[within].tolist()],
+    )
+    return [list(islice(items, size)) for size in sizes.tolist()]
+
+
+def explain(items: list[ListItem], query: Query, q: int, answers: Answers, weights: Weights) -> list[ListItem]:
+    """The first items of query number `q`, with what every feature adds to their scores."""
+    candidates = answers.places[q, : len(items), CANDIDATE].tolist()
+    return [
+        structs.replace(item, contributions=explained(q, candidate, answers, weights, query.model))
+        for item, candidate in zip(items, candidates, strict=True)
+    ]
+
+
+def with_unknown(
+    items: list[ListItem], event: Search, user: UserState, knowledge: ItemKnowledge, explains: bool
+) -> list[ListItem]:
+    """The items of a search, and those that nothing is known of: without evidence, their score is 0."""
+    left_out = {item.item_id for item in items} | set(user.dismissed)
+    if event.exclude_seen:
+        left_out |= set(user.items)
+    unknown = [
+        ListItem(item_id, 0.0, "unknown", (), {} if explains else None)
+        for item_id in dict.fromkeys(event.items)
+        if item_id not in left_out and knowledge.is_available(item_id)
+    ]
+    return sorted([*items, *unknown], key=lambda item: (-item.score, item.item_id))[: event.k]
