@@ -17,6 +17,13 @@ from freshflow.users.interactions import Interaction
 __all__ = ["Job", "Lists", "Pushed"]
 
 
+class _Item(msgspec.Struct, frozen=True):
+    item_id: str
+
+
+_items = msgspec.json.Decoder(list[_Item]).decode
+
+
 class Pushed(msgspec.Struct, frozen=True):
     """A list published on the job's own account, for the event at `position`."""
 
@@ -62,7 +69,7 @@ def _sorted_out(outputs: Iterable[Output]) -> Lists:
     for output in outputs:
         if not isinstance(output, RecommendationList) or output.surface != "feed":
             continue
-        position, items = int(output.source["line"]), [item.item_id for item in output.items]
+        position, items = int(output.source["line"]), [item.item_id for item in _items(output.items)]
         if output.cause == "request":
             answers[position] = items
         else:

@@ -19,7 +19,7 @@ from freshflow.ranking.answers import Answers
 from freshflow.ranking.rising import OWN, Views
 from freshflow.users.state import UserState
 
-__all__ = ["EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
+__all__ = ["DISMISSED", "EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
 
 TIERS, CLASSES = 24, 4
 SOON = 100  # events
@@ -28,7 +28,7 @@ FIRST_ROOM = 256
 EVICTED_SHARE = 16
 NEVER = -1
 # Columns of `ActiveUsers.times`.
-EVENT, TIME_MS, LISTED_MS, RANKED_MS, CLASS = range(5)
+EVENT, TIME_MS, LISTED_MS, RANKED_MS, CLASS, DISMISSED = range(6)
 
 
 class Acted(NamedTuple):
@@ -44,8 +44,9 @@ class Acted(NamedTuple):
 class ActiveUsers:
     """At most `config.users` users, the least recently active go first.
 
-    By slot: `ids`, `users` (as of their last event), `views` of their lists, `times` (U, 5): event number and event
-    time of their last event, event time of the last new list and of the last full ranking, class.
+    By slot: `ids`, `users` (as of their last event), `views` of their lists, `times` (U, 6): event number and event
+    time of their last event, event time of the last new list and of the last full ranking, class, how
+    many items they have dismissed.
     """
 
     def __init__(self, config: RefreshConfig, k: int) -> None:
@@ -60,7 +61,7 @@ class ActiveUsers:
             np.empty((0, 2), np.float32),
             np.empty((0, OWN, 2), np.int32),
         )
-        self.times = np.empty((0, 5), np.int64)
+        self.times = np.empty((0, 6), np.int64)
         self.arrivals = np.zeros(TIERS * CLASSES)
         self.size = np.zeros(TIERS * CLASSES)
         self.evicted = 0
@@ -108,6 +109,7 @@ class ActiveUsers:
         acted: "Acted",
     ) -> None:
         classes = [min((max(len(user.items), 1).bit_length() - 1) // 2, CLASSES - 1) for _, user in acts[start:end]]
+        dismissed = [len(user.dismissed) for _, user in acts[start:end]]
         some = slice(start, end)
         _note(
             self.views.listed,
@@ -117,6 +119,7 @@ class ActiveUsers:
             events[some],
             ts_ms[some],
             np.array(classes, np.int64),
+            np.array(dismissed, np.int64),
             came[some],
             rows[some],
             acted.slots[some],
@@ -223,6 +226,7 @@ def _note(
     events: NDArray[np.int64],
     ts_ms: NDArray[np.int64],
     classes: NDArray[np.int64],
+    dismissed: NDArray[np.int64],
     came: NDArray[np.int32],
     rows: NDArray[np.int32],
     slots: NDArray[np.int64],
@@ -243,7 +247,7 @@ def _note(
                 ranks[n] = place + 1
             is_new[n] |= shown[place] != rows[n, place]
             shown[place] = rows[n, place]
-        time[EVENT], time[CLASS] = events[n], classes[n]
+        time[EVENT], time[CLASS], time[DISMISSED] = events[n], classes[n], dismissed[n]
         time[TIME_MS] = time[LISTED_MS] = time[RANKED_MS] = ts_ms[n]
 
 

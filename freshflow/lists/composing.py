@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import structs
@@ -17,7 +18,22 @@ from freshflow.ranking.scoring import REASONS, Weights
 from freshflow.ranking.selection import break_ties, explained
 from freshflow.users.state import UserState
 
-__all__ = ["compose", "explain", "of_rows", "settle_ties", "with_unknown"]
+__all__ = ["Listed", "explain", "items_of", "listed", "settle_ties", "with_unknown"]
+
+
+class Listed(NamedTuple):
+    """Lists in arrays (N, K), of which the first `sizes` (N,) count; `sources` are rows of what is behind an item."""
+
+    rows: NDArray[np.int32]
+    scores: NDArray[np.float64]
+    reasons: NDArray[np.int32]
+    sources: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+
+    def one(self, n: int) -> "Listed":
+        """List number `n` alone."""
+        some = slice(n, n + 1)
+        return Listed(self.rows[some], self.scores[some], self.reasons[some], self.sources[some], self.sizes[some])
 
 
 def settle_ties(asked: Sequence[int], answers: Answers, ids: list[str]) -> None:
@@ -27,24 +43,18 @@ def settle_ties(asked: Sequence[int], answers: Answers, ids: list[str]) -> None:
             break_ties(q, answers, ids)
 
 
-def compose(asked: Sequence[int], lengths: Sequence[int], answers: Answers, ids: list[str]) -> list[list[ListItem]]:
+def listed(asked: Sequence[int], lengths: Sequence[int], answers: Answers) -> Listed:
     """The lists of queries number `asked`, of at most `lengths` items."""
     longest = max(lengths, default=0)
     places = answers.places[asked, :longest]
     sizes = np.minimum(answers.facts[asked, LISTED], np.array(lengths, np.int32))
     scores = answers.listed_scores[asked, :longest]
-    return of_rows(places[..., ITEM], scores, places[..., REASON], places[..., SOURCE], sizes, ids)
+    return Listed(places[..., ITEM], scores, places[..., REASON], places[..., SOURCE], sizes)
 
 
-def of_rows(
-    rows: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    reasons: NDArray[np.int32],
-    sources: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    ids: list[str],
-) -> list[list[ListItem]]:
-    """Lists (N,) from arrays (N, K), of which the first `sizes` (N,) count: item rows, scores, reasons, rows behind."""
+def items_of(several: Listed, ids: list[str]) -> list[list[ListItem]]:
+    """The items of each list; `ids` are those of items by row."""
+    rows, scores, reasons, sources, sizes = several
     within = np.arange(rows.shape[1]) < sizes[:, None]
     items = map(
         ListItem,

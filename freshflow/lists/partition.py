@@ -14,16 +14,18 @@ from hashlib import blake2b
 from zlib import crc32
 
 import numpy as np
+from msgspec import Raw
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
-from freshflow.lists.composing import compose, explain, settle_ties, with_unknown
+from freshflow.lists.composing import explain, items_of, listed, settle_ties, with_unknown
 from freshflow.lists.refresh import Refresh
 from freshflow.lists.signals import Signals
-from freshflow.lists.types import Cause, Forgotten, ListItem, Model, Output, RecommendationList
+from freshflow.lists.texts import ItemTexts, text_of
+from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
 from freshflow.quality.drift import DriftWatch
 from freshflow.quality.report import Report
 from freshflow.quality.validation import CUTOFF, Validation
@@ -57,8 +59,9 @@ class Partition:
         self.knowledge = ItemKnowledge(config.items, config.ranking)
         self.ranker = Ranker(config.ranker)
         self.signals = Signals()
+        self.texts = ItemTexts()
         # A re-ordered shortlist is no sum of scores that others share.
-        self.refresh = Refresh(config, on=config.refresh.interval_s > 0 and not self.ranker.rerankers)
+        self.refresh = Refresh(config, self.texts, on=config.refresh.interval_s > 0 and not self.ranker.rerankers)
         self.validation = Validation()
         self.drift = DriftWatch()
         self.counts: Counter[str] = Counter()
@@ -100,7 +103,7 @@ class Partition:
     def _control(self, step: ItemUpdate | Forget) -> list[Output]:
         if isinstance(step, ItemUpdate):
             self.knowledge.update_catalogue(step)
-            self.refresh.active.drop_items(self.knowledge.take_dropped())
+            self._drop_items()
             return []
         self.refresh.active.forget(step.user_id)
         return [Forgotten(step.user_id)]
@@ -125,8 +128,14 @@ class Partition:
         if isinstance(step, Interaction | Lesson | Visit):
             visit = _visit(step)
             self.knowledge.admit((visit.item_id,), visit.ts_ms)
-            if len(self.knowledge.dropped):
-                self.refresh.active.drop_items(self.knowledge.take_dropped())
+            self._drop_items()
+
+    def _drop_items(self) -> None:
+        """Forget the rows of items that have been dropped, which will mean other items."""
+        if len(self.knowledge.dropped):
+            rows = self.knowledge.take_dropped()
+            self.refresh.active.drop_items(rows)
+            self.texts.drop(rows)
 
     def _take_batch(self, origin: Origin, batch: Batch) -> list[Output]:
         if not batch.order:
@@ -258,18 +267,23 @@ class Partition:
         is_new = self._note(batch, answers)
         lengths = [length_of(step.event, self.config) for step, _ in batch.listed]
         computed_at, model = self.clock(), Model(self.number, self.ranker.scored_with)
+        several = listed(asked, lengths, answers)
+        texts = self.texts.of(several, ids)
         lists: list[Output] = []
-        for (step, q), items in zip(batch.listed, compose(asked, lengths, answers, ids), strict=True):
+        for n, (step, q) in enumerate(batch.listed):
             event = step.event
             if not is_new.get(q, True):
                 self.counts["unchanged"] += 1
                 continue
             self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
-            if explains:
-                items = explain(items, batch.queries[q], q, answers, weights)
-            if isinstance(event, Search):
-                items = with_unknown(items, event, batch.queries[q].user, self.knowledge, explains)
-            lists.append(_list(origin, event, tuple(items), computed_at, model))
+            if explains or isinstance(event, Search):
+                (items,) = items_of(several.one(n), ids)
+                if explains:
+                    items = explain(items, batch.queries[q], q, answers, weights)
+                if isinstance(event, Search):
+                    items = with_unknown(items, event, batch.queries[q].user, self.knowledge, explains)
+                texts[n] = text_of(items)
+            lists.append(_list(origin, event, texts[n], computed_at, model))
         return lists
 
     def report(self) -> Report:
@@ -310,8 +324,8 @@ def _odds(q: int, answers: Answers) -> float:
 
 
 def _list(
-    origin: Origin, event: Behaviour | Request | Search, items: tuple[ListItem, ...], computed_at: int, model: Model
-) -> RecommendationList:
+    origin: Origin, event: Behaviour | Request | Search, items: Raw, computed_at: int, model: Model
+) -> RecommendationList[Raw]:
     cause = CAUSES[type(event)]
     return RecommendationList(
         user_id=event.user_id,

@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from msgspec import structs
+from msgspec import Raw, structs
 from numpy.typing import NDArray
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour
 from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.rows import NO_ROW, ItemRows
-from freshflow.lists.active import NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
-from freshflow.lists.composing import of_rows
+from freshflow.lists.active import DISMISSED, NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
+from freshflow.lists.composing import Listed, items_of
+from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import ListItem
 from freshflow.ranking.answers import ITEM, Answers
 from freshflow.ranking.queries import Query
@@ -30,7 +31,7 @@ __all__ = ["Refresh", "Refreshed"]
 SHARED = 400  # items at most that everyone may be shown
 RANKED_AT_ONCE = 16  # users ranked in full at one look
 # A user is ranked in full when their session ends, and whenever they have been idle so many times as long as then.
-AGED = 12
+AGED = 24
 # What a list must be expected to gain, in hits, to be published: at least this, and as much more as keeps the lists
 # within the budget, of which so many may be saved up.
 LEAST_WORTH, MOST_WORTH, DEARER = 1 / 1000, 1 / 10, 1.02
@@ -38,15 +39,16 @@ SAVED = 1000.0
 # Looks that are left out, at most, after looks that found nothing.
 LONGEST_PAUSE = 32
 
-Refreshed = tuple[str, tuple[ListItem, ...]]
+Refreshed = tuple[str, Raw]
 Rank = Callable[[Sequence[Query]], Answers]
 
 
 class Refresh:
     """Decides whose list is made again, and makes it, if it is `on`; in any case it knows what users were shown."""
 
-    def __init__(self, config: Config, on: bool) -> None:
+    def __init__(self, config: Config, texts: ItemTexts, on: bool) -> None:
         self.config = config
+        self.texts = texts
         self.on = on
         self.active = ActiveUsers(config.refresh, config.lists.k)
         self.allowed = 0.0  # lists that may be published yet
@@ -115,7 +117,7 @@ class Refresh:
             *(tables, linear, units, now_ms, active.views, slots, chances, banned, starts, self.worth),
             *(known, popular, found, places, scores, worthy, gains),
         )
-        best = np.argsort(-gains[:n], kind="stable")[: int(self.allowed)]
+        best = np.argsort(-gains[worthy[:n]], kind="stable")[: int(self.allowed)]
         self.allowed -= len(best)
         worthy = slots[worthy[best]]
         active.show(worthy, found[best], now_ms)
@@ -123,14 +125,11 @@ class Refresh:
 
     def _banned(self, slots: NDArray[np.int32], rows: ItemRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The rows that users have turned down, one user's after the other's, and where each one's begin."""
-        banned: list[int] = []
-        starts = [0]
-        for slot in slots.tolist():
-            dismissed = self.active.users[slot].dismissed
-            if dismissed:
-                banned += rows.rows(dismissed)
-            starts.append(len(banned))
-        return np.array(banned, np.int32), np.array(starts, np.int64)
+        picky = np.flatnonzero(self.active.times[slots, DISMISSED])
+        by_user = [rows.rows(self.active.users[slot].dismissed) for slot in slots[picky].tolist()]
+        starts = np.zeros(len(slots) + 1, np.int64)
+        starts[picky + 1] = [len(banned) for banned in by_user]
+        return np.array([row for banned in by_user for row in banned], np.int32), np.cumsum(starts)
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
@@ -180,16 +179,20 @@ class Refresh:
         sources = np.where(reasons == AGAIN, rows, sources)
         reasons[(reasons == TOGETHER) & (sources == NO_ROW)] = POPULAR  # what it came with has been dropped since
         sizes = np.count_nonzero(rows != NO_ROW, axis=1)
-        made = []
-        lists = of_rows(rows, scores, reasons, sources, sizes, ids)
+        several = Listed(rows, scores, reasons, sources, sizes)
         tied = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] != NO_ROW)).any(axis=1)
-        for n, (slot, items) in enumerate(zip(slots.tolist(), lists, strict=True)):
-            if self.config.lists.contributions:
-                items = [self._explained(slot, item, place) for item, place in zip(items, places[n], strict=False)]
-            if tied[n]:
-                items.sort(key=lambda item: (-item.score, item.item_id))
-            made.append((self.active.ids[slot], tuple(items)))
-        return made
+        for n in np.flatnonzero(tied).tolist():
+            order = sorted(range(sizes[n]), key=lambda at: (-scores[n, at], ids[rows[n, at]]))
+            for column in (rows, scores, reasons, sources, places):
+                column[n, : sizes[n]] = column[n, order]
+        if self.config.lists.contributions:
+            texts = [
+                text_of([self._explained(slot, item, place) for item, place in zip(items, own, strict=False)])
+                for slot, items, own in zip(slots.tolist(), items_of(several, ids), places.tolist(), strict=True)
+            ]
+        else:
+            texts = self.texts.of(several, ids)
+        return [(self.active.ids[slot], text) for slot, text in zip(slots.tolist(), texts, strict=True)]
 
     def _explained(self, slot: int, item: ListItem, place: int) -> ListItem:
         """The two parts of a score: what speaks for the item to everyone, and what for this user's sake."""

@@ -1,6 +1,6 @@
 """What comes out: the recommendation list as consumers read it, one JSON object, keyed by user id."""
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -30,8 +30,13 @@ class Model(msgspec.Struct, frozen=True, gc=False):
     updates: int
 
 
-class RecommendationList(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+Items = TypeVar("Items", tuple[ListItem, ...], msgspec.Raw)
+
+
+class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defaults=True, gc=False):
     """An ordered list for a user. `event_ts` and `computed_at` are epoch milliseconds.
+
+    `items` are published as JSON text that is already written, a `msgspec.Raw`, and read as a tuple of `ListItem`.
 
     `list_id` follows from the event that caused the list, so a list that is published twice after a crash can be
     recognised. `source` is the place of that event.
@@ -45,7 +50,7 @@ class RecommendationList(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fal
     computed_at: int
     source: dict[str, str | int]
     model: Model
-    items: tuple[ListItem, ...]
+    items: Items
     request_id: str | None = None
 
 
@@ -55,7 +60,7 @@ class Forgotten(msgspec.Struct, frozen=True):
     user_id: str
 
 
-Output = RecommendationList | Forgotten
+Output = RecommendationList[msgspec.Raw] | Forgotten
 
 _encode = msgspec.json.Encoder().encode
 

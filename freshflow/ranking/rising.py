@@ -30,6 +30,7 @@ OWN = 40  # items of which a user's own part of the score is kept
 BIASED = 40  # candidates from which the mean rest is taken
 
 NOBODY = -1
+UNWANTED = -1
 OPENS, PAUSE, HISTORY = MOMENT.index("opens"), MOMENT.index("pause_before"), MOMENT.index("history")
 LAST_VISITS = MOMENT.index("last_visits")
 # The moment for which everyone's scores are made: after a day, by someone of twenty items who last saw a common one.
@@ -177,81 +178,119 @@ def look(
     `chances` (S,) are those that the user acts soon; a list is worth it if the hits it gains, times that, are at least
     `worth`. Between the places `starts` (S + 1,), `banned` holds rows that must not be shown to a user. `popular` (N,)
     are the rows that everyone may be shown, by falling g, which `known` holds by item row.
-    Writes the numbers in `slots` of those kept to `worthy`, what they gain to `gains`, their lists to `found` (S, K),
-    -1 padded, with `scores` and `places`, indices into the user's own items or -1.
+    Writes what each gains, in this sense, to `gains` (S,), the numbers in `slots` of those kept to `worthy`, and their
+    lists to `found` (S, K), -1 padded, with `scores` and `places`, indices into the user's own items or -1. Own items
+    are put in the order of their scores.
     """
     kept = 0
+    _know(tables, linear, unit_weights, now_ms, views, slots, known)
+    values, mark = np.empty(views.own.shape[1]), np.zeros(len(known), np.int32)
     for n in range(len(slots)):
         slot = slots[n]
         own, listed = views.own[slot], views.listed[slot]
         bias, log_z = views.level[slot, 0], views.level[slot, 1]
-        everyones_scores(tables, linear, unit_weights, now_ms, own, known)
-        own_score, unwanted = views.own_score[slot], banned[starts[n] : starts[n + 1]]
-        size = _merge(
-            tables.available, own, own_score, popular, unwanted, known, bias, found[kept], places[kept], scores[kept]
-        )
+        unwanted = banned[starts[n] : starts[n + 1]]
+        _sort_own(tables.available, known, own, views.own_score[slot], views.behind[slot], values)
+        mark[unwanted] = UNWANTED
+        for at in range(len(own)):
+            if own[at] >= 0:
+                mark[own[at]] = at + 1
+        size = _merge(own, values, popular, known, bias, mark, found[kept], places[kept], scores[kept])
         before = after = 0.0
-        everyones_scores(tables, linear, unit_weights, now_ms, listed, known)
         for row in listed:
             if row >= 0 and tables.available[row]:
-                value = known[row] + bias
-                for at in range(len(own)):
-                    if own[at] == row:
-                        value = known[row] + own_score[at]
+                value = values[mark[row] - 1] if mark[row] > 0 else known[row] + bias
                 before += np.exp(min(value - log_z, 0.0))
         for at in range(size):
             after += np.exp(min(scores[kept, at] - log_z, 0.0))
-        gain = (after - before) / max(after, 1.0) * chances[n]
-        if gain >= worth:
+        for row in own:
+            if row >= 0:
+                mark[row] = 0
+        mark[unwanted] = 0
+        gains[n] = (after - before) / max(after, 1.0) * chances[n]
+        if gains[n] >= worth:
             found[kept, size:] = NOBODY
-            worthy[kept], gains[kept] = n, gain
+            worthy[kept] = n
             kept += 1
     return kept
 
 
 @compiled
-def _merge(
+def _know(
+    tables: Tables,
+    linear: NDArray[np.float64],
+    unit_weights: NDArray[np.float32],
+    now_ms: int,
+    views: Views,
+    slots: NDArray[np.int32],
+    known: NDArray[np.float64],
+) -> None:
+    """Write g of all items that users in `slots` have of their own or on their lists to `known`, where it is NaN."""
+    wanted = np.empty(len(slots) * (views.own.shape[1] + views.listed.shape[1]), np.int32)
+    n = 0
+    for slot in slots:
+        for rows in (views.own[slot], views.listed[slot]):
+            for row in rows:
+                wanted[n] = row
+                n += 1
+    everyones_scores(tables, linear, unit_weights, now_ms, wanted, known)
+
+
+@compiled
+def _sort_own(
     available: NDArray[np.bool_],
+    known: NDArray[np.float64],
     own: NDArray[np.int32],
     own_score: NDArray[np.float32],
+    behind: NDArray[np.int32],
+    values: NDArray[np.float64],
+) -> None:
+    """Put a user's own items (P,), and what is kept of each, in the order of their scores, which go to `values` (P,).
+
+    They are nearly so from the last time. Those that are not available come last.
+    """
+    for at in range(len(own)):
+        row, rest = own[at], own_score[at]
+        value = known[row] + rest if row >= 0 and available[row] else -np.inf
+        reason, source = behind[at, 0], behind[at, 1]
+        place = at
+        while place > 0 and values[place - 1] < value:
+            values[place], own[place], own_score[place] = values[place - 1], own[place - 1], own_score[place - 1]
+            behind[place, 0], behind[place, 1] = behind[place - 1, 0], behind[place - 1, 1]
+            place -= 1
+        values[place], own[place], own_score[place] = value, row, rest
+        behind[place, 0], behind[place, 1] = reason, source
+
+
+@compiled
+def _merge(
+    own: NDArray[np.int32],
+    values: NDArray[np.float64],
     popular: NDArray[np.int32],
-    unwanted: NDArray[np.int32],
     known: NDArray[np.float64],
     bias: float,
+    mark: NDArray[np.int32],
     found: NDArray[np.int32],
     places: NDArray[np.int32],
     scores: NDArray[np.float64],
 ) -> int:
     """Write the best of a user's own items and of the popular ones to `found` (K,); how many. Ties to the own.
 
-    The own are known to be wanted.
+    Both are in the order of their scores; popular ones that are marked are left out.
     """
-    n = 0
-    for at in range(len(own) + len(popular)):
-        if at < len(own):
-            row = own[at]
-            if row < 0 or not available[row]:
-                continue
-            value = known[row] + own_score[at]
+    n = at = next_popular = 0
+    while n < len(found):
+        while next_popular < len(popular) and mark[popular[next_popular]] != 0:
+            next_popular += 1
+        mine = values[at] if at < len(own) else -np.inf
+        theirs = known[popular[next_popular]] + bias if next_popular < len(popular) else -np.inf
+        if mine == theirs == -np.inf:
+            break
+        if mine >= theirs:
+            found[n], places[n], scores[n] = own[at], at, mine
+            at += 1
         else:
-            row = popular[at - len(own)]
-            value = known[row] + bias
-            if n == len(found) and value <= scores[n - 1]:
-                break
-            left_out = False
-            for other in own:
-                left_out |= other == row
-            for other in unwanted:
-                left_out |= other == row
-            if left_out:
-                continue
-        if n == len(found) and value <= scores[n - 1]:
-            continue
-        place = n if n < len(found) else n - 1
-        while place > 0 and scores[place - 1] < value:
-            found[place], places[place], scores[place] = found[place - 1], places[place - 1], scores[place - 1]
-            place -= 1
-        found[place], scores[place] = row, value
-        places[place] = at if at < len(own) else NOBODY
-        n = min(n + 1, len(found))
+            found[n], places[n], scores[n] = popular[next_popular], NOBODY, theirs
+            next_popular += 1
+        n += 1
     return n

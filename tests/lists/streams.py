@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from freshflow.config import Config, ItemsConfig, JobConfig, ListsConfig, RefreshConfig, UsersConfig
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.lists.partition import Partition
-from freshflow.lists.types import Output, RecommendationList, encode
+from freshflow.lists.types import Forgotten, ListItem, Output, RecommendationList, encode
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Step
 
@@ -15,6 +16,8 @@ START_MS = 1_700_000_000_000
 COMPUTED_AT = 1_800_000_000_000
 ORIGIN = Origin("file", "events.jsonl")
 OTHER = Origin("topic", "events", 3)
+ReadList = RecommendationList[tuple[ListItem, ...]]
+Read = ReadList | Forgotten
 SIZES = (1, 7, 256)  # of batches, in events: of the smallest, of none that is a round number, and of the default
 
 
@@ -56,23 +59,30 @@ def steps(events: Iterable[Event], settings: Config | None = None, *, for_all: i
 
 def outputs(
     events: Sequence[Event], settings: Config | None = None, *, size: int = 256, origin: Origin = ORIGIN
-) -> list[Output]:
+) -> list[Read]:
     """What a new partition publishes of `events`, taken in batches of `size`."""
     return take(partition(settings), events, size=size, origin=origin)
 
 
-def take(made: Partition, events: Sequence[Event], *, size: int = 256, origin: Origin = ORIGIN) -> list[Output]:
+def take(made: Partition, events: Sequence[Event], *, size: int = 256, origin: Origin = ORIGIN) -> list[Read]:
     """What a partition publishes of `events` in batches of `size`, after a user stage that starts here."""
     bucket = UserBucket(made.config.users, 1000)
-    return [one for batch in batches(events, size) for one in made.take(origin, bucket.take(batch))]
+    return [one for batch in batches(events, size) for one in read(made.take(origin, bucket.take(batch)))]
 
 
-def items(one: Output) -> list[str]:
+def read(published: Iterable[Output]) -> list[Read]:
+    """What consumers read of what is published."""
+    return [
+        one if isinstance(one, Forgotten) else msgspec.json.decode(encode(one)[1], type=ReadList) for one in published
+    ]
+
+
+def items(one: Read) -> list[str]:
     assert isinstance(one, RecommendationList)
     return [item.item_id for item in one.items]
 
 
-def encoded(several: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
+def encoded(several: Iterable[Output | Read]) -> list[tuple[bytes, bytes | None]]:
     return [encode(one) for one in several]
 
 

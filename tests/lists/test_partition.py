@@ -24,6 +24,7 @@ from .streams import (
     items,
     outputs,
     partition,
+    read,
     request,
     search,
     steps,
@@ -64,7 +65,7 @@ def test_an_answer_knows_the_visit_just_above_it_of_an_item_that_is_new_to_all(s
 def test_the_list_after_an_event_knows_how_popular_the_event_made_its_item(size):
     made = partition(config(contributions=True))
     take(made, stream(11, 100), size=size)
-    (published,) = made.take(ORIGIN, steps([view(101, "u1", "new", after_ms=4_000_000)]))
+    (published,) = read(made.take(ORIGIN, steps([view(101, "u1", "new", after_ms=4_000_000)])))
     (new,) = (item for item in published.items if item.item_id == "new")
     assert {"last_200", "hour"} <= new.contributions.keys()
 
@@ -221,7 +222,7 @@ def test_a_refreshed_list_holds_nothing_that_its_user_has_dismissed_or_that_is_u
             (out.discard if event.available else out.add)(("", event.item_id))
         elif isinstance(event, Behaviour):
             (out.add if event.weight < 0 else out.discard)((event.user_id, event.item_id))
-        for one in made.take(ORIGIN, bucket.take([event])):
+        for one in read(made.take(ORIGIN, bucket.take([event]))):
             if getattr(one, "cause", "") == "refresh":
                 refreshed += 1
                 assert not out & {(user, item) for user in ("", one.user_id) for item in items(one)}
@@ -420,7 +421,7 @@ def test_what_comes_after_an_item_again_and_again_comes_to_stand_first():
     asked = [view(500, "new", "q"), request(501, "new", exclude_seen=True)]
     made = partition()
     made.take(ORIGIN, steps(events))
-    (*_, answer) = made.take(ORIGIN, steps(asked))
+    (*_, answer) = read(made.take(ORIGIN, steps(asked)))
     assert items(answer)[0] == "z"
     assert (answer.items[0].reason, answer.items[0].because) == ("together", ("q",))
 

@@ -14,7 +14,21 @@ from freshflow.lists.types import RecommendationList
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Interaction
 
-from .streams import ORIGIN, SIZES, START_MS, batches, config, encoded, items, partition, request, steps, stream, view
+from .streams import (
+    ORIGIN,
+    SIZES,
+    START_MS,
+    batches,
+    config,
+    encoded,
+    items,
+    partition,
+    read,
+    request,
+    steps,
+    stream,
+    view,
+)
 
 
 def split(events, partitions: int, size: int = 40, late: bool = False) -> tuple[list[Partition], list]:
@@ -32,7 +46,7 @@ def split(events, partitions: int, size: int = 40, late: bool = False) -> tuple[
         held, now = (signals, held) if late else ([], signals)
         _hear(parts, now)
         for part, own in zip(parts, taken, strict=True):
-            published += part.take(ORIGIN, own)
+            published += read(part.take(ORIGIN, own))
     _hear(parts, held)
     for part in parts:
         part.finish(ORIGIN)
@@ -106,9 +120,9 @@ def test_a_list_knows_the_signals_above_it_and_none_below():
     visits = [step.visit for step in steps([view(1, "v", "above"), view(9, "w", "below")])]
     made = partition(config(partitions=2))
     made.hear(ORIGIN, visits)
-    answer = made.take(ORIGIN, steps([view(2, "u", "own"), request(5, "u")]))[-1]
+    answer = read(made.take(ORIGIN, steps([view(2, "u", "own"), request(5, "u")])))[-1]
     assert sorted(items(answer)) == ["above", "own"]
-    answer = made.take(ORIGIN, steps([request(10, "u")]))[-1]
+    answer = read(made.take(ORIGIN, steps([request(10, "u")])))[-1]
     assert sorted(items(answer)) == ["above", "below", "own"]
 
 

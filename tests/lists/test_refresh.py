@@ -13,7 +13,20 @@ from freshflow.lists.snapshot import dump, load
 from freshflow.lists.types import RecommendationList
 from freshflow.users.bucket import UserBucket
 
-from .streams import COMPUTED_AT, ORIGIN, START_MS, batches, config, encoded, items, outputs, partition, take, view
+from .streams import (
+    COMPUTED_AT,
+    ORIGIN,
+    START_MS,
+    batches,
+    config,
+    encoded,
+    items,
+    outputs,
+    partition,
+    read,
+    take,
+    view,
+)
 
 MINUTE_MS = 60_000
 ISSUE = 150  # events from one piece of news to the next
@@ -194,7 +207,7 @@ def test_a_snapshot_in_mid_stream_goes_on_byte_for_byte(snapshots_after):
     wanted = take(expected, events, size=37)
     made, bucket = partition(settings), UserBucket(settings.users, 1000)
     for n, batch in enumerate(batches(events, 37)):
-        published += made.take(ORIGIN, bucket.take(batch))
+        published += read(made.take(ORIGIN, bucket.take(batch)))
         if n in snapshots_after:
             made = load(dump(made), settings, lambda: COMPUTED_AT)
     assert len(refreshed(published)) > 100

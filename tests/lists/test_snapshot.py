@@ -10,7 +10,19 @@ from freshflow.items.visits import Visit
 from freshflow.lists.snapshot import dump, load
 from freshflow.users.bucket import UserBucket
 
-from .streams import COMPUTED_AT, ORIGIN, START_MS, availability, batches, config, encoded, partition, stream, view
+from .streams import (
+    COMPUTED_AT,
+    ORIGIN,
+    START_MS,
+    availability,
+    batches,
+    config,
+    encoded,
+    partition,
+    read,
+    stream,
+    view,
+)
 
 SETTINGS = config(contributions=True)
 FOREIGN = Origin("file", "other.jsonl")
@@ -89,7 +101,7 @@ def test_what_the_catalogue_says_comes_back():
     made.take(ORIGIN, [availability(1, "a", False)])
     resumed = load(dump(made), SETTINGS, lambda: 0)
     bucket = UserBucket(SETTINGS.users, 9)
-    published = resumed.take(ORIGIN, bucket.take([view(2, "u", "b"), view(3, "u", "a"), view(4, "v", "b")]))
+    published = read(resumed.take(ORIGIN, bucket.take([view(2, "u", "b"), view(3, "u", "a"), view(4, "v", "b")])))
     assert published
     assert "a" not in {item.item_id for one in published for item in one.items}
 

@@ -15,7 +15,7 @@ from freshflow.lists.partition import Partition
 from freshflow.lists.types import RecommendationList
 from freshflow.users.bucket import UserBucket
 
-from .streams import ORIGIN, START_MS, config, items, outputs, partition, request, steps, stream, take, view
+from .streams import ORIGIN, START_MS, config, items, outputs, partition, read, request, steps, stream, take, view
 
 WARM_UP = 204  # events that are learned first
 
@@ -41,7 +41,7 @@ def company(made: Partition, item: str) -> np.ndarray:
 def chances(made: Partition, user: str) -> dict[str, float]:
     """The probability that the ranker gives to each item, as it scores with all it has learned."""
     made.ranker.take_over()
-    (answer,) = made.take(ORIGIN, steps([request(WARM_UP + 1, user, k=200)]))
+    (answer,) = read(made.take(ORIGIN, steps([request(WARM_UP + 1, user, k=200)])))
     scores = np.array([item.score for item in answer.items])
     shares = np.exp(scores - scores.max())
     return dict(zip(items(answer), (shares / shares.sum()).tolist(), strict=True))
@@ -140,14 +140,14 @@ def test_stars_scale_what_items_learn(stars, share):
 
 def test_a_dismissed_item_leaves_the_next_list_of_its_user_and_no_other():
     made, bucket = warm()
-    (before,) = made.take(ORIGIN, bucket.take([view(WARM_UP, "u3", "i04")]))
+    (before,) = read(made.take(ORIGIN, bucket.take([view(WARM_UP, "u3", "i04")])))
     gone = items(before)[0]
-    (after,) = made.take(ORIGIN, bucket.take([weighted(view(WARM_UP + 1, "u3", gone), -1.0)]))
+    (after,) = read(made.take(ORIGIN, bucket.take([weighted(view(WARM_UP + 1, "u3", gone), -1.0)])))
     assert isinstance(after, RecommendationList)
     assert (after.user_id, after.cause, after.source) == ("u3", "interaction", ORIGIN.place(WARM_UP + 1))
     assert gone not in items(after)
     assert len(items(after)) >= len(items(before)) - 1
-    mine, other = made.take(ORIGIN, bucket.take([request(WARM_UP + 2, "u3"), request(WARM_UP + 2, "u4")]))
+    mine, other = read(made.take(ORIGIN, bucket.take([request(WARM_UP + 2, "u3"), request(WARM_UP + 2, "u4")])))
     assert gone not in items(mine)
     assert gone in items(other)
 
@@ -155,7 +155,7 @@ def test_a_dismissed_item_leaves_the_next_list_of_its_user_and_no_other():
 def test_an_event_with_a_dismissed_item_takes_it_back():
     made, bucket = warm()
     events = [weighted(view(WARM_UP, "u3", "i04"), -1.0), view(WARM_UP + 1, "u3", "i04"), request(WARM_UP + 2, "u3")]
-    given = made.take(ORIGIN, bucket.take(events))
+    given = read(made.take(ORIGIN, bucket.take(events)))
     assert ["i04" in items(one) for one in given] == [False, True, True]
 
 

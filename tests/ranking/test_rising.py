@@ -86,11 +86,11 @@ def test_a_base_gives_back_the_scores_it_was_taken_from(context):
 
 
 class Looked(NamedTuple):
-    """What a look kept of each user: the list, its scores, its places among the own, the gain."""
+    """What a look kept of each user: the list, its scores, which items are the user's own, the gain."""
 
     rows: list[int]
     scores: list[float]
-    places: list[int]
+    is_own: list[bool]
     gain: float
 
 
@@ -110,10 +110,17 @@ def looked(made: World, views: Views, chances: np.ndarray, banned: list[list[int
         *(known, popular, found, places, scores, worthy, gains),
     )
     sizes = (found[:kept] >= 0).sum(1)
-    return {
-        int(worthy[n]): Looked(found[n, :size].tolist(), scores[n, :size].tolist(), places[n, :size].tolist(), gains[n])
-        for n, size in enumerate(sizes)
-    }
+    kept_of = {}
+    for n, size in enumerate(sizes):
+        user, rows, own = int(worthy[n]), found[n, :size], places[n, :size] >= 0
+        assert (views.own[user, places[n, :size][own]] == rows[own]).all()
+        kept_of[user] = Looked(rows.tolist(), scores[n, :size].tolist(), own.tolist(), gains[user])
+    return kept_of
+
+
+def kept_of_own(views: Views) -> list[set[tuple]]:
+    columns = zip(views.own.tolist(), views.own_score.tolist(), views.behind.tolist(), strict=True)
+    return [{(row, rest, *behind) for row, rest, behind in zip(*user, strict=True)} for user in columns]
 
 
 def by_definition(made: World, views: Views, user: int, chance: float, banned: list[int]) -> Looked:
@@ -132,8 +139,9 @@ def by_definition(made: World, views: Views, user: int, chance: float, banned: l
     rows = sorted(allowed, key=value, reverse=True)[:K]
     listed = [row for row in views.listed[user].tolist() if row >= 0 and available[row]]
     after, before = (sum(np.exp(min(value(row) - log_z, 0)) for row in several) for several in (rows, listed))
-    places = [own.index(row) if row in own else -1 for row in rows]
-    return Looked(rows, [value(row) for row in rows], places, chance * (after - before) / max(after, 1))
+    return Looked(
+        rows, [value(row) for row in rows], [row in own for row in rows], chance * (after - before) / max(after, 1)
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -146,7 +154,7 @@ def test_a_look_finds_the_best_items_and_keeps_the_lists_that_gain_enough(seed):
         np.array([random.permutation(items)[:OWN] for _ in range(users)], np.int32),
         random.normal(0, 1, (users, OWN)).astype(np.float32),
         random.normal(0, 1, (users, 2)).astype(np.float32),
-        np.zeros((users, OWN, 2), np.int32),
+        random.integers(0, items, (users, OWN, 2)).astype(np.int32),
     )
     views.listed[0, 2:] = -1
     views.own[1, 3:] = -1
@@ -155,10 +163,12 @@ def test_a_look_finds_the_best_items_and_keeps_the_lists_that_gain_enough(seed):
     chances = random.uniform(0, 1, users)
     expected = {user: by_definition(made, views, user, chances[user], banned[user]) for user in range(users)}
     worth = float(np.median([one.gain for one in expected.values()]))
+    kept_with = kept_of_own(views)
     kept = looked(made, views, chances, banned, worth)
+    assert kept_of_own(views) == kept_with  # only its order has changed
     assert set(kept) == {user for user, one in expected.items() if one.gain >= worth}
     for user, one in kept.items():
         assert unavailable not in one.rows
-        assert (one.rows, one.places) == (expected[user].rows, expected[user].places)
+        assert (one.rows, one.is_own) == (expected[user].rows, expected[user].is_own)
         assert one.scores == pytest.approx(expected[user].scores)
         assert one.gain == pytest.approx(expected[user].gain)

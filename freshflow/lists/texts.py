@@ -1,0 +1,157 @@
+"""Lists as JSON text, written by a compiled loop: the items of a list are most of what is published."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from freshflow.compiled import compiled
+from freshflow.items.rows import NO_ROW, grown
+from freshflow.lists.composing import Listed
+from freshflow.lists.types import ListItem
+from freshflow.ranking.scoring import REASONS
+
+__all__ = ["DECIMALS", "ItemTexts", "text_of"]
+
+DECIMALS = 6  # of a score
+UNIT = 10**DECIMALS
+MOST = 1e12  # beyond it, and where it is not a number, a score is null
+UNKNOWN = -1
+
+ITEM, SCORE = (np.frombuffer(part, np.uint8) for part in (b'{"item_id":', b',"score":'))
+NULL = np.frombuffer(b"null", np.uint8)
+MINUS, POINT, ZERO, COMMA, OPEN, CLOSE, END = (np.uint8(ord(c)) for c in "-.0,[]}")
+_behind = [f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in REASONS]
+BEHIND = np.frombuffer(b"".join(_behind), np.uint8)
+BEHIND_AT = np.cumsum([0, *map(len, _behind)])
+# Bytes of an item but for the ids in it, at most: the above, 13 digits before the point, and 6 signs.
+FIXED = len(ITEM) + len(SCORE) + max(map(len, _behind)) + 13 + DECIMALS + 6
+
+
+def text_of(items: Sequence[ListItem]) -> msgspec.Raw:
+    """The items of a list as JSON, with all there is to know of them."""
+    return msgspec.Raw(msgspec.json.encode(items))
+
+
+class ItemTexts:
+    """The JSON text of item ids by row, each made when it is first asked for; `drop` rows that mean other items."""
+
+    def __init__(self) -> None:
+        self._clear(0)
+
+    def _clear(self, rows: int) -> None:
+        self.pool = np.empty(1 << 12, np.uint8)
+        self.used = self.dropped = self.longest = 0
+        self.spans = np.full((rows, 2), UNKNOWN, np.int64)
+
+    def drop(self, rows: NDArray[np.int64]) -> None:
+        """Forget the texts of `rows`."""
+        rows = rows[rows < len(self.spans)]
+        self.dropped += int(np.diff(self.spans[rows]).sum())
+        self.spans[rows] = UNKNOWN
+        if 2 * self.dropped > self.used:
+            self._clear(len(self.spans))
+
+    def of(self, listed: Listed, ids: list[str]) -> list[msgspec.Raw]:
+        """The items of each list as JSON; scores are rounded to six decimals."""
+        if len(self.spans) < len(ids):
+            self.spans = grown(self.spans, max(len(ids), 2 * len(self.spans)), UNKNOWN)
+        for rows in (listed.rows, listed.sources):
+            while (row := _first_unknown(rows, listed.sizes, self.spans)) != NO_ROW:
+                self._add(row, msgspec.json.encode(ids[row]))
+        out = np.empty(int(listed.sizes.sum()) * (FIXED + 2 * self.longest) + 2 * len(listed.sizes), np.uint8)
+        ends = np.empty(len(listed.sizes), np.int64)
+        _write(*listed, self.spans, self.pool, out, ends)
+        text = out[: ends[-1] if len(ends) else 0].tobytes()
+        return [msgspec.Raw(text[start:end]) for start, end in pairwise([0, *ends.tolist()])]
+
+    def _add(self, row: int, text: bytes) -> None:
+        start, end = self.used, self.used + len(text)
+        if end > len(self.pool):
+            self.pool = grown(self.pool, 2 * end)
+        self.pool[start:end] = np.frombuffer(text, np.uint8)
+        self.spans[row] = start, end
+        self.used, self.longest = end, max(self.longest, len(text))
+
+
+@compiled
+def _first_unknown(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDArray[np.int64]) -> int:
+    """The first of `rows` (N, K), of which `sizes` (N,) count, that has no text yet."""
+    for n in range(len(rows)):
+        for at in range(sizes[n]):
+            row = rows[n, at]
+            if row != NO_ROW and spans[row, 0] == UNKNOWN:
+                return int(row)
+    return NO_ROW
+
+
+@compiled
+def _copied(text: NDArray[np.uint8], start: int, end: int, out: NDArray[np.uint8], at: int) -> int:
+    """Copy a piece of `text` to `out`; where it ends there."""
+    for n in range(end - start):
+        out[at + n] = text[start + n]
+    return at + end - start
+
+
+@compiled
+def _number(value: float, out: NDArray[np.uint8], at: int) -> int:
+    """Write a number, rounded; where it ends."""
+    if not abs(value) < MOST:
+        return _copied(NULL, 0, len(NULL), out, at)
+    units = np.int64(np.rint(abs(value) * UNIT))
+    if value < 0 and units:
+        out[at] = MINUS
+        at += 1
+    whole, digits = units // UNIT, 1
+    power = np.int64(10)
+    while whole >= power:
+        power *= 10
+        digits += 1
+    for place in range(digits - 1, -1, -1):
+        out[at + place] = ZERO + np.uint8(whole % 10)
+        whole //= 10
+    at += digits
+    out[at] = POINT
+    part = units % UNIT
+    for place in range(DECIMALS, 0, -1):
+        out[at + place] = ZERO + np.uint8(part % 10)
+        part //= 10
+    return at + DECIMALS + 1
+
+
+@compiled
+def _write(
+    rows: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    reasons: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    sizes: NDArray[np.int32],
+    spans: NDArray[np.int64],
+    pool: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+) -> None:
+    """Write lists (N, K), one after the other, to `out`, and where each ends to `ends` (N,)."""
+    at = 0
+    for n in range(len(rows)):
+        out[at] = OPEN
+        at += 1
+        for place in range(sizes[n]):
+            if place:
+                out[at] = COMMA
+                at += 1
+            row, reason, source = rows[n, place], reasons[n, place], sources[n, place]
+            at = _copied(ITEM, 0, len(ITEM), out, at)
+            at = _copied(pool, spans[row, 0], spans[row, 1], out, at)
+            at = _copied(SCORE, 0, len(SCORE), out, at)
+            at = _number(scores[n, place], out, at)
+            at = _copied(BEHIND, BEHIND_AT[reason], BEHIND_AT[reason + 1], out, at)
+            if source != NO_ROW:
+                at = _copied(pool, spans[source, 0], spans[source, 1], out, at)
+            out[at], out[at + 1] = CLOSE, END
+            at += 2
+        out[at] = CLOSE
+        at += 1
+        ends[n] = at
