@@ -125,11 +125,11 @@ class ItemsConfig(Section, frozen=True):
 class RankingConfig(Section, frozen=True):
     """How candidates are gathered."""
 
-    candidates: Annotated[int, Meta(ge=10, le=2000)] = 200
-    popular_recent: Annotated[int, Meta(ge=0, le=200)] = 40
-    popular: Annotated[int, Meta(ge=0, le=2000)] = 20
-    opening_recent: Annotated[int, Meta(ge=0, le=200)] = 30
-    opening: Annotated[int, Meta(ge=0, le=2000)] = 40
+    candidates: Annotated[int, Meta(ge=10, le=2000)] = 120
+    popular_recent: Annotated[int, Meta(ge=0, le=200)] = 25
+    popular: Annotated[int, Meta(ge=0, le=2000)] = 10
+    opening_recent: Annotated[int, Meta(ge=0, le=200)] = 15
+    opening: Annotated[int, Meta(ge=0, le=2000)] = 20
 
 
 class RankerConfig(Section, frozen=True):

@@ -1,7 +1,5 @@
 """Item knowledge: rows, co-visitation, popularity and catalogue of a partition, grown and bounded together."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,15 +44,14 @@ class ItemKnowledge:
         """Whether admitting the item would change what is known of others, or make one known again that was dropped."""
         return self.rows.get(item_id) == NO_ROW and (self.evicted > 0 or self.rows.full)
 
-    def admit(self, item_ids: Iterable[str], now_ms: int) -> None:
-        """Give every item a row; what is known of them does not change yet. May drop the least popular others."""
-        wanted = dict.fromkeys(item_ids)
-        new = sum(self.rows.get(item) == NO_ROW for item in wanted)
-        if len(self.rows) + new > self.config.max:
-            self._make_room(set(wanted), now_ms)
-        for item_id in wanted:
-            if self.rows.add(item_id) >= self.capacity:
-                self._grow()
+    def admit(self, item_id: str, now_ms: int) -> None:
+        """Give an item a row; what is known of it does not change yet. May drop the least popular others."""
+        if self.rows.get(item_id) != NO_ROW:
+            return
+        if self.rows.full:
+            self._make_room(now_ms)
+        if self.rows.add(item_id) >= self.capacity:
+            self._grow()
 
     def take_dropped(self) -> NDArray[np.int64]:
         """The rows that were given up since the last call: they may mean other items by now."""
@@ -76,7 +73,7 @@ class ItemKnowledge:
 
     def update_catalogue(self, update: ItemUpdate) -> None:
         """Take over an item event; an item that nobody has touched gets a row, too."""
-        self.admit([update.item_id], update.ts_ms)
+        self.admit(update.item_id, update.ts_ms)
         self.catalogue.update(self.rows.get(update.item_id), update)
 
     def is_available(self, item_id: str) -> bool:
@@ -96,15 +93,13 @@ class ItemKnowledge:
             available=self.catalogue.available,
         )
 
-    def _make_room(self, item_ids: set[str], now_ms: int) -> None:
-        """Drop the least popular items, none of `item_ids`, so that these all fit beside the others."""
-        known = self.rows.rows(item_ids)
-        wanted = len(self.rows) + len(item_ids) - len(known) - self.config.max
-        others = np.setdiff1d(np.flatnonzero([bool(item) for item in self.rows.ids]), known)
+    def _make_room(self, now_ms: int) -> None:
+        """Drop the least popular items, a share of them at once."""
+        known = np.flatnonzero([bool(item) for item in self.rows.ids])
         popularity = self.tables.popularity
-        age_ms = np.maximum(now_ms - popularity.memories[others, LAST_MS], 0)
-        week = popularity.memories[others, WEEK] * np.exp2(-age_ms / HALF_LIVES_MS[2])
-        rows = others[np.argsort(week, kind="stable")[: max(wanted, self.config.max // EVICTED_SHARE)]]
+        age_ms = np.maximum(now_ms - popularity.memories[known, LAST_MS], 0)
+        week = popularity.memories[known, WEEK] * np.exp2(-age_ms / HALF_LIVES_MS[2])
+        rows = known[np.argsort(week, kind="stable")[: max(1, self.config.max // EVICTED_SHARE)]]
         tables = self.tables
         for part in (tables.covisits, tables.returns, popularity, tables.openings, self.catalogue, self.rows):
             part.drop(rows)

@@ -120,14 +120,13 @@ class Partition:
         due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
-        return not isinstance(step, Interaction | Lesson | Visit) or not self.knowledge.is_in_the_way(
-            _visit(step).item_id
-        )
+        came = _came(step)
+        return came is None or not self.knowledge.is_in_the_way(came.item_id)
 
     def _admit(self, step: Ranked) -> None:
-        if isinstance(step, Interaction | Lesson | Visit):
-            visit = _visit(step)
-            self.knowledge.admit((visit.item_id,), visit.ts_ms)
+        came = _came(step)
+        if came is not None:
+            self.knowledge.admit(came.item_id, came.ts_ms)
             self._drop_items()
 
     def _drop_items(self) -> None:
@@ -173,8 +172,9 @@ class Partition:
 
     def _answer(self, order: Sequence[int], queries: Sequence[Query], visits: Sequence[Visit]) -> Answers:
         self._scratch = self._scratch.for_items(self.knowledge.capacity)
-        most = max(self.config.ranking.candidates, *(len(query.only or ()) for query in queries), 1)
-        answers = self._room(len(queries), most, max((query.k for query in queries), default=1))
+        longest = max((query.k for query in queries), default=1)
+        most = max(self.config.ranking.candidates, longest, *(len(query.only or ()) for query in queries))
+        answers = self._room(len(queries), most, longest)
         answer(
             self.knowledge.tables,
             self.ranker.weights,
@@ -205,28 +205,32 @@ class Partition:
 
     def _validate_and_learn(self, batch: Batch, answers: Answers) -> None:
         """Score the lists that were ranked before each step against what came, then teach the ranker what came."""
+        facts = answers.facts[: len(batch.queries)].tolist()
+        ranks, popular_ranks = [], []
         for step, q in batch.learned:
-            facts = answers.facts[q]
-            if isinstance(step, Lesson):
-                self.counts["lessons"] += 1
-                factor = step.visit.weight
-            elif isinstance(step, Interaction):
+            fact, query = facts[q], batch.queries[q]
+            if isinstance(step, Interaction):
                 event = step.event
-                self.validation.ours.add([int(facts[RANK])])
-                self.validation.popularity.add([int(facts[POPULAR_RANK])])
-                hit, user = float(0 < facts[RANK] <= CUTOFF), crc32(event.user_id.encode())
-                if self.drift.update(hit, user) and self.drift.is_steep:
+                ranks.append(fact[RANK])
+                popular_ranks.append(fact[POPULAR_RANK])
+                hit = float(0 < fact[RANK] <= CUTOFF)
+                if self.drift.update(hit, crc32(event.user_id.encode())) and self.drift.is_steep:
                     self.counts["adapted"] += 1
                     self.knowledge.fade(self.config.items.kept_on_drift)
-                self.counts["events"] += 1
                 self.event_ts = max(self.event_ts, event.ts_ms)
                 factor = event.pull
+            elif isinstance(step, Lesson):
+                factor = step.visit.weight
             else:
                 factor = -step.event.pull * _odds(q, answers)
-            if facts[STANDS] >= 0:
+            if fact[STANDS] >= 0:
                 if factor > 0:
-                    self.ranker.learn_shortlist(batch.queries[q], q, answers)
-                self._learn(factor, batch.queries[q].model, q, answers)
+                    self.ranker.learn_shortlist(query, q, answers)
+                self._learn(factor, query.model, q, answers)
+        self.counts["events"] += batch.interactions
+        self.counts["lessons"] += batch.choices - batch.interactions
+        self.validation.ours.add(ranks)
+        self.validation.popularity.add(popular_ranks)
 
     def _learn(self, factor: float, model: int, q: int, answers: Answers) -> None:
         """Teach the ranker what came, `factor` times."""
@@ -310,8 +314,13 @@ class Partition:
         return self.report()
 
 
-def _visit(step: Interaction | Lesson | Visit) -> Visit:
-    return step if isinstance(step, Visit) else step.visit
+def _came(step: Ranked) -> Behaviour | Visit | None:
+    """What says which item came at which time, if item knowledge learns from the step."""
+    if isinstance(step, Interaction):
+        return step.event
+    if isinstance(step, Lesson):
+        return step.visit
+    return step if isinstance(step, Visit) else None
 
 
 def _odds(q: int, answers: Answers) -> float:

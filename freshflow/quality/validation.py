@@ -3,50 +3,55 @@
 HR@k is the share of events whose item stood among the first k of the list; MRR@k the mean of 1 / rank, 0 beyond k.
 """
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 __all__ = ["CUTOFF", "HitRate", "Validation"]
 
 CUTOFF = 20  # the k of HR@k and MRR@k
 WINDOW = 5_000  # events of the rolling figures
+NO_EVENT, RANKS = CUTOFF + 1, CUTOFF + 2
 
 
 class HitRate:
     """HR@20 and MRR@20 over all events and over the last `WINDOW`.
 
     Both figures follow from counts of ranks, which leave no rounding error behind when they leave the window: `total`
-    and `recent` (21,) hold how often an item stood at each rank up to `CUTOFF`, and, at 0, how often at none of them.
+    and `recent` (22,) hold how often an item stood at each rank up to `CUTOFF`, at 0, how often at none of them, and,
+    at 21, how often there was no event yet. `window` (5000,) are the ranks of the last events, a ring.
     """
 
     def __init__(self) -> None:
         self.events = 0
-        self.total = [0] * (CUTOFF + 1)
-        self.recent = [0] * (CUTOFF + 1)
-        self.window: deque[int] = deque()
+        self.total = np.zeros(RANKS, np.int64)
+        self.recent = np.zeros(RANKS, np.int64)
+        self.recent[NO_EVENT] = WINDOW
+        self.window = np.full(WINDOW, NO_EVENT, np.int8)
 
-    def add(self, ranks: Iterable[int]) -> None:
+    def add(self, ranks: Sequence[int]) -> None:
         """Count events whose items stood at `ranks` (from 1), or, where it is 0, on no list."""
-        for rank in ranks:
-            place = rank if 0 < rank <= CUTOFF else 0
-            self.events += 1
-            self.total[place] += 1
-            self.recent[place] += 1
-            self.window.append(place)
-            if len(self.window) > WINDOW:
-                self.recent[self.window.popleft()] -= 1
+        for start in range(0, len(ranks), WINDOW):
+            places = np.array(ranks[start : start + WINDOW], np.int64)
+            places[(places < 0) | (places > CUTOFF)] = 0
+            at = np.arange(self.events, self.events + len(places)) % WINDOW
+            counted = np.bincount(places, minlength=RANKS)
+            self.recent += counted - np.bincount(self.window[at], minlength=RANKS)
+            self.total += counted
+            self.window[at] = places
+            self.events += len(places)
 
     def figures(self) -> dict[str, float]:
         """The figures by name; 0 before the first event."""
-        (hr20, mrr20), (recent_hr20, recent_mrr20) = _figures(self.total), _figures(self.recent)
+        (hr20, mrr20), (recent_hr20, recent_mrr20) = _figures(self.total.tolist()), _figures(self.recent.tolist())
         return {"hr20": hr20, "mrr20": mrr20, "recent_hr20": recent_hr20, "recent_mrr20": recent_mrr20}
 
 
 def _figures(counts: list[int]) -> tuple[float, float]:
-    events = max(1, sum(counts))
-    return sum(counts[1:]) / events, sum(count / rank for rank, count in enumerate(counts) if rank) / events
+    hits = counts[1:NO_EVENT]
+    events = max(1, counts[0] + sum(hits))
+    return sum(hits) / events, sum(count / rank for rank, count in enumerate(hits, start=1)) / events
 
 
 class Validation(msgspec.Struct):

@@ -15,7 +15,7 @@ from freshflow.ranking.features import FEATURES, LAST_200, MOMENT, fill_features
 from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, KEEP, MODEL, K, Queries
 from freshflow.ranking.rising import OWN as OWN_KEPT
 from freshflow.ranking.rising import take_base
-from freshflow.ranking.scoring import AGAIN, INPUTS, TOGETHER, Weights, best, rank_of, reason_of, score, teach
+from freshflow.ranking.scoring import AGAIN, INPUTS, TOGETHER, Weights, best, rank_of, reasons_of, score, teach
 
 __all__ = ["Answers", "Visits", "answer", "order"]
 
@@ -106,7 +106,8 @@ def answer(
 ) -> None:
     """Take `steps` (N,) in order: the next of `queries` is ranked (0), or the next of `visits` folded in (1).
 
-    So each list knows every visit before it and none after it. At most about `most` candidates are ranked.
+    So each list knows every visit before it and none after it. At most `most` candidates are ranked, or as many as are
+    wanted.
     """
     q = v = 0
     for step in steps:
@@ -122,7 +123,7 @@ def answer(
 def _rank(
     tables: Tables, weights: Weights, queries: Queries, q: int, scratch: Scratch, answers: Answers, most: int
 ) -> None:
-    found = gather(tables, queries, q, most, scratch)
+    found = gather(tables, queries, q, max(most, queries.facts[q, K]), scratch)
     facts, candidates = answers.facts[q], answers.candidates[q, :found]
     kept = q if len(answers.features) > 1 else 0
     moment, features, units = answers.moment[q], answers.features[kept], answers.units[kept]
@@ -173,12 +174,13 @@ def order(
     facts[LISTED], facts[TIED] = listed, described if tied else 0
     kept = q if len(answers.features) > 1 else 0
     features, units, of_list = answers.features[kept], answers.units[kept], answers.listed_scores[q]
+    at = places[:described, CANDIDATE].copy()
+    mine, behind, reasons = candidates[at, OWN] >= 0, candidates[at, BEHIND], np.empty(described, np.int32)
+    reasons_of(linear, unit_weights, features, units, at, mine, behind >= 0, reasons)
     for n in range(described):
-        at = places[n, CANDIDATE]
-        row, behind = candidates[at, ROW], candidates[at, BEHIND]
-        reason = reason_of(linear, unit_weights, features, units, at, candidates[at, OWN] >= 0, behind >= 0)
-        places[n, ITEM], places[n, REASON], of_list[n] = row, reason, scores[at]
-        places[n, SOURCE] = behind if reason == TOGETHER else row if reason == AGAIN else NO_ROW
+        row = candidates[at[n], ROW]
+        places[n, ITEM], places[n, REASON], of_list[n] = row, reasons[n], scores[at[n]]
+        places[n, SOURCE] = behind[n] if reasons[n] == TOGETHER else row if reasons[n] == AGAIN else NO_ROW
     for n in range(described, len(places)):
         places[n, ITEM] = NO_ROW
 

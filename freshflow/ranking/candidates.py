@@ -22,7 +22,7 @@ __all__ = ["EVIDENCE", "Scratch", "gather"]
 
 AGE_DECAY = np.float32(0.8)  # weight of the next older item of the context
 OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
-RECENT = 64  # in events: whatever was touched this recently is worth a look
+RECENT = 32  # in events: whatever was touched this recently is worth a look
 # Two steps away: the last items, their strongest neighbours, and the strongest of theirs.
 TWO_STEPS_FROM, TWO_STEPS_OVER, TWO_STEPS_TO = 3, 6, 16
 # Own and popular items outrank any neighbour when room is short: they are few, and no neighbour row knows them.

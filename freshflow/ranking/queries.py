@@ -1,5 +1,6 @@
 """A query: for whom, and for which moment, items are to be ranked; and many of them in arrays."""
 
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from freshflow.users.state import COUNTS, TIMES, Context, UserState
 __all__ = ["CONTEXT_LENGTH", "Queries", "Query", "queries_in_arrays"]
 
 CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
+NOWHERE = (NO_ROW,) * CONTEXT_LENGTH
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
@@ -68,25 +70,24 @@ class Queries(NamedTuple):
 
 def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
     """The arrays of `queries`; rows of items that are not known are -1 in the history, and left out elsewhere."""
-    facts, context, starts = [], [], [(0, 0, 0)]
-    history: list[int] = []
+    facts, context, starts = array("q"), array("i"), array("i", (0, 0, 0))
+    history, banned, only = array("i"), array("i"), array("i")
     seen_ms, counts = bytearray(), bytearray()
-    banned: list[int] = []
-    only: list[int] = []
     for query in queries:
         user, moment = query.user, query.context
         length = moment.session_length
-        items = rows.rows_or_none(moment.items[:CONTEXT_LENGTH])
-        context.append(items + [NO_ROW] * (CONTEXT_LENGTH - len(items)))
-        history += rows.rows_or_none(user.items)
+        items = moment.items[:CONTEXT_LENGTH]
+        context.extend(rows.rows_or_none(items))
+        context.extend(NOWHERE[len(items) :])
+        history.extend(rows.rows_or_none(user.items))
         seen_ms += user.packed_seen_ms
         counts += user.packed_counts
         if user.dismissed:
-            banned += rows.rows(user.dismissed)
+            banned.extend(rows.rows(user.dismissed))
         if query.only is not None:
-            only += rows.rows(query.only)
-        starts.append((len(history), len(banned), len(only)))
-        facts.append(
+            only.extend(rows.rows(query.only))
+        starts.extend((len(history), len(banned), len(only)))
+        facts.extend(
             (
                 *(query.now_ms, length, len(user.session) if length else 0, moment.idle_ms),
                 *((user.place, user.stays) if length else (NO_ROW, 0)),
@@ -95,12 +96,12 @@ def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
             )
         )
     return Queries(
-        facts=np.array(facts, np.int64).reshape(len(queries), 12),
-        context=np.array(context, np.int32).reshape(len(queries), CONTEXT_LENGTH),
-        starts=np.array(starts, np.int32),
-        history=np.array(history, np.int32),
+        facts=np.frombuffer(facts, np.int64).reshape(len(queries), 12),
+        context=np.frombuffer(context, np.int32).reshape(len(queries), CONTEXT_LENGTH),
+        starts=np.frombuffer(starts, np.int32).reshape(len(queries) + 1, 3),
+        history=np.frombuffer(history, np.int32),
         seen_ms=np.frombuffer(seen_ms, TIMES),
         counts=np.frombuffer(counts, COUNTS),
-        banned=np.array(banned, np.int32),
-        only=np.array(only, np.int32),
+        banned=np.frombuffer(banned, np.int32),
+        only=np.frombuffer(only, np.int32),
     )

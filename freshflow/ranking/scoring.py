@@ -21,7 +21,19 @@ from numpy.typing import NDArray
 from freshflow.compiled import compiled
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
-__all__ = ["AGAIN", "INPUTS", "REASONS", "TOGETHER", "Weights", "best", "reason_of", "score", "teach"]
+__all__ = [
+    "AGAIN",
+    "INPUTS",
+    "POPULAR",
+    "REASONS",
+    "TOGETHER",
+    "Weights",
+    "best",
+    "rank_of",
+    "reasons_of",
+    "score",
+    "teach",
+]
 
 REASONS = ("together", "again", "popular")
 INPUTS = (*FEATURES, *MOMENT, "constant")  # of the hidden units
@@ -58,13 +70,15 @@ def score(
         for c in range(found if f < PERSONAL else personal):
             scores[c] += weight * x[c]
     for h in range(hidden):
-        unit, weight = units[h], linear[width + h]
         of_moment = unit_weights[h, width + len(moment)]
         for z in range(len(moment)):
             of_moment += moment[z] * unit_weights[h, width + z]
-        unit[:found] = of_moment
-        _add_weighted(unit_weights[h], features[:PERSONAL], unit, found)
-        _add_weighted(unit_weights[h, PERSONAL:], features[PERSONAL:], unit, personal)
+        units[h, :found] = of_moment
+    for h in range(0, hidden, 2):
+        _add_weighted(unit_weights, features[:PERSONAL], 0, units, h, found)
+        _add_weighted(unit_weights, features[PERSONAL:], PERSONAL, units, h, personal)
+    for h in range(hidden):
+        unit, weight = units[h], linear[width + h]
         for c in range(found):
             unit[c] = max(unit[c], np.float32(0))
             scores[c] += weight * unit[c]
@@ -72,19 +86,38 @@ def score(
 
 @compiled
 def _add_weighted(
-    weights: NDArray[np.float32], rows: NDArray[np.float32], total: NDArray[np.float32], found: int
+    weights: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    first: int,
+    totals: NDArray[np.float32],
+    h: int,
+    found: int,
 ) -> None:
-    """Add the weighted sum of all `rows` (F, C) to `total`, four at a time: it is read and written for every four."""
+    """Add  sum_f weights[h', first + f] rows[f]  to totals[h'], for h' = h and, if there is one, h + 1.
+
+    Two totals and four rows at a time: a row is read once for two totals, which are read and written for every four.
+    """
+    if h + 1 == len(totals):
+        total, w = totals[h], weights[h, first:]
+        for f in range(len(rows)):
+            x, weight = rows[f], w[f]
+            for c in range(found):
+                total[c] += weight * x[c]
+        return
+    one, other, v, w = totals[h], totals[h + 1], weights[h, first:], weights[h + 1, first:]
     ends = len(rows) // 4 * 4
     for f in range(0, ends, 4):
         x0, x1, x2, x3 = rows[f], rows[f + 1], rows[f + 2], rows[f + 3]
-        w0, w1, w2, w3 = weights[f], weights[f + 1], weights[f + 2], weights[f + 3]
+        v0, v1, v2, v3 = v[f], v[f + 1], v[f + 2], v[f + 3]
+        w0, w1, w2, w3 = w[f], w[f + 1], w[f + 2], w[f + 3]
         for c in range(found):
-            total[c] += (w0 * x0[c] + w1 * x1[c]) + (w2 * x2[c] + w3 * x3[c])
+            one[c] += (v0 * x0[c] + v1 * x1[c]) + (v2 * x2[c] + v3 * x3[c])
+            other[c] += (w0 * x0[c] + w1 * x1[c]) + (w2 * x2[c] + w3 * x3[c])
     for f in range(ends, len(rows)):
-        x, weight = rows[f], weights[f]
+        x, of_one, of_other = rows[f], v[f], w[f]
         for c in range(found):
-            total[c] += weight * x[c]
+            one[c] += of_one * x[c]
+            other[c] += of_other * x[c]
 
 
 @compiled
@@ -111,18 +144,52 @@ def teach(
     missing[came] += np.float32(1)
     for f in range(width):
         gradient[f] = _dot(features[f], missing, found if f < PERSONAL else personal)
-    back = np.empty(found, np.float32)
+    back = np.empty((hidden, found), np.float32)
     for h in range(hidden):
-        unit, weight = units[h], np.float32(linear[width + h])
+        unit, weight, through = units[h], np.float32(linear[width + h]), back[h]
         gradient[width + h] = _dot(unit, missing, found)
         for c in range(found):
-            back[c] = weight * missing[c] if unit[c] > 0 else np.float32(0)
-        for f in range(width):
-            unit_gradient[h, f] = _dot(features[f], back, found if f < PERSONAL else personal)
-        constant = back.sum()
+            through[c] = weight * missing[c] if unit[c] > 0 else np.float32(0)
+        constant = through.sum()
         for z in range(len(moment)):
             unit_gradient[h, width + z] = moment[z] * constant
         unit_gradient[h, width + len(moment)] = constant
+    for h in range(0, hidden, 2):
+        _dots(features[:PERSONAL], back, h, found, 0, unit_gradient)
+        _dots(features[PERSONAL:], back, h, personal, PERSONAL, unit_gradient)
+
+
+@compiled
+def _dots(
+    rows: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    h: int,
+    end: int,
+    first: int,
+    sums: NDArray[np.float32],
+) -> None:
+    """Write  sum_c weights[h', c] rows[f, c]  to sums[h', first + f], c up to `end`, for h' = h and, if there, h + 1.
+
+    Two by two, so that what is read serves two sums.
+    """
+    if h + 1 == len(weights):
+        for f in range(len(rows)):
+            sums[h, first + f] = _dot(rows[f], weights[h], end)
+        return
+    v, w = weights[h], weights[h + 1]
+    ends = len(rows) // 2 * 2
+    for f in range(0, ends, 2):
+        x, y = rows[f], rows[f + 1]
+        vx = vy = wx = wy = np.float32(0)
+        for c in range(end):
+            vx += v[c] * x[c]
+            vy += v[c] * y[c]
+            wx += w[c] * x[c]
+            wy += w[c] * y[c]
+        sums[h, first + f], sums[h, first + f + 1] = vx, vy
+        sums[h + 1, first + f], sums[h + 1, first + f + 1] = wx, wy
+    for f in range(ends, len(rows)):
+        sums[h, first + f], sums[h + 1, first + f] = _dot(rows[f], v, end), _dot(rows[f], w, end)
 
 
 @compiled
@@ -173,29 +240,41 @@ def best(
 
 
 @compiled
-def reason_of(
+def reasons_of(
     linear: NDArray[np.float64],
     unit_weights: NDArray[np.float32],
     features: NDArray[np.float32],
     units: NDArray[np.float32],
-    at: int,
-    mine: bool,
-    kept_company: bool,
-) -> int:
-    """A reason that is true of candidate `at`: company it keeps, the user's own return to it, or being popular."""
-    width, hidden = len(features), len(units)
-    spoken = np.zeros(len(REASONS))
-    weights = linear[:width].astype(np.float32)
+    places: NDArray[np.int32],
+    mine: NDArray[np.bool_],
+    kept_company: NDArray[np.bool_],
+    reasons: NDArray[np.int32],
+) -> None:
+    """Write a reason that is true of each candidate at `places` (N,) to `reasons` (N,).
+
+    That is the source whose features add most to the score, if it is the company it keeps and it has `kept_company`, or
+    the user's own return to what is `mine`; otherwise it is popular.
+    """
+    n, width, hidden = len(places), len(features), len(units)
+    through = np.empty((hidden, n), np.float32)  # what the score gains by one more in a hidden unit
     for h in range(hidden):
-        if units[h, at] > 0:
-            weight, of_unit = np.float32(linear[width + h]), unit_weights[h]
-            for f in range(width):
-                weights[f] += weight * of_unit[f]
+        weight = np.float32(linear[width + h])
+        for at in range(n):
+            through[h, at] = weight if units[h, places[at]] > 0 else np.float32(0)
+    spoken, weights = np.zeros((len(REASONS), n), np.float32), np.empty(n, np.float32)
     for f in range(width):
-        spoken[SOURCE[f]] += weights[f] * features[f, at]
-    strongest = np.argmax(spoken)
-    if strongest == AGAIN and mine:
-        return AGAIN
-    if strongest != POPULAR and kept_company:
-        return TOGETHER
-    return POPULAR
+        weights[:] = linear[f]
+        for h in range(hidden):
+            for at in range(n):
+                weights[at] += unit_weights[h, f] * through[h, at]
+        source = SOURCE[f]
+        for at in range(n):
+            spoken[source, at] += weights[at] * features[f, places[at]]
+    for at in range(n):
+        strongest = np.argmax(spoken[:, at])
+        if strongest == AGAIN and mine[at]:
+            reasons[at] = AGAIN
+        elif strongest != POPULAR and kept_company[at]:
+            reasons[at] = TOGETHER
+        else:
+            reasons[at] = POPULAR

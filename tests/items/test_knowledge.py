@@ -29,7 +29,7 @@ def visits(*items: str, context: tuple[str, ...] = (), at_ms: int = 0, opens: bo
 def learn(made: ItemKnowledge, several: list[Visit]) -> None:
     """Admit and fold in one visit after the other."""
     for visit in several:
-        made.admit([visit.item_id], visit.ts_ms)
+        made.admit(visit.item_id, visit.ts_ms)
         known = made.rows.rows_or_none(visit.context[: made.config.context])
         rows = np.array(known + [NO_ROW] * (made.config.context - len(known)), np.int32)
         item = np.int32(made.rows.get(visit.item_id))
@@ -63,7 +63,8 @@ def leading(made: ItemKnowledge, n: int) -> list[str]:
 
 def test_admitted_items_have_rows_and_nothing_else():
     made = knowledge()
-    made.admit(["a", "b", "a"], START_MS)
+    for item in "aba":
+        made.admit(item, START_MS)
     assert [made.rows.get(item) for item in "ab"] == [0, 1]
     tables = made.tables
     for table in (tables.popularity.memories, tables.popularity.clock, tables.covisits.sums, tables.returns.counts):
@@ -187,7 +188,7 @@ def test_an_evicted_item_leaves_every_table():
     assert made.rows.get("gone") == NO_ROW
     assert company(made, "a") == {}
     assert all("gone" not in leading(made, n) for n in range(4))
-    made.admit(["gone"], START_MS + HOUR_MS)
+    made.admit("gone", START_MS + HOUR_MS)
     row, tables = made.rows.get("gone"), made.tables
     assert made.catalogue.available[row]
     assert row not in made.catalogue.entries
@@ -203,12 +204,6 @@ def test_an_evicted_item_s_row_brings_none_of_its_past_to_the_next():
     assert (company(made, "a"), company(made, "new"), events_of(made, "new")) == ({}, {}, 1)
     assert made.tables.returns.counts[0, VISITS] == 1
     assert made.tables.openings.memories[0, IN_WINDOW] == 0
-
-
-def test_items_that_are_admitted_together_do_not_drop_each_other():
-    made = knowledge(visits(*(f"i{n}" for n in range(10))), max=10)
-    made.admit([*(f"i{n}" for n in range(5)), *(f"x{n}" for n in range(5))], START_MS)
-    assert set(made.rows.ids) == {*(f"i{n}" for n in range(5)), *(f"x{n}" for n in range(5))}
 
 
 def test_as_many_new_items_as_the_table_holds_are_learned_within_the_bound():

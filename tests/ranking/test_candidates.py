@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from freshflow.config import RankingConfig
 from freshflow.events.types import ItemUpdate
 from freshflow.ranking.answers import BEHIND, OWN
+from freshflow.ranking.candidates import RECENT
 from freshflow.users.state import UserState
 
 from .worlds import START_MS, World, packed_history, trained
@@ -60,10 +61,10 @@ def test_own_items_are_candidates_without_any_company():
 
 def test_what_leads_a_window_is_a_candidate_for_everyone():
     ranking = RankingConfig(popular=2, popular_recent=1, opening=0, opening_recent=0)
-    world = World("a a a", *["b"] * 253, *(f"x{n}" for n in range(64)), ranking=ranking)
+    world = World("a a a", *["b"] * 253, *(f"x{n}" for n in range(RECENT)), ranking=ranking)
     items = world.rank(world.query()).items()
     assert {"a", "b"} <= set(items)  # a leads the 2,000 after b; it has left the 200
-    assert len(items) == 66
+    assert len(items) == RECENT + 2
 
 
 def test_what_opened_sessions_is_a_candidate_for_everyone_long_after():
@@ -83,9 +84,9 @@ def test_no_more_openings_are_candidates_than_wanted():
     assert "window" not in items
 
 
-def test_what_was_touched_within_64_events_is_a_candidate_and_nothing_older():
-    world = World(*(f"x{n:02d}" for n in range(65)), ranking=NOTHING_POPULAR)
-    assert set(world.rank(world.query()).items()) == {f"x{n:02d}" for n in range(1, 65)}
+def test_what_was_touched_within_so_many_events_is_a_candidate_and_nothing_older():
+    world = World(*(f"x{n}" for n in range(RECENT + 1)), ranking=NOTHING_POPULAR)
+    assert set(world.rank(world.query()).items()) == {f"x{n}" for n in range(1, RECENT + 1)}
 
 
 def test_visits_before_a_question_are_candidates():

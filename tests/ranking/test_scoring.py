@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
-from freshflow.ranking.scoring import INPUTS, REASONS, best, rank_of, reason_of, score, teach
+from freshflow.ranking.scoring import INPUTS, REASONS, best, rank_of, reasons_of, score, teach
 
 F, Z, H = len(FEATURES), len(MOMENT), 5
 
@@ -134,20 +134,27 @@ def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.integers(0, 10**6), st.integers(0, 2), st.booleans(), st.booleans())
-def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, at, mine, kept_company):
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 2), max_size=4), st.integers(0, 15), st.integers(0, 15))
+def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, places, mine, kept_company):
     choice = Choice(seed, candidates=3)
+    of_each = [[bool(bits >> n & 1) for n in range(len(places))] for bits in (mine, kept_company)]
+    reasons = np.full(len(places), -1, np.int32)
+    reasons_of(
+        *(choice.linear, choice.unit_weights, choice.features, choice.units, np.array(places, np.int32)),
+        *(np.array(flags, np.bool_) for flags in of_each),
+        reasons,
+    )
+    for at, is_mine, has_company, reason in zip(places, *of_each, reasons.tolist(), strict=True):
+        assert REASONS[reason] == reason_by_definition(choice, at, is_mine, has_company)
+
+
+def reason_by_definition(choice: Choice, at: int, mine: bool, kept_company: bool) -> str:
     x, units = choice.features[:, at].astype(np.float64), choice.units[:, at] > 0
     through_units = choice.linear[F:][units] @ choice.unit_weights[units, :F].astype(np.float64)
     spoken = dict.fromkeys(REASONS, 0.0)
     for name, value in zip(FEATURES, x * (choice.linear[:F] + through_units), strict=True):
         spoken[SOURCES[name]] += value
     strongest = max(spoken, key=spoken.get)
-    weights, described = (choice.linear, choice.unit_weights), (choice.features, choice.units)
-    reason = REASONS[reason_of(*weights, *described, at, mine, kept_company)]
     if strongest == "again" and mine:
-        assert reason == "again"
-    elif strongest != "popular" and kept_company:
-        assert reason == "together"
-    else:
-        assert reason == "popular"
+        return "again"
+    return "together" if strongest != "popular" and kept_company else "popular"

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freshflow.config import RankingConfig
 from freshflow.ranking.answers import FOUND, POPULAR_RANK, RANK, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, LAST_200, SOURCES
 from freshflow.ranking.scoring import INPUTS
@@ -74,7 +75,7 @@ def test_exclude_seen_leaves_out_the_history_and_fills_up_from_below():
 
 def test_exclude_seen_leaves_out_a_long_history_to_its_beginning_also_where_ids_break_ties():
     own = tuple(f"h{n:02d}" for n in range(50))
-    world = World(*own, "new")
+    world = World(*own, "new", ranking=RankingConfig(popular=60))
     ranked = world.rank(world.query(history=own, exclude_seen=True, k=60), world.query(history=own, k=60))
     assert ids(ranked.chosen(0)) == ["new"]
     assert len(ranked.chosen(1)) == 51

@@ -83,7 +83,7 @@ class World:
     def take(self, visits: Sequence[Visit]) -> None:
         """Learn visits one by one."""
         for visit in visits:
-            self.knowledge.admit([visit.item_id], visit.ts_ms)
+            self.knowledge.admit(visit.item_id, visit.ts_ms)
             many = visits_in_arrays(self.knowledge.rows, [visit], self.knowledge.config.context)
             fold(
                 *(self.knowledge.tables, many.items[0], many.contexts[0]),
@@ -133,12 +133,12 @@ class World:
             taken = before
         steps += [LEARN] * (len(visits) - taken)
         for visit in visits:
-            self.knowledge.admit([visit.item_id], visit.ts_ms)
+            self.knowledge.admit(visit.item_id, visit.ts_ms)
         self.learned += visits
         self.scratch = self.scratch.for_items(self.knowledge.capacity)
         most = self.ranking.candidates
-        room = max(most, *(len(query.only or ()) for query in queries), 1)
         longest = max((query.k for query in queries), default=1)
+        room = max(most, longest, *(len(query.only or ()) for query in queries))
         answers = Answers.empty(len(queries), room, longest, len(weights.units), kept=True)
         asked = queries_in_arrays(self.knowledge.rows, queries)
         learned = visits_in_arrays(self.knowledge.rows, visits, self.knowledge.config.context)
