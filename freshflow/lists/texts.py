@@ -15,9 +15,9 @@ from freshflow.ranking.scoring import REASONS
 
 __all__ = ["DECIMALS", "ItemTexts", "text_of"]
 
-DECIMALS = 6  # of a score
+DECIMALS = 9  # of a score; they tell any two of them apart (`freshflow.ranking.scoring.STEP`)
 UNIT = 10**DECIMALS
-MOST = 1e12  # beyond it, and where it is not a number, a score is null
+MOST = 1e9  # beyond it, and where it is not a number, a score is null
 UNKNOWN = -1
 
 ITEM, SCORE = (np.frombuffer(part, np.uint8) for part in (b'{"item_id":', b',"score":'))
@@ -26,8 +26,8 @@ MINUS, POINT, ZERO, COMMA, OPEN, CLOSE, END = (np.uint8(ord(c)) for c in "-.0,[]
 _behind = [f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in REASONS]
 BEHIND = np.frombuffer(b"".join(_behind), np.uint8)
 BEHIND_AT = np.cumsum([0, *map(len, _behind)])
-# Bytes of an item but for the ids in it, at most: the above, 13 digits before the point, and 6 signs.
-FIXED = len(ITEM) + len(SCORE) + max(map(len, _behind)) + 13 + DECIMALS + 6
+# Bytes of an item but for the ids in it, at most: the above, 10 digits before the point, and 6 signs.
+FIXED = len(ITEM) + len(SCORE) + max(map(len, _behind)) + 10 + DECIMALS + 6
 
 
 def text_of(items: Sequence[ListItem]) -> msgspec.Raw:
@@ -55,7 +55,7 @@ class ItemTexts:
             self._clear(len(self.spans))
 
     def of(self, listed: Listed, ids: list[str]) -> list[msgspec.Raw]:
-        """The items of each list as JSON; scores are rounded to six decimals."""
+        """The items of each list as JSON; scores are rounded to `DECIMALS`."""
         if len(self.spans) < len(ids):
             self.spans = grown(self.spans, max(len(ids), 2 * len(self.spans)), UNKNOWN)
         for rows in (listed.rows, listed.sources):

@@ -22,7 +22,7 @@ from freshflow.items.fold import Tables
 from freshflow.items.popularity import recent
 from freshflow.ranking.candidates import RECENT
 from freshflow.ranking.features import FEATURES, IMPERSONAL, MOMENT, fill_popularity
-from freshflow.ranking.scoring import Weights, score
+from freshflow.ranking.scoring import Weights, score, settled
 
 __all__ = ["OWN", "Views", "everyones_scores", "look", "popular_now", "take_base"]
 
@@ -251,7 +251,7 @@ def _sort_own(
     """
     for at in range(len(own)):
         row, rest = own[at], own_score[at]
-        value = known[row] + rest if row >= 0 and available[row] else -np.inf
+        value = settled(known[row] + rest) if row >= 0 and available[row] else -np.inf
         reason, source = behind[at, 0], behind[at, 1]
         place = at
         while place > 0 and values[place - 1] < value:
@@ -283,7 +283,7 @@ def _merge(
         while next_popular < len(popular) and mark[popular[next_popular]] != 0:
             next_popular += 1
         mine = values[at] if at < len(own) else -np.inf
-        theirs = known[popular[next_popular]] + bias if next_popular < len(popular) else -np.inf
+        theirs = settled(known[popular[next_popular]] + bias) if next_popular < len(popular) else -np.inf
         if mine == theirs == -np.inf:
             break
         if mine >= theirs:

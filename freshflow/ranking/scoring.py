@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, inlined
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
 __all__ = [
@@ -26,12 +26,14 @@ __all__ = [
     "INPUTS",
     "POPULAR",
     "REASONS",
+    "STEP",
     "TOGETHER",
     "Weights",
     "best",
     "rank_of",
     "reasons_of",
     "score",
+    "settled",
     "teach",
 ]
 
@@ -39,6 +41,9 @@ REASONS = ("together", "again", "popular")
 INPUTS = (*FEATURES, *MOMENT, "constant")  # of the hidden units
 TOGETHER, AGAIN, POPULAR = range(len(REASONS))
 SOURCE = np.array([REASONS.index(SOURCES[name]) for name in FEATURES], np.int64)
+# Scores are whole multiples of it: a power of two, so that rounding is exact, and more than the ninth decimal, so that
+# scores written with nine decimals are equal only where they are, and whoever reads a list finds it in order.
+STEP = 2.0**-29
 
 
 class Weights(NamedTuple):
@@ -46,6 +51,12 @@ class Weights(NamedTuple):
 
     linear: NDArray[np.float64]
     units: NDArray[np.float32]
+
+
+@inlined
+def settled(value: float) -> float:
+    """The score that stands for `value`: the nearest multiple of `STEP`."""
+    return np.rint(value / STEP) * STEP  # type: ignore[no-any-return]
 
 
 @compiled
@@ -58,7 +69,7 @@ def score(
     units: NDArray[np.float32],
     scores: NDArray[np.float64],
 ) -> None:
-    """Write the hidden units (H, C) and the scores (C,) of candidates with `features` (F, C); both may have room left.
+    """Write the hidden units (H, C) and the `settled` scores (C,) of candidates with `features` (F, C); both may have room left.
 
     `linear` (F + H,) are w and a, `unit_weights` (H, F + Z + 1) is V. Only the first `personal` candidates have
     features from number `PERSONAL` on.
@@ -82,6 +93,8 @@ def score(
         for c in range(found):
             unit[c] = max(unit[c], np.float32(0))
             scores[c] += weight * unit[c]
+    for c in range(found):
+        scores[c] = settled(scores[c])
 
 
 @compiled

@@ -3,9 +3,10 @@
 Of the `room` candidates with the highest first scores s, the one to which the model gives the n-th highest chance
 p(c) = predict_proba_one(c)[True] comes n-th. Their scores become
 
-    score(c) = log-odds p(c) + offset + e (1 + s(c) - least),   e = 1e-6,
+    score(c) = log-odds p(c) + offset + e n(c),   e = 1e-6,
 
-where the offset makes the lowest log-odds `least`, the lowest of their first scores. So the others keep their scores
+where n(c) is the place, from 1, of its first score among those there are, the lowest first, and the offset makes the
+lowest log-odds the lowest first score. So the others keep their scores
 and stay below; differences are log-odds; and what a model gives the same chance, as a tree does, or one that has
 learned nothing yet, stays as the first stage had it.
 
@@ -22,7 +23,7 @@ import numpy as np
 from freshflow.ranking.answers import FOUND, OWN, RANK, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query
-from freshflow.ranking.scoring import Weights, score
+from freshflow.ranking.scoring import STEP, Weights, score
 
 __all__ = ["SHORTLIST_INPUTS", "Features", "chance", "examples", "rescore"]
 
@@ -87,7 +88,8 @@ def rescore(models: Sequence[Any], queries: Sequence[Query], answers: Answers, w
         model, least = models[query.model], listed.scores.min()
         chances = [chance(model, features) for features in listed.features(range(len(listed.places)))]
         odds = np.array([math.log(p / (1 - p)) for p in chances])
-        answers.scores[q, listed.places] = odds - odds.min() + least + NUDGE * (1 + listed.scores - least)
+        rescored = odds - odds.min() + least + NUDGE * (1 + np.unique(listed.scores, return_inverse=True)[1])
+        answers.scores[q, listed.places] = np.rint(rescored / STEP) * STEP
         order(weights.linear[query.model], weights.units, query.k, query.exclude_seen, q, answers)
 
 

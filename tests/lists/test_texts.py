@@ -15,7 +15,8 @@ from freshflow.ranking.scoring import REASONS
 
 ids_by_row = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=9)
 scores = st.one_of(
-    st.floats(-1e6, 1e6), st.sampled_from([0.0, -0.0, 1e-7, -1e-7, 0.9999999, -0.9999999, 12345.5, 999_999_999_999.0])
+    st.floats(-1e6, 1e6),
+    st.sampled_from([0.0, -0.0, 1e-7, -1e-10, 0.9999999999, -0.9999999999, 12345.5, 999_999_999.0]),
 )
 
 
@@ -54,7 +55,7 @@ def test_what_is_written_is_read_back_with_scores_rounded(ids, data):
                 msgspec.structs.replace(item, score=0) for item in wanted
             ]
             assert [item.score for item in got] == pytest.approx(
-                [item.score for item in wanted], abs=1.01e-6, rel=1e-15
+                [item.score for item in wanted], abs=1.01e-9, rel=1e-15
             )
 
 
@@ -67,16 +68,16 @@ def of_scores(*values: float) -> str:
 
 
 def test_a_list_is_compact_json():
-    assert of_scores(-1.5) == f'[{{"item_id":"a","score":-1.500000,"reason":"{REASONS[0]}","because":[]}}]'
+    assert of_scores(-1.5) == f'[{{"item_id":"a","score":-1.500000000,"reason":"{REASONS[0]}","because":[]}}]'
 
 
 def test_a_score_that_is_no_number_or_beyond_all_bounds_is_null():
-    values = [float("nan"), float("inf"), -float("inf"), 1e300, 1e12, -1e12]
+    values = [float("nan"), float("inf"), -float("inf"), 1e300, 1e9, -1e9]
     assert [item["score"] for item in json.loads(of_scores(*values))] == [None] * len(values)
 
 
 def test_what_rounds_to_nothing_has_no_sign():
-    assert '"score":0.000000' in of_scores(-1e-9)
+    assert '"score":0.000000000' in of_scores(-1e-12)
 
 
 def test_a_row_that_is_dropped_is_written_under_its_new_id():
