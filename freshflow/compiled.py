@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
 
-__all__ = ["compiled", "inlined"]
+__all__ = ["compiled", "copy_bytes", "inlined"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -65,3 +70,28 @@ def inlined(function: Function) -> Function:
     """
     wrapped: Function = numba.njit(inline="always", fastmath=FAST, error_model="numpy")(function)
     return wrapped
+
+
+def copy_bytes(source: NDArray[np.uint8], start: int, target: NDArray[np.uint8], at: int, count: int) -> None:
+    """Copy `count` bytes, from `start` of one array to `at` of another, as the C library does."""
+    target[at : at + count] = source[start : start + count]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _memcpy(typing: Any, source: Any, start: Any, target: Any, at: Any, count: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        origin = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        goal = context.make_array(signature.args[2])(context, builder, arguments[2]).data
+        cgutils.raw_memcpy(
+            builder, builder.gep(goal, [arguments[3]]), builder.gep(origin, [arguments[1]]), arguments[4], 1
+        )
+
+    return types.void(source, types.intp, target, types.intp, types.intp), generate
+
+
+@overload(copy_bytes, inline="always")  # type: ignore[untyped-decorator]
+def _copy_bytes(source: Any, start: Any, target: Any, at: Any, count: Any) -> Any:
+    def copy(source: Any, start: Any, target: Any, at: Any, count: Any) -> None:
+        _memcpy(source, start, target, at, count)
+
+    return copy

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, copy_bytes
 from freshflow.items.rows import NO_ROW, grown
 from freshflow.lists.composing import Listed
 from freshflow.lists.types import ListItem
@@ -22,7 +22,9 @@ UNKNOWN = -1
 
 ITEM, SCORE = (np.frombuffer(part, np.uint8) for part in (b'{"item_id":', b',"score":'))
 NULL = np.frombuffer(b"null", np.uint8)
-MINUS, POINT, ZERO, COMMA, OPEN, CLOSE, END = (np.uint8(ord(c)) for c in "-.0,[]}")
+MINUS, POINT, COMMA, OPEN, CLOSE, END = (np.uint8(ord(c)) for c in "-.,[]}")
+ONE, TWO, TEN, HUNDRED = (np.uint64(n) for n in (1, 2, 10, 100))
+PAIRS = np.frombuffer("".join(f"{n:02}" for n in range(100)).encode(), np.uint8)
 _behind = [f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in REASONS]
 BEHIND = np.frombuffer(b"".join(_behind), np.uint8)
 BEHIND_AT = np.cumsum([0, *map(len, _behind)])
@@ -90,9 +92,23 @@ def _first_unknown(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDA
 @compiled
 def _copied(text: NDArray[np.uint8], start: int, end: int, out: NDArray[np.uint8], at: int) -> int:
     """Copy a piece of `text` to `out`; where it ends there."""
-    for n in range(end - start):
-        out[at + n] = text[start + n]
+    copy_bytes(text, start, out, at, end - start)
     return at + end - start
+
+
+@compiled
+def _digits(number: np.uint64, digits: int, out: NDArray[np.uint8], at: int) -> np.uint64:
+    """Write the last so many `digits` of a number, two at a time; what is left of the number."""
+    place = at + digits
+    while place > at + 1:
+        pair = TWO * (number % HUNDRED)
+        number //= HUNDRED
+        place -= 2
+        out[place], out[place + 1] = PAIRS[pair], PAIRS[pair + ONE]
+    if place > at:
+        out[at] = PAIRS[TWO * (number % TEN) + ONE]
+        number //= TEN
+    return number
 
 
 @compiled
@@ -100,25 +116,18 @@ def _number(value: float, out: NDArray[np.uint8], at: int) -> int:
     """Write a number, rounded; where it ends."""
     if not abs(value) < MOST:
         return _copied(NULL, 0, len(NULL), out, at)
-    units = np.int64(np.rint(abs(value) * UNIT))
+    units = np.uint64(np.rint(abs(value) * UNIT))
     if value < 0 and units:
         out[at] = MINUS
         at += 1
-    whole, digits = units // UNIT, 1
-    power = np.int64(10)
+    whole, digits = units // np.uint64(UNIT), 1
+    power = TEN
     while whole >= power:
-        power *= 10
+        power *= TEN
         digits += 1
-    for place in range(digits - 1, -1, -1):
-        out[at + place] = ZERO + np.uint8(whole % 10)
-        whole //= 10
-    at += digits
-    out[at] = POINT
-    part = units % UNIT
-    for place in range(DECIMALS, 0, -1):
-        out[at + place] = ZERO + np.uint8(part % 10)
-        part //= 10
-    return at + DECIMALS + 1
+    out[at + digits] = POINT
+    _digits(_digits(units, DECIMALS, out, at + digits + 1), digits, out, at)
+    return at + digits + 1 + DECIMALS
 
 
 @compiled
