@@ -14,10 +14,10 @@ from freshflow.config import UsersConfig
 from freshflow.evaluate.job import Job
 from freshflow.evaluate.scores import History, Scores
 from freshflow.evaluate.stream import EvaluationStream, StepsRead
-from freshflow.events.types import Forget
+from freshflow.events.types import Behaviour, Forget
 from freshflow.quality.baselines.baseline import Baseline
 from freshflow.quality.validation import CUTOFF
-from freshflow.users.interactions import Ask, Interaction
+from freshflow.users.interactions import Ask, Interaction, Step
 from freshflow.users.state import Context, context_at
 
 __all__ = ["Evaluated", "evaluate_baselines", "evaluate_job"]
@@ -52,7 +52,7 @@ def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = la
                 history.forget(step.user_id)
                 pushed.pop(step.user_id, None)
                 continue
-            event = step.event
+            event = step if isinstance(step, Behaviour) else step.event
             if asked is not None:
                 scores.add(history.moment(event), lists.answers[event.position], pushed.get(event.user_id, ()))
             history.add(event)
@@ -76,30 +76,35 @@ def evaluate_baselines(
             if isinstance(step, Forget):
                 history.forget(step.user_id)
                 continue
-            moment = history.moment(step.event)
+            event = step if isinstance(step, Behaviour) else step.event
+            moment = history.moment(event)
             for name, baseline in baselines.items():
                 result, begun = results[name], clock()
                 if asked is not None:
                     k = CUTOFF + len(moment.seen)
-                    items = baseline.recommend(step.event.user_id, asked.user, _context(asked, stream.config.users), k)
+                    items = baseline.recommend(event.user_id, asked.user, _context(asked, stream.config.users), k)
                     result.seconds += clock() - begun
                     result.scores.add(moment, items)
                     begun = clock()
-                baseline.learn(step.event, step.context)
-                result.seconds += clock() - begun
-            history.add(step.event)
+                if isinstance(step, Interaction):
+                    baseline.learn(event, step.context)
+                    result.seconds += clock() - begun
+            history.add(event)
         progress(stream.events)
     return results
 
 
-def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Forget, Ask | None]]:
-    """Interactions of all partitions by position, each with the question put before it; and who is forgotten."""
-    steps = sorted((step for part in read.by_partition for step in part), key=lambda step: step.position)
+def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Behaviour | Forget, Ask | None]]:
+    """Interactions of all partitions by position, each with the question put before it; and who is forgotten.
+
+    A duplicate, of which nothing is learned, is the bare event: it was asked about as any other.
+    """
+    steps: list[Step | Behaviour] = [step for part in read.by_partition for step in part]
     question: Ask | None = None
-    for step in steps:
+    for step in sorted([*steps, *read.duplicates], key=lambda step: step.position):
         if isinstance(step, Ask):
             question = step
-        elif isinstance(step, Interaction):
+        elif isinstance(step, Interaction | Behaviour):
             yield step, question if question is not None and question.position == step.position else None
         elif isinstance(step, Forget):
             yield step, None

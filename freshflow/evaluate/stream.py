@@ -12,7 +12,7 @@ from freshflow.errors import InputError
 from freshflow.events.parse import EventParser
 from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Request
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Step
+from freshflow.users.interactions import Ask, Step
 
 __all__ = ["ASKED", "EvaluationStream", "StepsRead"]
 
@@ -21,11 +21,15 @@ ASKED = 100
 
 
 class StepsRead(msgspec.Struct, frozen=True):
-    """The steps of one batch of records by partition, each in order; the file has been read as far as `upto`."""
+    """The steps of one batch of records by partition, each in order; the file has been read as far as `upto`.
+
+    `duplicates` are events of which no step has come, as they have been learned before.
+    """
 
     origin: Origin
     upto: int
     by_partition: list[list[Step]]
+    duplicates: list[Behaviour]
 
 
 class EvaluationStream:
@@ -55,7 +59,7 @@ class EvaluationStream:
     def __iter__(self) -> Iterator[StepsRead]:
         """The batches from the beginning of the file."""
         config = self.config
-        self.rejected, self.events = Counter(), 0
+        self.rejected, self.events, self.duplicates = Counter(), 0, 0
         parser = EventParser(config.events)
         partitions = config.job.partitions
         buckets = [UserBucket.of_partition(config) for _ in range(partitions)]
@@ -70,8 +74,9 @@ class EvaluationStream:
                 self.rejected.update(one.code for one in rejected if one.position <= upto)
                 split = _by_partition(asked, partitions)
                 steps = [bucket.take(part) for bucket, part in zip(buckets, split, strict=True)]
-                self.duplicates = sum(bucket.counts["duplicate"] for bucket in buckets)
-                yield StepsRead(opened.origin, upto, steps)
+                duplicates = _without_step(asked, steps)
+                self.duplicates += len(duplicates)
+                yield StepsRead(opened.origin, upto, steps, duplicates)
         finally:
             opened.close()
 
@@ -89,6 +94,12 @@ class EvaluationStream:
                 self.events += 1
             asked.append(event)
         return asked
+
+
+def _without_step(events: list[Event], steps: list[list[Step]]) -> list[Behaviour]:
+    """Behaviour of which something could be learned, and nothing was."""
+    taken = {step.position for part in steps for step in part if not isinstance(step, Ask)}
+    return [event for event in events if isinstance(event, Behaviour) and event.weight and event.position not in taken]
 
 
 def _by_partition(events: list[Event], partitions: int) -> list[list[Event]]:

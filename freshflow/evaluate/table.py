@@ -46,7 +46,7 @@ def _facts(report: EvaluationReport) -> Table:
 def _fact_rows(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
     yield "events", f"{report.events:,}", f"{report.users:,} users, {report.items:,} items"
     if report.scored != report.events:
-        yield "  scored", f"{report.scored:,}", f"all are learned; {report.duplicates:,} duplicates dropped"
+        yield "  scored", f"{report.scored:,}", f"learned but for {report.duplicates:,} duplicates"
     yield "rejected", f"{sum(report.rejected.values()):,}", ""
     for code, count in report.rejected.items():
         yield f"  {code}", f"{count:,}", ""

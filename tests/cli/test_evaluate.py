@@ -179,7 +179,7 @@ def test_what_is_refused_or_comes_twice_is_counted(tmp_path: Path) -> None:
     path.write_text("\n".join([lines[0], lines[0], "no event", "{}", lines[1]]))
     report = report_of(path)
     assert report["rejected"] == {"not_json": 1, "missing_field": 1}
-    assert (report["events"], report["duplicates"], report["scored"]) == (3, 1, 2)
+    assert (report["events"], report["duplicates"], report["scored"]) == (3, 1, 3)
     assert "missing_field" in evaluate(path).stdout
 
 
