@@ -1,6 +1,7 @@
 """Drift: a sudden fall is noticed soon, and nothing else is."""
 
 import pickle
+from collections.abc import Sequence
 from math import pi, sin
 from random import Random
 
@@ -20,13 +21,29 @@ def hits(seed: int, *shares: float) -> list[float]:
 def alarms(outcomes: list[float]) -> list[int]:
     """The numbers of the events, from 0, at which drift was detected."""
     watch = DriftWatch()
-    return [number for number, outcome in enumerate(outcomes) if watch.update(outcome, number % USERS)]
+    detected = [(watch.update(outcome, number % USERS), watch.detections) for number, outcome in enumerate(outcomes)]
+    counted = [0, *(detections for _, detections in detected)]
+    assert all(fall for n, (fall, detections) in enumerate(detected) if detections > counted[n])
+    return [n for n, (_, detections) in enumerate(detected) if detections > counted[n]]
 
 
-def steep(outcomes: list[float], users: int) -> list[bool]:
-    """Whether each fall was a steep one, where so many users act in turn."""
-    watch = DriftWatch()
-    return [watch.is_steep for number, outcome in enumerate(outcomes) if watch.update(outcome, number % users)]
+def steep(outcomes: list[float], users: Sequence[int]) -> list[bool]:
+    """Whether each fall was a steep one, where `users` act."""
+    watch, falls = DriftWatch(), []
+    for outcome, user in zip(outcomes, users, strict=True):
+        before, fall = watch.detections, watch.update(outcome, user)
+        if watch.detections > before:
+            falls.append(fall == "steep fall")
+        elif fall is not None:
+            assert fall == "steep fall" and not falls[-1]
+            assert watch.events == watch.last_detection + LATEST
+            falls[-1] = True
+    return falls
+
+
+def in_turn(outcomes: list[float], users: int) -> list[bool]:
+    """The same where so many users act in turn."""
+    return steep(outcomes, [number % users for number in range(len(outcomes))])
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
@@ -67,26 +84,33 @@ def test_second_fall_is_seen_like_the_first():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_fall_to_half_of_what_it_was_for_everyone_is_steep(seed):
-    assert steep(hits(seed, *[0.7] * 6_000, *[0.35] * 1_000), USERS) == [True]
+    assert in_turn(hits(seed, *[0.7] * 6_000, *[0.35] * 1_000), USERS) == [True]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_fall_to_nine_tenths_is_not_steep(seed):
-    assert not any(steep(hits(seed, *[0.8] * 6_000, *[0.7] * 6_000), USERS))
+    assert not any(in_turn(hits(seed, *[0.8] * 6_000, *[0.7] * 6_000), USERS))
 
 
 def test_one_user_who_acts_a_lot_is_one_of_many():
     """In turns with 20 others, for whom nothing has changed, one finds nothing any more."""
-    watch = DriftWatch()
     users = [n % 20 + 1 if n % 3 == 0 else 0 for n in range(8_000)]
     outcomes = [float(n % 4 < 3 if n < 6_000 or user else 0) for n, user in enumerate(users)]
-    falls = [watch.is_steep for outcome, user in zip(outcomes, users, strict=True) if watch.update(outcome, user)]
-    assert falls == [False]
+    assert steep(outcomes, users) == [False]
+
+
+def test_a_fall_that_a_few_made_known_is_steep_once_many_have_met_it():
+    """One user notices, who finds less than half; then all the others come, and find as little."""
+    outcomes = hits(1, *[0.7] * 6_000, *[0.25] * 1_000)
+    users = [n % USERS if n < 6_000 else 0 for n in range(7_000)]
+    (noticed,) = (n for n, fall in enumerate(map(DriftWatch().update, outcomes, users)) if fall)
+    assert steep(outcomes, users) == [False]
+    assert steep(outcomes, [*users[: noticed + 1], *(n % USERS for n in range(noticed + 1, 7_000))]) == [True]
 
 
 @pytest.mark.parametrize(("users", "is_steep"), [(1, False), (MANY - 1, False), (MANY, True), (LATEST, True)])
 def test_fall_of_a_few_users_is_not_steep(users, is_steep):
-    assert steep(hits(1, *[0.7] * 6_000, *[0.35] * 1_000), users) == [is_steep]
+    assert in_turn(hits(1, *[0.7] * 6_000, *[0.35] * 1_000), users) == [is_steep]
 
 
 def test_slow_decline_and_the_rhythm_of_the_day_are_no_drift():
@@ -99,8 +123,9 @@ def test_counts_say_how_many_falls_there_were_and_where_the_last_was():
     assert (watch.events, watch.detections, watch.last_detection) == (0, 0, 0)
     seen = [watch.update(outcome, 0) for outcome in hits(5, *[0.5] * 3_000, *[0.1] * 3_000)]
     assert watch.events == 6_000
-    assert watch.detections == sum(seen) == 1
-    assert watch.last_detection == seen.index(True) + 1
+    assert seen.count(None) == 5_999
+    assert watch.detections == 1
+    assert watch.last_detection == seen.index("fall") + 1
 
 
 @pytest.mark.parametrize("cut", [0, 1, 700, REACH // 2 + 3, REACH, REACH + 1, 9_050, 9_500])
