@@ -152,7 +152,7 @@ class RefreshConfig(Section, frozen=True):
     """How lists of users who are not active are kept fresh; an interval of 0 switches it off."""
 
     interval_s: Annotated[float, Meta(ge=0)] = 60.0
-    horizon_s: PositiveSeconds = 2_592_000.0
+    horizon_s: PositiveSeconds = 7_776_000.0
     max_share: Annotated[float, Meta(ge=0, lt=1)] = 0.975
     users: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
 
@@ -197,16 +197,18 @@ def load_config(
     path: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     """Read a configuration: defaults, the file, the environment, and `overrides` (the command line's).
 
-    Later ones win; a None among the overrides counts for nothing. A mapping (`events.weights`,
-    `kafka.options`) is added to, entry by entry, never replaced.
+    Later ones win; `defaults` stand in place of the usual ones; a None among the overrides counts for nothing. A
+    mapping (`events.weights`, `kafka.options`) is added to, entry by entry, never replaced.
     Raises `ConfigError` with the place, the key, the value and what is allowed.
     """
     environment = environment or {}
     mappings = {name: {key: is_mapping(hint) for key, hint in keys.items()} for name, keys in HINTS.items()}
-    settings = from_file(Path(path), environment) if path is not None else []
+    settings = from_overrides(defaults or {}, "the command line")
+    settings += from_file(Path(path), environment) if path is not None else []
     settings += from_environment(environment, mappings)
     settings += from_overrides(overrides or {}, "the command line")
     for setting in settings:

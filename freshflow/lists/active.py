@@ -3,7 +3,12 @@
 Users are told apart by how many events of the partition have passed since their own last one, in tiers that double (1,
 2-3, 4-7, ...), and by how many items they know, in classes that quadruple (1-3, 4-15, 16-63, 64 and more). Of each
 kind the partition counts how many of its events come from such users; divided by their number, that is the hazard h of
-one of them, and  1 - exp(-h SOON)  the chance to act within the next `SOON` events.
+one of them.
+
+A list that is made anew spares its user what the old one would have missed until it is made anew again. Where lists are
+made every T events, and miss more as evenly as time goes by, that is as much as the new one gains today, for the next
+T / 2 events. So what counts is the chance that the user acts within these,  1 - exp(-h T / 2),  with T the events since
+the list was made: who comes seldom is worth a message seldom, but not never.
 """
 
 from collections.abc import Sequence
@@ -22,13 +27,13 @@ from freshflow.users.state import UserState
 __all__ = ["DISMISSED", "EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
 
 TIERS, CLASSES = 24, 4
-SOON = 100  # events
+SOONEST, LATEST = 20, 2000  # events: at least and at most T / 2
 MEMORY = 2000.0  # events over which arrivals are averaged
 FIRST_ROOM = 256
 EVICTED_SHARE = 16
 NEVER = -1
 # Columns of `ActiveUsers.times`.
-EVENT, TIME_MS, LISTED_MS, RANKED_MS, CLASS, DISMISSED = range(6)
+EVENT, TIME_MS, LISTED, LISTED_MS, RANKED_MS, CLASS, DISMISSED = range(7)
 
 
 class Acted(NamedTuple):
@@ -44,9 +49,9 @@ class Acted(NamedTuple):
 class ActiveUsers:
     """At most `config.users` users, the least recently active go first.
 
-    By slot: `ids`, `users` (as of their last event), `views` of their lists, `times` (U, 6): event number and event
-    time of their last event, event time of the last new list and of the last full ranking, class, how
-    many items they have dismissed.
+    By slot: `ids`, `users` (as of their last event), `views` of their lists, `times` (U, 7): event number and event
+    time of their last event, and of their last new list, event time of the last full ranking, class, how many items
+    they have dismissed.
     """
 
     def __init__(self, config: RefreshConfig, k: int) -> None:
@@ -61,7 +66,7 @@ class ActiveUsers:
             np.empty((0, 2), np.float32),
             np.empty((0, OWN, 2), np.int32),
         )
-        self.times = np.empty((0, 6), np.int64)
+        self.times = np.empty((0, 7), np.int64)
         self.arrivals = np.zeros(TIERS * CLASSES)
         self.size = np.zeros(TIERS * CLASSES)
         self.evicted = 0
@@ -134,13 +139,14 @@ class ActiveUsers:
         self.views.own_score[slots] = answers.rests[asked]
         self.views.level[slots] = answers.levels[asked]
 
-    def show(self, slots: NDArray[np.int32], lists: NDArray[np.int32], now_ms: int) -> None:
-        """The lists of users in `slots` (N,) now hold item rows `lists` (N, K), -1 padded."""
+    def show(self, slots: NDArray[np.int32], lists: NDArray[np.int32], event: int, now_ms: int) -> None:
+        """The lists of users in `slots` (N,) hold item rows `lists` (N, K), -1 padded, since event number `event`."""
         self.views.listed[slots] = lists
+        self.times[slots, LISTED] = event
         self.times[slots, LISTED_MS] = now_ms
 
     def who(self, event: int, now_ms: int, least: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """The slots of users within the horizon whose interval has passed, and their chances to act soon.
+        """The slots of users within the horizon whose interval has passed, and their chances to act in time.
 
         Those with less than the `least` chance are left out.
         """
@@ -150,7 +156,8 @@ class ActiveUsers:
         interval_ms, horizon_ms = int(config.interval_s * 1000), int(config.horizon_s * 1000)
         n = _within(self.times[:users], event, now_ms, interval_ms, horizon_ms, self.size, slots, kinds)
         hazard = self.arrivals / np.maximum(self.size, 1)
-        chances = (1 - np.exp(-SOON * hazard))[kinds[:n]]
+        within = np.clip((event - self.times[slots[:n], LISTED]) / 2, SOONEST, LATEST)
+        chances = 1 - np.exp(-within * hazard[kinds[:n]])
         likely = chances >= least
         return slots[:n][likely], chances[likely]
 
@@ -248,6 +255,7 @@ def _note(
             is_new[n] |= shown[place] != rows[n, place]
             shown[place] = rows[n, place]
         time[EVENT], time[CLASS], time[DISMISSED] = events[n], classes[n], dismissed[n]
+        time[LISTED] = events[n]
         time[TIME_MS] = time[LISTED_MS] = time[RANKED_MS] = ts_ms[n]
 
 

@@ -38,9 +38,9 @@ from freshflow.users.state import UserState
 
 __all__ = ["Partition"]
 
-# Scores follow what the models have learned after every so many choices. To take in more at once costs less, but
-# quality where weights still move fast, among the first so many, and freshness where lists are refreshed.
-SHORT_LAG, LAG, YOUNG = 8, 32, 4096
+# Scores follow what the models have learned after every so many choices, and then lists are refreshed. To take in more
+# at once costs less, but quality where weights still move fast, among the first so many.
+SHORT_LAG, LAG, YOUNG = 8, 16, 4096
 # A dismissal of an item that was all but certain counts at most this many times a choice.
 LEAST_OTHERS = 1 / 20
 # Queries and visits taken by the compiled loop at once; it bounds the room for their candidates.
@@ -110,7 +110,7 @@ class Partition:
 
     def _is_due(self, choices: int) -> bool:
         """Whether scores follow now, after so many choices."""
-        lag = SHORT_LAG if choices <= YOUNG or self.refresh.is_busy else LAG
+        lag = SHORT_LAG if choices <= YOUNG else LAG
         return choices % lag == 0
 
     def _fits(self, batch: Batch, step: Step) -> bool:
@@ -214,7 +214,7 @@ class Partition:
                 ranks.append(fact[RANK])
                 popular_ranks.append(fact[POPULAR_RANK])
                 hit = float(0 < fact[RANK] <= CUTOFF)
-                if self.drift.update(hit, crc32(event.user_id.encode())) and self.drift.is_steep:
+                if self.drift.update(hit, crc32(event.user_id.encode())) == "steep fall":
                     self.counts["adapted"] += 1
                     self.knowledge.fade(self.config.items.kept_on_drift)
                 self.event_ts = max(self.event_ts, event.ts_ms)

@@ -55,11 +55,6 @@ class Refresh:
         self.worth = 4 * LEAST_WORTH
         self.pause = self.paused = 0
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether the last look found lists worth publishing, as those before it did."""
-        return self.on and self.pause == 0
-
     def note(
         self,
         acts: Sequence[tuple[Behaviour, UserState]],
@@ -120,7 +115,7 @@ class Refresh:
         best = np.argsort(-gains[worthy[:n]], kind="stable")[: int(self.allowed)]
         self.allowed -= len(best)
         worthy = slots[worthy[best]]
-        active.show(worthy, found[best], now_ms)
+        active.show(worthy, found[best], event, now_ms)
         return self._lists(worthy, found[best], places[best], scores[best], knowledge.rows.ids)
 
     def _banned(self, slots: NDArray[np.int32], rows: ItemRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -20,7 +20,7 @@ from freshflow.ranking.features import FEATURES
 
 __all__ = ["dump", "load"]
 
-VERSION = b"freshflow-partition-3\n"
+VERSION = b"freshflow-partition-4\n"
 
 
 def dump(partition: Partition) -> bytes:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from freshflow.compiled import compiled
 
-__all__ = ["scale_exp2", "scale_log1p"]
+__all__ = ["LN_2", "scale_exp2", "scale_log1p"]
 
 Number = float | np.float32
 

@@ -21,6 +21,7 @@ from freshflow.compiled import compiled
 from freshflow.items.fold import Tables
 from freshflow.items.popularity import recent
 from freshflow.ranking.candidates import RECENT
+from freshflow.ranking.elementary import LN_2, scale_exp2
 from freshflow.ranking.features import FEATURES, IMPERSONAL, MOMENT, fill_popularity
 from freshflow.ranking.scoring import Weights, score, settled
 
@@ -185,6 +186,7 @@ def look(
     kept = 0
     _know(tables, linear, unit_weights, now_ms, views, slots, known)
     values, mark = np.empty(views.own.shape[1]), np.zeros(len(known), np.int32)
+    below_z, likely = np.empty(2 * found.shape[1], np.float32), np.empty(2 * found.shape[1], np.float32)
     for n in range(len(slots)):
         slot = slots[n]
         own, listed = views.own[slot], views.listed[slot]
@@ -196,13 +198,17 @@ def look(
             if own[at] >= 0:
                 mark[own[at]] = at + 1
         size = _merge(own, values, popular, known, bias, mark, found[kept], places[kept], scores[kept])
-        before = after = 0.0
+        shown = 0
         for row in listed:
             if row >= 0 and tables.available[row]:
                 value = values[mark[row] - 1] if mark[row] > 0 else known[row] + bias
-                before += np.exp(min(value - log_z, 0.0))
+                below_z[shown] = max(log_z - value, 0.0)
+                shown += 1
         for at in range(size):
-            after += np.exp(min(scores[kept, at] - log_z, 0.0))
+            below_z[shown + at] = max(log_z - scores[kept, at], 0.0)
+        likely[:] = 1
+        scale_exp2(likely, below_z, shown + size, 1 / LN_2)
+        before, after = likely[:shown].sum(), likely[shown : shown + size].sum()
         for row in own:
             if row >= 0:
                 mark[row] = 0

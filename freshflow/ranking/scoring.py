@@ -69,7 +69,9 @@ def score(
     units: NDArray[np.float32],
     scores: NDArray[np.float64],
 ) -> None:
-    """Write the hidden units (H, C) and the `settled` scores (C,) of candidates with `features` (F, C); both may have room left.
+    """Write the hidden units (H, C) and the `settled` scores (C,) of candidates with `features` (F, C).
+
+    There may be room left for more candidates.
 
     `linear` (F + H,) are w and a, `unit_weights` (H, F + Z + 1) is V. Only the first `personal` candidates have
     features from number `PERSONAL` on.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from freshflow.config import RefreshConfig
-from freshflow.lists.active import CLASSES, EVENT, LISTED_MS, MEMORY, NEVER, SOON, TIERS, Acted, ActiveUsers
+from freshflow.lists.active import CLASSES, EVENT, LATEST, LISTED_MS, MEMORY, NEVER, SOONEST, TIERS, Acted, ActiveUsers
 from freshflow.users.state import UserState
 
 from .streams import START_MS
@@ -106,10 +106,20 @@ def test_a_chance_is_that_of_one_of_as_many_users_as_there_are_of_the_kind():
         act(made, f"v{n}", n)
     arrived = made.arrivals[kind(0, 0)]
     given = named(made, 13)
-    assert given["v12"] == pytest.approx(1 - np.exp(-SOON * arrived))  # alone of its kind
+    assert given["v12"] == pytest.approx(1 - np.exp(-SOONEST * arrived))  # alone of its kind
     assert given["known"] == given["v11"] == given["u"] == 0  # of whose kinds nobody ever came
     made.arrivals[kind(1, 0)] = 0.01
-    assert named(made, 13)["v11"] == pytest.approx(1 - np.exp(-SOON * 0.01 / 2))  # and v10
+    assert named(made, 13)["v11"] == pytest.approx(1 - np.exp(-SOONEST * 0.01 / 2))  # and v10
+
+
+@pytest.mark.parametrize("age", [1, 2 * SOONEST, 2 * SOONEST + 1, 500, 2 * LATEST, 3 * LATEST])
+def test_the_chance_to_act_in_time_grows_with_the_time_since_the_list_was_made(age):
+    made = active(interval_s=0.001, horizon_s=1e9)
+    act(made, "u", 1)
+    made.show(np.array([0], np.int32), made.views.listed[:1], 10_000, 2)
+    made.arrivals[:] = 1e-4
+    chance = named(made, 10_000 + age)["u"]
+    assert chance == pytest.approx(1 - np.exp(-min(max(age / 2, SOONEST), LATEST) * 1e-4))
 
 
 def test_users_within_their_interval_count_though_they_are_not_looked_at():
@@ -203,7 +213,7 @@ def test_users_who_act_together_are_taken_one_after_the_other(acts):
 def test_a_shorter_list_leaves_nothing_of_the_longer_one_before():
     made = active()
     slot = act(made, "u", 1, rows=(5, 6, 7))
-    made.show(np.array([slot]), np.array([[8, NEVER, NEVER]], np.int32), START_MS)
+    made.show(np.array([slot]), np.array([[8, NEVER, NEVER]], np.int32), 1, START_MS)
     assert made.views.listed[slot].tolist() == [8, NEVER, NEVER]
     assert acted(made, "u", 2, came=6).ranks.tolist() == [0]
 
@@ -286,7 +296,7 @@ class ActiveUsersMachine(RuleBasedStateMachine):
         if name in self.model:
             slot = self.made.slots[name]
             shown = [*rows, NEVER, NEVER, NEVER][:K]
-            self.made.show(np.array([slot]), np.array([shown], np.int32), START_MS + SECOND_MS * self.event)
+            self.made.show(np.array([slot]), np.array([shown], np.int32), self.event, START_MS + SECOND_MS * self.event)
             self.model[name] |= {"rows": shown, "listed": self.event}
 
     @rule(name=names)
