@@ -10,6 +10,7 @@ __all__ = [
     "FreshFlowError",
     "InputError",
     "OutputError",
+    "ProcessError",
     "SnapshotError",
     "user_error",
 ]
@@ -33,6 +34,10 @@ class OutputError(FreshFlowError):
 
 class BrokerError(FreshFlowError):
     """A Kafka broker cannot be reached, refuses us, or lost what we asked for."""
+
+
+class ProcessError(FreshFlowError):
+    """One of the processes of a job failed or was killed, and the others were stopped."""
 
 
 class SnapshotError(FreshFlowError):

@@ -1,6 +1,7 @@
 """`freshflow run`: the job over a file or a topic, with a progress line and a table at the end."""
 
 import os
+from logging import getLogger
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,16 @@ import typer
 
 from freshflow.cli.progress import show_progress, summary
 from freshflow.config import load_config
-from freshflow.dataflow.job import Places, StopFlag, assemble, run_flow
+from freshflow.dataflow.channel import Job
+from freshflow.dataflow.cluster import idle_processes, run_cluster
+from freshflow.dataflow.job import Places, StopFlag, assemble, prepare, run_flow
 from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.recovery import check_store, open_store
+from freshflow.errors import ConfigError
 
 __all__ = ["run"]
+
+log = getLogger("freshflow")
 
 
 def run(
@@ -36,8 +43,16 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Resume from here, and keep snapshots here.")
     ] = None,
     partitions: Annotated[
-        int | None, typer.Option(help="Partitions of users, each with a model of its own. [1]")
+        int | None,
+        typer.Option(
+            help="Partitions of users, each with a model of its own; at least --processes, and the same for as long as "
+            "--recovery is. [as many as processes]"
+        ),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, help="Processes on this machine; 1, 2, 4, 8, … share partitions evenly."),
+    ] = 1,
     batch_size: Annotated[int | None, typer.Option(help="Records read at once at most. [256]")] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop where a topic ended when the job started.")
@@ -46,12 +61,40 @@ def run(
 ) -> None:
     """Read events, keep every user's list fresh, and write the lists."""
     overrides = {"job": {"partitions": partitions, "batch_size": batch_size}}
-    settings = load_config(config, os.environ, overrides)
+    settings = load_config(config, os.environ, overrides, defaults={"job": {"partitions": processes}})
+    _check_processes(processes, settings.job.partitions)
     places = Places(input, output, dead_letters, metrics, until_end)
     progress, stop = Progress(), StopFlag()
-    flow = assemble(places, settings, progress, stop, keep_snapshots=recovery is not None)
-    stop.install()
-    with show_progress(progress, quiet=quiet):
-        run_flow(flow, settings, recovery)
+    if processes == 1:
+        flow = assemble(places, settings, progress, stop, keep_snapshots=recovery is not None)
+        stop.install()
+        with show_progress(progress, quiet=quiet):
+            run_flow(flow, settings, recovery)
+    else:
+        prepare(places, settings, keep_snapshots=recovery is not None)
+        if recovery is not None:
+            open_store(recovery)
+            check_store(recovery)
+        stop.install()
+        job = Job(places, settings, str(recovery) if recovery is not None else None)
+        with show_progress(progress, quiet=quiet):
+            run_cluster(job, processes, progress, stop)
+    stop.release()
     if not quiet:
         summary(progress, places)
+
+
+def _check_processes(processes: int, partitions: int) -> None:
+    """Refuse more processes than partitions, and say so where the partitions there are leave one out."""
+    if processes > partitions:
+        raise ConfigError(
+            f"--processes {processes} needs at least as many partitions, and job.partitions = {partitions}: "
+            "give fewer processes, or start anew with more --partitions."
+        )
+    idle = idle_processes(partitions, processes)
+    if idle:
+        log.warning(
+            "%d of the %d processes will have no users; with 1, 2, 4, 8, ... processes none would be left out.",
+            idle,
+            processes,
+        )

@@ -5,9 +5,7 @@ Step ids are a public contract: a renamed step resumes with empty state. The two
 """
 
 from collections.abc import Callable, Iterable
-from functools import wraps
 from logging import getLogger
-from typing import TypeVar
 
 import bytewax.operators as op
 import msgspec
@@ -18,12 +16,12 @@ from bytewax.outputs import Sink
 from freshflow.config import Config
 from freshflow.connectors.dead_letters import encode_rejected
 from freshflow.connectors.records import OutBatch
+from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.keys import partition_key, partition_of
 from freshflow.dataflow.messages import EventBatch, PartitionOutput
 from freshflow.dataflow.partition_stage import partition_stage
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.user_stage import user_stage
-from freshflow.errors import FreshFlowError
 from freshflow.events.parse import EventParser
 from freshflow.events.types import Event, ItemUpdate, RawBatch, Rejected
 
@@ -32,8 +30,6 @@ __all__ = ["Endpoints", "build_flow"]
 log = getLogger("freshflow")
 
 Keyed = tuple[str, EventBatch]
-X = TypeVar("X")
-Y = TypeVar("Y")
 
 
 class Endpoints(msgspec.Struct, frozen=True):
@@ -52,26 +48,29 @@ def build_flow(
     clock: Callable[[], int],
     progress: Progress,
     *,
+    failures: Failures,
     keep_snapshots: bool = False,
 ) -> Dataflow:
     """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keep_snapshots` is for jobs with recovery."""
+    watched, builder, endpoint = failures.watched, failures.watched_builder, failures.watched_endpoint
     flow = Dataflow("freshflow")
-    raw = op.input("source", flow, endpoints.source)
+    raw = op.input("source", flow, endpoint("source", endpoints.source))
     parse = _parse(config, progress, keep_rejected=endpoints.dead_letters is not None)
-    parsed = op.flat_map("parse", raw, _logged("parse", parse))
+    parsed = op.flat_map("parse", raw, watched("parse", parse))
     split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
     if endpoints.dead_letters is not None:
-        letters = op.map("dead-letter", split.trues, _dead_letters(endpoints, clock))
-        op.output("dead-letters", letters, endpoints.dead_letters)
+        letters = op.map("dead-letter", split.trues, watched("dead-letter", _dead_letters(endpoints, clock)))
+        op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
-    routed = op.stateful_batch("users", split.falses, user_stage(config, keep_snapshots))
+    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keep_snapshots)))
     steps = op.map("route", routed, lambda keyed: keyed[1])
-    outputs = op.stateful_batch("partitions", steps, partition_stage(config, clock, keep_snapshots))
-    lists = op.flat_map("lists", outputs, _logged("lists", _lists(progress, clock)))
-    op.output("recommendations", lists, endpoints.recommendations)
+    partitions = builder("partitions", partition_stage(config, clock, keep_snapshots))
+    outputs = op.stateful_batch("partitions", steps, partitions)
+    lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
+    op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
         reports = op.flat_map("reports", outputs, lambda keyed: _routed(keyed[0], keyed[1].metrics))
-        op.output("metrics", reports, endpoints.metrics)
+        op.output("metrics", reports, endpoint("metrics", endpoints.metrics))
     return flow
 
 
@@ -129,19 +128,3 @@ def _lists(
 
 def _routed(key: str, records: OutBatch) -> Iterable[tuple[str, OutBatch]]:
     return [(key, records)] if records else []
-
-
-def _logged(step: str, function: Callable[[X], Y]) -> Callable[[X], Y]:
-    """The function, with its failures logged: in a cluster Bytewax shows the user's error in no process."""
-
-    @wraps(function)
-    def logging(item: X) -> Y:
-        try:
-            return function(item)
-        except FreshFlowError:
-            raise
-        except Exception:
-            log.exception("Step %s failed; the job stops.", step)
-            raise
-
-    return logging

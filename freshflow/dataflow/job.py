@@ -1,42 +1,42 @@
 """A job: where it reads and writes, put together with the graph, and run by Bytewax."""
 
-import re
 import signal
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import msgspec
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import (
-    InconsistentPartitionsError,
-    MissingPartitionsError,
-    NoPartitionsError,
-    RecoveryConfig,
-    init_db_dir,
-)
 from bytewax.run import cli_main
 
 from freshflow.config import Config, load_config
 from freshflow.connectors.kafka import KafkaSink, KafkaSource
 from freshflow.connectors.urls import beside, check_distinct, is_kafka, open_sink, open_source, start_fresh
+from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.progress import Progress
-from freshflow.errors import ConfigError, FreshFlowError, OutputError, SnapshotError
+from freshflow.dataflow.recovery import open_store, store_errors_as_sentences
+from freshflow.errors import ConfigError, FreshFlowError
 from freshflow.ranking.ranker import model_factory
 
-__all__ = ["Places", "StopFlag", "assemble", "flow_from_environment", "run_flow", "system_clock"]
+__all__ = [
+    "Peers",
+    "Places",
+    "StopFlag",
+    "assemble",
+    "build",
+    "flow_from_environment",
+    "prepare",
+    "run_flow",
+    "system_clock",
+]
 
-# Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
-RECOVERY_PARTS = 8
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A Kafka record holds a megabyte by default; what is kept of a rejected one must fit with its reason.
 KAFKA_DEAD_LETTER_BYTES = 700_000
-# What Bytewax raises where a recovery folder holds something else, or not all of it.
-UNUSABLE = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
-# How Bytewax says, in the words of its code, that a file there is damaged or cannot be opened or written.
-STORE_FAILURE = re.compile(r'(?:SqliteFailure.*Some\("|(?=Error opening recovery DB))([^"]*)')
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -53,6 +53,13 @@ class Places(msgspec.Struct, frozen=True):
         return self.dead_letters or beside(self.output, "dead-letters")
 
 
+class Peers(NamedTuple):
+    """The processes of a cluster: the addresses of all, and which of them is this one, from 0."""
+
+    addresses: list[str]
+    this: int
+
+
 class StopFlag:
     """Set by SIGTERM and SIGINT: sources end, everything in flight is written, a last snapshot is taken."""
 
@@ -61,8 +68,13 @@ class StopFlag:
 
     def install(self) -> None:
         """Take over both signals; a second one ends the process at once, as usual."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, self._set)
+
+    def release(self) -> None:
+        """The job has ended: signals that come while the process does change nothing, least of all its exit code."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         self.is_set = True
@@ -87,60 +99,72 @@ def assemble(
     clock: Callable[[], int] = system_clock,
     keep_snapshots: bool,
 ) -> Dataflow:
-    """The dataflow of a job. Raises a `FreshFlowError` if a place or the ranker's model cannot be used."""
+    """The dataflow of a job in one process: `prepare`, then `build`."""
+    prepare(places, config, keep_snapshots=keep_snapshots)
+    return build(places, config, progress, stop, Failures(), clock=clock, keep_snapshots=keep_snapshots)
+
+
+def prepare(places: Places, config: Config, *, keep_snapshots: bool) -> None:
+    """What is done once before a job, however many processes it has: check it, and empty its files if it starts anew.
+
+    Raises a `FreshFlowError` if a place or the ranker's model cannot be used.
+    """
+    urls = {
+        "--input": places.input,
+        "--output": places.output,
+        "--dead-letters": places.dead_letter_place(),
+        "--metrics": places.metrics,
+    }
+    check_distinct(urls)
+    endpoints = _endpoints(places, config, system_clock, lambda: False)
+    model_factory(config.ranker.model)
+    if keep_snapshots:
+        return
+    for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
+        if isinstance(endpoint, KafkaSource | KafkaSink):
+            endpoint.list_parts()  # asks the broker, before any file is emptied for a job that cannot run
+    for option, url in urls.items():
+        if url is not None and option != "--input":
+            start_fresh(url)
+
+
+def build(
+    places: Places,
+    config: Config,
+    progress: Progress,
+    stop: Callable[[], bool],
+    failures: Failures,
+    *,
+    clock: Callable[[], int] = system_clock,
+    keep_snapshots: bool,
+) -> Dataflow:
+    """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
+    model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
+    endpoints = _endpoints(places, config, clock, stop)
+    return build_flow(config, endpoints, clock, progress, failures=failures, keep_snapshots=keep_snapshots)
+
+
+def _endpoints(places: Places, config: Config, clock: Callable[[], int], stop: Callable[[], bool]) -> Endpoints:
     dead_letters = places.dead_letter_place()
-    check_distinct(
-        {
-            "--input": places.input,
-            "--output": places.output,
-            "--dead-letters": dead_letters,
-            "--metrics": places.metrics,
-        }
-    )
-    endpoints = Endpoints(
+    return Endpoints(
         source=open_source(places.input, config, clock, stop, until_end=places.until_end),
         recommendations=open_sink(places.output, config),
         dead_letters=open_sink(dead_letters, config) if dead_letters else None,
         metrics=open_sink(places.metrics, config) if places.metrics else None,
         dead_letter_raw=KAFKA_DEAD_LETTER_BYTES if dead_letters and is_kafka(dead_letters) else None,
     )
-    model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
-    if not keep_snapshots:
-        for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
-            if isinstance(endpoint, KafkaSource | KafkaSink):
-                endpoint.list_parts()  # asks the broker, before any file is emptied for a job that cannot run
-        for url in (places.output, dead_letters, places.metrics):
-            if url is not None:
-                start_fresh(url)
-    return build_flow(config, endpoints, clock, progress, keep_snapshots=keep_snapshots)
 
 
-def run_flow(flow: Dataflow, config: Config, recovery: Path | None) -> None:
-    """Run a dataflow in this process until its input ends; with recovery, go on where the folder says."""
+def run_flow(flow: Dataflow, config: Config, recovery: Path | None, peers: Peers | None = None) -> None:
+    """Run a dataflow in this process until its input ends; with recovery, go on where the folder says.
+
+    With `peers` it is one of several processes, and what fails is in its `Failures`, not in what this raises.
+    """
+    addresses, this = peers or (None, None)
     epoch = timedelta(seconds=config.job.epoch_s)
-    try:
-        cli_main(flow, epoch_interval=epoch, recovery_config=_recovery(recovery) if recovery else None)
-    except UNUSABLE as error:
-        raise _unusable(recovery, str(error)) from None
-    except RuntimeError as error:
-        what = STORE_FAILURE.search(str(error))
-        if what is None:
-            raise
-        raise _unusable(recovery, what[1]) from None
-
-
-def _recovery(folder: Path) -> RecoveryConfig:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not any(folder.iterdir()):
-            init_db_dir(folder, RECOVERY_PARTS)
-    except OSError as error:
-        raise OutputError(f"The recovery folder {folder} cannot be used: {error.strerror}.") from None
-    return RecoveryConfig(folder)
-
-
-def _unusable(folder: Path | None, what: str) -> SnapshotError:
-    return SnapshotError(f"The recovery folder {folder} cannot be used ({what}); restore it, or give an empty one.")
+    store = open_store(recovery) if recovery else None
+    with store_errors_as_sentences(recovery):
+        cli_main(flow, process_id=this, addresses=addresses, epoch_interval=epoch, recovery_config=store)
 
 
 def flow_from_environment(

@@ -1,22 +1,36 @@
-"""What this process has done so far, for the progress line and the table at the end; nothing reads it to decide."""
+"""What a job has done so far, for the progress line and the table at the end; nothing reads it to decide."""
 
 from collections import Counter
+from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 
 from freshflow.dataflow.messages import PartitionOutput
 from freshflow.events.types import RawBatch, Rejected
 from freshflow.quality.report import Report
 
-__all__ = ["Progress"]
+__all__ = ["Counts", "Progress"]
 
 # Latencies are counted in bins of equal ratio, 1 ms to about 17 min, 2 % wide: exact enough for p50 and p99.
 BIN_RATIO = 1.02
 BINS = 700
 
 
+class Counts(msgspec.Struct, frozen=True, tag=True):
+    """What one process of several has counted, as it is sent to the one that shows it; latencies as (bin, lists)."""
+
+    read: int
+    rejected: dict[str, int]
+    lists: int
+    latency: list[tuple[int, int]]
+    reports: list[Report]
+    first_read_ms: int | None
+    last_output_ms: int
+
+
 class Progress:
-    """Counts of one process: records read, rejected by code, lists by how long after their event's reading."""
+    """Records read, rejected by code, lists by how long after their event's reading; of this process or of several."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -62,3 +76,30 @@ class Progress:
     def seconds(self) -> float:
         """From the first record read to the last list handed on."""
         return max(0, self.last_output_ms - (self.first_read_ms or 0)) / 1000 if self.last_output_ms else 0.0
+
+    def counts(self) -> Counts:
+        """All of it as a value; safe while another thread counts on."""
+        bins = np.flatnonzero(self.latency)
+        return Counts(
+            read=self.read,
+            rejected=dict(self.rejected),
+            lists=self.lists,
+            latency=list(zip(bins.tolist(), self.latency[bins].tolist(), strict=True)),
+            reports=list(self.reports.values()),
+            first_read_ms=self.first_read_ms,
+            last_output_ms=self.last_output_ms,
+        )
+
+    def show_sum(self, parts: Iterable[Counts]) -> None:
+        """Become the sum of what several processes counted. A record is read, and a partition lives, in one of them."""
+        parts = list(parts)
+        self.read = sum(part.read for part in parts)
+        self.rejected = sum((Counter(part.rejected) for part in parts), Counter())
+        self.lists = sum(part.lists for part in parts)
+        latency = np.zeros(BINS, np.int64)
+        for at, lists in (pair for part in parts for pair in part.latency):
+            latency[at] += lists
+        self.latency = latency
+        self.reports = {report.partition: report for part in parts for report in part.reports}
+        self.first_read_ms = min((p.first_read_ms for p in parts if p.first_read_ms is not None), default=None)
+        self.last_output_ms = max((part.last_output_ms for part in parts), default=0)

@@ -151,7 +151,7 @@ def test_a_job_that_is_killed_and_one_that_is_told_to_stop_lose_no_list(
     finish: Callable[[Running], Finished],
     run_here: Callable[..., Progress],
 ) -> None:
-    lines = shop(events=1200, users=40, items=40, requests=0.3)
+    lines = shop(events=3600, users=40, items=40, requests=0.3)
     disturbed = topics(1)
     calm = topics(1)._replace(events=disturbed.events)
     produce(disturbed, lines)

@@ -1,0 +1,94 @@
+"""One of the processes of a job: `python -m freshflow.dataflow.member <index> <descriptor>`, started by `cluster.py`.
+
+It does what it is told over its channel, and ends at once when the channel does: then the process that started it is
+gone, and whoever starts the job again must not find this one still writing.
+"""
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from freshflow.dataflow.channel import Channel, Go, Job, Ready, Stop, Stopped, ToMember
+from freshflow.dataflow.failures import Failures
+from freshflow.dataflow.job import Peers, StopFlag, build, run_flow
+from freshflow.dataflow.progress import Progress
+from freshflow.errors import user_error
+
+__all__ = ["main"]
+
+COUNTS_EVERY_S = 0.5  # as often as a terminal shows them
+
+log = logging.getLogger("freshflow")
+
+T = TypeVar("T", Job, Go)
+
+
+def main(index: int, descriptor: int) -> None:
+    """Run one process of a job to its end."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    channel: Channel[ToMember] = Channel(socket.socket(fileno=descriptor), ToMember)
+    failures = Failures()
+    try:
+        _run(index, channel, failures)
+    except BaseException as error:  # a panic of Bytewax is no Exception
+        channel.send(_stopped(failures.first or error))
+        if isinstance(error, Exception) and failures.first is None and user_error(error) is None:
+            log.exception("The process failed.")
+        # Not `sys.exit`: threads of Bytewax that still unwind would abort a process that takes Python down.
+        logging.shutdown()
+        os._exit(1)
+
+
+def _run(index: int, channel: Channel[ToMember], failures: Failures) -> None:
+    told, progress, stop = channel.messages(), Progress(), StopFlag()
+    job = _next(told, Job)
+    recovery = Path(job.recovery) if job.recovery is not None else None
+    flow = build(job.places, job.config, progress, stop, failures, keep_snapshots=recovery is not None)
+    channel.send(Ready())
+    go = _next(told, Go)
+    threading.Thread(target=_obey, args=(told, stop), daemon=True).start()
+    done = threading.Event()
+    counting = threading.Thread(target=_count, args=(channel, progress, done), daemon=True)
+    counting.start()
+    run_flow(flow, job.config, recovery, Peers(go.addresses, index))
+    done.set()
+    counting.join()
+    channel.send(progress.counts())
+
+
+def _next(told: Iterator[ToMember], expected: type[T]) -> T:
+    message = next(told, None)
+    if not isinstance(message, expected):  # the channel has ended
+        os._exit(1)
+    return message
+
+
+def _obey(told: Iterator[ToMember], stop: StopFlag) -> None:
+    for message in told:
+        if isinstance(message, Stop):
+            stop.is_set = True
+    os._exit(1)
+
+
+def _count(channel: Channel[ToMember], progress: Progress, done: threading.Event) -> None:
+    while not done.wait(COUNTS_EVERY_S):
+        channel.send(progress.counts())
+
+
+def _stopped(error: BaseException) -> Stopped:
+    """What a failure is to others; a panic that no step of this process caused follows from another process."""
+    sentence = user_error(error)
+    if sentence is not None:
+        return Stopped(sentence=str(sentence))
+    if not isinstance(error, Exception):
+        return Stopped()
+    return Stopped(error=f"{type(error).__name__}: {error}".splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
