@@ -9,11 +9,11 @@ from freshflow.config import Config, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Step
-from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate
+from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate, with_shared_ids
 
 __all__ = ["UserBucket"]
 
-SNAPSHOT_VERSION = b"freshflow-users-2\n"
+SNAPSHOT_VERSION = b"freshflow-users-3\n"
 
 
 class UserBucket:
@@ -89,4 +89,5 @@ class UserBucket:
                 "or start anew with an empty --recovery folder."
             )
         kept = msgspec.msgpack.decode(snapshot[len(SNAPSHOT_VERSION) :], type=tuple[int, dict[str, UserState]])
-        self.interactions, self.users = kept
+        self.interactions = kept[0]
+        self.users = {user_id: with_shared_ids(state) for user_id, state in kept[1].items()}

@@ -32,7 +32,7 @@ class Interaction(msgspec.Struct, frozen=True, gc=False):
         """What other partitions are told of it."""
         if not self.for_all:
             return self.visit
-        return Lesson(self.visit, structs.replace(self.before, fingerprints=(), dismissed=()), self.context)
+        return Lesson(self.visit, structs.replace(self.before, fingerprints=b"", dismissed=()), self.context)
 
     @property
     def visit(self) -> Visit:

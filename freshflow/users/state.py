@@ -6,6 +6,8 @@ the last items of the history.
 """
 
 from array import array
+from hashlib import blake2b
+from sys import intern
 
 import msgspec
 from msgspec import structs
@@ -14,6 +16,7 @@ from freshflow.events.types import Behaviour
 
 __all__ = [
     "COUNTS",
+    "FINGERPRINT_BYTES",
     "NEW_USER",
     "TIMES",
     "Context",
@@ -23,10 +26,11 @@ __all__ = [
     "dismiss",
     "is_duplicate",
     "packed",
+    "with_shared_ids",
 ]
 
 # A retry of a producer comes within its user's next few events; more would cost memory for every user.
-FINGERPRINTS = 8
+FINGERPRINTS, FINGERPRINT_BYTES = 8, 8
 # How event times and counts are packed: eight bytes and four, in the machine's order.
 TIMES, COUNTS = "q", "I"
 TIME_BYTES, COUNT_BYTES = array(TIMES).itemsize, array(COUNTS).itemsize
@@ -35,12 +39,13 @@ TIME_BYTES, COUNT_BYTES = array(TIMES).itemsize, array(COUNTS).itemsize
 class UserState(msgspec.Struct, frozen=True, gc=False):
     """What is known of a user after their latest event.
 
-    `session` and `items` hold distinct item ids, the least recent first; `seen_ms` (event time of the latest event
-    with the item) and `counts` stand beside `items`, packed: as tuples they would take five times the memory, and
-    ranking wants arrays. `session_length` counts events, repeats included.
+    `session` and `items` hold distinct item ids, the least recent first; ids are interned, as many users know the same.
+    `seen_ms` (event time of the latest event with the item) and `counts` stand beside `items`, packed: as tuples they
+    would take five times the memory, and ranking wants arrays. `session_length` counts events, repeats included.
     `place` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
     last, and so on), or -1 if it was new there; `stays` counts how often it came again at once.
-    `dismissed` items are not to be shown. `fingerprints` identify the latest events, to recognise duplicates.
+    `dismissed` items are not to be shown. `fingerprints` are hashes of the latest events, of eight bytes each, to
+    recognise duplicates.
     """
 
     session: tuple[str, ...] = ()
@@ -53,7 +58,7 @@ class UserState(msgspec.Struct, frozen=True, gc=False):
     packed_seen_ms: bytes = b""
     packed_counts: bytes = b""
     dismissed: tuple[str, ...] = ()
-    fingerprints: tuple[str, ...] = ()
+    fingerprints: bytes = b""
 
     @property
     def seen_ms(self) -> tuple[int, ...]:
@@ -94,10 +99,11 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
     `context` bounds the session's items and `history` the items remembered; the least recent go first. An event that
     is older than the latest one counts as part of the present moment and does not set the user's clock back.
     """
+    item = intern(event.item_id)
     running = _same_session(state, max(0, event.ts_ms - state.last_ms), gap_ms, event.session_id)
-    session = _moved_to_end(state.session, event.item_id) if running else (event.item_id,)
-    place = _place(state.session, event.item_id) if running else -1
-    items, seen_ms, counts = _remember(state, event.item_id, max(state.last_ms, event.ts_ms))
+    session = _moved_to_end(state.session, item) if running else (item,)
+    place = _place(state.session, item) if running else -1
+    items, seen_ms, counts = _remember(state, item, max(state.last_ms, event.ts_ms))
     return UserState(
         session=session[-context:],
         session_id=event.session_id or (state.session_id if running else None),
@@ -108,7 +114,7 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
         items=items[-history:],
         packed_seen_ms=seen_ms[-history * TIME_BYTES :],
         packed_counts=counts[-history * COUNT_BYTES :],
-        dismissed=_without(state.dismissed, event.item_id),
+        dismissed=_without(state.dismissed, item),
         fingerprints=_fingerprints(state, event),
     )
 
@@ -118,30 +124,42 @@ def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
 
     At most `history` dismissed items are remembered, the least recent go first; an event with the item takes it back.
     """
-    items, seen_ms, counts = _forgotten(state, event.item_id)
+    item = intern(event.item_id)
+    items, seen_ms, counts = _forgotten(state, item)
     return structs.replace(
         state,
-        session=_without(state.session, event.item_id),
+        session=_without(state.session, item),
         last_ms=max(state.last_ms, event.ts_ms),
         items=items,
         packed_seen_ms=seen_ms,
         packed_counts=counts,
-        dismissed=(*_without(state.dismissed, event.item_id), event.item_id)[-history:],
+        dismissed=(*_without(state.dismissed, item), item)[-history:],
         fingerprints=_fingerprints(state, event),
     )
 
 
+def with_shared_ids(state: UserState) -> UserState:
+    """The same state, with the ids that other states hold as well."""
+    shared = {name: tuple(map(intern, getattr(state, name))) for name in ("session", "items", "dismissed")}
+    return structs.replace(state, **shared)
+
+
 def is_duplicate(state: UserState, event: Behaviour) -> bool:
     """Whether `event` is among the user's latest: by `event_id`, or else by item, type and time."""
-    return _fingerprint(event) in state.fingerprints
+    fingerprint = _fingerprint(event)
+    at = state.fingerprints.find(fingerprint)
+    while at > 0 and at % FINGERPRINT_BYTES:  # where two others meet
+        at = state.fingerprints.find(fingerprint, at + 1)
+    return at >= 0
 
 
-def _fingerprints(state: UserState, event: Behaviour) -> tuple[str, ...]:
-    return (*state.fingerprints[1 - FINGERPRINTS :], _fingerprint(event))
+def _fingerprints(state: UserState, event: Behaviour) -> bytes:
+    return state.fingerprints[(1 - FINGERPRINTS) * FINGERPRINT_BYTES :] + _fingerprint(event)
 
 
-def _fingerprint(event: Behaviour) -> str:
-    return event.event_id or f"{event.type}\n{event.ts_ms}\n{event.item_id}"
+def _fingerprint(event: Behaviour) -> bytes:
+    text = event.event_id or f"{event.type}\n{event.ts_ms}\n{event.item_id}"
+    return blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).digest()
 
 
 def _same_session(state: UserState, idle_ms: int, gap_ms: int, session_id: str | None) -> bool:

@@ -70,7 +70,7 @@ def test_a_lesson_holds_nothing_that_its_partition_alone_needs():
     taken = UserBucket(CONFIG, 9, for_all=9)
     taken.take([view(1, "u", "a"), view(2, "u", "b", weight=-1.0)])
     (lesson,) = (step.signal for step in taken.take([view(3, "u", "c")]))
-    assert (lesson.before.fingerprints, lesson.before.dismissed) == ((), ())
+    assert (lesson.before.fingerprints, lesson.before.dismissed) == (b"", ())
     assert lesson.before.items == ("a",)
 
 

@@ -6,9 +6,19 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from freshflow.events.types import Behaviour
-from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate
+from freshflow.users.state import (
+    FINGERPRINT_BYTES,
+    NEW_USER,
+    UserState,
+    add_event,
+    context_at,
+    dismiss,
+    is_duplicate,
+    with_shared_ids,
+)
 
 START_MS = 1_700_000_000_000
 GAP_MS = 1_800_000
@@ -278,3 +288,20 @@ def test_after_a_dismissal_the_next_item_stands_to_the_session_that_is_left():
     turned_down = dismiss(after(event("a"), event("b", 1)), event("b", 2, type="dismiss"), history=5)
     state = add_event(turned_down, event("a", 3), gap_ms=GAP_MS, context=20, history=100)
     assert (state.place, state.stays) == (0, 1)
+
+
+def test_where_two_fingerprints_meet_there_is_no_third():
+    events = [event("i", event_id=event_id) for event_id in ("a", "b", "c")]
+    state = after(*events)
+    assert all(is_duplicate(state, one) for one in events)
+    for shift in range(1, FINGERPRINT_BYTES):
+        moved = structs.replace(state, fingerprints=state.fingerprints[shift:][: 2 * FINGERPRINT_BYTES])
+        assert not any(is_duplicate(moved, one) for one in events)
+
+
+def test_users_of_one_item_share_its_id():
+    states = [after(event("".join(("it", "em")))) for _ in "ab"]
+    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(states), type=list[UserState])
+    one, other, *restored = (*states, *map(with_shared_ids, decoded))
+    assert restored == [one, other]
+    assert len({id(item) for state in (one, other, *restored) for item in (*state.items, *state.session)}) == 1
