@@ -47,6 +47,10 @@ class CoVisits(NamedTuple):
             grown(self.neighbours, capacity, EMPTY), grown(self.weights, capacity), grown(self.sums, capacity)
         )
 
+    def first(self, rows: int) -> "CoVisits":
+        """The same of the first `rows` items alone."""
+        return CoVisits(self.neighbours[:rows], self.weights[:rows], self.sums[:rows])
+
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Clear `rows`, and every slot in which they are someone's neighbour."""
         gone = np.zeros(len(self.neighbours) + 1, np.bool_)  # the last entry answers for EMPTY

@@ -12,8 +12,9 @@ the list was made: who comes seldom is worth a message seldom, but not never.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from freshflow.config import RefreshConfig
 from freshflow.items.rows import grown
 from freshflow.ranking.answers import Answers
 from freshflow.ranking.rising import OWN, Views
-from freshflow.users.state import UserState
+from freshflow.users.state import UserState, with_shared_ids
 
 __all__ = ["DISMISSED", "EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
 
@@ -56,15 +57,16 @@ class ActiveUsers:
 
     def __init__(self, config: RefreshConfig, k: int) -> None:
         self.config = config
+        own = OWN if config.interval_s > 0 else 0  # nothing is refreshed: lists alone are kept
         self.slots: dict[str, int] = {}
         self.ids: list[str] = []
         self.users: list[UserState] = []
         self.views = Views(
             np.empty((0, k), np.int32),
-            np.empty((0, OWN), np.int32),
-            np.empty((0, OWN), np.float32),
+            np.empty((0, own), np.int32),
+            np.empty((0, own), np.float32),
             np.empty((0, 2), np.float32),
-            np.empty((0, OWN, 2), np.int32),
+            np.empty((0, own, 2), np.int32),
         )
         self.times = np.empty((0, 7), np.int64)
         self.arrivals = np.zeros(TIERS * CLASSES)
@@ -179,6 +181,32 @@ class ActiveUsers:
             self.slots[self.ids[slot]] = slot
         self.ids.pop()
         self.users.pop()
+
+    def state(self) -> dict[str, Any]:
+        """All there is to keep; see `restore`."""
+        known = len(self.ids)
+        return {
+            "ids": self.ids,
+            "users": msgspec.msgpack.encode(self.users),
+            "views": tuple(column[:known] for column in self.views),
+            "times": self.times[:known],
+            **{name: getattr(self, name) for name in ("arrivals", "size", "evicted")},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`. Lists may have had another length then.
+
+        Where refreshes were off and are on now, nobody is active yet: there is nothing to refresh their lists from.
+        """
+        views, (_, k), (_, own) = Views(*state["views"]), self.views.listed.shape, self.views.own.shape
+        if views.own.shape[1] < own:
+            return
+        listed = np.full((len(views.listed), k), NEVER, np.int32)
+        listed[:, : views.listed.shape[1]] = views.listed[:, :k]
+        kept = Views(listed, views.own[:, :own], views.own_score[:, :own], views.level, views.behind[:, :own])
+        users = msgspec.msgpack.decode(state["users"], type=list[UserState])
+        vars(self).update(state | {"views": kept, "users": list(map(with_shared_ids, users))})
+        self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
 
     def _new(self, user_id: str, user: UserState) -> int:
         slot = len(self.ids)

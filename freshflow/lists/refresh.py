@@ -22,7 +22,7 @@ from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import ListItem
 from freshflow.ranking.answers import ITEM, Answers
 from freshflow.ranking.queries import Query
-from freshflow.ranking.rising import OWN, Views, everyones_scores, look, popular_now
+from freshflow.ranking.rising import OWN, everyones_scores, look, popular_now
 from freshflow.ranking.scoring import AGAIN, POPULAR, TOGETHER, Weights
 from freshflow.users.state import UserState, context_at
 
@@ -128,18 +128,13 @@ class Refresh:
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
-        active = {name: value for name, value in vars(self.active).items() if name not in ("config", "views")}
         own = {name: getattr(self, name) for name in ("allowed", "worth", "pause", "paused")}
-        return {"own": own, "views": tuple(self.active.views), "active": active}
+        return {"own": own, "active": self.active.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         vars(self).update(state["own"])
-        views = Views(*state["views"])
-        k = self.config.lists.k
-        listed = np.full((len(views.listed), k), NEVER, np.int32)  # lists may have had another length then
-        listed[:, : views.listed.shape[1]] = views.listed[:, :k]
-        vars(self.active).update(state["active"] | {"views": views._replace(listed=listed)})
+        self.active.restore(state["active"])
 
     def _rank_the_idle(self, slots: NDArray[np.int32], rank: Rank, now_ms: int) -> None:
         """Rank users in full whose session has ended since that was last done."""

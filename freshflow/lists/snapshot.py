@@ -13,6 +13,7 @@ import numpy as np
 from freshflow.config import Config
 from freshflow.errors import SnapshotError
 from freshflow.items.fold import Tables
+from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
 from freshflow.lists.partition import Partition
 from freshflow.lists.signals import Signals
@@ -29,7 +30,7 @@ def dump(partition: Partition) -> bytes:
     state = {
         "settings": _settings(partition.config),
         "rows": knowledge.rows.state(),
-        "tables": _arrays(knowledge.tables),
+        "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
         "catalogue": knowledge.catalogue.entries,
         "evicted": knowledge.evicted,
         "ranker": ranker.state(),
@@ -91,10 +92,16 @@ def _check(stored: dict[str, Any], wanted: dict[str, Any]) -> None:
             )
 
 
-def _arrays(tables: Tables) -> dict[str, Any]:
-    """The arrays of all tables by name, as plain tuples."""
-    named = tables._asdict()
-    return {name: tuple(part) if isinstance(part, tuple) else part for name, part in named.items()}
+def _arrays(tables: Tables, rows: int) -> dict[str, Any]:
+    """The arrays of all tables by name, as plain tuples; of those that have a row an item, the `rows` in use."""
+    used = tables._replace(
+        covisits=tables.covisits.first(rows),
+        returns=Returns(tables.returns.counts[:rows]),
+        popularity=tables.popularity._replace(memories=tables.popularity.memories[:rows]),
+        openings=tables.openings._replace(memories=tables.openings.memories[:rows]),
+        available=tables.available[:rows],
+    )
+    return {name: tuple(part) if isinstance(part, tuple) else part for name, part in used._asdict().items()}
 
 
 def _tables(empty: Tables, arrays: dict[str, Any]) -> Tables:

@@ -226,3 +226,25 @@ def test_a_model_that_is_no_sum_of_scores_refreshes_nothing():
     assert not partition(settings).refresh.on
     assert refreshed(outputs(events, settings)) == []
     assert refreshed(outputs(events, refreshing())) != []
+
+
+def test_a_job_that_resumes_with_refreshes_switched_on_refreshes_nothing_it_has_no_ranking_of():
+    off, on, events = refreshing(interval_s=0), refreshing(), news(14, 1500)
+    made = partition(off)
+    take(made, events[:600])
+    made = load(dump(made), on, lambda: COMPUTED_AT)
+    assert not made.refresh.active.ids
+    back = {event.user_id for event in events[600:]}
+    published = take(made, events[600:])
+    assert {one.user_id for one in refreshed(published)} <= back
+    assert len(refreshed(published)) > 50
+
+
+def test_a_job_that_resumes_with_refreshes_switched_off_knows_what_was_shown():
+    events = news(15, 700)
+    made = partition(refreshing())
+    take(made, events[:600])
+    shown = made.refresh.active.views.listed[:10].tolist()
+    made = load(dump(made), refreshing(interval_s=0), lambda: COMPUTED_AT)
+    assert made.refresh.active.views.listed[:10].tolist() == shown
+    assert refreshed(take(made, events[600:])) == []

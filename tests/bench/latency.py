@@ -1,0 +1,149 @@
+"""`make bench-kafka`: from an event produced to its list consumed, through a real broker, with recovery on.
+
+    python -m tests.bench.latency BROKER [--rate N] [--seconds N]
+
+A job runs as users start it. Events of a simulated shop are produced at a steady rate; for each list that an event of a
+user caused, the time from the call of `produce` to its arrival at a consumer is counted, and where it was spent.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from freshflow.simulate.config import ShopConfig
+from freshflow.simulate.write import shop_lines
+from tests.kafka.brokers import make_topic
+
+from .machine import described, show
+
+WARM_UP_S = 10.0  # not counted: the first start compiles, and the first lists wait for it
+END_S = 60.0  # for the last lists to arrive
+
+
+class _Source(msgspec.Struct):
+    offset: int
+
+
+class _List(msgspec.Struct):
+    source: _Source
+    cause: str
+    computed_at: int
+
+
+class Arrivals(threading.Thread):
+    """Consumes lists; by the offset of the event that caused them, when they were made and when they arrived (s)."""
+
+    def __init__(self, broker: str, topic: str) -> None:
+        super().__init__(daemon=True)
+        self.made: dict[int, float] = {}
+        self.arrived: dict[int, float] = {}
+        self.lists = 0
+        self._ended = threading.Event()
+        self._consumer = Consumer({"bootstrap.servers": broker, "group.id": "bench", "fetch.wait.max.ms": 10})
+        self._consumer.assign([TopicPartition(topic, 0, 0)])
+
+    def run(self) -> None:
+        decode = msgspec.json.Decoder(_List).decode
+        while not self._ended.is_set():
+            for message in self._consumer.consume(1000, 0.05):
+                now_s = time.time()
+                if message.error() is None and message.value() is not None:
+                    one = decode(message.value())
+                    self.lists += 1
+                    if one.cause == "interaction":
+                        self.made[one.source.offset] = one.computed_at / 1000
+                        self.arrived[one.source.offset] = now_s
+        self._consumer.close()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("broker", metavar="HOST:PORT")
+    parser.add_argument("--rate", type=int, default=1000, help="events a second")
+    parser.add_argument("--seconds", type=int, default=300)
+    options = parser.parse_args()
+    print(described())
+    topics = [make_topic(options.broker, f"bench-{name}-{uuid.uuid4().hex[:8]}") for name in ("events", "lists")]
+    arrivals = Arrivals(options.broker, topics[1])
+    arrivals.start()
+    with tempfile.TemporaryDirectory() as folder:
+        job = _job(options.broker, *topics, folder)
+        produced = _produce(options.broker, topics[0], options.rate, options.seconds)
+        _wait(arrivals, produced)
+        job.send_signal(signal.SIGTERM)
+        job.wait(60)
+    arrivals.end()
+    _report(options, produced, arrivals)
+
+
+def _job(broker: str, events: str, lists: str, folder: str) -> subprocess.Popen[bytes]:
+    places = ["--input", f"kafka://{broker}/{events}", "--output", f"kafka://{broker}/{lists}"]
+    command = [sys.executable, "-m", "freshflow.cli.main", "run", *places, "--recovery", f"{folder}/state"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    log = Path("/dev/null").open("wb")  # noqa: SIM115  # as long as the job
+    return subprocess.Popen([*command, "--dead-letters", f"{folder}/rejected.jsonl"], env=environment, stderr=log)
+
+
+def _produce(broker: str, topic: str, rate: int, seconds: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Produce at an even rate; when each event was produced (s), by offset."""
+    shop = ShopConfig(events=rate * seconds, users=20_000, items=5_000, dirty=False)
+    lines = [raw for _, kind, raw in shop_lines(shop) if kind == "behaviour"]
+    producer = Producer({"bootstrap.servers": broker, "linger.ms": 0, "enable.idempotence": True})
+    produced = np.zeros(len(lines))
+    began_s = time.time()
+    for n, line in enumerate(lines):
+        due_s = began_s + n / rate
+        wait_s = due_s - time.time()
+        if wait_s > 0:
+            producer.poll(0)
+            time.sleep(wait_s)
+        produced[n] = time.time()
+        producer.produce(topic, line, partition=0)
+    assert producer.flush(30) == 0
+    return produced
+
+
+def _wait(arrivals: Arrivals, produced: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
+    """Until the list of the last event that changed one has arrived, and nothing more comes."""
+    end_s, before = time.time() + END_S, -1
+    while time.time() < end_s and arrivals.lists != before:
+        before = arrivals.lists
+        time.sleep(2.0)
+
+
+def _report(
+    options: argparse.Namespace, produced: np.ndarray[tuple[int], np.dtype[np.float64]], arrivals: Arrivals
+) -> None:
+    counted = [at for at in arrivals.arrived if produced[at] >= produced[0] + WARM_UP_S]
+    sent = produced[counted]
+    made, arrived = (np.array([times[at] for at in counted]) for times in (arrivals.made, arrivals.arrived))
+    parts = {"event to list": arrived - sent, "  produced to made": made - sent, "  made to consumed": arrived - made}
+    rows = [
+        [name, *(f"{1000 * value:,.1f}" for value in (*np.percentile(seconds, [50, 90, 99, 99.9]), seconds.max()))]
+        for name, seconds in parts.items()
+    ]
+    title = (
+        f"{options.rate:,} events a second for {options.seconds} s: {len(counted):,} lists of {arrivals.lists:,}, "
+        f"the first {WARM_UP_S:.0f} s left out"
+    )
+    show(title, ["ms", "p50", "p90", "p99", "p99.9", "most"], rows)
+
+
+if __name__ == "__main__":
+    main()
