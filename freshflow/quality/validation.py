@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+
+from freshflow.compiled import compiled
 
 __all__ = ["CUTOFF", "HitRate", "Validation"]
 
@@ -32,20 +35,31 @@ class HitRate:
 
     def add(self, ranks: Sequence[int]) -> None:
         """Count events whose items stood at `ranks` (from 1), or, where it is 0, on no list."""
-        for start in range(0, len(ranks), WINDOW):
-            places = np.array(ranks[start : start + WINDOW], np.int64)
-            places[(places < 0) | (places > CUTOFF)] = 0
-            at = np.arange(self.events, self.events + len(places)) % WINDOW
-            counted = np.bincount(places, minlength=RANKS)
-            self.recent += counted - np.bincount(self.window[at], minlength=RANKS)
-            self.total += counted
-            self.window[at] = places
-            self.events += len(places)
+        _count(self.total, self.recent, self.window, self.events, np.array(ranks, np.int64))
+        self.events += len(ranks)
 
     def figures(self) -> dict[str, float]:
         """The figures by name; 0 before the first event."""
         (hr20, mrr20), (recent_hr20, recent_mrr20) = _figures(self.total.tolist()), _figures(self.recent.tolist())
         return {"hr20": hr20, "mrr20": mrr20, "recent_hr20": recent_hr20, "recent_mrr20": recent_mrr20}
+
+
+@compiled
+def _count(
+    total: NDArray[np.int64],
+    recent: NDArray[np.int64],
+    window: NDArray[np.int8],
+    events: int,
+    ranks: NDArray[np.int64],
+) -> None:
+    """Count `ranks` (N,), which follow `events` others; the arrays are those of `HitRate`."""
+    for n in range(len(ranks)):
+        rank = ranks[n] if 0 < ranks[n] <= CUTOFF else 0
+        at = (events + n) % WINDOW
+        recent[window[at]] -= 1
+        window[at] = rank
+        recent[rank] += 1
+        total[rank] += 1
 
 
 def _figures(counts: list[int]) -> tuple[float, float]:
