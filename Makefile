@@ -43,6 +43,18 @@ test: $(VENV)/.dev $(VENV)/.project ## Run all tests, those of Kafka on Tansu (A
 test-kafka: $(VENV)/.dev $(VENV)/.project ## Run the tests of Kafka on Apache Kafka (needs Java 17 and Maven)
 	tests/kafka/apache_kafka.sh run -- $(BIN)/pytest tests/kafka $(ARGS)
 
+.PHONY: bench
+bench: $(VENV)/.dev $(VENV)/.project ## Compare speeds on a simulated shop, or on files (DATA="a.jsonl.gz b.jsonl.gz")
+	$(BIN)/python -m tests.bench.throughput $(DATA) $(ARGS)
+
+.PHONY: bench-kafka
+bench-kafka: $(VENV)/.dev $(VENV)/.project ## Measure from event to list through Apache Kafka (five minutes)
+	tests/kafka/apache_kafka.sh run -- sh -c '$(BIN)/python -m tests.bench.latency "$$FRESHFLOW_TEST_KAFKA" $(ARGS)'
+
+.PHONY: bench-scale
+bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, snapshots and two processes (half an hour)
+	$(BIN)/python -m tests.bench.scale $(ARGS)
+
 .PHONY: check
 check: lint types test ## Run lint, types and test
 

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ __all__ = ["ROOT", "Json", "measured"]
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
+WARM_UP = 500  # events for which the job is run before, so that nothing is left to compile
 
 
 def measured(what: str, path: Path, limit: int | None = None, **settings: object) -> Json:
@@ -98,12 +100,10 @@ def _vsknn(path: str, config: Config, limit: int | None) -> Json:
     return {"seconds": seconds, "events": stream.events}
 
 
-def _lines(path: str, limit: int | None) -> Iterator[bytes]:
-    with Path(path).open("rb") as file:
-        for n, line in enumerate(file):
-            if limit is not None and n == limit:
-                return
-            yield line
+def _write_first(path: str, part: Path, limit: int | None) -> int:
+    """Write the first lines of a file to another; how many there are."""
+    with Path(path).open("rb") as whole, part.open("wb") as file:
+        return sum(file.write(line) > 0 for line in islice(whole, limit))
 
 
 def main(what: str, path: str, limit: int | None) -> None:
@@ -111,12 +111,9 @@ def main(what: str, path: str, limit: int | None) -> None:
     config = load_config(environment=os.environ)
     with tempfile.TemporaryDirectory() as folder:
         output = f"{folder}/out.jsonl"
-        part = Path(folder) / "part.jsonl"
-        with part.open("wb") as file:
-            events = sum(file.write(line) > 0 for line in _lines(path, limit))
-        warm = Path(folder) / "warm.jsonl"
-        with warm.open("wb") as file:
-            file.writelines(_lines(path, 500))
+        part, warm = Path(folder) / "part.jsonl", Path(folder) / "warm.jsonl"
+        events = _write_first(path, part, limit)
+        _write_first(path, warm, WARM_UP)
         if what.startswith("job"):
             if not what.endswith("refreshes"):
                 config = msgspec.structs.replace(config, refresh=RefreshConfig(interval_s=0))

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines, write_lines
+from freshflow.simulate.write import shop_lines
 
 from .machine import described, median, show
 from .measure import Json, measured
@@ -42,9 +42,10 @@ def main() -> None:
 
 
 def _shop(folder: Path, events: int) -> Path:
-    path = folder / "a simulated shop"
-    write_lines(shop_lines(ShopConfig(events=events, users=100_000, items=50_000)), f"{path}.jsonl")
-    return Path(f"{path}.jsonl").rename(path)
+    shop = ShopConfig(events=events, users=100_000, items=50_000, dirty=False)
+    path = folder / "a simulated shop of 100,000 users and 50,000 items"
+    path.write_bytes(b"".join(line + b"\n" for _, kind, line in shop_lines(shop) if kind == "behaviour"))
+    return path
 
 
 def _unpacked(path: Path, folder: Path) -> Path:

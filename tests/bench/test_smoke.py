@@ -1,0 +1,24 @@
+"""The benchmarks run; how fast is for `make bench` to say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def told_by(module: str, *arguments: object) -> str:
+    command = [sys.executable, "-m", f"tests.bench.{module}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=240).stdout
+
+
+def test_the_table_of_speeds_has_a_row_for_each_that_is_compared() -> None:
+    told = told_by("throughput", "--events", 600, "--runs", 1)
+    for name in ("bare graph", "the job  ", "the job with refreshes", "VSKNN"):
+        assert name in told
+
+
+def test_growth_processes_and_snapshots_are_measured() -> None:
+    told = told_by("scale", "--events", 25_000, "--short", 1_500, "--runs", 1)
+    for name in ("late / early", "peak memory", "two processes", "Snapshots with"):
+        assert name in told
