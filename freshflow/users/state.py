@@ -104,14 +104,15 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
     session = _moved_to_end(state.session, item) if running else (item,)
     place = _place(state.session, item) if running else -1
     items, seen_ms, counts = _remember(state, item, max(state.last_ms, event.ts_ms))
+    session, items = session[-context:], items[-history:]
     return UserState(
-        session=session[-context:],
+        session=items if session == items else session,  # most users have but one, and need no other tuple for it
         session_id=event.session_id or (state.session_id if running else None),
         session_length=state.session_length + 1 if running else 1,
         place=place,
         stays=state.stays + 1 if place == 0 else 0,
         last_ms=max(state.last_ms, event.ts_ms),
-        items=items[-history:],
+        items=items,
         packed_seen_ms=seen_ms[-history * TIME_BYTES :],
         packed_counts=counts[-history * COUNT_BYTES :],
         dismissed=_without(state.dismissed, item),
@@ -140,8 +141,8 @@ def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
 
 def with_shared_ids(state: UserState) -> UserState:
     """The same state, with the ids that other states hold as well."""
-    shared = {name: tuple(map(intern, getattr(state, name))) for name in ("session", "items", "dismissed")}
-    return structs.replace(state, **shared)
+    items, session, dismissed = (tuple(map(intern, ids)) for ids in (state.items, state.session, state.dismissed))
+    return structs.replace(state, items=items, session=items if session == items else session, dismissed=dismissed)
 
 
 def is_duplicate(state: UserState, event: Behaviour) -> bool:
