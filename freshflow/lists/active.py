@@ -23,7 +23,7 @@ from freshflow.config import RefreshConfig
 from freshflow.items.rows import grown
 from freshflow.ranking.answers import Answers
 from freshflow.ranking.rising import OWN, Views
-from freshflow.users.state import UserState, with_shared_ids
+from freshflow.users.state import NEW_USER, UserState, with_shared_ids
 
 __all__ = ["DISMISSED", "EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
 
@@ -185,9 +185,10 @@ class ActiveUsers:
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
         known = len(self.ids)
+        refreshed = self.users if self.views.own.size else []
         return {
             "ids": self.ids,
-            "users": msgspec.msgpack.encode(self.users),
+            "users": msgspec.msgpack.encode(refreshed),
             "views": tuple(column[:known] for column in self.views),
             "times": self.times[:known],
             **{name: getattr(self, name) for name in ("arrivals", "size", "evicted")},
@@ -204,8 +205,9 @@ class ActiveUsers:
         listed = np.full((len(views.listed), k), NEVER, np.int32)
         listed[:, : views.listed.shape[1]] = views.listed[:, :k]
         kept = Views(listed, views.own[:, :own], views.own_score[:, :own], views.level, views.behind[:, :own])
-        users = msgspec.msgpack.decode(state["users"], type=list[UserState])
-        vars(self).update(state | {"views": kept, "users": list(map(with_shared_ids, users))})
+        decoded = msgspec.msgpack.decode(state["users"], type=list[UserState])
+        users = list(map(with_shared_ids, decoded)) or [NEW_USER] * len(state["ids"])
+        vars(self).update(state | {"views": kept, "users": users})
         self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
 
     def _new(self, user_id: str, user: UserState) -> int:

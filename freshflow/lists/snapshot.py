@@ -6,6 +6,7 @@ was made under; a snapshot under others is refused, never resumed from wrongly.
 
 import pickle
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,10 @@ def dump(partition: Partition) -> bytes:
         "event_ts": partition.event_ts,
         "reported": partition.reported,
     }
-    return VERSION + pickle.dumps(state, protocol=5)
+    file = BytesIO(VERSION)  # written behind it: to put it in front would copy everything once more
+    file.seek(len(VERSION))
+    pickle.dump(state, file, protocol=5)
+    return file.getvalue()
 
 
 def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition:
@@ -53,7 +57,7 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
             "The recovery folder holds a partition of another version of FreshFlow; resume with that version, "
             "or start anew with an empty --recovery folder."
         )
-    state = pickle.loads(snapshot[len(VERSION) :])
+    state = pickle.loads(memoryview(snapshot)[len(VERSION) :])
     _check(state["settings"], _settings(config))
     partition = Partition(state["number"], config, clock)
     knowledge, ranker = partition.knowledge, partition.ranker

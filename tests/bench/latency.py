@@ -27,7 +27,7 @@ from tests.kafka.brokers import make_topic
 
 from .machine import described, show
 
-WARM_UP_S = 10.0  # not counted: the first start compiles, and the first lists wait for it
+WARM_UP_S = 20.0  # not counted: the job starts, and the events that were waiting for it are lists first
 END_S = 60.0  # for the last lists to arrive
 
 
