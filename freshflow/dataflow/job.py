@@ -20,6 +20,7 @@ from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import open_store, store_errors_as_sentences
 from freshflow.errors import ConfigError, FreshFlowError
+from freshflow.lists.warm_up import warm_up
 from freshflow.ranking.ranker import model_factory
 
 __all__ = [
@@ -139,7 +140,7 @@ def build(
     keep_snapshots: bool,
 ) -> Dataflow:
     """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
-    model_factory(config.ranker.model)  # River takes a second or more to load, for which no event should wait
+    warm_up(config)  # takes seconds, for which no event should wait
     endpoints = _endpoints(places, config, clock, stop)
     return build_flow(config, endpoints, clock, progress, failures=failures, keep_snapshots=keep_snapshots)
 

@@ -29,7 +29,8 @@ from freshflow.users.state import UserState, context_at
 __all__ = ["Refresh", "Refreshed"]
 
 SHARED = 400  # items at most that everyone may be shown
-RANKED_AT_ONCE = 16  # users ranked in full at one look
+# Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
+LOOKED_AT_ONCE, RANKED_AT_ONCE = 1500, 16
 # A user is ranked in full when their session ends, and whenever they have been idle so many times as long as then.
 AGED = 24
 # What a list must be expected to gain, in hits, to be published: at least this, and as much more as keeps the lists
@@ -54,6 +55,7 @@ class Refresh:
         self.allowed = 0.0  # lists that may be published yet
         self.worth = 4 * LEAST_WORTH
         self.pause = self.paused = 0
+        self.turn = 0  # the slot from which on to look
 
     def note(
         self,
@@ -94,7 +96,7 @@ class Refresh:
         self, knowledge: ItemKnowledge, weights: Weights, rank: Rank, event: int, now_ms: int
     ) -> list[Refreshed]:
         active = self.active
-        slots, chances = active.who(event, now_ms, self.worth)
+        slots, chances = self._in_turn(*active.who(event, now_ms, self.worth))
         if not len(slots):
             return []
         self._rank_the_idle(slots, rank, now_ms)
@@ -118,6 +120,16 @@ class Refresh:
         active.show(worthy, found[best], event, now_ms)
         return self._lists(worthy, found[best], places[best], scores[best], knowledge.rows.ids)
 
+    def _in_turn(
+        self, slots: NDArray[np.int32], chances: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Those of rising `slots` whose turn it is, with their chances."""
+        if len(slots) <= LOOKED_AT_ONCE:
+            return slots, chances
+        chosen = (np.searchsorted(slots, self.turn) + np.arange(LOOKED_AT_ONCE)) % len(slots)
+        self.turn = int(slots[chosen[-1]]) + 1
+        return slots[chosen], chances[chosen]
+
     def _banned(self, slots: NDArray[np.int32], rows: ItemRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The rows that users have turned down, one user's after the other's, and where each one's begin."""
         picky = np.flatnonzero(self.active.times[slots, DISMISSED])
@@ -128,7 +140,7 @@ class Refresh:
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
-        own = {name: getattr(self, name) for name in ("allowed", "worth", "pause", "paused")}
+        own = {name: getattr(self, name) for name in ("allowed", "worth", "pause", "paused", "turn")}
         return {"own": own, "active": self.active.state()}
 
     def restore(self, state: dict[str, Any]) -> None:

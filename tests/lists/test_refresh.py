@@ -248,3 +248,26 @@ def test_a_job_that_resumes_with_refreshes_switched_off_knows_what_was_shown():
     made = load(dump(made), refreshing(interval_s=0), lambda: COMPUTED_AT)
     assert made.refresh.active.views.listed[:10].tolist() == shown
     assert refreshed(take(made, events[600:])) == []
+
+
+@pytest.mark.parametrize("at_once", [10, 25])
+def test_where_there_are_many_users_their_lists_are_looked_at_in_turn(monkeypatch, at_once):
+    monkeypatch.setattr("freshflow.lists.refresh.LOOKED_AT_ONCE", at_once)
+    made = partition(refreshing())
+    looked: list[list[int]] = []
+    in_turn = made.refresh._in_turn
+
+    def noted(slots, chances):
+        chosen, of_chosen = in_turn(slots, chances)
+        assert len(chosen) == len(of_chosen) == min(len(slots), at_once)
+        assert (
+            dict(zip(chosen.tolist(), of_chosen.tolist(), strict=True)).items()
+            <= dict(zip(slots.tolist(), chances.tolist(), strict=True)).items()
+        )
+        looked.append(chosen.tolist())
+        return chosen, of_chosen
+
+    made.refresh._in_turn = noted
+    take(made, news(16, 1500))
+    assert len({slot for slots in looked for slot in slots}) > 30
+    assert len(looked) > 20
