@@ -15,6 +15,7 @@ from freshflow.connectors.urls import check_distinct
 from freshflow.errors import OutputError
 from freshflow.evaluate.chart import chart
 from freshflow.evaluate.evaluation import Evaluated, evaluate_baselines, evaluate_job
+from freshflow.evaluate.png import png_of
 from freshflow.evaluate.report import encode_evaluation, report_on
 from freshflow.evaluate.stream import EvaluationStream
 from freshflow.evaluate.table import print_report
@@ -33,7 +34,9 @@ def evaluate(
         bool, typer.Option("--baselines", help="Evaluate simple recommenders, too: popularity, rules, VSKNN, ...")
     ] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all figures as JSON.")] = None,
-    plot: Annotated[str | None, typer.Option(metavar="FILE", help="Draw HR@20 over the stream, as SVG.")] = None,
+    plot: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Draw HR@20 over the stream, to a .svg or a .png.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Score one event in so many; all are learned.")] = 1,
     partitions: Annotated[
@@ -54,6 +57,8 @@ def evaluate(
     for place in (json, plot):
         if place is not None and not Path(place).parent.is_dir():
             raise OutputError(f"The folder of the output {place} does not exist; create it first.")
+    if plot is not None and Path(plot).suffix.lower() not in (".svg", ".png"):
+        raise OutputError(f"The plot {plot} must end in .svg or .png.")
     stream = EvaluationStream(input, settings, limit=limit, every=every)
     model_factory(settings.ranker.model)  # River takes a second or more to load, which is no event's fault
 
@@ -70,7 +75,8 @@ def evaluate(
         _write(json, encode_evaluation(report))
     if plot is not None:
         scores = {"FreshFlow": job.scores} | {name: one.scores for name, one in others.items()}
-        _write(plot, chart(scores, stream.events).encode())
+        drawn = chart(scores, stream.events)
+        _write(plot, png_of(drawn) if Path(plot).suffix.lower() == ".png" else drawn.encode())
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     print_report(report, console)
 
