@@ -33,7 +33,8 @@ def steep(outcomes: list[float], users: Sequence[int]) -> list[bool]:
     for outcome, user in zip(outcomes, users, strict=True):
         before, fall = watch.detections, watch.update(outcome, user)
         if watch.detections > before:
-            falls.append(fall == "steep fall")
+            assert fall == "fall"
+            falls.append(False)
         elif fall is not None:
             assert fall == "steep fall" and not falls[-1]
             assert watch.events == watch.last_detection + LATEST
