@@ -4,12 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+LIMIT_S = 800  # the first of all tests may be the one that compiles
+
+pytestmark = pytest.mark.timeout(LIMIT_S + 50)
 
 
 def told_by(module: str, *arguments: object) -> str:
     command = [sys.executable, "-m", f"tests.bench.{module}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=240).stdout
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=LIMIT_S).stdout
 
 
 def test_the_table_of_speeds_has_a_row_for_each_that_is_compared() -> None:
