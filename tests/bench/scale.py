@@ -8,14 +8,14 @@ Refreshes are off. The growing shop has a new user every five events and a new i
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 from freshflow.config import Config, JobConfig, RefreshConfig
 from freshflow.events.parse import EventParser
@@ -124,7 +124,7 @@ def _snapshots(events: int) -> None:
         ("partition", lambda: dump(partition), lambda kept: load(kept, config, lambda: 0)),
     ):
         written, kept = _timed(write)
-        restored, _ = _timed(lambda read=read, kept=kept: read(kept))  # type: ignore[misc]
+        restored, _ = _timed(lambda read=read, kept=kept: read(kept))
         rows.append([name, f"{1000 * written:,.0f} ms", f"{len(kept) / 1e6:,.1f} MB", f"{1000 * restored:,.0f} ms"])
     title = f"Snapshots with {len(bucket.users):,} users and {len(partition.knowledge.rows):,} items"
     show(title, ["", "made in", "size", "read in"], rows)
@@ -135,16 +135,15 @@ def _lines(events: Iterator[tuple[str, str, int]]) -> Iterator[bytes]:
         yield json.dumps({"type": "view", "user_id": user, "item_id": item, "ts": ts}).encode()
 
 
-def _timed(call: object) -> tuple[float, bytes]:
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     """The median time of three calls, and what the last one returned."""
-    seconds, result = [], b""
+    seconds, result = [], None
     for _ in range(3):
         begun = time.perf_counter()
-        result = call()  # type: ignore[operator]
+        result = call()
         seconds.append(time.perf_counter() - begun)
     return median(seconds), result
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     main()
