@@ -41,12 +41,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Start `python -m <module> <arguments>` in the test's folder; what still runs at the end is killed."""
     begun: list[Running] = []
 
-    def start(module: str, *arguments: object, **settings: object) -> Running:
+    def start(module: str, *arguments: object, stdin: int = subprocess.DEVNULL, **settings: object) -> Running:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=tmp_path,
             env=job_environment(**settings),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -15,7 +15,7 @@ from freshflow.connectors.stdin_source import StdinSource
 from freshflow.errors import ConfigError
 from freshflow.events.types import RawBatch
 
-__all__ = ["beside", "check_distinct", "is_kafka", "open_sink", "open_source", "start_fresh"]
+__all__ = ["beside", "check_distinct", "is_kafka", "is_live", "open_sink", "open_source", "start_fresh"]
 
 STDIN = "-"
 
@@ -23,6 +23,11 @@ STDIN = "-"
 def is_kafka(url: str) -> bool:
     """Whether a URL names a topic."""
     return url.startswith("kafka://")
+
+
+def is_live(url: str) -> bool:
+    """Whether more may come from an input after what is there: a file has an end, a topic and a pipe wait."""
+    return is_kafka(url) or url == STDIN
 
 
 def open_source(

@@ -50,8 +50,12 @@ def build_flow(
     *,
     failures: Failures,
     keep_snapshots: bool = False,
+    live: bool = False,
 ) -> Dataflow:
-    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keep_snapshots` is for jobs with recovery."""
+    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keep_snapshots` is for jobs with recovery.
+
+    `live` is for events that are read as they happen: lists are refreshed by the clock, too, while none comes.
+    """
     watched, builder, endpoint = failures.watched, failures.watched_builder, failures.watched_endpoint
     flow = Dataflow("freshflow")
     raw = op.input("source", flow, endpoint("source", endpoints.source))
@@ -64,7 +68,7 @@ def build_flow(
 
     routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keep_snapshots)))
     steps = op.map("route", routed, lambda keyed: keyed[1])
-    partitions = builder("partitions", partition_stage(config, clock, keep_snapshots))
+    partitions = builder("partitions", partition_stage(config, clock, keep_snapshots=keep_snapshots, live=live))
     outputs = op.stateful_batch("partitions", steps, partitions)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))

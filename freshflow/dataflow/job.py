@@ -14,7 +14,7 @@ from bytewax.run import cli_main
 
 from freshflow.config import Config, load_config
 from freshflow.connectors.kafka import KafkaSink, KafkaSource
-from freshflow.connectors.urls import beside, check_distinct, is_kafka, open_sink, open_source, start_fresh
+from freshflow.connectors.urls import beside, check_distinct, is_kafka, is_live, open_sink, open_source, start_fresh
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.progress import Progress
@@ -142,7 +142,8 @@ def build(
     """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
     warm_up(config)  # takes seconds, for which no event should wait
     endpoints = _endpoints(places, config, clock, stop)
-    return build_flow(config, endpoints, clock, progress, failures=failures, keep_snapshots=keep_snapshots)
+    live = is_live(places.input) and not places.until_end
+    return build_flow(config, endpoints, clock, progress, failures=failures, keep_snapshots=keep_snapshots, live=live)
 
 
 def _endpoints(places: Places, config: Config, clock: Callable[[], int], stop: Callable[[], bool]) -> Endpoints:

@@ -1,6 +1,7 @@
 """The partition stage: item knowledge, ranker and published lists behind Bytewax's stateful step."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 from bytewax.operators import StatefulBatchLogic
 
@@ -8,24 +9,36 @@ from freshflow.config import Config
 from freshflow.connectors.records import OutBatch
 from freshflow.dataflow.messages import PartitionOutput, SignalBatch, StepBatch
 from freshflow.events.types import Origin
+from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import dump, load
-from freshflow.lists.types import encode
+from freshflow.lists.types import Output, encode
 from freshflow.quality.report import encode_report
 
 __all__ = ["PartitionStage", "partition_stage"]
 
 
 class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput, bytes]):  # type: ignore[misc]
-    """Steps in, encoded lists and figures out. The partition is made at its first batch, which says its number."""
+    """Steps in, encoded lists and figures out. The partition is made at its first batch, which says its number.
+
+    In a `live` job its lists are looked at by the clock, too, while no event makes it look at them.
+    """
 
     def __init__(
-        self, config: Config, clock: Callable[[], int], partition: Partition | None, keep_snapshots: bool
+        self,
+        config: Config,
+        clock: Callable[[], int],
+        partition: Partition | None,
+        *,
+        keep_snapshots: bool,
+        live: bool,
     ) -> None:
         self.config = config
         self.clock = clock
         self.partition = partition
         self.keep_snapshots = keep_snapshots
+        since = partition.event_ts if partition is not None else 0
+        self.time = LiveTime(since, clock()) if live and config.refresh.interval_s > 0 else None
         self._origin: Origin | None = None
 
     def on_batch(self, values: list[StepBatch | SignalBatch]) -> tuple[Iterable[PartitionOutput], bool]:
@@ -45,10 +58,30 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
     def _take(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
-        lists: OutBatch = [encode(output) for output in partition.take(batch.origin, batch.steps, batch.upto)]
+        outputs = partition.take(batch.origin, batch.steps, batch.upto)
+        if self.time is not None:
+            self.time.follow(partition.event_ts, batch.read_ms, partition.looks, self.clock())
+        return self._output(partition, outputs, batch.read_ms)
+
+    def _output(self, partition: Partition, outputs: list[Output], read_ms: int) -> PartitionOutput:
+        lists: OutBatch = [encode(output) for output in outputs]
         report = partition.report_if_due()
         metrics: OutBatch = [encode_report(report, self.clock())] if report else []
-        return PartitionOutput(batch.read_ms, lists, partition.report(), metrics)
+        return PartitionOutput(read_ms, lists, partition.report(), metrics)
+
+    def notify_at(self) -> datetime | None:
+        """When to look at the lists if no event makes the partition look before."""
+        return None if self.time is None else datetime.fromtimestamp(self.time.look_at_ms / 1000, UTC)
+
+    def on_notify(self) -> tuple[Iterable[PartitionOutput], bool]:
+        """Look at the lists, unless an event has just made the partition do so."""
+        clock_ms, partition, time = self.clock(), self.partition, self.time
+        if time is None or clock_ms < time.look_at_ms:
+            return [], StatefulBatchLogic.RETAIN
+        outputs = partition.look(time.now_ms(clock_ms)) if partition is not None else []
+        time.looked(clock_ms)
+        made = [self._output(partition, outputs, clock_ms)] if partition is not None and outputs else []
+        return made, StatefulBatchLogic.RETAIN
 
     def on_eof(self) -> tuple[Iterable[PartitionOutput], bool]:
         """Take in what is held, and report once more."""
@@ -66,12 +99,12 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
 
 def partition_stage(
-    config: Config, clock: Callable[[], int], keep_snapshots: bool
+    config: Config, clock: Callable[[], int], *, keep_snapshots: bool, live: bool
 ) -> Callable[[bytes | None], PartitionStage]:
     """The builder Bytewax calls for a new key, or with the snapshot of one that is resumed."""
 
     def build(snapshot: bytes | None) -> PartitionStage:
         partition = load(snapshot, config, clock) if snapshot else None
-        return PartitionStage(config, clock, partition, keep_snapshots)
+        return PartitionStage(config, clock, partition, keep_snapshots=keep_snapshots, live=live)
 
     return build

@@ -11,6 +11,7 @@ at once; where one batch ends and the next begins changes nothing.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -49,6 +50,14 @@ AT_ONCE = 128
 CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
 
 
+class Latest(NamedTuple):
+    """Where the latest event of the partition's own users stands, and when it happened."""
+
+    origin: Origin
+    position: int
+    ts_ms: int
+
+
 class Partition:
     """The state of partition `number`; `clock` gives processing time in epoch milliseconds, for `computed_at` only."""
 
@@ -66,6 +75,8 @@ class Partition:
         self.drift = DriftWatch()
         self.counts: Counter[str] = Counter()
         self.event_ts = 0
+        self.latest: Latest | None = None
+        self.looks = 0  # at lists, since this process started
         self.reported = 0
         self._scratch = Scratch.empty()
         self._answers: Answers | None = None
@@ -139,22 +150,32 @@ class Partition:
     def _take_batch(self, origin: Origin, batch: Batch) -> list[Output]:
         if not batch.order:
             return []
+        if batch.last_event is not None:
+            self.latest = Latest(origin, batch.last_event.position, batch.last_event.ts_ms)
         answers = self._answer(batch.order, batch.queries, batch.visits)
         self._validate_and_learn(batch, answers)
         outputs = self._lists(origin, batch, answers)
         if batch.choices and self._is_due(self.choices):
             self.ranker.take_over()
             if self.refresh.on and batch.last_event is not None:
-                outputs += self._refreshed(origin, batch.last_event)
+                outputs += self._refreshed(self.event_ts, "refresh")
         return outputs
 
-    def _refreshed(self, origin: Origin, after: Behaviour) -> list[Output]:
-        """The lists that the world's change has aged, made again after an event."""
-        now_ms, computed_at = self.event_ts, self.clock()
+    def look(self, now_ms: int) -> list[Output]:
+        """The lists that time alone has aged by `now_ms` (event time), where no event has come since the last look."""
+        return self._refreshed(now_ms, f"refresh {now_ms}") if self.refresh.on else []
+
+    def _refreshed(self, now_ms: int, name: str) -> list[Output]:
+        """The lists that the world's change has aged, made again after the latest event."""
+        self.looks += 1
+        after = self.latest
+        if after is None:
+            return []
         made = self.refresh.lists(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms)
         self.counts["refreshed"] += len(made)
-        source, model = origin.place(after.position), Model(self.number, self.ranker.scored_with)
-        named = blake2b(_list_name(origin, after.position, "refresh"), digest_size=8)
+        computed_at = self.clock()
+        source, model = after.origin.place(after.position), Model(self.number, self.ranker.scored_with)
+        named = blake2b(_list_name(after.origin, after.position, name), digest_size=8)
         lists: list[Output] = []
         for user_id, items in made:
             digest = named.copy()

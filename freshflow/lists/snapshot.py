@@ -22,7 +22,7 @@ from freshflow.ranking.features import FEATURES
 
 __all__ = ["dump", "load"]
 
-VERSION = b"freshflow-partition-4\n"
+VERSION = b"freshflow-partition-5\n"
 
 
 def dump(partition: Partition) -> bytes:
@@ -42,6 +42,7 @@ def dump(partition: Partition) -> bytes:
         "drift": partition.drift,
         "counts": partition.counts,
         "event_ts": partition.event_ts,
+        "latest": partition.latest,
         "reported": partition.reported,
     }
     file = BytesIO(VERSION)  # written behind it: to put it in front would copy everything once more
@@ -70,7 +71,8 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
     partition.refresh.restore(state["refresh"])
     partition.validation, partition.drift = state["validation"], state["drift"]
     partition.counts = state["counts"]
-    partition.event_ts, partition.reported = state["event_ts"], state["reported"]
+    partition.event_ts, partition.latest = state["event_ts"], state["latest"]
+    partition.reported = state["reported"]
     return partition
 
 
