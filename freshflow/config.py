@@ -153,7 +153,7 @@ class RefreshConfig(Section, frozen=True):
 
     interval_s: Annotated[float, Meta(ge=0)] = 60.0
     horizon_s: PositiveSeconds = 7_776_000.0
-    max_share: Annotated[float, Meta(ge=0, lt=1)] = 0.975
+    max_share: Annotated[float, Meta(ge=0, lt=1)] = 0.965
     users: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
 
 

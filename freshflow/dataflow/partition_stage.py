@@ -12,7 +12,7 @@ from freshflow.events.types import Origin
 from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import dump, load
-from freshflow.lists.types import Output, encode
+from freshflow.lists.types import Output, encode_all
 from freshflow.quality.report import encode_report
 
 __all__ = ["PartitionStage", "partition_stage"]
@@ -64,7 +64,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         return self._output(partition, outputs, batch.read_ms)
 
     def _output(self, partition: Partition, outputs: list[Output], read_ms: int) -> PartitionOutput:
-        lists: OutBatch = [encode(output) for output in outputs]
+        lists: OutBatch = list(encode_all(outputs))
         report = partition.report_if_due()
         metrics: OutBatch = [encode_report(report, self.clock())] if report else []
         return PartitionOutput(read_ms, lists, partition.report(), metrics)

@@ -32,7 +32,7 @@ SHARED = 400  # items at most that everyone may be shown
 # Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
 LOOKED_AT_ONCE, RANKED_AT_ONCE = 1500, 16
 # A user is ranked in full when their session ends, and whenever they have been idle so many times as long as then.
-AGED = 24
+AGED = 48
 # What a list must be expected to gain, in hits, to be published: at least this, and as much more as keeps the lists
 # within the budget, of which so many may be saved up.
 LEAST_WORTH, MOST_WORTH, DEARER = 1 / 1000, 1 / 10, 1.02

@@ -1,10 +1,11 @@
 """What comes out: the recommendation list as consumers read it, one JSON object, keyed by user id."""
 
+from collections.abc import Iterable
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-__all__ = ["Cause", "Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode"]
+__all__ = ["Cause", "Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode", "encode_all"]
 
 Cause = Literal["interaction", "request", "search", "refresh"]
 
@@ -69,3 +70,19 @@ def encode(output: Output) -> tuple[bytes, bytes | None]:
     """Key and value of an output record; the value of a tombstone is None."""
     key = output.user_id.encode()
     return key, None if isinstance(output, Forgotten) else _encode(output)
+
+
+def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
+    """`encode` for each, in less than half the time for those of one look, which share all but user, id and items."""
+    records: list[tuple[bytes, bytes | None]] = []
+    source, shared = None, b""
+    for output in outputs:
+        if isinstance(output, Forgotten) or output.cause != "refresh":
+            records.append(encode(output))
+            continue
+        head = b'{"user_id":%b,"list_id":%b' % (_encode(output.user_id), _encode(output.list_id))
+        if output.source is not source:
+            whole = _encode(output)
+            source, shared = output.source, whole[len(head) : -len(bytes(output.items)) - 1]
+        records.append((output.user_id.encode(), b"".join((head, shared, output.items, b"}"))))
+    return records

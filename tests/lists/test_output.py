@@ -2,7 +2,9 @@
 
 import json
 
-from freshflow.lists.types import Forgotten, ListItem, Model, RecommendationList, encode
+import msgspec
+
+from freshflow.lists.types import Forgotten, ListItem, Model, RecommendationList, encode, encode_all
 
 LIST = RecommendationList(
     user_id="Zoë",
@@ -47,3 +49,17 @@ def test_an_answer_carries_its_request_id_and_an_explained_item_its_contribution
 
 def test_a_forgotten_user_s_record_is_a_tombstone():
     assert encode(Forgotten("u")) == (b"u", None)
+
+
+def test_all_at_once_are_encoded_as_one_by_one():
+    looks = [{"file": "events.jsonl", "line": line} for line in (7, 8)]
+    users = ["Zoë", 'a "quoted" user', "", "u\n", "u\x00", "👩‍👩‍👧"]
+    refreshed = [
+        msgspec.structs.replace(LIST, user_id=user, list_id=f"{n:04x}", cause="refresh", source=source, items=items)
+        for source in looks
+        for n, user in enumerate(users)
+        for items in (msgspec.Raw(b"[]"), msgspec.Raw(b'[{"item_id":"a"}]'))
+    ]
+    answer = msgspec.structs.replace(LIST, cause="request", items=msgspec.Raw(b"[]"), request_id="r")
+    mixed = [*refreshed[:5], answer, Forgotten("u"), *refreshed[5:], answer, *refreshed[:2]]
+    assert encode_all(mixed) == [encode(one) for one in mixed]
