@@ -17,6 +17,7 @@ import pytest
 from freshflow.config import Config
 from freshflow.dataflow.job import Places, assemble, run_flow, system_clock
 from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.recovery import keeping_in
 from freshflow.simulate.config import ShopConfig
 from freshflow.simulate.write import shop_lines, write_lines
 
@@ -104,8 +105,8 @@ def run_here() -> Callable[..., Progress]:
         places: Places, *, recovery: Path | None = None, clock: Callable[[], int] = system_clock, **sections: Any
     ) -> Progress:
         config, progress = Config(**sections), Progress()
-        keep = recovery is not None
-        run_flow(assemble(places, config, progress, lambda: False, clock=clock, keep_snapshots=keep), config, recovery)
+        keeping = keeping_in(recovery)
+        run_flow(assemble(places, config, progress, lambda: False, clock=clock, keeping=keeping), config, recovery)
         return progress
 
     return run_here

@@ -1,6 +1,7 @@
 """`freshflow run`: the job over a file or a topic, with a progress line and a table at the end."""
 
 import os
+from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,10 @@ from freshflow.cli.progress import show_progress, summary
 from freshflow.config import load_config
 from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import idle_processes, run_cluster
-from freshflow.dataflow.job import Places, StopFlag, assemble, prepare, run_flow
+from freshflow.dataflow.failures import Failures
+from freshflow.dataflow.job import Places, StopFlag, build, prepare, run_flow
 from freshflow.dataflow.progress import Progress
-from freshflow.dataflow.recovery import check_store, open_store
+from freshflow.dataflow.recovery import held, keeping_in
 from freshflow.errors import ConfigError
 
 __all__ = ["run"]
@@ -65,21 +67,19 @@ def run(
     _check_processes(processes, settings.job.partitions)
     places = Places(input, output, dead_letters, metrics, until_end)
     progress, stop = Progress(), StopFlag()
-    if processes == 1:
-        flow = assemble(places, settings, progress, stop, keep_snapshots=recovery is not None)
-        stop.install()
-        with show_progress(progress, quiet=quiet):
-            run_flow(flow, settings, recovery)
-    else:
-        prepare(places, settings, keep_snapshots=recovery is not None)
-        if recovery is not None:
-            open_store(recovery)
-            check_store(recovery)
-        stop.install()
-        job = Job(places, settings, str(recovery) if recovery is not None else None)
-        with show_progress(progress, quiet=quiet):
-            run_cluster(job, processes, progress, stop)
-    stop.release()
+    prepare(places, settings, resumes=recovery is not None)
+    with held(recovery) if recovery is not None else nullcontext() as lock:
+        if processes == 1:
+            flow = build(places, settings, progress, stop, Failures(), keeping=keeping_in(recovery))
+            stop.install()
+            with show_progress(progress, quiet=quiet):
+                run_flow(flow, settings, recovery)
+        else:
+            stop.install()
+            job = Job(places, settings, str(recovery) if recovery is not None else None)
+            with show_progress(progress, quiet=quiet):
+                run_cluster(job, processes, progress, stop, lock)
+        stop.release()
     if not quiet:
         summary(progress, places)
 

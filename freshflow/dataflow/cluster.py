@@ -29,16 +29,18 @@ LISTEN_S = 30.0  # for a process to listen at its address, on a machine that is 
 OURS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_cluster(job: Job, processes: int, progress: Progress, stop: Callable[[], bool]) -> None:
+def run_cluster(
+    job: Job, processes: int, progress: Progress, stop: Callable[[], bool], lock: int | None = None
+) -> None:
     """Run a job that is prepared (`job.prepare`) until its input ends, or until `stop` says so.
 
-    `progress` shows the sum over the processes. Raises `ProcessError` if one of them fails or is killed, after the
-    others have been stopped.
+    `lock` is a descriptor for its processes to hold until they end; `progress` shows the sum over them. Raises
+    `ProcessError` if one of them fails or is killed, after the others have been stopped.
     """
     members: list[_Member] = []
     try:
         for index in range(processes):
-            members.append(_Member(index, job))
+            members.append(_Member(index, job, lock))
         _watch(members, progress, stop)
     finally:
         for member in members:
@@ -54,7 +56,7 @@ def idle_processes(partitions: int, processes: int) -> int:
 class _Member:
     """A process of the job, as seen from the one that started it."""
 
-    def __init__(self, index: int, job: Job) -> None:
+    def __init__(self, index: int, job: Job, lock: int | None) -> None:
         ours, theirs = socket.socketpair()
         self.channel: Channel[FromMember] = Channel(ours, FromMember)
         self.is_ready = False
@@ -68,7 +70,7 @@ class _Member:
                 stdin=None if job.places.input == "-" else subprocess.DEVNULL,
                 stderr=sys.stderr,  # which need not be descriptor 2
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *([lock] if lock is not None else [])],
             )
         self.pid = self._process.pid
         self.channel.send(job)

@@ -17,6 +17,7 @@ from freshflow.config import Config
 from freshflow.connectors.dead_letters import encode_rejected
 from freshflow.connectors.records import OutBatch
 from freshflow.dataflow.failures import Failures
+from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.keys import partition_key, partition_of
 from freshflow.dataflow.messages import EventBatch, PartitionOutput
 from freshflow.dataflow.partition_stage import partition_stage
@@ -49,10 +50,10 @@ def build_flow(
     progress: Progress,
     *,
     failures: Failures,
-    keep_snapshots: bool = False,
+    keeping: Keeping,
     live: bool = False,
 ) -> Dataflow:
-    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keep_snapshots` is for jobs with recovery.
+    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keeping` says where states are kept.
 
     `live` is for events that are read as they happen: lists are refreshed by the clock, too, while none comes.
     """
@@ -66,9 +67,9 @@ def build_flow(
         letters = op.map("dead-letter", split.trues, watched("dead-letter", _dead_letters(endpoints, clock)))
         op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
-    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keep_snapshots)))
+    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keeping)))
     steps = op.map("route", routed, lambda keyed: keyed[1])
-    partitions = builder("partitions", partition_stage(config, clock, keep_snapshots=keep_snapshots, live=live))
+    partitions = builder("partitions", partition_stage(config, clock, keeping, live=live))
     outputs = op.stateful_batch("partitions", steps, partitions)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))

@@ -17,6 +17,7 @@ from freshflow.connectors.kafka import KafkaSink, KafkaSource
 from freshflow.connectors.urls import beside, check_distinct, is_kafka, is_live, open_sink, open_source, start_fresh
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.graph import Endpoints, build_flow
+from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import open_store, store_errors_as_sentences
 from freshflow.errors import ConfigError, FreshFlowError
@@ -98,14 +99,14 @@ def assemble(
     stop: Callable[[], bool],
     *,
     clock: Callable[[], int] = system_clock,
-    keep_snapshots: bool,
+    keeping: Keeping,
 ) -> Dataflow:
     """The dataflow of a job in one process: `prepare`, then `build`."""
-    prepare(places, config, keep_snapshots=keep_snapshots)
-    return build(places, config, progress, stop, Failures(), clock=clock, keep_snapshots=keep_snapshots)
+    prepare(places, config, resumes=keeping.any)
+    return build(places, config, progress, stop, Failures(), clock=clock, keeping=keeping)
 
 
-def prepare(places: Places, config: Config, *, keep_snapshots: bool) -> None:
+def prepare(places: Places, config: Config, *, resumes: bool) -> None:
     """What is done once before a job, however many processes it has: check it, and empty its files if it starts anew.
 
     Raises a `FreshFlowError` if a place or the ranker's model cannot be used.
@@ -119,7 +120,7 @@ def prepare(places: Places, config: Config, *, keep_snapshots: bool) -> None:
     check_distinct(urls)
     endpoints = _endpoints(places, config, system_clock, lambda: False)
     model_factory(config.ranker.model)
-    if keep_snapshots:
+    if resumes:
         return
     for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
         if isinstance(endpoint, KafkaSource | KafkaSink):
@@ -137,13 +138,13 @@ def build(
     failures: Failures,
     *,
     clock: Callable[[], int] = system_clock,
-    keep_snapshots: bool,
+    keeping: Keeping,
 ) -> Dataflow:
     """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
     warm_up(config)  # takes seconds, for which no event should wait
     endpoints = _endpoints(places, config, clock, stop)
     live = is_live(places.input) and not places.until_end
-    return build_flow(config, endpoints, clock, progress, failures=failures, keep_snapshots=keep_snapshots, live=live)
+    return build_flow(config, endpoints, clock, progress, failures=failures, keeping=keeping, live=live)
 
 
 def _endpoints(places: Places, config: Config, clock: Callable[[], int], stop: Callable[[], bool]) -> Endpoints:
@@ -187,7 +188,7 @@ def flow_from_environment(
         config = load_config(environment.get("FRESHFLOW_CONFIG"), environment)
         stop = StopFlag()
         stop.install()
-        return assemble(places, config, Progress(), stop, keep_snapshots=True)
+        return assemble(places, config, Progress(), stop, keeping=Keeping(any=True))
     except FreshFlowError as error:
         raise SystemExit(f"freshflow: {error}") from None
 

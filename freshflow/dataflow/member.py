@@ -17,6 +17,7 @@ from freshflow.dataflow.channel import Channel, Go, Job, Ready, Stop, Stopped, T
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.job import Peers, StopFlag, build, run_flow
 from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.recovery import keeping_in
 from freshflow.errors import user_error
 
 __all__ = ["main"]
@@ -48,7 +49,7 @@ def _run(index: int, channel: Channel[ToMember], failures: Failures) -> None:
     told, progress, stop = channel.messages(), Progress(), StopFlag()
     job = _next(told, Job)
     recovery = Path(job.recovery) if job.recovery is not None else None
-    flow = build(job.places, job.config, progress, stop, failures, keep_snapshots=recovery is not None)
+    flow = build(job.places, job.config, progress, stop, failures, keeping=keeping_in(recovery))
     channel.send(Ready())
     go = _next(told, Go)
     threading.Thread(target=_obey, args=(told, stop), daemon=True).start()

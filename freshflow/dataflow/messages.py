@@ -7,7 +7,7 @@ from freshflow.events.types import Event, Origin
 from freshflow.quality.report import Report
 from freshflow.users.interactions import Signal, Step
 
-__all__ = ["EventBatch", "PartitionOutput", "SignalBatch", "StepBatch"]
+__all__ = ["Batches", "End", "EventBatch", "Look", "PartitionOutput", "SignalBatch", "StepBatch", "Taken"]
 
 
 class EventBatch(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class EventBatch(msgspec.Struct, frozen=True):
     upto: int
 
 
-class StepBatch(msgspec.Struct, frozen=True):
+class StepBatch(msgspec.Struct, frozen=True, tag=True):
     """Steps of a partition's own users, in order, and catalogue events."""
 
     partition: int
@@ -33,12 +33,31 @@ class StepBatch(msgspec.Struct, frozen=True):
     upto: int
 
 
-class SignalBatch(msgspec.Struct, frozen=True):
+class SignalBatch(msgspec.Struct, frozen=True, tag=True):
     """Visits of another partition's users, for a partition to learn from."""
 
     partition: int
     origin: Origin
     signals: list[Signal]
+
+
+class Batches(msgspec.Struct, frozen=True, tag=True):
+    """What a partition is given at once."""
+
+    several: list[StepBatch | SignalBatch]
+
+
+class Look(msgspec.Struct, frozen=True, tag=True):
+    """The lists are looked at by the clock, at an event time."""
+
+    now_ms: int
+
+
+class End(msgspec.Struct, frozen=True, tag=True):
+    """The input has ended."""
+
+
+Taken = Batches | Look | End
 
 
 class PartitionOutput(msgspec.Struct, frozen=True):

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config import Config
 from freshflow.connectors.records import OutBatch
-from freshflow.dataflow.messages import PartitionOutput, SignalBatch, StepBatch
+from freshflow.dataflow.keeping import Keeping, Kept
+from freshflow.dataflow.messages import Batches, End, Look, PartitionOutput, SignalBatch, StepBatch, Taken
 from freshflow.events.types import Origin
 from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
-from freshflow.lists.snapshot import dump, load
+from freshflow.lists.snapshot import frozen, load, settings_of
 from freshflow.lists.types import Output, encode_all
 from freshflow.quality.report import encode_report
 
@@ -24,31 +26,69 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
     In a `live` job its lists are looked at by the clock, too, while no event makes it look at them.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        clock: Callable[[], int],
-        partition: Partition | None,
-        *,
-        keep_snapshots: bool,
-        live: bool,
-    ) -> None:
+    def __init__(self, config: Config, clock: Callable[[], int], kept: Kept, *, live: bool) -> None:
         self.config = config
         self.clock = clock
-        self.partition = partition
-        self.keep_snapshots = keep_snapshots
-        since = partition.event_ts if partition is not None else 0
-        self.time = LiveTime(since, clock()) if live and config.refresh.interval_s > 0 else None
+        self.kept = kept
+        self.partition: Partition | None = None
+        self.time = LiveTime(0, clock()) if live and config.refresh.interval_s > 0 else None
         self._origin: Origin | None = None
+        if kept.base is not None:
+            self.partition = load(kept.base, config, clock)
+            kept.base = None
+        for taken in kept.taken_since():
+            self._take(taken)
+        if self.time is not None and self.partition is not None:
+            self.time = LiveTime(self.partition.event_ts, clock())
 
     def on_batch(self, values: list[StepBatch | SignalBatch]) -> tuple[Iterable[PartitionOutput], bool]:
+        """Take what has arrived."""
+        return self._noted(Batches(values), sum(len(v.steps) for v in values if isinstance(v, StepBatch)))
+
+    def notify_at(self) -> datetime | None:
+        """When to look at the lists if no event makes the partition look before."""
+        return None if self.time is None else datetime.fromtimestamp(self.time.look_at_ms / 1000, UTC)
+
+    def on_notify(self) -> tuple[Iterable[PartitionOutput], bool]:
+        """Look at the lists, unless an event has just made the partition do so."""
+        clock_ms, time = self.clock(), self.time
+        if time is None or self.partition is None or clock_ms < time.look_at_ms:
+            return [], StatefulBatchLogic.RETAIN
+        time.looked(clock_ms)
+        return self._noted(Look(time.now_ms(clock_ms)))
+
+    def on_eof(self) -> tuple[Iterable[PartitionOutput], bool]:
+        """Take in what is held, and report once more."""
+        return self._noted(End())
+
+    def _noted(self, taken: Taken, events: int = 0) -> tuple[Iterable[PartitionOutput], bool]:
+        self.kept.note(taken, events)
+        return self._take(taken), StatefulBatchLogic.RETAIN
+
+    def _take(self, taken: Taken) -> list[PartitionOutput]:
+        """What follows from the state and what is taken, and nothing else."""
+        if isinstance(taken, Batches):
+            return self._take_batches(taken.several)
+        partition = self.partition
+        if partition is None:
+            return []
+        if isinstance(taken, Look):
+            outputs = partition.look(taken.now_ms)
+            return [self._output(partition, outputs, self.clock())] if outputs else []
+        if self._origin is None:
+            return []
+        partition.finish(self._origin)
+        report = partition.report()
+        return [PartitionOutput(self.clock(), [], report, [encode_report(report, self.clock())])]
+
+    def _take_batches(self, several: list[StepBatch | SignalBatch]) -> list[PartitionOutput]:
         """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
-        for batch in values:
+        for batch in several:
             if isinstance(batch, SignalBatch):
                 self._of(batch).hear(batch.origin, batch.signals)
-        outputs = [self._take(batch) for batch in values if isinstance(batch, StepBatch)]
-        self._of(values[-1]).relieve(values[-1].origin)
-        return outputs, StatefulBatchLogic.RETAIN
+        outputs = [self._take_steps(batch) for batch in several if isinstance(batch, StepBatch)]
+        self._of(several[-1]).relieve(several[-1].origin)
+        return outputs
 
     def _of(self, batch: StepBatch | SignalBatch) -> Partition:
         if self.partition is None:
@@ -56,7 +96,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         self._origin = batch.origin
         return self.partition
 
-    def _take(self, batch: StepBatch) -> PartitionOutput:
+    def _take_steps(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
         outputs = partition.take(batch.origin, batch.steps, batch.upto)
         if self.time is not None:
@@ -69,42 +109,13 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         metrics: OutBatch = [encode_report(report, self.clock())] if report else []
         return PartitionOutput(read_ms, lists, partition.report(), metrics)
 
-    def notify_at(self) -> datetime | None:
-        """When to look at the lists if no event makes the partition look before."""
-        return None if self.time is None else datetime.fromtimestamp(self.time.look_at_ms / 1000, UTC)
-
-    def on_notify(self) -> tuple[Iterable[PartitionOutput], bool]:
-        """Look at the lists, unless an event has just made the partition do so."""
-        clock_ms, partition, time = self.clock(), self.partition, self.time
-        if time is None or clock_ms < time.look_at_ms:
-            return [], StatefulBatchLogic.RETAIN
-        outputs = partition.look(time.now_ms(clock_ms)) if partition is not None else []
-        time.looked(clock_ms)
-        made = [self._output(partition, outputs, clock_ms)] if partition is not None and outputs else []
-        return made, StatefulBatchLogic.RETAIN
-
-    def on_eof(self) -> tuple[Iterable[PartitionOutput], bool]:
-        """Take in what is held, and report once more."""
-        partition = self.partition
-        if partition is None or self._origin is None:
-            return [], StatefulBatchLogic.RETAIN
-        partition.finish(self._origin)
-        report = partition.report()
-        output = PartitionOutput(self.clock(), [], report, [encode_report(report, self.clock())])
-        return [output], StatefulBatchLogic.RETAIN
-
     def snapshot(self) -> bytes:
-        """The partition, if there is a recovery to store it; Bytewax asks in any case."""
-        return dump(self.partition) if self.keep_snapshots and self.partition is not None else b""
+        """What recovery needs of the partition, if there is one; Bytewax asks in any case."""
+        return b"" if self.partition is None else self.kept.mark(partial(frozen, self.partition))
 
 
 def partition_stage(
-    config: Config, clock: Callable[[], int], *, keep_snapshots: bool, live: bool
+    config: Config, clock: Callable[[], int], keeping: Keeping, *, live: bool
 ) -> Callable[[bytes | None], PartitionStage]:
-    """The builder Bytewax calls for a new key, or with the snapshot of one that is resumed."""
-
-    def build(snapshot: bytes | None) -> PartitionStage:
-        partition = load(snapshot, config, clock) if snapshot else None
-        return PartitionStage(config, clock, partition, keep_snapshots=keep_snapshots, live=live)
-
-    return build
+    """The builder Bytewax calls for a new key, or with what was stored of one that is resumed."""
+    return lambda stored: PartitionStage(config, clock, keeping.of(stored, Taken, settings_of(config)), live=live)

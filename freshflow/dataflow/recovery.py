@@ -1,10 +1,13 @@
 """The recovery folder: Bytewax's store of snapshots, made once, and checked before several processes open it."""
 
+import fcntl
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from bytewax.recovery import (
     InconsistentPartitionsError,
@@ -14,12 +17,15 @@ from bytewax.recovery import (
     init_db_dir,
 )
 
+from freshflow.dataflow.keeping import FILE_NAME, Keeping
 from freshflow.errors import OutputError, SnapshotError
 
-__all__ = ["check_store", "open_store", "store_errors_as_sentences"]
+__all__ = ["held", "keeping_in", "open_store", "store_errors_as_sentences"]
 
 # Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
 RECOVERY_PARTS = 8
+LOCK, LOCK_S = "in-use", 5.0  # a file that the job holds locked; the last job's processes may take a moment to end
+STATES = "states"  # the folder in it for files of our own
 # What Bytewax raises where a recovery folder holds something else, or not all of it.
 UNUSABLE = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
 # How Bytewax says, in the words of its code, that a file there is damaged or cannot be opened or written.
@@ -37,8 +43,61 @@ def open_store(folder: Path) -> RecoveryConfig:
     return RecoveryConfig(folder)
 
 
-def check_store(folder: Path) -> None:
-    """Raise `SnapshotError` if the store is none, damaged or incomplete; in a cluster Bytewax says so in no process."""
+def keeping_in(folder: Path | None) -> Keeping:
+    """Where states are kept by a job with this recovery folder, if it has one."""
+    return Keeping() if folder is None else Keeping(any=True, folder=folder / STATES)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[int]:
+    """Hold a recovery folder, made if there is none yet, for one job alone, and tidy it up before and after.
+
+    Gives the descriptor of its lock, for the processes of the job to hold, too, until the last one is gone. Raises
+    `SnapshotError` if it is none, damaged or incomplete (in a cluster Bytewax says so in no process), and
+    `OutputError` if another job holds it.
+    """
+    open_store(folder)
+    _check(folder)
+    with (folder / LOCK).open("wb") as lock:
+        _lock(folder, lock)
+        _sweep(folder)
+        yield lock.fileno()
+        _sweep(folder)
+
+
+def _lock(folder: Path, lock: BinaryIO) -> None:
+    end_s = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                raise OutputError(
+                    f"The recovery folder {folder} is in use by another job; stop that one, or give another folder."
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _sweep(folder: Path) -> None:
+    """Delete files of states that no snapshot refers to, left by a job that was killed."""
+    stored = [blob for path in sorted(folder.glob("part-*.sqlite3")) for blob in _snapshots(folder, path)]
+    wanted = {name.decode() for blob in stored for name in re.findall(FILE_NAME, blob)}
+    for path in (folder / STATES).glob("*"):
+        if re.fullmatch(FILE_NAME, path.name.encode()) and path.name not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def _snapshots(folder: Path, path: Path) -> list[bytes]:
+    try:
+        with closing(sqlite3.connect(path)) as part:
+            return [blob for (blob,) in part.execute("SELECT ser_change FROM snaps") if blob is not None]
+    except sqlite3.Error as error:
+        raise _unusable(folder, str(error)) from None
+
+
+def _check(folder: Path) -> None:
     rows = [row for path in sorted(folder.glob("part-*.sqlite3")) for row in _rows(folder, path)]
     if not rows:
         raise _unusable(folder, "No recovery partitions found")

@@ -57,7 +57,7 @@ class RawBatch(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] | None = None
 
 
-class Behaviour(msgspec.Struct, frozen=True, gc=False):
+class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user did something with an item; `weight` is that of its type, from the configuration."""
 
     position: int
@@ -76,7 +76,7 @@ class Behaviour(msgspec.Struct, frozen=True, gc=False):
         return math.sqrt(abs(self.weight))
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
 
     position: int
@@ -87,7 +87,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     exclude_seen: bool = False
 
 
-class Search(msgspec.Struct, frozen=True):
+class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     """Someone asks for a search engine's result ids in the order that suits this user."""
 
     position: int
@@ -100,7 +100,7 @@ class Search(msgspec.Struct, frozen=True):
     exclude_seen: bool = False
 
 
-class ItemUpdate(msgspec.Struct, frozen=True):
+class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     """A catalogue entry; None means the event did not say, and what was known stays."""
 
     position: int
@@ -114,7 +114,7 @@ class ItemUpdate(msgspec.Struct, frozen=True):
     embedding: tuple[float, ...] | None = None
 
 
-class Forget(msgspec.Struct, frozen=True, gc=False):
+class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user asks to be forgotten."""
 
     position: int

@@ -5,7 +5,7 @@ import msgspec
 __all__ = ["Visit"]
 
 
-class Visit(msgspec.Struct, frozen=True, gc=False):
+class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
     This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says

@@ -14,7 +14,6 @@ the list was made: who comes seldom is worth a message seldom, but not never.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -185,10 +184,9 @@ class ActiveUsers:
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
         known = len(self.ids)
-        refreshed = self.users if self.views.own.size else []
         return {
             "ids": self.ids,
-            "users": msgspec.msgpack.encode(refreshed),
+            "users": self.users if self.views.own.size else [],
             "views": tuple(column[:known] for column in self.views),
             "times": self.times[:known],
             **{name: getattr(self, name) for name in ("arrivals", "size", "evicted")},
@@ -205,8 +203,7 @@ class ActiveUsers:
         listed = np.full((len(views.listed), k), NEVER, np.int32)
         listed[:, : views.listed.shape[1]] = views.listed[:, :k]
         kept = Views(listed, views.own[:, :own], views.own_score[:, :own], views.level, views.behind[:, :own])
-        decoded = msgspec.msgpack.decode(state["users"], type=list[UserState])
-        users = list(map(with_shared_ids, decoded)) or [NEW_USER] * len(state["ids"])
+        users = list(map(with_shared_ids, state["users"])) or [NEW_USER] * len(state["ids"])
         vars(self).update(state | {"views": kept, "users": users})
         self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
 

@@ -1,14 +1,15 @@
-"""A partition as versioned bytes, and back: what recovery stores at the end of an epoch.
+"""A partition as versioned bytes, and back: what recovery stores.
 
-The format is a version line and a pickle of plain values, numpy arrays and River models. It carries the settings it
-was made under; a snapshot under others is refused, never resumed from wrongly.
+After a version line come the lengths of the parts and the parts: a pickle of plain values and River models, and the
+numpy arrays it refers to. It is read without executing code (`freshflow.unpickling`). It carries the settings it was
+made under; a snapshot under others is refused, never resumed from wrongly.
 """
 
 import pickle
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from freshflow.config import Config
@@ -19,64 +20,129 @@ from freshflow.items.rows import ItemRows
 from freshflow.lists.partition import Partition
 from freshflow.lists.signals import Signals
 from freshflow.ranking.features import FEATURES
+from freshflow.unpickling import Piece, unpickled
+from freshflow.users.state import UserState
 
-__all__ = ["dump", "load"]
+__all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
 VERSION = b"freshflow-partition-5\n"
+ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
+LENGTH = np.dtype("<u8")
+AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
 def dump(partition: Partition) -> bytes:
     """The partition as bytes; it goes on unchanged."""
-    knowledge, ranker = partition.knowledge, partition.ranker
-    state = {
-        "settings": _settings(partition.config),
-        "rows": knowledge.rows.state(),
-        "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
-        "catalogue": knowledge.catalogue.entries,
-        "evicted": knowledge.evicted,
-        "ranker": ranker.state(),
-        "number": partition.number,
-        "signals": vars(partition.signals),
-        "refresh": partition.refresh.state(),
-        "validation": partition.validation,
-        "drift": partition.drift,
-        "counts": partition.counts,
-        "event_ts": partition.event_ts,
-        "latest": partition.latest,
-        "reported": partition.reported,
-    }
-    file = BytesIO(VERSION)  # written behind it: to put it in front would copy everything once more
-    file.seek(len(VERSION))
-    pickle.dump(state, file, protocol=5)
-    return file.getvalue()
+    return b"".join(_pieces(_state(partition)))
 
 
-def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition:
+def frozen(partition: Partition) -> Callable[[], Iterator[Piece]]:
+    """What makes the pieces of a `dump` of the partition as it is now, later and in another thread."""
+    state = _copied(_state(partition))
+    return lambda: _pieces(state)
+
+
+def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
     """The partition whose `dump` this is. Raises `SnapshotError` for another version's or other settings'."""
     if not snapshot.startswith(VERSION):
         raise SnapshotError(
             "The recovery folder holds a partition of another version of FreshFlow; resume with that version, "
             "or start anew with an empty --recovery folder."
         )
-    state = pickle.loads(memoryview(snapshot)[len(VERSION) :])
-    _check(state["settings"], _settings(config))
+    package = config.ranker.model.partition(":")[0].partition(".")[0]
+    pickled, *arrays = _parts(snapshot)
+    try:
+        state = unpickled(bytes(pickled), arrays)
+        check_settings(state["settings"], settings_of(config))
+        models = unpickled(state["models"], [], package)
+    except pickle.UnpicklingError as error:
+        raise SnapshotError(
+            f"The recovery folder holds a damaged partition ({error}); restore it, or give an empty one."
+        ) from None
     partition = Partition(state["number"], config, clock)
     knowledge, ranker = partition.knowledge, partition.ranker
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.tables = _tables(knowledge.tables, state["tables"])
     knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
     knowledge.evicted = state["evicted"]
-    ranker.restore(state["ranker"])
+    ranker_state, partition.validation, partition.drift = models
+    ranker.restore(ranker_state)
     partition.signals = Signals(**state["signals"])
+    active = state["refresh"]["active"]
+    active["users"] = [user for part in active["users"] for user in msgspec.msgpack.decode(part, type=list[UserState])]
     partition.refresh.restore(state["refresh"])
-    partition.validation, partition.drift = state["validation"], state["drift"]
-    partition.counts = state["counts"]
+    partition.counts.update(state["counts"])
     partition.event_ts, partition.latest = state["event_ts"], state["latest"]
     partition.reported = state["reported"]
     return partition
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def _state(partition: Partition) -> dict[str, Any]:
+    knowledge, ranker = partition.knowledge, partition.ranker
+    return {
+        "settings": settings_of(partition.config),
+        "rows": knowledge.rows.state(),
+        "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
+        "catalogue": knowledge.catalogue.entries,
+        "evicted": knowledge.evicted,
+        # Small, and it changes in place.
+        "models": pickle.dumps((ranker.state(), partition.validation, partition.drift), protocol=5),
+        "number": partition.number,
+        "signals": vars(partition.signals),
+        "refresh": partition.refresh.state(),
+        "counts": dict(partition.counts),
+        "event_ts": partition.event_ts,
+        "latest": partition.latest,
+        "reported": partition.reported,
+    }
+
+
+def _copied(value: Any) -> Any:
+    """Arrays and collections as they are now, down to values that do not change."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        changing = (np.ndarray, dict, list, tuple)
+        return {name: _copied(inner) if isinstance(inner, changing) else inner for name, inner in value.items()}
+    if type(value) is tuple:
+        return tuple(map(_copied, value))
+    return value.copy() if isinstance(value, list) else value
+
+
+def _pieces(state: dict[str, Any]) -> Iterator[Piece]:
+    active = state["refresh"]["active"]
+    users = active["users"]
+    encoded = [msgspec.msgpack.encode(users[start : start + AT_ONCE]) for start in range(0, len(users), AT_ONCE)]
+    state = state | {"refresh": state["refresh"] | {"active": active | {"users": encoded}}}
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
+    parts: list[Piece] = [pickled, *(buffer.raw() for buffer in buffers)]
+    lengths = np.array([len(parts), *(len(part) for part in parts)], LENGTH).tobytes()
+    for part in (VERSION, lengths, *parts):
+        yield part
+        yield bytes(-len(part) % ALIGNED)
+
+
+def _parts(snapshot: bytes | bytearray) -> list[memoryview]:
+    """The parts of a snapshot, to be written to."""
+    whole = np.frombuffer(bytearray(snapshot), np.uint8)
+    at = ALIGNED
+    (count,) = whole[at : at + LENGTH.itemsize].view(LENGTH)
+    lengths = whole[at : at + (int(count) + 1) * LENGTH.itemsize].view(LENGTH).tolist()
+    at = _next(at, (len(lengths)) * LENGTH.itemsize)
+    parts = []
+    for length in lengths[1:]:
+        parts.append(whole.data[at : at + length])
+        at = _next(at, length)
+    return parts
+
+
+def _next(at: int, length: int) -> int:
+    """Where the next part begins."""
+    return at + length + -length % ALIGNED
+
+
+def settings_of(config: Config) -> dict[str, Any]:
     """The settings that shape the state; another value needs another state."""
     return {
         "job.partitions": config.job.partitions,
@@ -85,11 +151,12 @@ def _settings(config: Config) -> dict[str, Any]:
         "ranker.model": config.ranker.model,
         "ranker.units": config.ranker.units,
         "refresh.users": config.refresh.users,
-        "features of the ranker": FEATURES,
+        "features of the ranker": list(FEATURES),
     }
 
 
-def _check(stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_settings(stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise `SnapshotError` if what was stored was made under other settings than are wanted now."""
     for name, value in wanted.items():
         if stored.get(name) != value:
             raise SnapshotError(

@@ -1,19 +1,22 @@
 """The users of one bucket: a bounded table from user id to state, and what each event makes of it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
 from freshflow.config import Config, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
+from freshflow.frames import framed, frames
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Step
 from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate, with_shared_ids
 
 __all__ = ["UserBucket"]
 
-SNAPSHOT_VERSION = b"freshflow-users-3\n"
+SNAPSHOT_VERSION = b"freshflow-users-4\n"
+AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
 class UserBucket:
@@ -79,15 +82,33 @@ class UserBucket:
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""
-        return SNAPSHOT_VERSION + msgspec.msgpack.encode((self.interactions, self.users))
+        return b"".join(self.frozen()())
 
-    def restore(self, snapshot: bytes) -> None:
+    def frozen(self) -> Callable[[], Iterator[bytes]]:
+        """What makes the pieces of a `snapshot` of the bucket as it is now, later and in another thread."""
+        users, interactions = self.users.copy(), self.interactions
+        return lambda: _pieces(interactions, users)
+
+    def restore(self, snapshot: bytes | bytearray) -> None:
         """Go on from a `snapshot`. Raises `SnapshotError` for another version's."""
         if not snapshot.startswith(SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
                 "or start anew with an empty --recovery folder."
             )
-        kept = msgspec.msgpack.decode(snapshot[len(SNAPSHOT_VERSION) :], type=tuple[int, dict[str, UserState]])
-        self.interactions = kept[0]
-        self.users = {user_id: with_shared_ids(state) for user_id, state in kept[1].items()}
+        at = len(SNAPSHOT_VERSION)
+        head, *parts = frames(memoryview(snapshot)[at:])
+        self.interactions = msgspec.msgpack.decode(head, type=int)
+        self.users = {
+            user_id: with_shared_ids(state)
+            for part in parts
+            for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
+        }
+
+
+def _pieces(interactions: int, users: dict[str, UserState]) -> Iterator[bytes]:
+    yield SNAPSHOT_VERSION
+    yield framed(msgspec.msgpack.encode(interactions))
+    remaining = iter(users.items())
+    while part := dict(islice(remaining, AT_ONCE)):
+        yield framed(msgspec.msgpack.encode(part))

@@ -10,7 +10,7 @@ from freshflow.users.state import Context, UserState
 __all__ = ["Ask", "Dismissal", "Interaction", "Lesson", "Signal", "Step"]
 
 
-class Interaction(msgspec.Struct, frozen=True, gc=False):
+class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A behaviour event with the user before it, the context it happened in, and the user after it.
 
     `for_all` says that it teaches the rankers of all partitions.
@@ -42,7 +42,7 @@ class Interaction(msgspec.Struct, frozen=True, gc=False):
         return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
 
 
-class Lesson(msgspec.Struct, frozen=True, gc=False):
+class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A visit of another partition's user, whom nothing identifies, with what the ranker needs to learn from it."""
 
     visit: Visit
@@ -55,7 +55,7 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
         return self.visit.position
 
 
-class Ask(msgspec.Struct, frozen=True, gc=False):
+class Ask(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A list is wanted that teaches nothing of items: a request, or a search. `user` is the user as of now."""
 
     event: Request | Search
@@ -67,7 +67,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         return self.event.position
 
 
-class Dismissal(msgspec.Struct, frozen=True, gc=False):
+class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
 
     event: Behaviour

@@ -25,6 +25,7 @@ from freshflow.connectors.urls import open_sink, open_source
 from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import run_cluster
 from freshflow.dataflow.job import Places, assemble, prepare, run_flow, system_clock
+from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.progress import Progress
 from freshflow.evaluate.evaluation import evaluate_baselines
 from freshflow.evaluate.stream import EvaluationStream
@@ -85,9 +86,9 @@ def _job(path: str, output: str, config: Config, processes: int) -> Json:
     """The whole job."""
     places, progress = Places(path, output), Progress()
     if processes == 1:
-        run_flow(assemble(places, config, progress, lambda: False, keep_snapshots=False), config, None)
+        run_flow(assemble(places, config, progress, lambda: False, keeping=Keeping()), config, None)
     else:
-        prepare(places, config, keep_snapshots=False)
+        prepare(places, config, resumes=False)
         run_cluster(Job(places, config, None), processes, progress, lambda: False)
     figures = {name: progress.quality(name) for name in ("hr20", "mrr20", "published_hr20")}
     return {"seconds": progress.seconds(), "lists": progress.lists, **figures}

@@ -62,7 +62,8 @@ FAILURES = {
     ),
     "the model is not there": Failure(r"ranker\.model = 'no\.such:model' cannot be loaded .*", model="no.such:model"),
     "the recovery folder holds something else": Failure(
-        r"The recovery folder other cannot be used \(No recovery partitions found .*", options=("--recovery", "other")
+        r"The recovery folder other cannot be used \(No recovery partitions found\); .*",
+        options=("--recovery", "other"),
     ),
     "the recovery folder is damaged": Failure(
         r"The recovery folder bad cannot be used \(file is not a database\); .*", options=("--recovery", "bad")
