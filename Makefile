@@ -52,7 +52,7 @@ bench-kafka: $(VENV)/.dev $(VENV)/.project ## Measure from event to list through
 	tests/kafka/apache_kafka.sh run -- sh -c '$(BIN)/python -m tests.bench.latency "$$FRESHFLOW_TEST_KAFKA" $(ARGS)'
 
 .PHONY: bench-scale
-bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, snapshots and two processes (half an hour)
+bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, two processes and ends of epochs (half an hour)
 	$(BIN)/python -m tests.bench.scale $(ARGS)
 
 .PHONY: check

@@ -1,8 +1,8 @@
-"""`make bench-scale`: whether cost stays flat as a shop grows, what memory it takes, snapshots, and two processes.
+"""`make bench-scale`: whether cost stays flat as a shop grows, what memory it takes, two processes, and ends of epochs.
 
     python -m tests.bench.scale [--events N] [--runs N] [--short N]
 
-Refreshes are off. The growing shop has a new user every five events and a new item every 25.
+Refreshes are off but where states are kept. The growing shop has a new user every five events and a new item every 25.
 """
 
 import argparse
@@ -12,23 +12,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
 
-from freshflow.config import Config, JobConfig, RefreshConfig
+from freshflow.config import Config
+from freshflow.dataflow.keeping import Keeping
+from freshflow.dataflow.messages import EventBatch
+from freshflow.dataflow.partition_stage import PartitionStage, partition_stage
+from freshflow.dataflow.user_stage import UserStage, user_stage
 from freshflow.events.parse import EventParser
 from freshflow.events.types import Origin, RawBatch
-from freshflow.lists.partition import Partition
-from freshflow.lists.snapshot import dump, load
-from freshflow.users.bucket import UserBucket
 
 from .machine import described, median, show
 from .measure import ROOT, Json, measured
 from .streams import growing, write_growing
 
 EARLY = 200_000  # events after which growth is compared with its end
+EPOCH = 10_000  # events, of 10 s at a thousand a second
 SPAN = 100_000  # events to either side, over whose reports speeds are taken
 ENOUGH = {"FRESHFLOW_ITEMS_MAX": "1000000", "FRESHFLOW_USERS_MAX": "10000000", "FRESHFLOW_REFRESH_INTERVAL_S": "0"}
 
@@ -46,7 +47,7 @@ def main() -> None:
         write_growing(stream, options.events)
         _growth(stream, Path(folder) / "metrics.jsonl", options.events)
         _processes(stream, min(options.short, options.events), options.runs)
-    _snapshots(min(500_000, options.events))
+        _epochs(Path(folder) / "states", min(500_000, options.events))
 
 
 def _growth(stream: Path, metrics: Path, events: int) -> None:
@@ -109,40 +110,55 @@ def _quality(run: Json) -> list[str]:
     return [f"{run['hr20']:.3f}", f"{run['mrr20']:.3f}"]
 
 
-def _snapshots(events: int) -> None:
-    config = Config(job=JobConfig(), refresh=RefreshConfig(interval_s=0))
-    partition, bucket = Partition(0, config, lambda: 0), UserBucket.of_partition(config)
+def _epochs(folder: Path, events: int) -> None:
+    """How long the job stands still at the end of an epoch, and to resume; of the stages, without Bytewax."""
+    config, keeping = Config(), Keeping(any=True, folder=folder)
+    users, partition = _stages(config, keeping)
     origin, parser, position = Origin("file", "growing"), EventParser(config.events), 0
     lines = _lines(growing(events, events_per_item=max(1, events // 50_000)))
+    pauses: dict[bool, list[float]] = {False: [], True: []}
+    stored: list[bytes] = []
     while records := list(islice(lines, 256)):
-        batch = RawBatch(origin, tuple(enumerate(records, start=position + 1)), 0)
+        raw = RawBatch(origin, tuple(enumerate(records, start=position + 1)), 0)
         position += len(records)
-        partition.take(origin, bucket.take(parser.parse(batch)[0]), position)
-    rows = []
-    for name, write, read in (
-        ("users", bucket.snapshot, lambda kept: UserBucket.of_partition(config).restore(kept)),
-        ("partition", lambda: dump(partition), lambda kept: load(kept, config, lambda: 0)),
-    ):
-        written, kept = _timed(write)
-        restored, _ = _timed(lambda read=read, kept=kept: read(kept))
-        rows.append([name, f"{1000 * written:,.0f} ms", f"{len(kept) / 1e6:,.1f} MB", f"{1000 * restored:,.0f} ms"])
-    title = f"Snapshots with {len(bucket.users):,} users and {len(partition.knowledge.rows):,} items"
-    show(title, ["", "made in", "size", "read in"], rows)
+        routed, _ = users.on_batch([EventBatch(0, origin, 0, parser.parse(raw)[0], position)])
+        partition.on_batch([message for _, message in routed])
+        if position // EPOCH != (position - len(records)) // EPOCH:
+            bases = len(list(folder.glob("*.base")))
+            begun = time.perf_counter()
+            stored = [users.snapshot(), partition.snapshot()]
+            pause = time.perf_counter() - begun
+            pauses[len(list(folder.glob("*.base"))) > bases].append(1000 * pause)
+    begun = time.perf_counter()
+    _stages(config, keeping, *stored)
+    resumed = time.perf_counter() - begun
+    counts = partition.partition.report().counts if partition.partition else {}
+    rows = [
+        [name, f"{median(several[-10:]):,.0f} ms", f"{max(several[-10:]):,.0f} ms"]
+        for name, several in (("most epochs", pauses[False]), ("where a whole state is begun", pauses[True]))
+        if several
+    ]
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    show(
+        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.bucket.users):,} users and "
+        f"{counts['items']:,} items",
+        ["", "pause, median", "most"],
+        [
+            *rows,
+            ["to resume after the last of them", f"{1000 * resumed:,.0f} ms", ""],
+            ["files", f"{size:,.0f} MB", ""],
+        ],
+    )
+
+
+def _stages(config: Config, keeping: Keeping, *stored: bytes) -> tuple[UserStage, PartitionStage]:
+    users, partition = stored or (None, None)
+    return user_stage(config, keeping)(users), partition_stage(config, lambda: 0, keeping, live=False)(partition)
 
 
 def _lines(events: Iterator[tuple[str, str, int]]) -> Iterator[bytes]:
     for user, item, ts in events:
         yield json.dumps({"type": "view", "user_id": user, "item_id": item, "ts": ts}).encode()
-
-
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """The median time of three calls, and what the last one returned."""
-    seconds, result = [], None
-    for _ in range(3):
-        begun = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - begun)
-    return median(seconds), result
 
 
 if __name__ == "__main__":
