@@ -22,7 +22,7 @@ from freshflow.config import RefreshConfig
 from freshflow.items.rows import grown
 from freshflow.ranking.answers import Answers
 from freshflow.ranking.rising import OWN, Views
-from freshflow.users.state import NEW_USER, UserState, with_shared_ids
+from freshflow.users.state import UserState, with_shared_ids
 
 __all__ = ["DISMISSED", "EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
 
@@ -162,6 +162,10 @@ class ActiveUsers:
         likely = chances >= least
         return slots[:n][likely], chances[likely]
 
+    def shown(self, row: int) -> NDArray[np.int32]:
+        """The slots of users whose lists hold the item in `row`."""
+        return np.flatnonzero((self.views.listed[: len(self.ids)] == row).any(axis=1)).astype(np.int32)
+
     def drop_items(self, rows: NDArray[np.int64]) -> None:
         """Forget item `rows`, which will mean other items from now on."""
         for column in (self.views.listed, self.views.own, self.views.behind[:, :, 1]):
@@ -186,7 +190,7 @@ class ActiveUsers:
         known = len(self.ids)
         return {
             "ids": self.ids,
-            "users": self.users if self.views.own.size else [],
+            "users": self.users,
             "views": tuple(column[:known] for column in self.views),
             "times": self.times[:known],
             **{name: getattr(self, name) for name in ("arrivals", "size", "evicted")},
@@ -203,7 +207,7 @@ class ActiveUsers:
         listed = np.full((len(views.listed), k), NEVER, np.int32)
         listed[:, : views.listed.shape[1]] = views.listed[:, :k]
         kept = Views(listed, views.own[:, :own], views.own_score[:, :own], views.level, views.behind[:, :own])
-        users = list(map(with_shared_ids, state["users"])) or [NEW_USER] * len(state["ids"])
+        users = list(map(with_shared_ids, state["users"]))
         vars(self).update(state | {"views": kept, "users": users})
         self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
 

@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 from msgspec import Raw
+from numpy.typing import NDArray
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
@@ -23,7 +24,7 @@ from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
 from freshflow.lists.composing import explain, items_of, listed, settle_ties, with_unknown
-from freshflow.lists.refresh import Refresh
+from freshflow.lists.refresh import Refresh, Refreshed
 from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
@@ -105,19 +106,37 @@ class Partition:
                 outputs += self._take_batch(origin, batch)
                 batch = Batch(self.config)
             if isinstance(step, ItemUpdate | Forget):
-                outputs += self._control(step)
+                outputs += self._control(origin, step)
             else:
                 self._admit(step)
                 batch.add(step)
         return outputs + self._take_batch(origin, batch)
 
-    def _control(self, step: ItemUpdate | Forget) -> list[Output]:
+    def _control(self, origin: Origin, step: ItemUpdate | Forget) -> list[Output]:
         if isinstance(step, ItemUpdate):
             self.knowledge.update_catalogue(step)
             self._drop_items()
-            return []
+            return self._withdraw(origin, step) if step.available is False else []
         self.refresh.active.forget(step.user_id)
         return [Forgotten(step.user_id)]
+
+    def _withdraw(self, origin: Origin, update: ItemUpdate) -> list[Output]:
+        """The lists that show an item which is not available any more, made again without it."""
+        slots = self.refresh.active.shown(self.knowledge.rows.get(update.item_id))
+        lists: list[Output] = []
+        for start in range(0, len(slots), AT_ONCE):
+            lists += self._made_again(origin, update, slots[start : start + AT_ONCE])
+        self.counts["withdrawn"] += len(lists)
+        return lists
+
+    def _made_again(self, origin: Origin, after: ItemUpdate, slots: NDArray[np.int32]) -> list[Output]:
+        """The lists of users in `slots`, ranked in full after a catalogue event."""
+        queries = self.refresh.queries(slots, self.event_ts)
+        answers, asked = self._ask(queries), range(len(slots))
+        texts = self._texts(asked, [self.config.lists.k] * len(slots), queries, answers)
+        self.refresh.show(slots, answers, self.counts["events"], self.event_ts)
+        made = [(self.refresh.active.ids[slot], text) for slot, text in zip(slots.tolist(), texts, strict=True)]
+        return self._refreshes(Latest(origin, after.position, after.ts_ms), "withdrawal", made)
 
     def _is_due(self, choices: int) -> bool:
         """Whether scores follow now, after so many choices."""
@@ -173,6 +192,10 @@ class Partition:
             return []
         made = self.refresh.lists(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms)
         self.counts["refreshed"] += len(made)
+        return self._refreshes(after, name, made)
+
+    def _refreshes(self, after: Latest, name: str, made: Sequence[Refreshed]) -> list[Output]:
+        """Lists that were made again after an event, for a reason of this name."""
         computed_at = self.clock()
         source, model = after.origin.place(after.position), Model(self.number, self.ranker.scored_with)
         named = blake2b(_list_name(after.origin, after.position, name), digest_size=8)
@@ -287,13 +310,10 @@ class Partition:
     def _lists(self, origin: Origin, batch: Batch, answers: Answers) -> list[Output]:
         """The lists of steps; those that did not change left out."""
         asked = [q for _, q in batch.listed]
-        weights, ids, explains = self.ranker.weights, self.knowledge.rows.ids, self.config.lists.contributions
-        settle_ties(asked, answers, ids)
-        is_new = self._note(batch, answers)
         lengths = [length_of(step.event, self.config) for step, _ in batch.listed]
+        texts = self._texts(asked, lengths, batch.queries, answers)
+        is_new = self._note(batch, answers)
         computed_at, model = self.clock(), Model(self.number, self.ranker.scored_with)
-        several = listed(asked, lengths, answers)
-        texts = self.texts.of(several, ids)
         lists: list[Output] = []
         for n, (step, q) in enumerate(batch.listed):
             event = step.event
@@ -301,15 +321,33 @@ class Partition:
                 self.counts["unchanged"] += 1
                 continue
             self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
-            if explains or isinstance(event, Search):
-                (items,) = items_of(several.one(n), ids)
-                if explains:
-                    items = explain(items, batch.queries[q], q, answers, weights)
-                if isinstance(event, Search):
-                    items = with_unknown(items, event, batch.queries[q].user, self.knowledge, explains)
-                texts[n] = text_of(items)
+            if isinstance(event, Search):
+                texts[n] = self._found(event, q, lengths[n], batch.queries, answers)
             lists.append(_list(origin, event, texts[n], computed_at, model))
         return lists
+
+    def _texts(
+        self, asked: Sequence[int], lengths: Sequence[int], queries: Sequence[Query], answers: Answers
+    ) -> list[Raw]:
+        """The lists of queries number `asked`, of at most `lengths` items, as JSON."""
+        ids = self.knowledge.rows.ids
+        settle_ties(asked, answers, ids)
+        several = listed(asked, lengths, answers)
+        if not self.config.lists.contributions:
+            return self.texts.of(several, ids)
+        weights = self.ranker.weights
+        return [
+            text_of(explain(items, queries[q], q, answers, weights))
+            for q, items in zip(asked, items_of(several, ids), strict=True)
+        ]
+
+    def _found(self, event: Search, q: int, length: int, queries: Sequence[Query], answers: Answers) -> Raw:
+        """The items of a search as JSON, those included that nothing is known of."""
+        explains = self.config.lists.contributions
+        (items,) = items_of(listed([q], [length], answers), self.knowledge.rows.ids)
+        if explains:
+            items = explain(items, queries[q], q, answers, self.ranker.weights)
+        return text_of(with_unknown(items, event, queries[q].user, self.knowledge, explains))
 
     def report(self) -> Report:
         """How the partition stands."""

@@ -154,17 +154,31 @@ class Refresh:
         gap_ms = int(users.session_gap_s * 1000)
         idle_ms, ranked_at_ms = now_ms - times[slots, TIME_MS], times[slots, RANKED_MS] - times[slots, TIME_MS]
         aged = idle_ms > np.maximum(gap_ms, AGED * ranked_at_ms)
-        due = slots[aged][:RANKED_AT_ONCE].tolist()
-        if not due:
-            return
+        due = slots[aged][:RANKED_AT_ONCE]
+        if len(due):
+            self._keep(due, rank(self.queries(due, now_ms)), now_ms)
+
+    def queries(self, slots: NDArray[np.int32], now_ms: int) -> list[Query]:
+        """What to ask to rank users in `slots` in full."""
+        users, k = self.config.users, self.config.lists.k
+        gap_ms = int(users.session_gap_s * 1000)
         queries = []
-        for slot in due:
+        for slot in slots.tolist():
             user = self.active.users[slot]
             context = context_at(user, now_ms, gap_ms=gap_ms, limit=users.context)
-            queries.append(Query(user, context, now_ms, k=max(OWN, self.config.lists.k), keep=True))
-        answers = rank(queries)
-        self.active.keep(np.array(due, np.int64), np.arange(len(due)), answers)
-        times[due, RANKED_MS] = now_ms
+            queries.append(Query(user, context, now_ms, k=max(OWN, k) if self.on else k, keep=self.on))
+        return queries
+
+    def show(self, slots: NDArray[np.int32], answers: Answers, event: int, now_ms: int) -> None:
+        """The first queries of `answers` were those of users in `slots`, who are shown what was answered."""
+        lists = answers.places[: len(slots), : self.config.lists.k, ITEM]
+        self.active.show(slots, lists, event, now_ms)
+        if self.on:
+            self._keep(slots, answers, now_ms)
+
+    def _keep(self, slots: NDArray[np.int32], answers: Answers, now_ms: int) -> None:
+        self.active.keep(slots.astype(np.int64), np.arange(len(slots)), answers)
+        self.active.times[slots, RANKED_MS] = now_ms
 
     def _lists(
         self,
