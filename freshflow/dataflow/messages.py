@@ -24,13 +24,14 @@ class EventBatch(msgspec.Struct, frozen=True):
 
 
 class StepBatch(msgspec.Struct, frozen=True):
-    """Steps of a partition's own users, in order, and catalogue events."""
+    """Steps of a partition's own users, in order, and catalogue events; `counts` is what the user stage has counted."""
 
     partition: int
     origin: Origin
     read_ms: int
     steps: list[Step]
     upto: int
+    counts: dict[str, int]
 
 
 class SignalBatch(msgspec.Struct, frozen=True):

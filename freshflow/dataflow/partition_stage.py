@@ -45,6 +45,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
     def _take(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
+        partition.note_users(batch.counts)
         lists: OutBatch = [encode(output) for output in partition.take(batch.origin, batch.steps, batch.upto)]
         report = partition.report_if_due()
         metrics: OutBatch = [encode_report(report, self.clock())] if report else []

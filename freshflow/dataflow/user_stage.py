@@ -30,7 +30,8 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
 
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
         own, steps = batch.bucket, self.bucket.take(batch.events)
-        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps, batch.upto)
+        counts = dict(self.bucket.counts)
+        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps, batch.upto, counts)
         signals = [step.signal for step in steps if isinstance(step, Interaction)]
         if signals:
             for other in range(self.config.job.partitions):

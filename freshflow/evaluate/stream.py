@@ -23,13 +23,13 @@ ASKED = 100
 class StepsRead(msgspec.Struct, frozen=True):
     """The steps of one batch of records by partition, each in order; the file has been read as far as `upto`.
 
-    `duplicates` are events of which no step has come, as they have been learned before.
+    `left_out` are events of which no step has come: duplicates and late ones.
     """
 
     origin: Origin
     upto: int
     by_partition: list[list[Step]]
-    duplicates: list[Behaviour]
+    left_out: list[Behaviour]
 
 
 class EvaluationStream:
@@ -54,12 +54,12 @@ class EvaluationStream:
         self.every = every
         self.rejected: Counter[str] = Counter()
         self.events = 0
-        self.duplicates = 0
+        self.counts: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StepsRead]:
         """The batches from the beginning of the file."""
         config = self.config
-        self.rejected, self.events, self.duplicates = Counter(), 0, 0
+        self.rejected, self.events, self.counts = Counter(), 0, Counter()
         parser = EventParser(config.events)
         partitions = config.job.partitions
         buckets = [UserBucket.of_partition(config) for _ in range(partitions)]
@@ -74,9 +74,8 @@ class EvaluationStream:
                 self.rejected.update(one.code for one in rejected if one.position <= upto)
                 split = _by_partition(asked, partitions)
                 steps = [bucket.take(part) for bucket, part in zip(buckets, split, strict=True)]
-                duplicates = _without_step(asked, steps)
-                self.duplicates += len(duplicates)
-                yield StepsRead(opened.origin, upto, steps, duplicates)
+                self.counts = sum((bucket.counts for bucket in buckets), Counter())
+                yield StepsRead(opened.origin, upto, steps, _without_step(asked, steps))
         finally:
             opened.close()
 

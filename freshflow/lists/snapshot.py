@@ -22,7 +22,7 @@ from freshflow.ranking.features import FEATURES
 
 __all__ = ["dump", "load"]
 
-VERSION = b"freshflow-partition-4\n"
+VERSION = b"freshflow-partition-5\n"
 
 
 def dump(partition: Partition) -> bytes:
