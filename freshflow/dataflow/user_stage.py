@@ -7,21 +7,26 @@ from bytewax.operators import StatefulBatchLogic
 from freshflow.config import Config
 from freshflow.dataflow.keys import partition_key
 from freshflow.dataflow.messages import EventBatch, SignalBatch, StepBatch
+from freshflow.events.types import Origin, Rejected
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Interaction
+from freshflow.users.interactions import Interaction, Step
 
 __all__ = ["Routed", "UserStage", "user_stage"]
 
-Routed = tuple[str, StepBatch | SignalBatch]
+Routed = tuple[str, StepBatch | SignalBatch | list[Rejected]]
 
 
 class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
-    """Events in, steps out: whole ones to the own partition, signals without a user to every other one."""
+    """Events in, steps out: whole ones to the own partition, signals without a user to every other one.
+
+    What is refused comes out as a list, for the dead letters.
+    """
 
     def __init__(self, config: Config, bucket: UserBucket, keep_snapshots: bool) -> None:
         self.config = config
         self.bucket = bucket
         self.keep_snapshots = keep_snapshots
+        self._latest: EventBatch | None = None
 
     def on_batch(self, values: list[EventBatch]) -> tuple[Iterable[Routed], bool]:
         """Take each batch by itself, so that what Bytewax happened to queue together changes nothing."""
@@ -29,14 +34,31 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
         return routed, StatefulBatchLogic.RETAIN
 
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
-        own, steps = batch.bucket, self.bucket.take(batch.events)
-        counts = dict(self.bucket.counts)
-        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps, batch.upto, counts)
+        self._latest = batch
+        steps, refused = self.bucket.read(batch.origin, batch.events, batch.read_ms)
+        upto = self.bucket.clocks.reached(batch.origin, batch.upto)
+        return self._sent(batch.bucket, batch.origin, batch.read_ms, upto, steps, refused)
+
+    def on_eof(self) -> tuple[Iterable[Routed], bool]:
+        """Take the events that still wait; where nothing was read since a resumption, they go on waiting."""
+        latest, routed = self._latest, list[Routed]()
+        if latest is not None:
+            for origin, steps, refused in self.bucket.finish():
+                upto = max(one.position for one in (*steps, *refused))
+                routed += self._sent(latest.bucket, origin, latest.read_ms, upto, steps, refused)
+        return routed, StatefulBatchLogic.RETAIN
+
+    def _sent(
+        self, own: int, origin: Origin, read_ms: int, upto: int, steps: list[Step], refused: list[Rejected]
+    ) -> Iterable[Routed]:
+        yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, dict(self.bucket.counts))
+        if refused:
+            yield partition_key(own), refused
         signals = [step.signal for step in steps if isinstance(step, Interaction)]
         if signals:
             for other in range(self.config.job.partitions):
                 if other != own:
-                    yield partition_key(other), SignalBatch(other, batch.origin, signals)
+                    yield partition_key(other), SignalBatch(other, origin, signals)
 
     def snapshot(self) -> bytes:
         """The bucket, if there is a recovery to store it; Bytewax asks in any case."""

@@ -46,7 +46,7 @@ def _facts(report: EvaluationReport) -> Table:
 def _fact_rows(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
     yield "events", f"{report.events:,}", f"{report.users:,} users, {report.items:,} items"
     if report.scored != report.events:
-        yield "  scored", f"{report.scored:,}", "all others were learned"
+        yield "  scored", f"{report.scored:,}", "a list was asked for before each of them"
     if report.not_learned:
         why = ", ".join(f"{kind.replace('_', ': ')} {count:,}" for kind, count in report.not_learned.items())
         yield "  not learned", f"{sum(report.not_learned.values()):,}", why

@@ -1,6 +1,7 @@
 """What comes in, as types: the events of the job, where they came from, and what was refused.
 
-All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders).
+All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders). Events
+are tagged, so that those that wait can be kept in a snapshot.
 Times are event times in epoch milliseconds.
 """
 
@@ -57,7 +58,7 @@ class RawBatch(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] | None = None
 
 
-class Behaviour(msgspec.Struct, frozen=True, gc=False):
+class Behaviour(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="event"):
     """A user did something with an item; `weight` is that of its type, from the configuration."""
 
     position: int
@@ -75,8 +76,14 @@ class Behaviour(msgspec.Struct, frozen=True, gc=False):
         """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
         return math.sqrt(abs(self.weight))
 
+    def as_record(self) -> bytes:
+        """A record that would be read as this event, where its own bytes are no longer at hand."""
+        fields = {"type": self.type, "user_id": self.user_id, "item_id": self.item_id, "ts": self.ts_ms}
+        more = {"event_id": self.event_id, "session_id": self.session_id, "value": self.value}
+        return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+
+class Request(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="event"):
     """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
 
     position: int
@@ -87,7 +94,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     exclude_seen: bool = False
 
 
-class Search(msgspec.Struct, frozen=True):
+class Search(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
     """Someone asks for a search engine's result ids in the order that suits this user."""
 
     position: int
@@ -100,7 +107,7 @@ class Search(msgspec.Struct, frozen=True):
     exclude_seen: bool = False
 
 
-class ItemUpdate(msgspec.Struct, frozen=True):
+class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
     """A catalogue entry; None means the event did not say, and what was known stays."""
 
     position: int
@@ -114,7 +121,7 @@ class ItemUpdate(msgspec.Struct, frozen=True):
     embedding: tuple[float, ...] | None = None
 
 
-class Forget(msgspec.Struct, frozen=True, gc=False):
+class Forget(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="event"):
     """A user asks to be forgotten."""
 
     position: int

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from freshflow.config import Config, NoiseConfig, UsersConfig
+from freshflow.config import Config, EventsConfig, NoiseConfig, UsersConfig
 from freshflow.errors import SnapshotError
-from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
+from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Rejected
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Noise, Step
+from freshflow.users.jumps import Clocks, Stream
 from freshflow.users.noise import NO_LIMITS, NoiseLimits, noise_kind
 from freshflow.users.state import (
     NEW_USER,
@@ -25,7 +26,7 @@ from freshflow.users.state import (
 
 __all__ = ["UserBucket"]
 
-Kept = tuple[int, dict[str, int], dict[str, UserState]]
+Kept = tuple[int, dict[str, int], dict[str, UserState], list[Stream]]
 SNAPSHOT_VERSION = b"freshflow-users-4\n"
 
 
@@ -37,8 +38,17 @@ class UserBucket:
     (`noise_rate`, `noise_repeats`, `noise_sequence`), and how many users were dropped (`users_evicted`).
     """
 
-    def __init__(self, config: UsersConfig, bound: int, for_all: int = 0, noise: NoiseConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: UsersConfig,
+        bound: int,
+        for_all: int = 0,
+        noise: NoiseConfig | None = None,
+        events: EventsConfig | None = None,
+    ) -> None:
         self.config = config
+        self.events = events or EventsConfig()
+        self.clocks = Clocks(self.events)
         self.gap_ms = int(config.session_gap_s * 1000)
         self.lateness_ms = int(config.lateness_s * 1000)
         self.limits = NoiseLimits.of(noise) if noise is not None else NO_LIMITS
@@ -53,7 +63,16 @@ class UserBucket:
         """The bucket of one of the job's partitions."""
         partitions = config.job.partitions
         for_all = config.ranker.shared // partitions if partitions > 1 else 0
-        return cls(config.users, max(1, config.users.max // partitions), for_all, config.noise)
+        return cls(config.users, max(1, config.users.max // partitions), for_all, config.noise, config.events)
+
+    def read(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:
+        """The steps of the next events of an origin, read at `read_ms`, and what is refused as ahead of its stream."""
+        believed, refused = self.clocks.take(origin, events, read_ms)
+        return self.take(believed), refused
+
+    def finish(self) -> list[tuple[Origin, list[Step], list[Rejected]]]:
+        """The same for events that still wait at the end of all streams."""
+        return [(origin, self.take(believed), refused) for origin, believed, refused in self.clocks.finish()]
 
     def take(self, events: Iterable[Event]) -> list[Step]:
         """Each event in order, with all that is known of its user; what is to be left out is counted."""
@@ -125,7 +144,10 @@ class UserBucket:
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""
-        return SNAPSHOT_VERSION + msgspec.msgpack.encode((self.interactions, self.counts, self.users))
+        return SNAPSHOT_VERSION + msgspec.msgpack.encode(self._kept())
+
+    def _kept(self) -> Kept:
+        return self.interactions, self.counts, self.users, list(self.clocks.streams.values())
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a `snapshot`. Raises `SnapshotError` for another version's."""
@@ -137,3 +159,4 @@ class UserBucket:
         kept = msgspec.msgpack.decode(snapshot[len(SNAPSHOT_VERSION) :], type=Kept)
         self.interactions, self.counts = kept[0], Counter(kept[1])
         self.users = {user_id: with_shared_ids(state) for user_id, state in kept[2].items()}
+        self.clocks = Clocks(self.events, kept[3])
