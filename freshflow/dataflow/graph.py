@@ -59,8 +59,9 @@ def build_flow(
     split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
     routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keep_snapshots)))
     steps = op.map("route", routed, lambda keyed: keyed[1])
-    taken = op.branch("refused", steps, lambda item: isinstance(item, list))
-    rejected = op.merge("all-rejected", split.trues, taken.trues)
+    taken = op.branch("refused", steps, lambda keyed: isinstance(keyed[1], list))
+    refused = op.map("refusal", taken.trues, lambda keyed: keyed[1])
+    rejected = op.merge("all-rejected", split.trues, refused)
     noted = op.map("note-rejected", rejected, watched("note-rejected", _note_rejected(endpoints, progress)))
     if endpoints.dead_letters is not None:
         letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
