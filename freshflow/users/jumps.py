@@ -7,7 +7,7 @@ say. One that is not a jump behind it speaks for it, one that is speaks against 
 the stream has moved on and the event is believed, or it is refused. At the end of the stream, and when `HELD` events
 wait, the majority counts, its own user's voice included.
 
-Where a stream pauses nothing is lost and nothing changes its place. Nothing but the order of events decides, so a replay
+Where a stream pauses, nothing is lost and nothing changes its place. Only the order of events decides, so that a replay
 decides alike. A job that keeps up never waits: an event dated within `near_ms` of its reading is believed at once, as
 is what waits before it. So is the first event of a stream, as there is nothing to compare it with.
 
@@ -102,9 +102,7 @@ class Clocks:
         self.streams[stream.origin.key] = Stream(stream.origin, clock_ms, tuple(events[at:]))
         return believed, refused
 
-    def _verdict(
-        self, event: Behaviour, following: Sequence[Event], live_ms: int | None, ended: bool
-    ) -> bool | None:
+    def _verdict(self, event: Behaviour, following: Sequence[Event], live_ms: int | None, ended: bool) -> bool | None:
         """Whether an event ahead of its stream is believed after the events `following`; None if it has to wait."""
         not_behind_ms = event.ts_ms - self.jump_ms
         heard = {event.user_id}

@@ -7,7 +7,8 @@ is ahead of that:
     h <- max(0, h + W/N - time since the user's event before)
 
 An event is one too many when more than N come at once, that is, where h > W - W/N. The haste stops growing at 2 W, so a
-bot that slows down is a user again W after that, at the latest.
+bot that stops is a user again after that long, at the latest. Heavy events in a row with items that were not seen before
+them are counted, too, where `noise.unseen` limits them. Both numbers are in the user's state (`freshflow.users.state`).
 """
 
 from typing import Literal
@@ -39,14 +40,6 @@ class NoiseLimits(msgspec.Struct, frozen=True):
         window_ms = round(config.window_s * 1000)
         pause_ms = max(1, round(window_ms / config.events)) if config.events else 0
         return cls(pause_ms, window_ms, config.repeats, config.session_events, config.unseen)
-
-    def haste_ms(self, haste_ms: int, since_ms: int) -> int:
-        """The haste after an event that came `since_ms` after the one before."""
-        return min(max(0, haste_ms + self.pause_ms - since_ms), 2 * self.window_ms)
-
-    def unseen_in_a_row(self, before: int, weight: float, seen: bool) -> int:
-        """Heavy events in a row with items that were not `seen` before them; counted only where that is limited."""
-        return before + 1 if self.unseen and weight >= HEAVY and not seen else 0
 
 
 NO_LIMITS = NoiseLimits()

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import structs
 
 from freshflow.events.types import Behaviour
-from freshflow.users.noise import NO_LIMITS, NoiseLimits
+from freshflow.users.noise import HEAVY, NO_LIMITS, NoiseLimits
 
 __all__ = [
     "COUNTS",
@@ -118,6 +118,7 @@ def add_event(
     place = _place(state.session, item) if running else -1
     items, seen_ms, counts = _remember(state, item, event.ts_ms)
     session, items = session[-context:], items[-history:]
+    haste_ms = state.haste_ms + limits.pause_ms - since_ms
     return UserState(
         session=items if session == items else session,  # most users have but one, and need no other tuple for it
         session_id=event.session_id or (state.session_id if running else None),
@@ -130,8 +131,8 @@ def add_event(
         packed_counts=counts[-history * COUNT_BYTES :],
         dismissed=_without(state.dismissed, item),
         fingerprints=_fingerprints(state, event),
-        haste_ms=limits.haste_ms(state.haste_ms, since_ms),
-        unseen_in_a_row=limits.unseen_in_a_row(state.unseen_in_a_row, event.weight, item in state.items),
+        haste_ms=0 if haste_ms <= 0 else min(haste_ms, 2 * limits.window_ms),
+        unseen_in_a_row=_unseen_in_a_row(state, event) if limits.unseen else 0,
     )
 
 
@@ -243,6 +244,10 @@ def _fingerprints(state: UserState, event: Behaviour) -> bytes:
 def _fingerprint(event: Behaviour) -> bytes:
     text = event.event_id or f"{event.type}\n{event.ts_ms}\n{event.item_id}"
     return blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).digest()
+
+
+def _unseen_in_a_row(state: UserState, event: Behaviour) -> int:
+    return state.unseen_in_a_row + 1 if event.weight >= HEAVY and event.item_id not in state.items else 0
 
 
 def _same_session(state: UserState, idle_ms: int, gap_ms: int, session_id: str | None) -> bool:

@@ -38,7 +38,8 @@ def run(
             ts_ms = CLOCK_MS + 86_400_000 if number == FUTURE else months_later
             lines.insert(number - 1, line(number, ts_ms) if wrong else b"")
         (tmp_path / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-        places = Places(*(str(tmp_path / f) for f in ("events.jsonl", f"{name}.jsonl")), metrics=str(tmp_path / "m.jsonl"))
+        events, lists, reports = (str(tmp_path / file) for file in ("events.jsonl", f"{name}.jsonl", "m.jsonl"))
+        places = Places(events, lists, metrics=reports)
         job, metrics = JobConfig(partitions=partitions, batch_size=50), MetricsConfig(every_events=200)
         return run_here(places, clock=lambda: CLOCK_MS, job=job, metrics=metrics)
 
