@@ -102,7 +102,7 @@ class UserBucket:
         gap_ms, config = self.gap_ms, self.config
         context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=config.context, session_id=event.session_id)
         if event.weight < 0:
-            after = dismiss(before, event, history=config.history)
+            after = dismiss(before, event, history=config.history, limits=self.limits)
         else:
             after = add_event(
                 before, event, gap_ms=gap_ms, context=config.context, history=config.history, limits=self.limits
@@ -119,19 +119,19 @@ class UserBucket:
         before = as_of(now, event.ts_ms, gap_ms=gap_ms)
         context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=config.context)
         if event.weight < 0:
-            after = dismiss(now, event, history=config.history)
+            after = dismiss(now, event, history=config.history, limits=self.limits)
         else:
             after = add_earlier(now, event, gap_ms=gap_ms, context=config.context, history=config.history)
         return self._taken(event, before, context, after)
 
     def _taken(self, event: Behaviour, before: UserState, context: Context, after: UserState) -> Step:
         self._keep(event.user_id, after)
-        if event.weight < 0:
-            return Dismissal(event, before, context, after)
         noise = noise_kind(after.haste_ms, after.stays, after.session_length, after.unseen_in_a_row, self.limits)
-        if noise is not None:
+        if noise is not None and (event.weight > 0 or noise == "rate"):  # to turn down what was a loop is plausible
             self.counts[f"noise_{noise}"] += 1
             return Noise(event, after)
+        if event.weight < 0:
+            return Dismissal(event, before, context, after)
         self.interactions += 1
         return Interaction(event, before, context, after, self.interactions <= self.for_all)
 

@@ -7,8 +7,8 @@ is ahead of that:
     h <- max(0, h + W/N - time since the user's event before)
 
 An event is one too many when more than N come at once, that is, where h > W - W/N. The haste stops growing at 2 W, so a
-bot that stops is a user again after that long, at the latest. Heavy events in a row with items that were not seen before
-them are counted, too, where `noise.unseen` limits them. Both numbers are in the user's state (`freshflow.users.state`).
+bot that stops is a user again soon after another W. Heavy events in a row with items that were not seen before them are
+counted, too, where `noise.unseen` limits them. Both numbers are in the user's state (`freshflow.users.state`).
 """
 
 from typing import Literal

@@ -200,7 +200,7 @@ def add_earlier(state: UserState, event: Behaviour, *, gap_ms: int, context: int
     )
 
 
-def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
+def dismiss(state: UserState, event: Behaviour, *, history: int, limits: NoiseLimits = NO_LIMITS) -> UserState:
     """The state after the user turned `event.item_id` down: out of mind, out of the history, and not to be shown.
 
     At most `history` dismissed items are remembered, the least recent go first; an event with the item takes it back,
@@ -210,8 +210,11 @@ def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
     if item in state.items and state.seen_ms[state.items.index(item)] > event.ts_ms:
         return structs.replace(state, fingerprints=_fingerprints(state, event))
     items, seen_ms, counts = _forgotten(state, item)
+    since_ms = event.ts_ms - state.last_ms
+    haste_ms = state.haste_ms + limits.pause_ms - since_ms if since_ms >= 0 else state.haste_ms
     return structs.replace(
         state,
+        haste_ms=min(max(0, haste_ms), 2 * limits.window_ms),
         session=_without(state.session, item),
         last_ms=max(state.last_ms, event.ts_ms),
         items=items,

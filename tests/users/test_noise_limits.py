@@ -58,6 +58,8 @@ def test_a_bot_that_goes_on_at_a_pace_that_is_allowed_remains_one():
 def test_what_a_phone_sends_at_once_is_paced_by_when_it_happened():
     events = at_pace(60_000, 200)
     assert noisy(bucket(events=5, window_s=10), [*events[100:], *events[:100]]) == []
+    dismissals = [event(n, "a", 1000 * n, "dismiss", -1.0) for n in range(50)]
+    assert noisy(bucket(events=5, window_s=10), [events[1], *dismissals]) == []
 
 
 def test_an_item_may_come_so_many_times_in_a_row_and_not_once_more():
@@ -94,11 +96,22 @@ def test_looks_between_purchases_make_them_plausible():
 def test_a_user_who_is_noise_is_known_and_gets_a_list_and_teaches_nothing():
     made = bucket(events=2, window_s=10)
     made.for_all = 9
-    *_, noise, dismissal = made.take([*at_pace(0, 3), event(3, "i0", 1, "dismiss", -1.0)])
+    *_, noise = made.take(at_pace(0, 3))
     assert isinstance(noise, Noise)
     assert noise.after.items == ("i0", "i1", "i2")
-    assert isinstance(dismissal, Dismissal)
     assert (made.interactions, made.counts) == (2, {"noise_rate": 1})
+
+
+def test_dismissals_at_a_bots_pace_are_noise_and_take_the_items_off_all_the_same():
+    made = bucket(events=2, window_s=10)
+    *_, step = made.take([event(n, f"i{n}", 0, "dismiss", -1.0) for n in range(3)])
+    assert isinstance(step, Noise)
+    assert (step.after.dismissed, made.counts) == (("i0", "i1", "i2"), {"noise_rate": 1})
+
+
+def test_a_loop_that_is_turned_down_at_last_teaches_so():
+    *_, step = bucket(repeats=2).take([*(event(n, "a", n) for n in range(4)), event(4, "b", 9, "dismiss", -1.0)])
+    assert isinstance(step, Dismissal)
 
 
 def test_without_limits_nothing_is_noise():
