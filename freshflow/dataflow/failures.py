@@ -14,7 +14,7 @@ log = getLogger("freshflow")
 T = TypeVar("T")
 
 # What Bytewax calls of a source, a sink and a stateful step while they work. `close` never raises.
-CALLED = ("list_parts", "next_batch", "write_batch", "on_batch", "on_eof", "snapshot")
+CALLED = ("list_parts", "next_batch", "write_batch", "on_batch", "on_notify", "on_eof", "snapshot")
 
 
 class Failures:

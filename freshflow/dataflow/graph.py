@@ -57,7 +57,7 @@ def build_flow(
     raw = op.input("source", flow, endpoint("source", endpoints.source))
     parsed = op.flat_map("parse", raw, watched("parse", _parse(config, progress)))
     split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
-    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keep_snapshots)))
+    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, clock, keep_snapshots)))
     steps = op.map("route", routed, lambda keyed: keyed[1])
     taken = op.branch("refused", steps, lambda keyed: isinstance(keyed[1], list))
     refused = op.map("refusal", taken.trues, lambda keyed: keyed[1])

@@ -1,17 +1,20 @@
 """The user stage: a bucket of users behind Bytewax's stateful step."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 
 from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config import Config
-from freshflow.dataflow.keys import partition_key
+from freshflow.dataflow.keys import partition_key, partition_of
 from freshflow.dataflow.messages import EventBatch, SignalBatch, StepBatch
-from freshflow.events.types import Origin, Rejected
+from freshflow.events.types import Behaviour, Origin, Rejected
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Interaction, Step
 
 __all__ = ["Routed", "UserStage", "user_stage"]
+
+IDLE_S = 3.0  # longer than a broker takes to hand on what it has
 
 Routed = tuple[str, StepBatch | SignalBatch | list[Rejected]]
 
@@ -19,34 +22,50 @@ Routed = tuple[str, StepBatch | SignalBatch | list[Rejected]]
 class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
     """Events in, steps out: whole ones to the own partition, signals without a user to every other one.
 
-    What is refused comes out as a list, for the dead letters.
+    What is refused comes out as a list, for the dead letters. Events that wait for others (`freshflow.users.jumps`) do
+    so while anything is read: after `IDLE_S` seconds without, the stream has ended for now.
     """
 
-    def __init__(self, config: Config, bucket: UserBucket, keep_snapshots: bool) -> None:
+    def __init__(self, config: Config, clock: Callable[[], int], bucket: UserBucket, keep_snapshots: bool) -> None:
         self.config = config
+        self.clock = clock
         self.bucket = bucket
         self.keep_snapshots = keep_snapshots
-        self._latest: EventBatch | None = None
+        self._idle_at = self._idle_from_now()  # a bucket that is resumed may hold events that wait
 
     def on_batch(self, values: list[EventBatch]) -> tuple[Iterable[Routed], bool]:
         """Take each batch by itself, so that what Bytewax happened to queue together changes nothing."""
         routed = [step_batch for batch in values for step_batch in self._routed(batch)]
+        self._idle_at = self._idle_from_now()
         return routed, StatefulBatchLogic.RETAIN
 
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
-        self._latest = batch
         steps, refused = self.bucket.read(batch.origin, batch.events, batch.read_ms)
         upto = self.bucket.clocks.reached(batch.origin, batch.upto)
         return self._sent(batch.bucket, batch.origin, batch.read_ms, upto, steps, refused)
 
+    def notify_at(self) -> datetime | None:
+        """When the stream has been idle for long enough, if any event waits."""
+        return self._idle_at
+
+    def on_notify(self) -> tuple[Iterable[Routed], bool]:
+        """Take the events that still wait, as nothing more is read."""
+        return self.on_eof()
+
     def on_eof(self) -> tuple[Iterable[Routed], bool]:
-        """Take the events that still wait; where nothing was read since a resumption, they go on waiting."""
-        latest, routed = self._latest, list[Routed]()
-        if latest is not None:
+        """Take the events that still wait."""
+        waiting, routed = self.bucket.clocks.waiting, list[Routed]()
+        if isinstance(waiting, Behaviour):
+            own = partition_of(waiting.user_id, self.config.job.partitions)
             for origin, steps, refused in self.bucket.finish():
                 upto = max(one.position for one in (*steps, *refused))
-                routed += self._sent(latest.bucket, origin, latest.read_ms, upto, steps, refused)
+                routed += self._sent(own, origin, self.clock(), upto, steps, refused)
+        self._idle_at = self._idle_from_now()
         return routed, StatefulBatchLogic.RETAIN
+
+    def _idle_from_now(self) -> datetime | None:
+        waits = self.bucket.clocks.waiting is not None
+        return datetime.now(UTC) + timedelta(seconds=IDLE_S) if waits else None  # by Bytewax's own clock
 
     def _sent(
         self, own: int, origin: Origin, read_ms: int, upto: int, steps: list[Step], refused: list[Rejected]
@@ -65,13 +84,13 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
         return self.bucket.snapshot() if self.keep_snapshots else b""
 
 
-def user_stage(config: Config, keep_snapshots: bool) -> Callable[[bytes | None], UserStage]:
+def user_stage(config: Config, clock: Callable[[], int], keep_snapshots: bool) -> Callable[[bytes | None], UserStage]:
     """The builder Bytewax calls for a new key, or with the snapshot of one that is resumed."""
 
     def build(snapshot: bytes | None) -> UserStage:
         bucket = UserBucket.of_partition(config)
         if snapshot:
             bucket.restore(snapshot)
-        return UserStage(config, bucket, keep_snapshots)
+        return UserStage(config, clock, bucket, keep_snapshots)
 
     return build

@@ -4,8 +4,8 @@ One event dated two years after its neighbours would age all popularity, and eve
 of the time it is read, the parser refuses it; in a replay of old events nothing is. There the stream itself has to say:
 an event that is more than a jump ahead of all before it waits, with all that follows, for what other users' next events
 say. One that is not a jump behind it speaks for it, one that is speaks against it, and where two agree it is decided:
-the stream has moved on and the event is believed, or it is refused. At the end of the stream, and when `HELD` events
-wait, the majority counts, its own user's voice included.
+the stream has moved on and the event is believed, or it is refused. At the end of the stream, where nothing more
+comes, and when `HELD` events wait, the majority counts, its own user's voice included.
 
 Where a stream pauses, nothing is lost and nothing changes its place. Only the order of events decides, so that a replay
 decides alike. A job that keeps up never waits: an event dated within `near_ms` of its reading is believed at once, as
@@ -67,6 +67,11 @@ class Clocks:
                 self.streams[origin.key] = Stream(origin, clock_ms)
                 return events, []
         return self._sort_out(stream, [*stream.held, *events], read_ms - self.near_ms if read_ms else None)
+
+    @property
+    def waiting(self) -> Event | None:
+        """An event that waits for a verdict, if any does: the behaviour of a user of this bucket."""
+        return next((stream.held[0] for stream in self.streams.values() if stream.held), None)
 
     def finish(self) -> list[tuple[Origin, list[Event], list[Rejected]]]:
         """The end of all streams: what is believed and what is refused of the events that wait, by origin."""
