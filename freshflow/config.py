@@ -31,6 +31,7 @@ __all__ = [
     "KafkaConfig",
     "ListsConfig",
     "MetricsConfig",
+    "NoiseConfig",
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
@@ -100,6 +101,8 @@ class EventsConfig(Section, frozen=True):
     """What counts as an event."""
 
     max_bytes: Annotated[int, Meta(ge=100)] = 1_048_576
+    future_s: PositiveSeconds = 3600.0
+    jump_s: PositiveSeconds = 86_400.0
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     full: dict[str, PositiveNumber] = msgspec.field(default_factory=lambda: dict(DEFAULT_FULL))
 
@@ -111,6 +114,17 @@ class UsersConfig(Section, frozen=True):
     context: Annotated[int, Meta(ge=1, le=100)] = 20
     history: Annotated[int, Meta(ge=1, le=10_000)] = 100
     max: Positive = 1_000_000
+    lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
+
+
+class NoiseConfig(Section, frozen=True):
+    """From where on what a user does is no behaviour to learn from; a number of 0 switches its rule off."""
+
+    events: Annotated[int, Meta(ge=0)] = 60
+    window_s: PositiveSeconds = 60.0
+    repeats: Annotated[int, Meta(ge=0)] = 20
+    session_events: Annotated[int, Meta(ge=0)] = 1000
+    unseen: Annotated[int, Meta(ge=0)] = 0
 
 
 class ItemsConfig(Section, frozen=True):
@@ -179,6 +193,7 @@ class Config(Section, frozen=True):
     job: JobConfig = JobConfig()
     events: EventsConfig = EventsConfig()
     users: UsersConfig = UsersConfig()
+    noise: NoiseConfig = NoiseConfig()
     items: ItemsConfig = ItemsConfig()
     ranking: RankingConfig = RankingConfig()
     ranker: RankerConfig = RankerConfig()

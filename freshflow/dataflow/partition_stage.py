@@ -98,6 +98,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
     def _take_steps(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
+        partition.note_users(batch.counts)
         outputs = partition.take(batch.origin, batch.steps, batch.upto)
         if self.time is not None:
             self.time.follow(partition.event_ts, batch.read_ms, partition.looks, self.clock())

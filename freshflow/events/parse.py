@@ -16,6 +16,8 @@ whatever its bytes are. The codes of a `Rejected`:
 | `wrong_type` | has a field of a type, length or range that is not allowed |
 | `not_finite` | has a number that is NaN or infinite |
 | `bad_time` | has a time that cannot be read or cannot be true |
+| `future` | is dated more than `events.future_s` after it was read |
+| `ahead` | is dated far ahead of its stream (`freshflow.users.jumps` finds it, not the parser) |
 
 Two readers share the work. Most records are behaviour in plain JSON; a typed msgspec decoder takes those in
 about 2 µs. What it does not take, for whatever reason, goes to the careful reader (`freshflow.events.build`),
@@ -34,7 +36,7 @@ from freshflow.config import EventsConfig
 from freshflow.events.build import CONTROLS, build_behaviour, counted
 from freshflow.events.fields import MAX_ID_CHARS, Fields, RefusedError, shortened
 from freshflow.events.rows import BadRowError, row_fields
-from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW
+from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW, duration
 from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Origin, RawBatch, Rejected
 
 __all__ = ["EventParser", "parse_record"]
@@ -63,11 +65,17 @@ class EventParser:
 
     def __init__(self, config: EventsConfig) -> None:
         self._max_bytes = config.max_bytes
+        self._future_ms = round(config.future_s * 1000)
+        self._before_ms = LATEST_MS
         self._full = dict(config.full)
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
     def parse(self, batch: RawBatch) -> tuple[list[Event], list[Rejected]]:
-        """The events and the refused records of a batch, each in the order of their positions."""
+        """The events and the refused records of a batch, each in the order of their positions.
+
+        Without a `read_ms` (0) nothing is too far in the future.
+        """
+        self._before_ms = min(batch.read_ms + self._future_ms + 1, LATEST_MS) if batch.read_ms else LATEST_MS
         events: list[Event] = []
         rejected: list[Rejected] = []
         for position, raw in batch.records:
@@ -102,7 +110,7 @@ class EventParser:
             ts_ms = round(ts.timestamp() * 1000)
         else:
             ts_ms = round(ts * 1000) if ts < SECONDS_BELOW else round(ts)
-        if not EARLIEST_MS <= ts_ms < LATEST_MS:
+        if not EARLIEST_MS <= ts_ms < self._before_ms:
             return None
         event_id, session_id = line.event_id, line.session_id
         return Behaviour(
@@ -122,8 +130,17 @@ class EventParser:
         fields = Fields(_decode(self._checked(raw), columns))
         type_ = self._type(fields)
         if type_ in CONTROLS:
-            return CONTROLS[type_](position, fields)
-        return build_behaviour(position, fields, type_, self._weights[type_], self._full.get(type_))
+            event = CONTROLS[type_](position, fields)
+        else:
+            event = build_behaviour(position, fields, type_, self._weights[type_], self._full.get(type_))
+        if event.ts_ms >= self._before_ms:
+            ahead_s = (event.ts_ms - self._before_ms + self._future_ms + 1) / 1000
+            raise RefusedError(
+                "future",
+                f"ts = {shortened(fields.values['ts'])} lies {duration(ahead_s)} after the record was read, more than "
+                f"events.future_s = {self._future_ms / 1000:g} seconds: set the clock of what sent it.",
+            )
+        return event
 
     def _checked(self, raw: bytes | None) -> str:
         """The text of a record that is neither empty nor too large."""

@@ -1,6 +1,7 @@
 """What comes in, as types: the events of the job, where they came from, and what was refused.
 
-All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders).
+All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders). Events
+are tagged, so that those that wait can be kept in a snapshot.
 Times are event times in epoch milliseconds.
 """
 
@@ -74,6 +75,12 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     def pull(self) -> float:
         """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
         return math.sqrt(abs(self.weight))
+
+    def as_record(self) -> bytes:
+        """A record that would be read as this event, where its own bytes are no longer at hand."""
+        fields = {"type": self.type, "user_id": self.user_id, "item_id": self.item_id, "ts": self.ts_ms}
+        more = {"event_id": self.event_id, "session_id": self.session_id, "value": self.value}
+        return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
 
 
 class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):

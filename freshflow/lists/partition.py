@@ -9,7 +9,7 @@ at once; where one batch ends and the next begins changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
@@ -97,6 +97,10 @@ class Partition:
     def take(self, origin: Origin, steps: Sequence[Step], upto: int | None = None) -> list[Output]:
         """What is to be published after `steps` of one origin, in its order; it has been read as far as `upto`."""
         return self._take(origin, self.signals.merge(origin.key, steps, upto))
+
+    def note_users(self, counts: Mapping[str, int]) -> None:
+        """Report what the user stage has counted so far (`freshflow.users.bucket`) with the rest."""
+        dict.update(self.counts, counts)  # a counter's own update would add
 
     def _take(self, origin: Origin, steps: Iterable[Step]) -> list[Output]:
         outputs: list[Output] = []

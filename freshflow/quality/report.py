@@ -8,9 +8,10 @@ __all__ = ["Report", "encode_report"]
 class Report(msgspec.Struct, frozen=True):
     """How partition `partition` stands after its event at `event_ts` (epoch milliseconds).
 
-    `counts`: events, lists, answers, unchanged (lists not published because they did not change), updates (of the
-    ranker), items, and what was evicted. `quality`: HR@20 and MRR@20 of progressive validation over all events and
-    over the last 5,000 (`recent_`), ours and those of popularity.
+    `counts`: events (learned from), lists, answers, unchanged (lists not published, as they did not change), updates
+    (of the ranker), items, what was evicted, and what the user stage has counted: duplicate, ignored (of no weight),
+    late, noise_rate, noise_repeats, noise_sequence, all of which teach nothing, and reordered. `quality`: HR@20 and
+    MRR@20 of progressive validation over all events and over the last 5,000 (`recent_`), ours and those of popularity.
     """
 
     partition: int

@@ -7,7 +7,7 @@ from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Searc
 from freshflow.items.visits import Visit
 from freshflow.users.state import Context, UserState
 
-__all__ = ["Ask", "Dismissal", "Interaction", "Lesson", "Signal", "Step"]
+__all__ = ["Ask", "Dismissal", "Interaction", "Lesson", "Noise", "Signal", "Step"]
 
 
 class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -81,5 +81,17 @@ class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         return self.event.position
 
 
+class Noise(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
+
+    event: Behaviour
+    after: UserState
+
+    @property
+    def position(self) -> int:
+        """Where the event stands in its origin."""
+        return self.event.position
+
+
 Signal = Visit | Lesson
-Step = Interaction | Dismissal | Ask | Signal | ItemUpdate | Forget
+Step = Interaction | Dismissal | Noise | Ask | Signal | ItemUpdate | Forget

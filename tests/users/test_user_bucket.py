@@ -117,12 +117,12 @@ def test_the_same_event_id_of_another_user_is_no_duplicate():
 def test_a_full_bucket_gives_up_the_least_recently_active_user():
     taken = bucket(view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), view(4, "w", "a"), bound=2)
     assert set(taken.users) == {"u", "w"}
-    assert taken.counts["evicted"] == 1
+    assert taken.counts["users_evicted"] == 1
 
 
 def test_a_bucket_of_exactly_its_bound_evicts_nobody():
     taken = bucket(view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), bound=2)
-    assert (set(taken.users), taken.counts["evicted"]) == ({"u", "v"}, 0)
+    assert (set(taken.users), taken.counts["users_evicted"]) == ({"u", "v"}, 0)
 
 
 def test_an_evicted_user_starts_anew():
@@ -178,3 +178,50 @@ def test_an_empty_bucket_comes_back_empty():
 def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
     with pytest.raises(SnapshotError, match=r"another version.*start anew"):
         UserBucket(CONFIG, 3).restore(snapshot)
+
+
+LATE = UsersConfig(context=3, history=5, lateness_s=10)
+
+
+def at(position: int, item: str, ts_ms: int, **fields) -> Behaviour:
+    return Behaviour(position, "view", "u", item, START_MS + ts_ms, **fields)
+
+
+def test_an_event_exactly_as_late_as_allowed_takes_its_place_in_the_history():
+    taken = UserBucket(LATE, 9)
+    *_, step = taken.take([at(1, "a", 0), at(2, "c", 20_000), at(3, "b", 10_000)])
+    assert taken.users["u"].items == ("a", "b", "c")
+    assert (step.after, taken.counts) == (taken.users["u"], {"reordered": 1})
+
+
+def test_an_event_a_millisecond_later_is_counted_and_changes_nothing():
+    taken = UserBucket(LATE, 9)
+    taken.take([at(1, "a", 0), at(2, "c", 20_000)])
+    before = taken.users["u"]
+    assert taken.take([at(3, "b", 9_999)]) == []
+    assert (taken.users["u"], taken.counts) == (before, {"late": 1})
+
+
+def test_an_event_out_of_order_teaches_what_it_would_have_in_order():
+    in_order = UserBucket(LATE, 9).take([at(1, "a", 0), at(3, "b", 5_000)])[-1]
+    taken = UserBucket(LATE, 9).take([at(1, "a", 0), at(2, "c", 9_000), at(3, "b", 5_000)])[-1]
+    assert (taken.visit, taken.context) == (in_order.visit, in_order.context)
+    assert (taken.before.items, taken.before.last_ms) == (in_order.before.items, in_order.before.last_ms)
+
+
+def test_a_dismissal_out_of_order_takes_the_item_off():
+    *_, step = UserBucket(LATE, 9).take([at(1, "a", 0), at(2, "c", 9_000), at(3, "a", 5_000, weight=-1.0)])
+    assert (step.after.items, step.after.dismissed, step.after.last_ms) == (("c",), ("a",), START_MS + 9_000)
+
+
+def test_lateness_is_told_by_the_users_own_clock():
+    taken = UserBucket(LATE, 9)
+    steps = taken.take([view(90_000, "v", "x"), at(2, "a", 0)])
+    assert (len(steps), taken.counts) == (2, {})
+
+
+def test_counts_are_part_of_the_state():
+    taken = bucket(view(1, "u", "a"), view(1, "u", "a"))
+    restored = UserBucket(CONFIG, 9)
+    restored.restore(taken.snapshot())
+    assert restored.counts == taken.counts == {"duplicate": 1}
