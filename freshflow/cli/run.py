@@ -13,7 +13,7 @@ from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import idle_processes, run_cluster
 from freshflow.dataflow.job import Places, StopFlag, assemble, prepare, run_flow
 from freshflow.dataflow.progress import Progress
-from freshflow.dataflow.recovery import check_store, open_store
+from freshflow.dataflow.recovery import check_store, open_store, scrub_store
 from freshflow.errors import ConfigError
 
 __all__ = ["run"]
@@ -75,10 +75,13 @@ def run(
         if recovery is not None:
             open_store(recovery)
             check_store(recovery)
+            scrub_store(recovery)
         stop.install()
         job = Job(places, settings, str(recovery) if recovery is not None else None)
         with show_progress(progress, quiet=quiet):
             run_cluster(job, processes, progress, stop)
+        if recovery is not None:
+            scrub_store(recovery)
     stop.release()
     if not quiet:
         summary(progress, places)

@@ -18,7 +18,7 @@ from freshflow.connectors.urls import beside, check_distinct, is_kafka, open_sin
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.progress import Progress
-from freshflow.dataflow.recovery import open_store, store_errors_as_sentences
+from freshflow.dataflow.recovery import open_store, scrub_store, store_errors_as_sentences
 from freshflow.errors import ConfigError, FreshFlowError
 from freshflow.lists.warm_up import warm_up
 from freshflow.ranking.ranker import model_factory
@@ -164,8 +164,13 @@ def run_flow(flow: Dataflow, config: Config, recovery: Path | None, peers: Peers
     addresses, this = peers or (None, None)
     epoch = timedelta(seconds=config.job.epoch_s)
     store = open_store(recovery) if recovery else None
+    scrubbed = recovery if peers is None else None  # of several, the process that started them does it
+    if scrubbed:
+        scrub_store(scrubbed)
     with store_errors_as_sentences(recovery):
         cli_main(flow, process_id=this, addresses=addresses, epoch_interval=epoch, recovery_config=store)
+    if scrubbed:
+        scrub_store(scrubbed)
 
 
 def flow_from_environment(

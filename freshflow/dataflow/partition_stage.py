@@ -11,7 +11,7 @@ from freshflow.events.types import Origin
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import dump, load
 from freshflow.lists.types import encode
-from freshflow.quality.report import encode_report
+from freshflow.quality.report import encode_receipt, encode_report
 
 __all__ = ["PartitionStage", "partition_stage"]
 
@@ -47,7 +47,8 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         partition = self._of(batch)
         lists: OutBatch = [encode(output) for output in partition.take(batch.origin, batch.steps, batch.upto)]
         report = partition.report_if_due()
-        metrics: OutBatch = [encode_report(report, self.clock())] if report else []
+        metrics: OutBatch = [encode_receipt(receipt, self.clock()) for receipt in partition.take_receipts()]
+        metrics += [encode_report(report, self.clock())] if report else []
         return PartitionOutput(batch.read_ms, lists, partition.report(), metrics)
 
     def on_eof(self) -> tuple[Iterable[PartitionOutput], bool]:

@@ -61,6 +61,10 @@ class Batch:
             self.last_event = event
         self.listed.append((step, self._ask(self._list_of(step.after, event.ts_ms))))
 
+    def lists_for(self, user_id: str) -> bool:
+        """Whether one of its lists is for the user."""
+        return any(step.event.user_id == user_id for step, _ in self.listed)
+
     def _list_of(self, user: UserState, now_ms: int) -> Query:
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
         return _query(user, now_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)

@@ -13,6 +13,7 @@ import numpy as np
 
 from freshflow.config import Config
 from freshflow.errors import SnapshotError
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.items.fold import Tables
 from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
@@ -22,7 +23,7 @@ from freshflow.ranking.features import FEATURES
 
 __all__ = ["dump", "load"]
 
-VERSION = b"freshflow-partition-4\n"
+VERSION = b"freshflow-partition-5\n"
 
 
 def dump(partition: Partition) -> bytes:
@@ -33,7 +34,7 @@ def dump(partition: Partition) -> bytes:
         "rows": knowledge.rows.state(),
         "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
         "catalogue": knowledge.catalogue.entries,
-        "evicted": knowledge.evicted,
+        "evicted": (knowledge.evicted, knowledge.idle),
         "ranker": ranker.state(),
         "number": partition.number,
         "signals": vars(partition.signals),
@@ -64,7 +65,7 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.tables = _tables(knowledge.tables, state["tables"])
     knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
-    knowledge.evicted = state["evicted"]
+    knowledge.evicted, knowledge.idle = state["evicted"]
     ranker.restore(state["ranker"])
     partition.signals = Signals(**state["signals"])
     partition.refresh.restore(state["refresh"])
@@ -76,6 +77,7 @@ def load(snapshot: bytes, config: Config, clock: Callable[[], int]) -> Partition
 
 def _settings(config: Config) -> dict[str, Any]:
     """The settings that shape the state; another value needs another state."""
+    pseudonyms = Pseudonyms.of_config(config.privacy)
     return {
         "job.partitions": config.job.partitions,
         "items.neighbours": config.items.neighbours,
@@ -83,6 +85,8 @@ def _settings(config: Config) -> dict[str, Any]:
         "ranker.model": config.ranker.model,
         "ranker.units": config.ranker.units,
         "refresh.users": config.refresh.users,
+        "privacy.pseudonymise": config.privacy.pseudonymise,
+        "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
         "features of the ranker": FEATURES,
     }
 

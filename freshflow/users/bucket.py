@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import structs
 
 from freshflow.config import Config, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
-from freshflow.users.interactions import Ask, Dismissal, Interaction, Step
+from freshflow.users.interactions import Ask, Departure, Dismissal, Interaction, Step
+from freshflow.users.retention import LOOK_EVERY, away_too_long
 from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate, with_shared_ids
 
 __all__ = ["UserBucket"]
@@ -19,7 +21,8 @@ SNAPSHOT_VERSION = b"freshflow-users-3\n"
 class UserBucket:
     """At most `bound` users, the least recently active go first. Users are kept in the order of their last event.
 
-    The first `for_all` interactions are those that teach the rankers of all partitions.
+    Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
+    `LOOK_EVERY`th interaction. The first `for_all` interactions are those that teach the rankers of all partitions.
     """
 
     def __init__(self, config: UsersConfig, bound: int, for_all: int = 0) -> None:
@@ -29,6 +32,8 @@ class UserBucket:
         self.interactions = 0
         self.users: dict[str, UserState] = {}
         self.counts: Counter[str] = Counter()
+        self._idle_ms = int(config.idle_s * 1000)
+        self._left: list[Departure] = []
 
     @classmethod
     def of_partition(cls, config: Config) -> "UserBucket":
@@ -38,8 +43,19 @@ class UserBucket:
         return cls(config.users, max(1, config.users.max // partitions), for_all)
 
     def take(self, events: Iterable[Event]) -> list[Step]:
-        """Each event in order, with all that is known of its user; duplicates are dropped and counted."""
-        return [step for event in events if (step := self._step(event)) is not None]
+        """Each event in order, with all that is known of its user; duplicates are dropped and counted.
+
+        Behind an event follow the users whom it made leave.
+        """
+        steps: list[Step] = []
+        for event in events:
+            step = self._step(event)
+            if step is not None:
+                steps.append(step)
+            if self._left:
+                steps += self._left
+                self._left = []
+        return steps
 
     def _step(self, event: Event) -> Step | None:
         if isinstance(event, Behaviour):
@@ -47,8 +63,8 @@ class UserBucket:
         if isinstance(event, ItemUpdate):
             return event
         if isinstance(event, Forget):
-            self.users.pop(event.user_id, None)
-            return event
+            known = self.users.pop(event.user_id, None) is not None
+            return structs.replace(event, known=known)
         return Ask(event, self.users.get(event.user_id, NEW_USER))
 
     def _behaviour(self, event: Behaviour) -> Step | None:
@@ -63,19 +79,26 @@ class UserBucket:
         context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=self.config.context, session_id=event.session_id)
         if event.weight < 0:
             after = dismiss(before, event, history=self.config.history)
-            self._keep(event.user_id, after)
+            self._keep(event, after)
             return Dismissal(event, before, context, after)
         after = add_event(before, event, gap_ms=gap_ms, context=self.config.context, history=self.config.history)
-        self._keep(event.user_id, after)
+        self._keep(event, after)
         self.interactions += 1
+        if self._idle_ms and self.interactions % LOOK_EVERY == 0:
+            for user_id in away_too_long(self.users, self._idle_ms):
+                self._leave(event, user_id, idle=True)
         return Interaction(event, before, context, after, self.interactions <= self.for_all)
 
-    def _keep(self, user_id: str, state: UserState) -> None:
-        self.users.pop(user_id, None)  # to the end of the order
-        self.users[user_id] = state
+    def _keep(self, event: Behaviour, state: UserState) -> None:
+        self.users.pop(event.user_id, None)  # to the end of the order
+        self.users[event.user_id] = state
         if len(self.users) > self.bound:
-            del self.users[next(iter(self.users))]
-            self.counts["evicted"] += 1
+            self._leave(event, next(iter(self.users)), idle=False)
+
+    def _leave(self, after: Behaviour, user_id: str, *, idle: bool) -> None:
+        del self.users[user_id]
+        self.counts["idle" if idle else "evicted"] += 1
+        self._left.append(Departure(after.position, user_id, idle))
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""
