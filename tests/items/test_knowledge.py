@@ -284,8 +284,8 @@ def idle(config: ItemsConfig, *batches: list[Visit]) -> ItemKnowledge:
 
 @pytest.mark.parametrize(("after_ms", "gone"), [(HOUR_MS, False), (HOUR_MS + 1, True)])
 def test_an_item_goes_when_nothing_was_heard_of_it_for_longer_than_allowed(after_ms, gone):
-    latest = [Visit(n, "new", ("other",), START_MS + after_ms) for n in range(63)]
-    made = idle(IDLE, visits("old", context=("new",)), latest)
+    latest = [Visit(n, "new", ("old",), START_MS + after_ms) for n in range(63)]
+    made = idle(IDLE, visits("old"), latest)
     assert (made.rows.get("old") == NO_ROW) == gone
     assert (made.evicted, made.idle) == ((1, 1) if gone else (0, 0))
     assert ("old" in company(made, "new")) != gone
