@@ -116,11 +116,13 @@ class ItemKnowledge:
         if not len(latest):
             return
         oldest_ms = np.median(popularity.memories[latest, LAST_MS]) - self.config.idle_s * 1000
-        known = np.flatnonzero([bool(item) for item in self.rows.ids])
-        last_ms = popularity.memories[known, LAST_MS]
-        last_ms = np.maximum(last_ms, [entries[row].ts_ms if row in entries else 0 for row in known.tolist()])
-        order = np.argsort(last_ms, kind="stable")[: self._at_once]
-        rows = known[order[last_ms[order] < oldest_ms]]
+        heard_ms = popularity.memories[: len(self.rows.ids), LAST_MS].copy()
+        silent = [row for row in np.flatnonzero(heard_ms < oldest_ms).tolist() if self.rows.ids[row]]
+        for row in silent:
+            if row in entries:
+                heard_ms[row] = max(heard_ms[row], entries[row].ts_ms)
+        rows = np.array([row for row in silent if heard_ms[row] < oldest_ms], np.int64)
+        rows = rows[np.argsort(heard_ms[rows], kind="stable")[: self._at_once]]
         if len(rows):
             self._drop(rows)
             self.idle += len(rows)
