@@ -358,6 +358,7 @@ def test_idle_users_and_items_go_wherever_batches_end(size):
     assert {item for item in made.knowledge.rows.ids if item} == {f"new-{n}" for n in range(60)}
     counts = made.report().counts
     assert (counts["users_idle"], counts["items_idle"], counts["items"]) == (100, 50, 60)
+    assert not len(made.knowledge.dropped)  # no list shows them
     whole = take(partition(settings), [*early, *later])
     assert published == whole
 

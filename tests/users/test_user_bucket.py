@@ -224,7 +224,7 @@ def test_a_crowd_that_left_long_ago_goes_a_bounded_number_at_a_time():
 def test_one_event_from_the_future_makes_nobody_leave_and_its_user_holds_nobody_back():
     taken = UserBucket(IDLE, 9_999)
     future_ms = 100 * 365 * 24 * HOUR_MS
-    taken.take([Behaviour(0, "view", "user-0", "a", START_MS + future_ms), *crowd(1, LOOK_EVERY - 1)])
+    taken.take([*crowd(1, LOOK_EVERY - 1), Behaviour(0, "view", "user-0", "a", START_MS + future_ms)])
     assert len(taken.users) == LOOK_EVERY
     steps = taken.take(crowd(LOOK_EVERY, LOOK_EVERY, 2 * HOUR_MS))
     assert departed(steps) == [f"user-{n}" for n in range(1, LOOK_EVERY)]
