@@ -3,7 +3,8 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from logging import getLogger
 from pathlib import Path
 
 from bytewax.recovery import (
@@ -18,6 +19,9 @@ from freshflow.errors import OutputError, SnapshotError
 
 __all__ = ["check_store", "open_store", "scrub_store", "store_errors_as_sentences"]
 
+log = getLogger("freshflow")
+
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 # Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
 RECOVERY_PARTS = 8
 # What Bytewax raises where a recovery folder holds something else, or not all of it.
@@ -52,13 +56,18 @@ def scrub_store(folder: Path) -> None:
 
     Bytewax deletes the rows of older snapshots, but SQLite leaves their bytes in the file, or in its log beside it,
     until it happens to need the room. To be called while nobody has the files open: Bytewax brings an SQLite of its
-    own, and two of them in one process do not see each other's locks. About a damaged file, Bytewax complains.
+    own, and two of them in one process do not see each other's locks. What cannot be written anew, as when the disk is
+    full, is logged; about a damaged file, Bytewax complains.
     """
     for path in sorted(folder.glob("part-*.sqlite3")):
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None, timeout=1)) as part:
-            part.execute("PRAGMA secure_delete = ON")
-            part.execute("VACUUM")
-            part.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None, timeout=1)) as part:
+                part.execute("PRAGMA secure_delete = ON")
+                part.execute("VACUUM")
+                part.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            if error.sqlite_errorname not in DAMAGED:
+                log.warning("%s was not written anew (%s): bytes of older snapshots may be left in it.", path, error)
 
 
 def _rows(folder: Path, path: Path) -> list[tuple[int, int]]:

@@ -48,6 +48,8 @@ AT_ONCE = 128
 # Choices from one look for idle items to the next, a multiple of `LAG`. To drop some takes milliseconds.
 ITEMS_LOOKED_AT = 4096
 
+Control = ItemUpdate | Forget | Departure  # steps that nothing is ranked for
+
 CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
 
 
@@ -96,14 +98,14 @@ class Partition:
             if batch.order and not self._fits(batch, step):
                 outputs += self._take_batch(origin, batch)
                 batch = Batch(self.config)
-            if isinstance(step, ItemUpdate | Forget | Departure):
+            if isinstance(step, Control):
                 outputs += self._control(origin, step)
             else:
                 self._admit(step)
                 batch.add(step)
         return outputs + self._take_batch(origin, batch)
 
-    def _control(self, origin: Origin, step: ItemUpdate | Forget | Departure) -> list[Output]:
+    def _control(self, origin: Origin, step: Control) -> list[Output]:
         if isinstance(step, ItemUpdate):
             self.knowledge.update_catalogue(step)
             self._drop_items()
@@ -130,15 +132,17 @@ class Partition:
 
     def _fits(self, batch: Batch, step: Step) -> bool:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
-        if isinstance(step, ItemUpdate | Forget):
-            return False
-        if isinstance(step, Departure):
-            return not (step.idle or self.refresh.active.knows(step.user_id) or batch.lists_for(step.user_id))
+        if isinstance(step, Control):
+            return isinstance(step, Departure) and not self._may_be_active(step, batch)
         due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
         came = _came(step)
         return came is None or not self.knowledge.is_in_the_way(came.item_id)
+
+    def _may_be_active(self, step: Departure, batch: Batch) -> bool:
+        """Whether something is to be done about a user who leaves."""
+        return step.idle or self.refresh.active.knows(step.user_id) or batch.lists_for(step.user_id)
 
     def _admit(self, step: Ranked) -> None:
         came = _came(step)

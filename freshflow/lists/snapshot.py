@@ -23,7 +23,7 @@ from freshflow.ranking.features import FEATURES
 
 __all__ = ["dump", "load"]
 
-VERSION = b"freshflow-partition-5\n"
+VERSION = b"freshflow-partition-6\n"
 
 
 def dump(partition: Partition) -> bytes:

@@ -140,6 +140,17 @@ def test_scrubbing_leaves_a_damaged_file_to_who_reads_it(tmp_path: Path) -> None
     assert (tmp_path / "part-3.sqlite3").read_bytes() == b"no database" * 1000
 
 
+def test_a_file_that_cannot_be_scrubbed_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_store(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "part-3.sqlite3")) as store:
+        store.execute("BEGIN IMMEDIATE")  # somebody is writing
+        scrub_store(tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/part-3.sqlite3 was not written anew (database is locked): "
+        "bytes of older snapshots may be left in it."
+    ]
+
+
 def test_an_idle_user_leaves_the_whole_job_and_their_list_is_deleted(
     tmp_path: Path, freshflow: Freshflow, read: Read
 ) -> None:
