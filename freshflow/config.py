@@ -6,7 +6,8 @@ is documented in `freshflow/docs/freshflow.example.toml`, and a test keeps that 
 A string of the form `${NAME}` in the file is replaced by the environment variable NAME, so that secrets need
 not stand in it. `FRESHFLOW_<SECTION>_<KEY>` overrides a key (`FRESHFLOW_LISTS_K=10`); the value is read as
 TOML, or as a string where it is not. `FRESHFLOW_KAFKA_OPTIONS_SASL_PASSWORD` sets the librdkafka option
-`sasl.password`, to the text as it stands. Other variables that start with FRESHFLOW_ are not ours.
+`sasl.password`, to the text as it stands, as is FRESHFLOW_PRIVACY_KEY. Other variables that start with
+FRESHFLOW_ are not ours.
 """
 
 import re
@@ -32,6 +33,7 @@ __all__ = [
     "ListsConfig",
     "MetricsConfig",
     "NoiseConfig",
+    "PrivacyConfig",
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
@@ -61,6 +63,9 @@ DEFAULT_FULL: dict[str, float] = {"rate": 5.0, "watch": 1.0}
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
 RESERVED_TYPES = ("forget", "item", "request", "search")
 
+# Characters of the shortest key of pseudonyms: 128 random bits in hexadecimal digits.
+MIN_KEY_CHARS = 32
+
 # (smaller, larger): item knowledge reads the end of a user's context, and a context is cut from the history.
 AT_MOST = (
     (("items", "context"), ("users", "context")),
@@ -80,10 +85,12 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return f"{type(self).__name__}({fields})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [(name, _without_secrets(getattr(self, name))) for name in self.__struct_fields__]
+        return [(name, _without_secrets(name, getattr(self, name))) for name in self.__struct_fields__]
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(name: str, value: Any) -> Any:
+    if isinstance(value, str) and is_secret(name):
+        return HIDDEN
     if not isinstance(value, dict):
         return value
     return {entry: HIDDEN if is_secret(entry) else inner for entry, inner in value.items()}
@@ -115,6 +122,7 @@ class UsersConfig(Section, frozen=True):
     history: Annotated[int, Meta(ge=1, le=10_000)] = 100
     max: Positive = 1_000_000
     lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
+    idle_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class NoiseConfig(Section, frozen=True):
@@ -134,6 +142,7 @@ class ItemsConfig(Section, frozen=True):
     neighbours: Annotated[int, Meta(ge=1, le=1024)] = 64
     context: Annotated[int, Meta(ge=1, le=100)] = 10
     kept_on_drift: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    idle_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class RankingConfig(Section, frozen=True):
@@ -177,6 +186,13 @@ class MetricsConfig(Section, frozen=True):
     every_events: Positive = 10_000
 
 
+class PrivacyConfig(Section, frozen=True):
+    """Whether users are known by pseudonyms, and the key these are made with."""
+
+    pseudonymise: bool = False
+    key: str = ""
+
+
 class KafkaConfig(Section, frozen=True):
     """How brokers are reached; `options` go to librdkafka, `source` and `sink` to its one side only."""
 
@@ -200,6 +216,7 @@ class Config(Section, frozen=True):
     lists: ListsConfig = ListsConfig()
     refresh: RefreshConfig = RefreshConfig()
     metrics: MetricsConfig = MetricsConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     kafka: KafkaConfig = KafkaConfig()
 
 
@@ -255,6 +272,13 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
     model = config.ranker.model
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model):
         raise _refused(given["ranker", "model"], ("ranker", "model"), model, "package.module:function")
+    if config.privacy.pseudonymise and len(config.privacy.key) < MIN_KEY_CHARS:
+        origin = given["privacy", "pseudonymise"].origin
+        what = f"has {len(config.privacy.key)} characters" if config.privacy.key else "is missing"
+        raise ConfigError(
+            f"{origin}: privacy.pseudonymise needs a privacy.key of at least {MIN_KEY_CHARS} characters, which {what}; "
+            "set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what `openssl rand -hex 32` prints."
+        )
     for name in config.events.weights:
         if name in RESERVED_TYPES or not name.strip():
             setting = given["events", "weights", name]

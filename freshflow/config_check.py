@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from freshflow.config_source import Setting
+from freshflow.config_source import PRIVACY_KEY, Setting
 from freshflow.errors import ConfigError
 
 __all__ = ["HIDDEN", "Hints", "allowed_words", "check_setting", "is_mapping", "is_secret", "shown"]
@@ -57,7 +57,9 @@ def _check_value(setting: Setting, hint: Any) -> None:
 
 
 def shown(setting: Setting) -> str:
-    """A value as an error may show it: nothing of the mappings of [kafka], where secrets stand."""
+    """A value as an error may show it: nothing of the mappings of [kafka], where secrets stand, nor privacy.key."""
+    if setting.path == PRIVACY_KEY:
+        return HIDDEN
     if setting.path[0] == "kafka" and (len(setting.path) == 3 or setting.path[1] in KAFKA_MAPPINGS):
         return HIDDEN
     if isinstance(setting.value, bool):

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from freshflow.errors import ConfigError
 
-__all__ = ["Setting", "from_environment", "from_file", "from_overrides"]
+__all__ = ["PRIVACY_KEY", "Setting", "from_environment", "from_file", "from_overrides"]
+
+PRIVACY_KEY = ("privacy", "key")  # a secret: taken as it stands, since one of digits alone must not become a number
 
 
 class Setting(NamedTuple):
@@ -58,6 +60,8 @@ def from_environment(environment: Mapping[str, str], sections: Mapping[str, Mapp
         path = (section, *_key(name, match[2].lower(), sections[section]))
         if section == "kafka" and len(path) == 3:  # as it stands: a password 1e5 must not become a number
             path = (*path[:2], path[2].replace("_", "."))
+            settings.append(Setting(path, environment[name], _variable(name)))
+        elif path == PRIVACY_KEY:
             settings.append(Setting(path, environment[name], _variable(name)))
         else:
             settings += _flat_value(path, _toml_value(environment[name]), _variable(name))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from freshflow.config import DEFAULT_WEIGHTS, HINTS, RESERVED_TYPES, Config, KafkaConfig, load_config
+from freshflow.config import DEFAULT_WEIGHTS, HINTS, RESERVED_TYPES, Config, KafkaConfig, PrivacyConfig, load_config
 from freshflow.config_check import is_mapping
 from freshflow.errors import ConfigError
 from freshflow.events.types import CONTROL_TYPES
@@ -278,3 +278,47 @@ def test_configuration_cannot_be_changed() -> None:
 def test_configuration_crosses_process_borders() -> None:
     config = load_config(None, {"FRESHFLOW_LISTS_K": "3"})
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+# Pseudonyms and their key
+
+KEY = "0123456789abcdef0123456789abcdef"
+DIGITS = "12345678901234567890123456789012"
+
+
+def test_the_key_comes_from_the_environment_as_it_stands() -> None:
+    environment = {"FRESHFLOW_PRIVACY_KEY": DIGITS, "FRESHFLOW_PRIVACY_PSEUDONYMISE": "true"}
+    assert load_config(None, environment).privacy == PrivacyConfig(pseudonymise=True, key=DIGITS)
+
+
+def test_the_key_can_come_from_a_variable_that_the_file_names(toml: Any) -> None:
+    path = toml('[privacy]\npseudonymise = true\nkey = "${SHOP_KEY}"\n')
+    assert load_config(path, {"SHOP_KEY": KEY}).privacy.key == KEY
+    assert "SHOP_KEY" in refusal(path, {})
+
+
+@pytest.mark.parametrize(("key", "said"), [(None, "is missing"), ("", "is missing"), (KEY[1:], "has 31 characters")])
+def test_a_missing_or_short_key_is_refused_with_what_to_do_and_is_not_shown(
+    key: str | None, said: str, toml: Any
+) -> None:
+    environment = {} if key is None else {"FRESHFLOW_PRIVACY_KEY": key}
+    path = toml("[privacy]\npseudonymise = true\n")
+    assert refusal(path, environment) == (
+        f"{path}: privacy.pseudonymise needs a privacy.key of at least 32 characters, which {said}; "
+        "set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what `openssl rand -hex 32` prints."
+    )
+
+
+def test_a_short_key_does_no_harm_while_nothing_is_pseudonymised() -> None:
+    assert load_config(None, {"FRESHFLOW_PRIVACY_KEY": "short"}).privacy.key == "short"
+
+
+def test_the_key_is_shown_nowhere(toml: Any) -> None:
+    config = Config(privacy=PrivacyConfig(pseudonymise=True, key=KEY))
+    file = io.StringIO()
+    Console(file=file).print(config)
+    for shown in (repr(config), str(config.privacy), f"{config.privacy}", file.getvalue()):
+        assert KEY not in shown
+        assert "***" in shown
+    assert DIGITS not in refusal(toml(f"[privacy]\nkey = {DIGITS}\n"))
+    assert DIGITS not in refusal(toml(f"[privacy.key]\nk = {DIGITS}\n"))

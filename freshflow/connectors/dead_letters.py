@@ -2,10 +2,11 @@
 
 ```
 {"reason", "code", "source": {"file", "line"} | {"topic", "partition", "offset"}, "rejected_at",
- "raw" | "raw_base64", "raw_bytes"?, "truncated"?}
+ "raw" | "raw_base64" | "raw_left_out", "raw_bytes"?, "truncated"?}
 ```
 `rejected_at` is epoch milliseconds. `raw` is the record as text (null for a tombstone), or `raw_base64`
-where it is not UTF-8. `code` is one of those that `freshflow.events.parse` lists.
+where it is not UTF-8. Where users have pseudonyms, `raw_left_out` says so in its place: the record may name one, and
+stands in the source as long as that is kept. `code` is one of those that `freshflow.events.parse` lists.
 """
 
 import base64
@@ -31,9 +32,13 @@ def encode_rejected(rejected: Rejected, at_ms: int, max_raw: int | None = None) 
         "code": rejected.code,
         "source": rejected.origin.place(rejected.position),
         "rejected_at": at_ms,
-        **_raw(rejected.raw, max_raw),
+        **(_raw(rejected.raw, max_raw) if rejected.left_out is None else _left_out(rejected.left_out)),
     }
     return None, msgspec.json.encode(letter)
+
+
+def _left_out(raw_bytes: int) -> dict[str, str | int | bool | None]:
+    return {"raw_left_out": "privacy.pseudonymise is on, and the record may name a user", "raw_bytes": raw_bytes}
 
 
 def _raw(raw: bytes | None, max_raw: int | None) -> dict[str, str | int | bool | None]:

@@ -24,6 +24,7 @@ from freshflow.dataflow.partition_stage import partition_stage
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.user_stage import user_stage
 from freshflow.events.parse import EventParser
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Event, ItemUpdate, RawBatch, Rejected
 
 __all__ = ["Endpoints", "build_flow"]
@@ -87,7 +88,7 @@ def _parse(config: Config, progress: Progress) -> Callable[[RawBatch], Iterable[
 
     Catalogue events go to every bucket, in their place; so does the word of how far has been read.
     """
-    parser = EventParser(config.events)
+    parser = EventParser(config.events, Pseudonyms.of_config(config.privacy))
     partitions = config.job.partitions
 
     def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:

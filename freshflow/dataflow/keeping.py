@@ -76,6 +76,11 @@ class Kept:
     def renew(self) -> None:
         """Keep nothing of what was taken so far but what is left of it in the state."""
 
+    @property
+    def settles(self) -> bool:
+        """Whether files wait for more epochs to end before they are deleted, though nothing should be taken by then."""
+        return False
+
     def mark(self, freeze: Callable[[], Pieces]) -> bytes:
         """What Bytewax is to store for the state as it is now; `freeze` makes what makes its pieces."""
         return b""
@@ -144,6 +149,10 @@ class _InFiles(Kept):
 
     def renew(self) -> None:
         self._renews = True
+
+    @property
+    def settles(self) -> bool:
+        return self._renews or bool(self._superseded)
 
     def mark(self, freeze: Callable[[], Pieces]) -> bytes:
         self._marks += 1

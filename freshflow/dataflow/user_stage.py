@@ -9,12 +9,13 @@ from freshflow.config import Config
 from freshflow.dataflow.keeping import Keeping, Kept
 from freshflow.dataflow.keys import partition_key, partition_of
 from freshflow.dataflow.messages import End, EventBatch, SignalBatch, StepBatch
-from freshflow.events.types import Behaviour, Origin, Rejected
+from freshflow.events.types import Behaviour, Forget, Origin, Rejected
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Interaction, Step
 
 __all__ = ["Routed", "UserStage", "user_stage"]
 
+SETTLE_S = 1.0
 IDLE_S = 3.0  # longer than a broker takes to hand on what it has
 
 Routed = tuple[str, StepBatch | SignalBatch | list[Rejected]]
@@ -50,17 +51,22 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
 
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
         self.kept.note(batch, len(batch.events))
+        if any(type(event) is Forget for event in batch.events):
+            self.kept.renew()  # what was taken so far names who is to be forgotten
         steps, refused = self.bucket.read(batch.origin, batch.events, batch.read_ms)
         upto = self.bucket.clocks.reached(batch.origin, batch.upto)
         return self._sent(batch.bucket, batch.origin, batch.read_ms, upto, steps, refused)
 
     def notify_at(self) -> datetime | None:
-        """When the stream has been idle for long enough, if any event waits."""
-        return self._idle_at
+        """When the stream has been idle for long enough, if any event waits; soon, if files are to be deleted."""
+        soon = datetime.now(UTC) + timedelta(seconds=SETTLE_S) if self.kept.settles else None
+        return min((at for at in (self._idle_at, soon) if at is not None), default=None)
 
     def on_notify(self) -> tuple[Iterable[Routed], bool]:
-        """Take the events that still wait, as nothing more is read."""
-        return self.on_eof()
+        """Take the events that still wait, if nothing more is read; in any case, this epoch is one of this bucket's."""
+        if self._idle_at is not None and datetime.now(UTC) >= self._idle_at:
+            return self.on_eof()
+        return [], StatefulBatchLogic.RETAIN
 
     def on_eof(self) -> tuple[Iterable[Routed], bool]:
         """Take the events that still wait."""

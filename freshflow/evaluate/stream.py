@@ -10,6 +10,7 @@ from freshflow.connectors.file_reader import OpenFile
 from freshflow.dataflow.keys import partition_of
 from freshflow.errors import InputError
 from freshflow.events.parse import EventParser
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Rejected, Request
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Ask, Step
@@ -63,7 +64,7 @@ class EvaluationStream:
         """The batches from the beginning of the file."""
         config = self.config
         self.rejected, self.events, self.counts = Counter(), 0, Counter()
-        parser, clocks = EventParser(config.events), Clocks(config.events)
+        parser, clocks = EventParser(config.events, Pseudonyms.of_config(config.privacy)), Clocks(config.events)
         buckets = [UserBucket.of_partition(config) for _ in range(config.job.partitions)]
         opened = OpenFile(self.path, config.events.max_bytes)
         try:

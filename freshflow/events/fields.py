@@ -17,6 +17,7 @@ __all__ = [
     "MAX_ID_CHARS",
     "MAX_K",
     "MAX_TEXT_CHARS",
+    "QUOTED",
     "Fields",
     "RefusedError",
     "shortened",
@@ -29,17 +30,23 @@ MAX_DIMENSIONS = 4096  # the widest embeddings in use
 MAX_K = 200
 EARLIEST_PUBLISHED_MS = -30_610_224_000_000  # the year 1000: old books are sold too
 SHOWN_CHARS = 60  # of a bad value, in a reason
+QUOTED = "{value}"  # where a reason quotes the record
+UNQUOTED = "***"  # what stands there in a reason that must not
 
 T = TypeVar("T")
 
 
 class RefusedError(Exception):
-    """Why a record is no event: a stable `code` to count by and a `reason`, one sentence."""
+    """Why a record is no event: a stable `code` to count by and a `reason`, one sentence.
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
+    Where the sentence quotes the record it is given with `QUOTED` there, and with the `value` to be shown.
+    """
+
+    def __init__(self, code: str, reason: str, value: object = None) -> None:
         self.code = code
-        self.reason = reason
+        self.reason = reason.replace(QUOTED, shortened(value), 1)
+        self.unquoted = reason.replace(QUOTED, UNQUOTED, 1)
+        super().__init__(self.reason)
 
 
 class Fields:
@@ -130,7 +137,7 @@ def shortened(value: object) -> str:
 
 
 def _wrong(name: str, value: object, allowed: str) -> RefusedError:
-    return RefusedError("wrong_type", f"{name} = {shortened(value)} is not allowed: give {allowed}.")
+    return RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give {allowed}.", value)
 
 
 def _not_finite(name: str) -> RefusedError:
@@ -147,8 +154,8 @@ def _text(name: str, value: object, most: int) -> str | None:
     if not isinstance(value, str):
         raise _wrong(name, value, "a string or a number")
     if len(value) > most:
-        reason = f"{name} = {shortened(value)} has {len(value)} characters; at most {most} are allowed."
-        raise RefusedError("wrong_type", reason)
+        reason = f"{name} = {QUOTED} has {len(value)} characters; at most {most} are allowed."
+        raise RefusedError("wrong_type", reason, value)
     if not value.isascii():
         _check_unicode(name, value)
     return value
@@ -166,8 +173,8 @@ def _check_unicode(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        reason = f"{name} = {shortened(value)} holds half a character (a lone surrogate)."
-        raise RefusedError("not_utf8", reason) from None
+        reason = f"{name} = {QUOTED} holds half a character (a lone surrogate)."
+        raise RefusedError("not_utf8", reason, value) from None
 
 
 def _entry(name: str, value: object) -> str:
@@ -199,7 +206,7 @@ def _time_ms(name: str, value: object, read: Callable[[str | int | float], int])
     try:
         return read(value)
     except ValueError as error:
-        raise RefusedError("bad_time", f"{name} = {shortened(value)} {error}.") from None
+        raise RefusedError("bad_time", f"{name} = {QUOTED} {error}.", value) from None
 
 
 def _published_ms(value: str | int | float) -> int:

@@ -34,7 +34,8 @@ from msgspec import Meta
 
 from freshflow.config import EventsConfig
 from freshflow.events.build import CONTROLS, build_behaviour, counted
-from freshflow.events.fields import MAX_ID_CHARS, Fields, RefusedError, shortened
+from freshflow.events.fields import MAX_ID_CHARS, QUOTED, Fields, RefusedError
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.rows import BadRowError, row_fields
 from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW, duration
 from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Origin, RawBatch, Rejected
@@ -61,9 +62,14 @@ _decode_plain = msgspec.json.Decoder(_PlainLine).decode
 
 
 class EventParser:
-    """Parses records by one configuration; build it once."""
+    """Parses records by one configuration; build it once.
 
-    def __init__(self, config: EventsConfig) -> None:
+    With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
+    record and quote nothing of it.
+    """
+
+    def __init__(self, config: EventsConfig, pseudonyms: Pseudonyms | None = None) -> None:
+        self._pseudonyms = pseudonyms
         self._max_bytes = config.max_bytes
         self._future_ms = round(config.future_s * 1000)
         self._before_ms = LATEST_MS
@@ -86,8 +92,16 @@ class EventParser:
             try:
                 events.append(self._careful(position, raw, batch.columns))
             except RefusedError as refusal:
-                rejected.append(Rejected(batch.origin, position, raw, refusal.code, refusal.reason))
+                rejected.append(self._rejected(batch.origin, position, raw, refusal))
+        if self._pseudonyms is not None:
+            events = list(map(self._pseudonyms.hide, events))
         return events, rejected
+
+    def _rejected(self, origin: Origin, position: int, raw: bytes | None, refusal: RefusedError) -> Rejected:
+        if self._pseudonyms is None or raw is None:
+            return Rejected(origin, position, raw, refusal.code, refusal.reason)
+        # An id may stand anywhere in what is no event, in a field of another name for instance.
+        return Rejected(origin, position, None, refusal.code, refusal.unquoted, left_out=len(raw))
 
     def _plain(self, position: int, raw: bytes) -> Behaviour | None:
         """The behaviour in a plain record, or None where a closer look is needed.
@@ -137,8 +151,9 @@ class EventParser:
             ahead_s = (event.ts_ms - self._before_ms + self._future_ms + 1) / 1000
             raise RefusedError(
                 "future",
-                f"ts = {shortened(fields.values['ts'])} lies {duration(ahead_s)} after the record was read, more than "
+                f"ts = {QUOTED} lies {duration(ahead_s)} after the record was read, more than "
                 f"events.future_s = {self._future_ms / 1000:g} seconds: set the clock of what sent it.",
+                fields.values["ts"],
             )
         return event
 
@@ -162,11 +177,11 @@ class EventParser:
         if value is None or value == "":
             raise RefusedError("missing_field", "type is missing or empty, and every event needs it.")
         if not isinstance(value, str):
-            raise RefusedError("wrong_type", f"type = {shortened(value)} is not allowed: give a string.")
+            raise RefusedError("wrong_type", f"type = {QUOTED} is not allowed: give a string.", value)
         if value not in self._weights and value not in CONTROLS:
             known = ", ".join([*self._weights, *CONTROL_TYPES])
-            reason = f"type = {shortened(value)} is not known: known are {known}; events.weights adds more."
-            raise RefusedError("unknown_type", reason)
+            reason = f"type = {QUOTED} is not known: known are {known}; events.weights adds more."
+            raise RefusedError("unknown_type", reason, value)
         return value
 
 
@@ -193,13 +208,13 @@ def _decode(text: str, columns: tuple[str, ...] | None) -> dict[str, object]:
     try:
         values = _decode_json(text)
     except ValueError as error:
-        reason = f"The record is not JSON: {str(error)[:1].lower()}{str(error)[1:]}, in {shortened(text)}."
-        raise RefusedError("not_json", reason) from None
+        reason = f"The record is not JSON: {str(error)[:1].lower()}{str(error)[1:]}, in {QUOTED}."
+        raise RefusedError("not_json", reason, text) from None
     except RecursionError:
         raise RefusedError("not_json", "The record is nested too deeply.") from None
     if not isinstance(values, dict):
-        reason = f"The record is {shortened(values)}, no object: give the fields of one event in braces."
-        raise RefusedError("not_an_object", reason)
+        reason = f"The record is {QUOTED}, no object: give the fields of one event in braces."
+        raise RefusedError("not_an_object", reason, values)
     return values
 
 

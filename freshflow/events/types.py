@@ -122,21 +122,26 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user asks to be forgotten."""
+    """A user asks to be forgotten. `known` is for the user stage to say: whether there was something to forget."""
 
     position: int
     user_id: str
     ts_ms: int
+    known: bool = False
 
 
 Event = Behaviour | Request | Search | ItemUpdate | Forget
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place."""
+    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place.
+
+    `left_out` says how many bytes there were where they are kept back, as they may name a user.
+    """
 
     origin: Origin
     position: int
     raw: bytes | None
     code: str
     reason: str
+    left_out: int | None = None

@@ -64,6 +64,10 @@ class Batch:
             self.last_event = event
         self.listed.append((step, self._ask(self._list_of(step.after))))
 
+    def lists_for(self, user_id: str) -> bool:
+        """Whether one of its lists is for the user."""
+        return any(step.event.user_id == user_id for step, _ in self.listed)
+
     def _list_of(self, user: UserState) -> Query:
         """The list of a user who has just acted; what they did may have come out of order."""
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from freshflow.config import Config
 from freshflow.errors import SnapshotError
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.items.fold import Tables
 from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
@@ -25,7 +26,7 @@ from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-5\n"
+VERSION = b"freshflow-partition-6\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
@@ -64,7 +65,7 @@ def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) 
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.tables = _tables(knowledge.tables, state["tables"])
     knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
-    knowledge.evicted = state["evicted"]
+    knowledge.evicted, knowledge.idle = state["evicted"]
     ranker_state, partition.validation, partition.drift = models
     ranker.restore(ranker_state)
     partition.signals = Signals(**state["signals"])
@@ -84,7 +85,7 @@ def _state(partition: Partition) -> dict[str, Any]:
         "rows": knowledge.rows.state(),
         "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
         "catalogue": knowledge.catalogue.entries,
-        "evicted": knowledge.evicted,
+        "evicted": (knowledge.evicted, knowledge.idle),
         # Small, and it changes in place.
         "models": pickle.dumps((ranker.state(), partition.validation, partition.drift), protocol=5),
         "number": partition.number,
@@ -144,6 +145,7 @@ def _next(at: int, length: int) -> int:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """The settings that shape the state; another value needs another state."""
+    pseudonyms = Pseudonyms.of_config(config.privacy)
     return {
         "job.partitions": config.job.partitions,
         "items.neighbours": config.items.neighbours,
@@ -151,6 +153,8 @@ def settings_of(config: Config) -> dict[str, Any]:
         "ranker.model": config.ranker.model,
         "ranker.units": config.ranker.units,
         "refresh.users": config.refresh.users,
+        "privacy.pseudonymise": config.privacy.pseudonymise,
+        "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
         "features of the ranker": list(FEATURES),
     }
 

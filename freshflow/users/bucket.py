@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import msgspec
+from msgspec import structs
 
 from freshflow.config import Config, EventsConfig, NoiseConfig, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Rejected
 from freshflow.frames import framed, frames
-from freshflow.users.interactions import Ask, Dismissal, Interaction, Noise, Step
+from freshflow.users.interactions import Ask, Departure, Dismissal, Interaction, Noise, Step
 from freshflow.users.jumps import Clocks, Stream
 from freshflow.users.noise import NO_LIMITS, NoiseLimits, noise_kind
+from freshflow.users.retention import LOOK_EVERY, away_too_long
 from freshflow.users.state import (
     NEW_USER,
     Context,
@@ -36,9 +38,11 @@ AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 class UserBucket:
     """At most `bound` users, the least recently active go first. Users are kept in the order of their last event.
 
-    The first `for_all` interactions are those that teach the rankers of all partitions. `counts` says how many events
-    were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and put where they belong) or noise
-    (`noise_rate`, `noise_repeats`, `noise_sequence`), and how many users were dropped (`users_evicted`).
+    Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
+    `LOOK_EVERY`th interaction. The first `for_all` interactions are those that teach the rankers of all partitions.
+    `counts` says how many events were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and
+    put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), and how many users were dropped
+    (`users_evicted`, `users_idle`).
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class UserBucket:
         self.interactions = 0
         self.users: dict[str, UserState] = {}
         self.counts: Counter[str] = Counter()
+        self._idle_ms = int(config.idle_s * 1000)
+        self._left: list[Departure] = []
 
     @classmethod
     def of_partition(cls, config: Config) -> "UserBucket":
@@ -78,8 +84,19 @@ class UserBucket:
         return [(origin, self.take(believed), refused) for origin, believed, refused in self.clocks.finish()]
 
     def take(self, events: Iterable[Event]) -> list[Step]:
-        """Each event in order, with all that is known of its user; what is to be left out is counted."""
-        return [step for event in events if (step := self._step(event)) is not None]
+        """Each event in order, with all that is known of its user; duplicates are dropped and counted.
+
+        Behind an event follow the users whom it made leave.
+        """
+        steps: list[Step] = []
+        for event in events:
+            step = self._step(event)
+            if step is not None:
+                steps.append(step)
+            if self._left:
+                steps += self._left
+                self._left = []
+        return steps
 
     def _step(self, event: Event) -> Step | None:
         if isinstance(event, Behaviour):
@@ -87,8 +104,8 @@ class UserBucket:
         if isinstance(event, ItemUpdate):
             return event
         if isinstance(event, Forget):
-            self.users.pop(event.user_id, None)
-            return event
+            known = self.users.pop(event.user_id, None) is not None
+            return structs.replace(event, known=known)
         return Ask(event, self.users.get(event.user_id, NEW_USER))
 
     def _behaviour(self, event: Behaviour) -> Step | None:
@@ -128,7 +145,7 @@ class UserBucket:
         return self._taken(event, before, context, after)
 
     def _taken(self, event: Behaviour, before: UserState, context: Context, after: UserState) -> Step:
-        self._keep(event.user_id, after)
+        self._keep(event, after)
         noise = noise_kind(after.haste_ms, after.stays, after.session_length, after.unseen_in_a_row, self.limits)
         if noise is not None and (event.weight > 0 or noise == "rate"):  # to turn down what was a loop is plausible
             self.counts[f"noise_{noise}"] += 1
@@ -136,14 +153,21 @@ class UserBucket:
         if event.weight < 0:
             return Dismissal(event, before, context, after)
         self.interactions += 1
+        if self._idle_ms and self.interactions % LOOK_EVERY == 0:
+            for user_id in away_too_long(self.users, self._idle_ms):
+                self._leave(event, user_id, idle=True)
         return Interaction(event, before, context, after, self.interactions <= self.for_all)
 
-    def _keep(self, user_id: str, state: UserState) -> None:
-        self.users.pop(user_id, None)  # to the end of the order
-        self.users[user_id] = state
+    def _keep(self, event: Behaviour, state: UserState) -> None:
+        self.users.pop(event.user_id, None)  # to the end of the order
+        self.users[event.user_id] = state
         if len(self.users) > self.bound:
-            del self.users[next(iter(self.users))]
-            self.counts["users_evicted"] += 1
+            self._leave(event, next(iter(self.users)), idle=False)
+
+    def _leave(self, after: Behaviour, user_id: str, *, idle: bool) -> None:
+        del self.users[user_id]
+        self.counts["users_idle" if idle else "users_evicted"] += 1
+        self._left.append(Departure(after.position, user_id, idle))
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from freshflow.config import Config, JobConfig
+from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.keys import partition_key, partition_of
 from freshflow.dataflow.messages import EventBatch, StepBatch
 from freshflow.dataflow.user_stage import IDLE_S, UserStage, user_stage
@@ -15,7 +16,7 @@ OWN = partition_of("u", 4)
 
 
 def stage(snapshot: bytes | None = None) -> UserStage:
-    return user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, True)(snapshot)
+    return user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, Keeping(any=True))(snapshot)
 
 
 def batch(*days: float, first: int = 1) -> EventBatch:
@@ -50,6 +51,8 @@ def test_an_event_ahead_waits_and_its_partition_hears_of_no_more_than_was_taken(
 def test_when_nothing_more_is_read_it_is_taken():
     made = stage()
     made.on_batch([batch(0, 9)])
+    assert steps(made.on_notify()[0]) == []  # too early
+    made._idle_at = datetime.now(UTC)
     assert steps(made.on_notify()[0]) == [2]
     assert made.notify_at() is None
 
