@@ -25,11 +25,9 @@ def test_the_example_in_the_documentation_is_true():
 
 
 def test_it_recommends_what_a_job_answers():
-    lines = [
-        raw for _, kind, raw in shop_lines(ShopConfig(events=600, users=50, items=60, requests=0.3)) if kind != "broken"
-    ]
-    made = Recommender()
-    job, bucket = partition(Config()), made._bucket.__class__.of_partition(Config())
+    shop = ShopConfig(events=600, users=50, items=60, requests=0.3)
+    lines = [raw for _, kind, raw in shop_lines(shop) if kind != "broken"]
+    made, job, bucket = Recommender(), partition(Config()), UserBucket.of_partition(Config())
     answers = 0
     for n, raw in enumerate(lines, start=1):
         event = json.loads(raw)
