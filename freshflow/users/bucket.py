@@ -15,7 +15,7 @@ from freshflow.users.state import NEW_USER, UserState, add_event, context_at, di
 
 __all__ = ["UserBucket"]
 
-SNAPSHOT_VERSION = b"freshflow-users-4\n"
+SNAPSHOT_VERSION = b"freshflow-users-5\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -90,20 +90,25 @@ class UserBucket:
         return lambda: _pieces(interactions, users)
 
     def restore(self, snapshot: bytes | bytearray) -> None:
-        """Go on from a `snapshot`. Raises `SnapshotError` for another version's."""
+        """Go on from a `snapshot`. Raises `SnapshotError` for another version's, and for a damaged one."""
         if not snapshot.startswith(SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
                 "or start anew with an empty --recovery folder."
             )
         at = len(SNAPSHOT_VERSION)
-        head, *parts = frames(memoryview(snapshot)[at:])
-        self.interactions = msgspec.msgpack.decode(head, type=int)
-        self.users = {
-            user_id: with_shared_ids(state)
-            for part in parts
-            for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
-        }
+        try:
+            head, *parts = frames(memoryview(snapshot)[at:])
+            self.interactions = msgspec.msgpack.decode(head, type=int)
+            self.users = {
+                user_id: with_shared_ids(state)
+                for part in parts
+                for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
+            }
+        except ValueError as error:  # msgspec's errors are ValueErrors
+            raise SnapshotError(
+                f"The recovery folder holds damaged user states ({error}); restore it, or give an empty one."
+            ) from None
 
 
 def _pieces(interactions: int, users: dict[str, UserState]) -> Iterator[bytes]:

@@ -7,12 +7,12 @@ the last items of the history.
 
 from array import array
 from hashlib import blake2b
-from sys import intern
 
 import msgspec
 from msgspec import structs
 
 from freshflow.events.types import Behaviour
+from freshflow.users.ids import shared
 
 __all__ = [
     "COUNTS",
@@ -39,7 +39,7 @@ TIME_BYTES, COUNT_BYTES = array(TIMES).itemsize, array(COUNTS).itemsize
 class UserState(msgspec.Struct, frozen=True, gc=False):
     """What is known of a user after their latest event.
 
-    `session` and `items` hold distinct item ids, the least recent first; ids are interned, as many users know the same.
+    `session` and `items` hold distinct item ids, the least recent first; ids are shared, as many users know the same.
     `seen_ms` (event time of the latest event with the item) and `counts` stand beside `items`, packed: as tuples they
     would take five times the memory, and ranking wants arrays. `session_length` counts events, repeats included.
     `place` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
@@ -99,7 +99,7 @@ def add_event(state: UserState, event: Behaviour, *, gap_ms: int, context: int, 
     `context` bounds the session's items and `history` the items remembered; the least recent go first. An event that
     is older than the latest one counts as part of the present moment and does not set the user's clock back.
     """
-    item = intern(event.item_id)
+    item = shared(event.item_id)
     running = _same_session(state, max(0, event.ts_ms - state.last_ms), gap_ms, event.session_id)
     session = _moved_to_end(state.session, item) if running else (item,)
     place = _place(state.session, item) if running else -1
@@ -125,7 +125,7 @@ def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
 
     At most `history` dismissed items are remembered, the least recent go first; an event with the item takes it back.
     """
-    item = intern(event.item_id)
+    item = shared(event.item_id)
     items, seen_ms, counts = _forgotten(state, item)
     return structs.replace(
         state,
@@ -141,7 +141,7 @@ def dismiss(state: UserState, event: Behaviour, *, history: int) -> UserState:
 
 def with_shared_ids(state: UserState) -> UserState:
     """The same state, with the ids that other states hold as well."""
-    items, session, dismissed = (tuple(map(intern, ids)) for ids in (state.items, state.session, state.dismissed))
+    items, session, dismissed = (tuple(map(shared, ids)) for ids in (state.items, state.session, state.dismissed))
     return structs.replace(state, items=items, session=items if session == items else session, dismissed=dismissed)
 
 
