@@ -102,7 +102,7 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
 def _state(snapshot: bytes, path: str) -> _State:
     try:
         return msgspec.json.decode(snapshot, type=_State)
-    except (msgspec.DecodeError, TypeError):
+    except (ValueError, TypeError):  # msgspec says so, or that a name is not UTF-8
         raise SnapshotError(
             f"The snapshot of {path} is damaged or of another version: resume with the version that wrote it, "
             f"or start without its recovery store."
