@@ -125,7 +125,7 @@ def _check(folder: Path) -> None:
         raise _unusable(folder, "No recovery partitions found")
     count = rows[0][1]
     there = len({index for index, of in rows if of == count})
-    if there < count:
+    if there != count:
         raise _unusable(folder, f"missing {count - there} of {count} files")
 
 

@@ -100,7 +100,12 @@ def _fuzz(options: argparse.Namespace) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM_BYTES,) * 2)
     settings = (
-        *(f"-atheris_runs={options.runs + len(list(corpus.iterdir()))}", f"-seed={options.seed}", f"-timeout={HANG_S}", f"-max_len={MAX_LEN}"),
+        *(
+            f"-atheris_runs={options.runs + len(list(corpus.iterdir()))}",
+            f"-seed={options.seed}",
+            f"-timeout={HANG_S}",
+            f"-max_len={MAX_LEN}",
+        ),
         *(f"-dict={words}", f"-artifact_prefix={FOLDER}/broken-{name}-", "-rss_limit_mb=0", "-print_final_stats=1"),
     )
     atheris.Setup([sys.argv[0], *settings, str(corpus)], target)
