@@ -126,23 +126,31 @@ def _pieces(state: dict[str, Any]) -> Iterator[Piece]:
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
     parts: list[Piece] = [pickled, *(buffer.raw() for buffer in buffers)]
-    table = [number for part in parts for number in (len(part), crc32(part))]
-    for part in (VERSION, np.array([len(parts), *table], LENGTH).tobytes(), *parts):
+    for part in (VERSION, _table(parts), *parts):
         yield part
         yield bytes(-len(part) % ALIGNED)
+
+
+def _table(parts: list[Piece]) -> bytes:
+    """How many parts there are, the length and sum of each, and the sum of all this."""
+    numbers = [len(parts), *(number for part in parts for number in (len(part), crc32(part)))]
+    table = np.array(numbers, LENGTH).tobytes()
+    return table + np.array([crc32(table)], LENGTH).tobytes()
 
 
 def _parts(snapshot: bytes | bytearray) -> list[memoryview]:
     """The parts of a snapshot, to be written to. Raises `ValueError` where one is cut short or is not as it was."""
     whole = np.frombuffer(bytearray(snapshot), np.uint8)
     (count,) = whole[ALIGNED : ALIGNED + LENGTH.itemsize].view(LENGTH).tolist()
-    table_bytes = (1 + 2 * count) * LENGTH.itemsize
+    table_bytes = (2 + 2 * count) * LENGTH.itemsize
     at = _next(ALIGNED, table_bytes)
     if at > len(whole):
         raise ValueError(f"it is too short for {count} parts")
+    *table, table_crc = whole[ALIGNED : ALIGNED + table_bytes].view(LENGTH).tolist()
+    if crc32(whole.data[ALIGNED : ALIGNED + table_bytes - LENGTH.itemsize]) != table_crc:
+        raise ValueError("the lengths of its parts are not those that were written")
     parts = []
-    table = whole[ALIGNED : ALIGNED + table_bytes].view(LENGTH)[1:]
-    for length, crc in table.reshape(-1, 2).tolist():
+    for length, crc in zip(table[1::2], table[2::2], strict=True):
         part = whole.data[at : at + length]
         if len(part) < length or crc32(part) != crc:
             raise ValueError(f"the {length} bytes from byte {at} on are not those that were written")

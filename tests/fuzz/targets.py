@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from zlib import crc32
 
 import msgspec
-import numpy as np
 
 from freshflow.config import Config, EventsConfig, ItemsConfig, JobConfig, RefreshConfig, UsersConfig, load_config
 from freshflow.connectors.dead_letters import encode_rejected
@@ -203,8 +201,7 @@ def users(content: bytes) -> None:
 
 def partition_of_parts(parts: list[bytes]) -> bytes:
     """A snapshot of a partition with right sums, whatever its parts are."""
-    table = [len(parts), *(number for part in parts for number in (len(part), crc32(part)))]
-    made = [snapshot.VERSION, np.array(table, snapshot.LENGTH).tobytes(), *parts]
+    made = [snapshot.VERSION, snapshot._table(parts), *parts]
     return b"".join(piece for part in made for piece in (part, bytes(-len(part) % snapshot.ALIGNED)))
 
 

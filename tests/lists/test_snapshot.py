@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from freshflow.config import Config, RankerConfig, RankingConfig
@@ -155,7 +155,8 @@ DUMPED = dump(run(6, SETTINGS)[1])
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.integers(len(VERSION), len(DUMPED) - 1), st.integers(1, 255))
+@given(st.integers(len(VERSION), len(DUMPED) - 1) | st.integers(ALIGNED, 16 * ALIGNED), st.integers(1, 255))
+@example(ALIGNED, 1)  # one part less
 def test_a_byte_that_changed_is_noticed_where_it_counts(at, change):
     damaged = bytearray(DUMPED)
     damaged[at] ^= change
