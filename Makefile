@@ -55,6 +55,10 @@ bench-kafka: $(VENV)/.dev $(VENV)/.project ## Measure from event to list through
 bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, two processes and ends of epochs (half an hour)
 	$(BIN)/python -m tests.bench.scale $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz $(VENV)/.project ## Try to break what reads bytes: a million mutations (ARGS="--runs 20000 records")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: check
 check: lint types test ## Run lint, types and test
 
@@ -80,6 +84,7 @@ lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for t
 	@$(PIP) install 'uv>=0.9,<1'
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.lock
 	$(COMPILE) $(ARGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
 
 .PHONY: clean
 clean: ## Delete .venv, caches and everything that was made
@@ -110,6 +115,11 @@ $(VENV)/.dev: requirements-dev.lock | $(VENV)/.created
 	@echo "Installing requirements-dev.lock into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.dev
+	@echo "Installing requirements-fuzz.lock into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-fuzz.lock
+	@touch $@
 
 $(VENV)/.project: pyproject.toml | $(VENV)/.created
 	@$(PIP) install --no-deps --editable .

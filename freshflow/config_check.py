@@ -17,6 +17,7 @@ Hints = Mapping[str, Mapping[str, Any]]  # section -> key -> type, with its limi
 HIDDEN = "***"
 SECRET_WORDS = ("password", "passphrase", "secret", "key", "token", "jaas", "oauth", "credential")
 KAFKA_MAPPINGS = ("options", "source", "sink")
+INT_BITS = 63  # what TOML says a whole number holds
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -64,7 +65,10 @@ def shown(setting: Setting) -> str:
         return HIDDEN
     if isinstance(setting.value, bool):
         return str(setting.value).lower()
-    text = repr(setting.value)
+    try:
+        text = repr(setting.value)
+    except (ValueError, RecursionError):
+        return "a value of too many digits or levels"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -93,9 +97,11 @@ def _limits(meta: msgspec.Meta) -> str:
 def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    if isinstance(value, int) and value.bit_length() > INT_BITS:
+        return False
     try:
         msgspec.convert(value, hint)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # a variable that is not UTF-8 holds lone surrogates
         return False
     return True
 

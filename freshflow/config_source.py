@@ -38,6 +38,10 @@ def from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
         raise ConfigError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration file {path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"The configuration file {path} is nested too deeply; make it flatter.") from None
+    except ValueError:  # a guard of Python's against quadratic time
+        raise ConfigError(f"The configuration file {path} has a number of too many digits; correct it.") from None
     return [_interpolated(setting, environment) for setting in _flat(tables, str(path))]
 
 
@@ -84,7 +88,7 @@ def _variable(name: str) -> str:
 def _toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, nested too deeply, or a number of thousands of digits
         return text
     return table["value"] if len(table) == 1 else text  # a text of several lines can hold further keys
 
@@ -102,12 +106,14 @@ def _flat(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
 
 def _flat_value(path: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:
     """A mapping, one setting an entry; tables within it are dotted names: `sasl.password` needs no quotes."""
-    if not isinstance(value, Mapping) or not value:
-        yield Setting(path, value, origin)
-        return
-    for entry, inner in value.items():
-        dotted = (*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry)
-        yield from _flat_value(dotted, inner, origin)
+    waiting = [(path, value)]
+    while waiting:
+        path, value = waiting.pop()
+        if not isinstance(value, Mapping) or not value:
+            yield Setting(path, value, origin)
+            continue
+        for entry, inner in reversed(list(value.items())):
+            waiting.append(((*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry), inner))
 
 
 def _interpolated(setting: Setting, environment: Mapping[str, str]) -> Setting:

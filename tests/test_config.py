@@ -219,6 +219,29 @@ def test_broken_file_is_named(tmp_path: Path, raw: bytes, words: str) -> None:
     assert str(path) in refusal(path) and words in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 5000, "is nested too deeply"),
+        ("x = " + "{a = " * 5000, "is nested too deeply"),
+        ("[lists" + ".a" * 5000 + "]\nb = 1", "lists.a is not a known key"),
+        ("[lists]\nk = " + "9" * 5000, "has a number of too many digits"),
+        ("[lists]\nk = 0x" + "f" * 50_000, "lists.k = a value of too many digits or levels is not allowed"),
+        ("[job]\nepoch_s = 0x1" + "0" * 40, "job.epoch_s = 1461501637330902918203684832716283019655932542976 is not"),
+        ("[lists]\nk = [{" + "a." * 5000 + "a = 1}]", "lists.k = a value of too many digits or levels is not allowed"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_is_too_deep_or_too_long_is_refused_with_a_sentence(toml: Any, text: str, words: str) -> None:
+    assert words in refusal(toml(text))
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, "{" + "a." * 5000 + "a=1}", "\udcff"], ids=lambda v: v[:9])
+@pytest.mark.parametrize("name", ["FRESHFLOW_LISTS_K", "FRESHFLOW_KAFKA_START", "FRESHFLOW_RANKER_MODEL"])
+def test_hostile_variables_are_refused_by_name(name: str, value: str) -> None:
+    assert refusal(None, {name: value}).startswith(f"environment variable {name}: ")
+
+
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "none.toml")
     assert "cannot be read" in refusal(tmp_path)

@@ -27,7 +27,7 @@ Option = str | int | float | bool
 Side = Literal["source", "sink", "admin"]
 Client = TypeVar("Client")
 
-_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 _SERVERS = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/?")
 _URL = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/([A-Za-z0-9._-]{{1,249}})")
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
-from msgspec import structs
+from msgspec import Meta, structs
 
 from freshflow.errors import OutputError, SnapshotError
 from freshflow.frames import framed, frames
@@ -31,7 +31,7 @@ from freshflow.unpickling import Piece
 
 __all__ = ["FILE_NAME", "Keeping", "Kept", "Reference"]
 
-MAGIC = b"freshflow-files-1\n"
+MAGIC = b"freshflow-files-2\n"
 FILE_NAME = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
 # A base is made when reading it would save taking so many events again, and when the last one took a small share of the
 # time since.
@@ -41,6 +41,9 @@ EVENTS, BYTES, SHARE = 20_000, 1 << 26, 0.1
 MARKS_KEPT = 3
 BUFFERED = 1 << 16
 
+# A name leads nowhere but into the folder.
+FileName = Annotated[str, Meta(pattern=rf"\A{FILE_NAME.decode()}\Z")]
+Length = Annotated[int, Meta(ge=0)]
 Pieces = Callable[[], Iterable[Piece]]
 
 
@@ -51,8 +54,8 @@ class Reference(msgspec.Struct, frozen=True):
     """
 
     settings: dict[str, Any]
-    base: tuple[str, int] | None = None
-    journals: tuple[tuple[str, int], ...] = ()
+    base: tuple[FileName, Length] | None = None
+    journals: tuple[tuple[FileName, Length], ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -136,8 +139,11 @@ class _InFiles(Kept):
 
     def taken_since(self) -> Iterator[Any]:
         for name, length in self._reference.journals:
-            for piece in frames(memoryview(self._files.read(name, length))):
-                yield self._decode(piece)
+            try:
+                for piece in frames(memoryview(self._files.read(name, length))):
+                    yield self._decode(piece)
+            except ValueError as error:  # msgspec's errors are ValueErrors
+                raise _damaged(self._files.folder / name, str(error)) from None
 
     def note(self, taken: Any, events: int) -> None:
         if self._journal is None:
@@ -204,7 +210,13 @@ def _reference(stored: bytes | None, settings: dict[str, Any]) -> Reference:
     """What was stored, if it is a reference, else one to nothing."""
     if stored is None or not stored.startswith(MAGIC):
         return Reference(settings)
-    reference = msgspec.msgpack.decode(stored[len(MAGIC) :], type=Reference)
+    try:
+        reference = msgspec.msgpack.decode(stored[len(MAGIC) :], type=Reference)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise SnapshotError(
+            f"The recovery folder is damaged: what it says of its files cannot be read ({error}); restore the folder "
+            "whole, or start anew with an empty one."
+        ) from None
     check_settings(reference.settings, settings)
     return reference
 
@@ -244,14 +256,16 @@ class _Files:
         return None if base is None else self.read(*base)
 
     def read(self, name: str, length: int) -> bytearray:
-        path, content = self.folder / name, bytearray(length)
+        path = self.folder / name
         try:
             with path.open("rb") as file:
-                there = file.readinto(content)
+                there = os.fstat(file.fileno()).st_size
+                if there < length:  # before there is room for what a damaged reference may ask for
+                    raise _damaged(path, f"{there} bytes of {length} are left")
+                content = bytearray(length)
+                file.readinto(content)
         except OSError as error:
             raise _damaged(path, f"nothing can be read ({error.strerror})") from None
-        if there < length:
-            raise _damaged(path, f"{there} bytes of {length} are left")
         return content
 
     def delete(self, names: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from bytewax.recovery import (
 
 from freshflow.dataflow.keeping import FILE_NAME, Keeping
 from freshflow.errors import OutputError, SnapshotError
+from freshflow.unpickling import plain
 
 __all__ = ["held", "keeping_in", "open_store", "store_errors_as_sentences"]
 
@@ -33,9 +35,18 @@ STORE_FAILURE = re.compile(r'(?:SqliteFailure.*Some\("|(?=Error opening recovery
 
 
 def open_store(folder: Path) -> RecoveryConfig:
-    """The store in a folder, made if there is none yet."""
+    """The store in a folder, made for us alone if there is none yet. Raises `OutputError` if anybody may write to it.
+
+    Whoever can write there decides what the job reads as its own state. A group may: volumes of containers are often
+    given to one, and it is for whoever runs the job to say who is in it.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise OutputError(
+                f"Anybody may write to the recovery folder {folder}, and so to the state of the job: take that away "
+                f"(chmod o-w {folder}), or give a new folder in it ({folder / 'state'}), which will be the job's alone."
+            )
         if not any(folder.iterdir()):
             init_db_dir(folder, RECOVERY_PARTS)
     except OSError as error:
@@ -92,26 +103,41 @@ def _sweep(folder: Path) -> None:
 def _snapshots(folder: Path, path: Path) -> list[bytes]:
     try:
         with closing(sqlite3.connect(path)) as part:
-            return [blob for (blob,) in part.execute("SELECT ser_change FROM snaps") if blob is not None]
+            blobs = [blob for (blob,) in part.execute("SELECT ser_change FROM snaps") if blob is not None]
     except sqlite3.Error as error:
         raise _unusable(folder, str(error)) from None
+    for blob in blobs:
+        _check_plain(folder, blob)
+    return blobs
+
+
+def _check_plain(folder: Path, blob: bytes) -> None:
+    """Refuse what is no plain value before Bytewax unpickles it, which would execute what it names."""
+    try:
+        plain(blob)
+    except Exception as error:  # there is no end to what a damaged pickle can raise
+        raise _unusable(folder, f"a snapshot in it is damaged: {error}") from None
 
 
 def _check(folder: Path) -> None:
     rows = [row for path in sorted(folder.glob("part-*.sqlite3")) for row in _rows(folder, path)]
     if not rows:
         raise _unusable(folder, "No recovery partitions found")
-    missing = set(range(rows[0][1])) - {index for index, _ in rows}
-    if missing:
-        raise _unusable(folder, f"missing {len(missing)} of {rows[0][1]} files")
+    count = rows[0][1]
+    there = len({index for index, of in rows if of == count})
+    if there != count:
+        raise _unusable(folder, f"missing {count - there} of {count} files")
 
 
 def _rows(folder: Path, path: Path) -> list[tuple[int, int]]:
     try:
         with closing(sqlite3.connect(path)) as part:
-            return part.execute("SELECT part_index, part_count FROM parts").fetchall()
+            rows = part.execute("SELECT part_index, part_count FROM parts").fetchall()
     except sqlite3.Error as error:
         raise _unusable(folder, str(error)) from None
+    if not all(isinstance(number, int) for row in rows for number in row):
+        raise _unusable(folder, f"{path.name} is damaged")
+    return rows
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from freshflow.users.state import (
 __all__ = ["UserBucket"]
 
 Head = tuple[int, dict[str, int], list[Stream]]  # of a snapshot: interactions, counts, streams
-SNAPSHOT_VERSION = b"freshflow-users-4\n"
+SNAPSHOT_VERSION = b"freshflow-users-5\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -180,21 +180,26 @@ class UserBucket:
         return lambda: _pieces(head, users)
 
     def restore(self, snapshot: bytes | bytearray) -> None:
-        """Go on from a `snapshot`. Raises `SnapshotError` for another version's."""
+        """Go on from a `snapshot`. Raises `SnapshotError` for another version's, and for a damaged one."""
         if not snapshot.startswith(SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
                 "or start anew with an empty --recovery folder."
             )
         at = len(SNAPSHOT_VERSION)
-        head, *parts = frames(memoryview(snapshot)[at:])
-        self.interactions, counts, streams = msgspec.msgpack.decode(head, type=Head)
-        self.counts, self.clocks = Counter(counts), Clocks(self.events, streams)
-        self.users = {
-            user_id: with_shared_ids(state)
-            for part in parts
-            for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
-        }
+        try:
+            head, *parts = frames(memoryview(snapshot)[at:])
+            self.interactions, counts, streams = msgspec.msgpack.decode(head, type=Head)
+            self.counts, self.clocks = Counter(counts), Clocks(self.events, streams)
+            self.users = {
+                user_id: with_shared_ids(state)
+                for part in parts
+                for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
+            }
+        except ValueError as error:  # msgspec's errors are ValueErrors
+            raise SnapshotError(
+                f"The recovery folder holds damaged user states ({error}); restore it, or give an empty one."
+            ) from None
 
 
 def _pieces(head: bytes, users: dict[str, UserState]) -> Iterator[bytes]:

@@ -12,12 +12,12 @@ exactly before their latest time items were seen, stays as it is.
 from array import array
 from bisect import bisect_right
 from hashlib import blake2b
-from sys import intern
 
 import msgspec
 from msgspec import structs
 
 from freshflow.events.types import Behaviour
+from freshflow.users.ids import shared
 from freshflow.users.noise import HEAVY, NO_LIMITS, NoiseLimits
 
 __all__ = [
@@ -47,7 +47,7 @@ TIME_BYTES, COUNT_BYTES = array(TIMES).itemsize, array(COUNTS).itemsize
 class UserState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is known of a user after their latest event.
 
-    `session` and `items` hold distinct item ids, the least recent first; ids are interned, as many users know the same.
+    `session` and `items` hold distinct item ids, the least recent first; ids are shared, as many users know the same.
     `seen_ms` (event time of the latest event with the item) and `counts` stand beside `items`, packed: as tuples they
     would take five times the memory, and ranking wants arrays. `session_length` counts events, repeats included.
     `place` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
@@ -111,7 +111,7 @@ def add_event(
     `context` bounds the session's items and `history` the items remembered; the least recent go first. The event is not
     older than the latest one: see `add_earlier`.
     """
-    item = intern(event.item_id)
+    item = shared(event.item_id)
     since_ms = event.ts_ms - state.last_ms
     running = _same_session(state, since_ms, gap_ms, event.session_id)
     session = _moved_to_end(state.session, item) if running else (item,)
@@ -167,7 +167,7 @@ def add_earlier(state: UserState, event: Behaviour, *, gap_ms: int, context: int
     to the one before. If it came in the running session and names another, the running one began after it. Neither the
     user's clock nor a dismissal of the item is undone.
     """
-    item, fingerprints = intern(event.item_id), _fingerprints(state, event)
+    item, fingerprints = shared(event.item_id), _fingerprints(state, event)
     if item in state.dismissed:
         return structs.replace(state, fingerprints=fingerprints)
     times = state.seen_ms
@@ -206,7 +206,7 @@ def dismiss(state: UserState, event: Behaviour, *, history: int, limits: NoiseLi
     At most `history` dismissed items are remembered, the least recent go first; an event with the item takes it back,
     also one that came before the dismissal arrives.
     """
-    item = intern(event.item_id)
+    item = shared(event.item_id)
     if item in state.items and state.seen_ms[state.items.index(item)] > event.ts_ms:
         return structs.replace(state, fingerprints=_fingerprints(state, event))
     items, seen_ms, counts = _forgotten(state, item)
@@ -227,7 +227,7 @@ def dismiss(state: UserState, event: Behaviour, *, history: int, limits: NoiseLi
 
 def with_shared_ids(state: UserState) -> UserState:
     """The same state, with the ids that other states hold as well."""
-    items, session, dismissed = (tuple(map(intern, ids)) for ids in (state.items, state.session, state.dismissed))
+    items, session, dismissed = (tuple(map(shared, ids)) for ids in (state.items, state.session, state.dismissed))
     return structs.replace(state, items=items, session=items if session == items else session, dismissed=dismissed)
 
 

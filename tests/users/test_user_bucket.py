@@ -319,3 +319,16 @@ def test_counts_are_part_of_the_state():
     restored = UserBucket(CONFIG, 9)
     restored.restore(taken.snapshot())
     assert restored.counts == taken.counts == {"duplicate": 1}
+
+
+@pytest.mark.parametrize("at", range(len(b"freshflow-users-5\n"), len(bucket(view(1, "u", "a")).snapshot())))
+def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
+    damaged = bytearray(bucket(view(1, "u", "a")).snapshot())
+    damaged[at] ^= 0x80
+    with pytest.raises(SnapshotError, match=r"damaged user states .*; restore it, or give an empty one\.$"):
+        UserBucket(CONFIG, 3).restore(damaged)
+
+
+def test_a_snapshot_without_anything_is_refused():
+    with pytest.raises(SnapshotError, match="damaged user states"):
+        UserBucket(CONFIG, 3).restore(UserBucket(CONFIG, 3).snapshot()[:18])
