@@ -212,7 +212,7 @@ def _states(target: str) -> list[bytes]:
     if target == "users":
         body, pieces = (
             users[users.index(b"\n") + 1 :],
-            [msgspec.msgpack.encode(3), b"\x81\xa1u\x80", b"\xdf\xff\xff\xff\xff"],
+            [msgspec.msgpack.encode((3, {}, [])), b"\x81\xa1u\x80", b"\xdf\xff\xff\xff\xff"],
         )
         return [
             b"\0" + body,
