@@ -82,10 +82,14 @@ class Kept:
 
 
 class Keeping(NamedTuple):
-    """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`."""
+    """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`.
+
+    `resumes` says that there are snapshots to go on from, as far as is known.
+    """
 
     any: bool = False
     folder: Path | None = None
+    resumes: bool = False
 
     def of(self, stored: bytes | None, type_taken: Any, settings: dict[str, Any]) -> Kept:
         """What is kept of a key, of which Bytewax had `stored` something or nothing; it takes things of one type.

@@ -45,7 +45,10 @@ def open_store(folder: Path) -> RecoveryConfig:
 
 def keeping_in(folder: Path | None) -> Keeping:
     """Where states are kept by a job with this recovery folder, if it has one."""
-    return Keeping() if folder is None else Keeping(any=True, folder=folder / STATES)
+    if folder is None:
+        return Keeping()
+    resumes = any(_snapshots(folder, path) for path in folder.glob("part-*.sqlite3"))
+    return Keeping(any=True, folder=folder / STATES, resumes=resumes)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from freshflow.config import JobConfig
 from freshflow.dataflow.job import Places
 from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.recovery import keeping_in
 
 Json = dict[str, Any]
 Finished = CompletedProcess[str]
@@ -95,11 +96,13 @@ def test_a_job_that_was_done_goes_on_with_what_was_added_and_only_with_the_same_
 ) -> None:
     lines = Path("events.jsonl").read_bytes().splitlines(keepends=True)
     Path("events.jsonl").write_bytes(b"".join(lines[:200]))
+    assert not keeping_in(STATE).resumes
     early, _ = job(1, recovery=STATE)
     assert any(STATE.iterdir())
 
     with Path("events.jsonl").open("ab") as file:
         file.writelines(lines[200:300])
+    assert keeping_in(STATE).resumes
     refused = finish(start_job(2))
     assert refused.returncode == 1
     assert refused.stderr == (
