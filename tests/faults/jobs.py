@@ -28,7 +28,7 @@ def until(happened: Callable[[], Any], limit_s: float = LIMIT_S, every_s: float 
 
 
 class Job:
-    """`freshflow run` with some options, in a folder, with short epochs; killed when the block ends if it still runs."""
+    """`freshflow run` with some options, in a folder, with short epochs; killed at the end of the block if it runs."""
 
     def __init__(self, folder: Path, *options: object, before: Callable[[], None] | None = None, **settings: object):
         self.began_s = time.monotonic()
@@ -70,7 +70,9 @@ class Job:
 
     def members(self) -> list[int]:
         """The processes it has started."""
-        return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def memory_mb(self) -> float:
         """Of the process, without those it has started; 0 if it has ended."""

@@ -15,6 +15,7 @@ from tests.kafka.brokers import make_topic
 __all__ = ["Broker", "Topics", "Watch", "new_topics", "produce"]
 
 SCRIPT = Path(__file__).parents[1] / "kafka" / "apache_kafka.sh"
+IDLE_S = 1.0
 
 
 class Broker(NamedTuple):
@@ -52,7 +53,8 @@ def new_topics(broker: str, events: str | None = None, partitions: int = 1) -> T
 
 def produce(broker: str, topic: str, lines: Sequence[bytes | None], partition: int = 0, **options: object) -> None:
     """Append to a partition of a topic."""
-    producer = Producer({"bootstrap.servers": broker, "linger.ms": 5, "enable.idempotence": True, **options})
+    more = {"linger.ms": 5, "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000, "log_level": 0}
+    producer = Producer({"bootstrap.servers": broker, **more, **options})
     for n, line in enumerate(lines):
         producer.produce(topic, line, partition=partition)
         if n % 1000 == 0:
@@ -79,6 +81,10 @@ class Watch(threading.Thread):
                 self.count += 1
                 self.last_s = time.monotonic()
         self._consumer.close()
+
+    def is_idle(self) -> bool:
+        """Whether nothing has come for a while."""
+        return self.count > 0 and time.monotonic() - self.last_s > IDLE_S
 
     def __enter__(self) -> "Watch":
         self.start()
