@@ -1,8 +1,10 @@
 """The recovery folder: Bytewax's store of snapshots, made once, and checked before several processes open it."""
 
 import fcntl
+import os
 import re
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,13 +20,14 @@ from bytewax.recovery import (
 )
 
 from freshflow.dataflow.keeping import FILE_NAME, Keeping
-from freshflow.errors import OutputError, SnapshotError
+from freshflow.errors import FreshFlowError, OutputError, SnapshotError
 
-__all__ = ["held", "keeping_in", "open_store", "store_errors_as_sentences"]
+__all__ = ["held", "keeping_in", "no_room", "open_store", "store_errors_as_sentences"]
 
 # Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
 RECOVERY_PARTS = 8
 LOCK, LOCK_S = "in-use", 5.0  # a file that the job holds locked; the last job's processes may take a moment to end
+ROOM = 1 << 20  # bytes without which the store cannot be opened or written
 STATES = "states"  # the folder in it for files of our own
 # What Bytewax raises where a recovery folder holds something else, or not all of it.
 UNUSABLE = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
@@ -57,7 +60,7 @@ def held(folder: Path) -> Iterator[int]:
 
     Gives the descriptor of its lock, for the processes of the job to hold, too, until the last one is gone. Raises
     `SnapshotError` if it is none, damaged or incomplete (in a cluster Bytewax says so in no process), and
-    `OutputError` if another job holds it.
+    `OutputError` if another job holds it or its disk is full.
     """
     open_store(folder)
     _check(folder)
@@ -119,7 +122,7 @@ def _rows(folder: Path, path: Path) -> list[tuple[int, int]]:
 
 @contextmanager
 def store_errors_as_sentences(folder: Path | None) -> Iterator[None]:
-    """Turn what Bytewax raises about a store into a `SnapshotError`."""
+    """Turn what Bytewax raises about a store into a `SnapshotError`, or an `OutputError` where its disk is full."""
     try:
         yield
     except UNUSABLE as error:
@@ -131,5 +134,22 @@ def store_errors_as_sentences(folder: Path | None) -> Iterator[None]:
         raise _unusable(folder, what[1]) from None
 
 
-def _unusable(folder: Path | None, what: str) -> SnapshotError:
-    return SnapshotError(f"The recovery folder {folder} cannot be used ({what}); restore it, or give an empty one.")
+def no_room(folder: Path) -> OutputError | None:
+    """What is to be told if the disk of a recovery folder is full: the store then fails with a word on its files."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(ROOM))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return OutputError(
+            f"The recovery folder {folder} cannot be written: {error.strerror}; make room there, and start the "
+            "job again."
+        )
+    return None
+
+
+def _unusable(folder: Path | None, what: str) -> FreshFlowError:
+    return (folder and no_room(folder)) or SnapshotError(
+        f"The recovery folder {folder} cannot be used ({what}); restore it, or give an empty one."
+    )
