@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tests.bench.machine import described, show
 
-from . import crashes, stops
+from . import crashes, disks, outages, stops, topics
 from .kafka import Broker
 from .outcomes import COLUMNS, Outcome, rows_of
 
 FAULTS = {
     name: function
-    for module in (crashes, stops)
+    for module in (crashes, stops, outages, topics, disks)
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if name in module.__all__
 }

@@ -76,9 +76,9 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.is_set():
-            message = self._consumer.poll(0.05)
-            if message is not None and message.error() is None:
-                self.count += 1
+            lists = sum(message.error() is None for message in self._consumer.consume(500, timeout=0.05))
+            if lists:
+                self.count += lists
                 self.last_s = time.monotonic()
         self._consumer.close()
 

@@ -16,7 +16,7 @@ from .streams import shop
 
 __all__ = ["rescaled", "stopped"]
 
-EVENTS, SHORT = 30_000, 15_000
+EVENTS, SHORT = 20_000, 30_000
 STOPPED_S = 10.0  # within which a job has to end
 
 
@@ -26,7 +26,7 @@ def stopped(folder: Path, broker: Broker) -> list[Outcome]:
     produce(broker.address, calm.events, shop(EVENTS))
     told = new_topics(broker.address, calm.events)
     undisturbed(folder, *calm.options())
-    several = [(number, 1) for number in (signal.SIGTERM, signal.SIGINT) * 3]
+    several = [(number, 1) for number in (signal.SIGTERM, signal.SIGINT) * 2]
     recovered_s, wrong = _stopped(folder, told, several, *told.options())
     both = [lists_in_topic(broker.address, topics.lists) for topics in (told, calm)]
     lost, duplicated, different = compared(*both)
@@ -58,7 +58,7 @@ def _stopped(
         for number, processes in several:
             before = watch.count
             with Job(folder, *options, processes) as job:
-                until(lambda before=before: watch.count > before)
+                until(lambda before=before, job=job: watch.count > before or not job.runs)
                 longest_s = max(longest_s, job.age_s)
                 time.sleep(random.uniform(0, 0.5))
                 if not job.runs:
