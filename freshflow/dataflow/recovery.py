@@ -19,8 +19,9 @@ from bytewax.recovery import (
     init_db_dir,
 )
 
-from freshflow.dataflow.keeping import FILE_NAME, Keeping
+from freshflow.dataflow.keeping import FILE_NAME, MAGIC, Keeping, referred
 from freshflow.errors import FreshFlowError, OutputError, SnapshotError
+from freshflow.unpickling import unpickled
 
 __all__ = ["held", "keeping_in", "no_room", "open_store", "store_errors_as_sentences"]
 
@@ -55,18 +56,20 @@ def keeping_in(folder: Path | None) -> Keeping:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[int]:
+def held(folder: Path, partitions: int) -> Iterator[int]:
     """Hold a recovery folder, made if there is none yet, for one job alone, and tidy it up before and after.
 
     Gives the descriptor of its lock, for the processes of the job to hold, too, until the last one is gone. Raises
     `SnapshotError` if it is none, damaged or incomplete (in a cluster Bytewax says so in no process), and
-    `OutputError` if another job holds it or its disk is full.
+    `OutputError` if another job holds it or its disk is full. Raises `SnapshotError`, too, if it is of a job with
+    another number of `partitions`, of which Bytewax makes a panic where sinks have as many parts.
     """
     open_store(folder)
     _check(folder)
     with (folder / LOCK).open("wb") as lock:
         _lock(folder, lock)
-        _sweep(folder)
+        stored = _sweep(folder)
+        _check_partitions(stored, partitions)
         yield lock.fileno()
         _sweep(folder)
 
@@ -86,13 +89,20 @@ def _lock(folder: Path, lock: BinaryIO) -> None:
             return
 
 
-def _sweep(folder: Path) -> None:
-    """Delete files of states that no snapshot refers to, left by a job that was killed."""
+def _check_partitions(stored: list[bytes], partitions: int) -> None:
+    for blob in stored:
+        if MAGIC in blob:
+            referred(unpickled(blob, []), {"job.partitions": partitions})
+
+
+def _sweep(folder: Path) -> list[bytes]:
+    """Delete files of states that no snapshot refers to, left by a job that was killed; the snapshots there are."""
     stored = [blob for path in sorted(folder.glob("part-*.sqlite3")) for blob in _snapshots(folder, path)]
     wanted = {name.decode() for blob in stored for name in re.findall(FILE_NAME, blob)}
     for path in (folder / STATES).glob("*"):
         if re.fullmatch(FILE_NAME, path.name.encode()) and path.name not in wanted:
             path.unlink(missing_ok=True)
+    return stored
 
 
 def _snapshots(folder: Path, path: Path) -> list[bytes]:

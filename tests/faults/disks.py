@@ -21,8 +21,8 @@ from .streams import shop
 
 __all__ = ["output_full", "recovery_full", "store_full"]
 
-EVENTS = 10_000
-SMALL_MB, ENOUGH_MB = 8, 1000
+EVENTS = 6_000
+SMALL_MB, ENOUGH_MB = 4, 1000
 LEFT = 200_000
 MB = 1 << 20
 
