@@ -54,7 +54,7 @@ def names(folder: Path) -> set[str]:
 
 
 def referred(stored: bytes) -> set[str]:
-    return set(keeping._reference(stored, SETTINGS).files)
+    return set(keeping.referred(stored, SETTINGS).files)
 
 
 def wait_for_base(made: Sum) -> None:
