@@ -43,6 +43,10 @@ test: $(VENV)/.dev $(VENV)/.project ## Run all tests, those of Kafka on Tansu (A
 test-kafka: $(VENV)/.dev $(VENV)/.project ## Run the tests of Kafka on Apache Kafka (needs Java 17 and Maven)
 	tests/kafka/apache_kafka.sh run -- $(BIN)/pytest tests/kafka $(ARGS)
 
+.PHONY: test-faults
+test-faults: $(VENV)/.dev $(VENV)/.project ## Kill, stop and starve jobs on Apache Kafka (a quarter of an hour)
+	tests/kafka/apache_kafka.sh run -- sh -c '$(BIN)/python -m tests.faults "$$FRESHFLOW_TEST_KAFKA" $(ARGS)'
+
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.project ## Compare speeds on a simulated shop, or on files (DATA="a.jsonl.gz b.jsonl.gz")
 	$(BIN)/python -m tests.bench.throughput $(DATA) $(ARGS)

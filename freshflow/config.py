@@ -197,6 +197,7 @@ class KafkaConfig(Section, frozen=True):
     """How brokers are reached; `options` go to librdkafka, `source` and `sink` to its one side only."""
 
     start: Literal["earliest", "latest"] = "earliest"
+    on_lost: Literal["stop", "earliest"] = "stop"
     timeout_s: PositiveSeconds = 10.0
     options: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     source: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)

@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
+from zlib import crc32
 
 import msgspec
 from msgspec import Meta, structs
@@ -29,7 +30,7 @@ from freshflow.frames import framed, frames
 from freshflow.lists.snapshot import check_settings
 from freshflow.unpickling import Piece
 
-__all__ = ["FILE_NAME", "Keeping", "Kept", "Reference"]
+__all__ = ["FILE_NAME", "MAGIC", "Keeping", "Kept", "Reference", "referred"]
 
 MAGIC = b"freshflow-files-2\n"
 FILE_NAME = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
@@ -50,12 +51,13 @@ Pieces = Callable[[], Iterable[Piece]]
 class Reference(msgspec.Struct, frozen=True):
     """What makes up a state: a base, and journals, in order, each with the number of its bytes that count.
 
-    `settings` are those that it was made under and that shape it.
+    `settings` are those that it was made under and that shape it; `checksum` is the CRC-32 of the base.
     """
 
     settings: dict[str, Any]
     base: tuple[FileName, Length] | None = None
     journals: tuple[tuple[FileName, Length], ...] = ()
+    checksum: int | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -90,10 +92,14 @@ class Kept:
 
 
 class Keeping(NamedTuple):
-    """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`."""
+    """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`.
+
+    `resumes` says that there are snapshots to go on from, as far as is known.
+    """
 
     any: bool = False
     folder: Path | None = None
+    resumes: bool = False
 
     def of(self, stored: bytes | None, type_taken: Any, settings: dict[str, Any]) -> Kept:
         """What is kept of a key, of which Bytewax had `stored` something or nothing; it takes things of one type.
@@ -125,11 +131,11 @@ class _InFiles(Kept):
         self._files = _Files(folder)
         self._decode = msgspec.msgpack.Decoder(type_taken).decode
         self._encode = msgspec.msgpack.Encoder().encode
-        self._reference = _reference(stored, settings)
+        self._reference = referred(stored, settings)
         # Stored whole by a job that did not keep it in files.
         whole = stored is not None and bool(stored) and not stored.startswith(MAGIC)
         self._renews = whole
-        self.base = bytearray(stored or b"") if whole else self._files.read_base(self._reference.base)
+        self.base = bytearray(stored or b"") if whole else self._files.read_base(self._reference)
         self._journal: _Journal | None = None
         self._events = self._bytes = 0
         self._making: _Making | None = None
@@ -139,11 +145,15 @@ class _InFiles(Kept):
 
     def taken_since(self) -> Iterator[Any]:
         for name, length in self._reference.journals:
-            try:
-                for piece in frames(memoryview(self._files.read(name, length))):
-                    yield self._decode(piece)
-            except ValueError as error:  # msgspec's errors are ValueErrors
-                raise _damaged(self._files.folder / name, str(error)) from None
+            pieces = frames(memoryview(self._files.read(name, length)))
+            while True:
+                try:
+                    taken = self._decode(next(pieces))
+                except StopIteration:
+                    break
+                except ValueError as error:  # msgspec's errors are ValueErrors
+                    raise _damaged(self._files.folder / name, str(error)) from None
+                yield taken
 
     def note(self, taken: Any, events: int) -> None:
         if self._journal is None:
@@ -197,17 +207,21 @@ class _InFiles(Kept):
 
     def _with_base(self, making: "_Making") -> Reference:
         """Refer to a new base, once it is done."""
-        took_s, length = making.finish()
+        took_s, length, checksum = making.finish()
         self._pause_until_s = time.monotonic() + took_s / SHARE
         self._making = None
         since = tuple(journal for journal in self._reference.journals if journal not in making.replaced.journals)
         self._superseded.append((self._marks, making.replaced.files))
-        self._reference = structs.replace(self._reference, base=(making.name, length), journals=since)
+        base = (making.name, length)
+        self._reference = structs.replace(self._reference, base=base, journals=since, checksum=checksum)
         return self._reference
 
 
-def _reference(stored: bytes | None, settings: dict[str, Any]) -> Reference:
-    """What was stored, if it is a reference, else one to nothing."""
+def referred(stored: bytes | None, settings: dict[str, Any]) -> Reference:
+    """What was stored, if it is a reference, else one to nothing.
+
+    Raises `SnapshotError` if it was made under other `settings`.
+    """
     if stored is None or not stored.startswith(MAGIC):
         return Reference(settings)
     try:
@@ -236,24 +250,31 @@ class _Files:
     def new_journal(self) -> "_Journal":
         return _Journal(self._new_path("journal"))
 
-    def write_base(self, path: Path, pieces: Pieces) -> int:
-        """Write a base; how many bytes it has."""
+    def write_base(self, path: Path, pieces: Pieces) -> tuple[int, int]:
+        """Write a base; how many bytes it has, and their checksum."""
+        checksum = 0
         with _named(path):
             path.parent.mkdir(exist_ok=True, mode=0o700)
             with path.open("xb") as file:
                 for piece in pieces():
                     file.write(piece)
+                    checksum = crc32(piece, checksum)
                 file.flush()
                 os.fsync(file.fileno())
                 length = file.tell()
             _sync_folder(path)
-        return length
+        return length, checksum
 
     def new_base_path(self) -> Path:
         return self._new_path("base")
 
-    def read_base(self, base: tuple[str, int] | None) -> bytearray | None:
-        return None if base is None else self.read(*base)
+    def read_base(self, reference: Reference) -> bytearray | None:
+        if reference.base is None:
+            return None
+        content = self.read(*reference.base)
+        if reference.checksum not in (None, crc32(content)):
+            raise _damaged(self.folder / reference.base[0], "the content has changed")
+        return content
 
     def read(self, name: str, length: int) -> bytearray:
         path = self.folder / name
@@ -308,13 +329,13 @@ class _Making:
         self.name = path.name
         self.replaced = replaced
         self._error: Exception | None = None
-        self._began_s, self._took_s, self._length = time.monotonic(), 0.0, 0
+        self._began_s, self._took_s, self._written = time.monotonic(), 0.0, (0, 0)
         self._thread = Thread(target=self._make, args=(files, path, pieces), daemon=True)
         self._thread.start()
 
     def _make(self, files: _Files, path: Path, pieces: Pieces) -> None:
         try:
-            self._length = files.write_base(path, pieces)
+            self._written = files.write_base(path, pieces)
         except Exception as error:
             self._error = error
         self._took_s = time.monotonic() - self._began_s
@@ -323,12 +344,12 @@ class _Making:
     def is_done(self) -> bool:
         return not self._thread.is_alive()
 
-    def finish(self) -> tuple[float, int]:
-        """Wait until it is done; how many seconds it took, and its bytes. Raises what went wrong."""
+    def finish(self) -> tuple[float, int, int]:
+        """Wait until it is done; how many seconds it took, its bytes and checksum. Raises what went wrong."""
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._took_s, self._length
+        return (self._took_s, *self._written)
 
 
 def _sync_folder(path: Path) -> None:

@@ -55,7 +55,7 @@ def names(folder: Path) -> set[str]:
 
 
 def referred(stored: bytes) -> set[str]:
-    return set(keeping._reference(stored, SETTINGS).files)
+    return set(keeping.referred(stored, SETTINGS).files)
 
 
 def wait_for_base(made: Sum) -> None:
@@ -163,7 +163,7 @@ def test_other_settings_are_refused_though_there_is_no_whole_state_yet(tmp_path)
         stage(tmp_path, made.mark(), {"job.partitions": 2})
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "changed"])
 @pytest.mark.parametrize("kind", ["base", "journal"])
 def test_a_damaged_folder_is_refused_with_the_name_of_the_file(tmp_path, damage, kind):
     made = stage(tmp_path)
@@ -175,6 +175,8 @@ def test_a_damaged_folder_is_refused_with_the_name_of_the_file(tmp_path, damage,
     (path,) = (tmp_path / "states" / name for name in referred(stored) if name.endswith(kind))
     if damage == "gone":
         path.unlink()
+    elif damage == "changed":
+        path.write_bytes(b"\xff" * path.stat().st_size)
     else:
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(SnapshotError, match=rf"damaged: of .*{path.name}.*restore the folder whole"):

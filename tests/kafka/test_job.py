@@ -176,6 +176,20 @@ def test_a_job_that_is_killed_and_one_that_is_told_to_stop_lose_no_list(
     assert letters == expected_letters
 
 
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_another_number_of_partitions_than_the_snapshots_have_is_refused_with_a_sentence(
+    tmp_path: Path, topics: Callable[[int], Topics], freshflow: Callable[..., Finished], partitions: int
+) -> None:
+    ours = topics(1)
+    produce(ours, shop(events=100, users=10, items=20))
+    options = [*ours.options(), "--recovery", tmp_path / "state", "--quiet"]
+    done = freshflow("run", *options, "--partitions", 2)
+    assert done.returncode == 0, done.stderr
+    refused = freshflow("run", *options, "--partitions", partitions)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("freshflow: The recovery folder was written with job.partitions = 2, and this job")
+
+
 def test_the_deployed_flow_runs_from_topic_to_topic_until_it_is_told_to_stop(
     topics: Callable[[int], Topics], start: Callable[..., Running], finish: Callable[[Running], Finished]
 ) -> None:
