@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from freshflow.config import Config
-from freshflow.dataflow.messages import EventBatch, Taken
+from freshflow.dataflow.messages import End, EventBatch, Taken
 from freshflow.dataflow.partition_stage import PartitionStage
 from freshflow.dataflow.recovery import keeping_in
 from freshflow.dataflow.user_stage import UserStage
@@ -30,7 +30,7 @@ def states(folder: Path, config: Config) -> States:
     for (step, key), blob in sorted(_latest(folder).items()):
         stored = pickle.loads(blob)
         if step == "users":
-            bucket = UserStage(config, keeping.of(stored, EventBatch, shape)).bucket
+            bucket = UserStage(config, lambda: 0, keeping.of(stored, EventBatch | End, shape)).bucket
             found[f"users {key}"] = {"users": list(bucket.users.items()), "interactions": bucket.interactions}
         elif step == "partitions":
             kept = keeping.of(stored, Taken, settings_of(config))
