@@ -31,7 +31,7 @@ from freshflow.users.state import (
 __all__ = ["UserBucket"]
 
 Head = tuple[int, dict[str, int], list[Stream]]  # of a snapshot: interactions, counts, streams
-SNAPSHOT_VERSION = b"freshflow-users-5\n"
+SNAPSHOT_VERSION = b"freshflow-users-6\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 

@@ -321,7 +321,7 @@ def test_counts_are_part_of_the_state():
     assert restored.counts == taken.counts == {"duplicate": 1}
 
 
-@pytest.mark.parametrize("at", range(len(b"freshflow-users-5\n"), len(bucket(view(1, "u", "a")).snapshot())))
+@pytest.mark.parametrize("at", range(len(b"freshflow-users-6\n"), len(bucket(view(1, "u", "a")).snapshot())))
 def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
     damaged = bytearray(bucket(view(1, "u", "a")).snapshot())
     damaged[at] ^= 0x80
