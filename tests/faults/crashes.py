@@ -68,7 +68,7 @@ def killed_with_two_processes(folder: Path, broker: Broker) -> list[Outcome]:
         options = (*told.options(), *several, "--processes", 2)
         tried, recovered_s, wrong = _killed(folder, lambda: watch.count, Random(3), 6, *options)
     lost, duplicated, different = disturbed_totals(folder, told, Config(job=JobConfig(partitions=4)))
-    note = f"{SHORT:,} events, 4 partitions"
+    note = f"{SHORT:,} events"
     return [Outcome("SIGKILL, two processes", tried, lost, duplicated, recovered_s, wrong + different, note)]
 
 

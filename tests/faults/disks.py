@@ -74,7 +74,7 @@ def recovery_full(folder: Path, broker: Broker) -> list[Outcome]:
             lost, duplicated, different = compared(lists, calm)
             wrong += different if processes == 1 else ()
             wrong += _different(here, processes)
-        name = f"recovery folder full, {processes} process{'es' if processes > 1 else ''}"
+        name = f"recovery full, {processes} process{'es' if processes > 1 else ''}"
         outcomes.append(Outcome(name, 1, lost if processes == 1 else 0, duplicated, None, wrong, f"{EVENTS:,} events"))
     return outcomes
 

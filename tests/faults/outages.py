@@ -99,7 +99,7 @@ def _in_the_middle(
     wrong += different + other_state(folder, Config())
     note = f"{EVENTS:,} events"
     if most_mb:
-        note += f", {before_mb:.0f} MB, at most {most_mb:.0f} MB while it waits"
+        note += f", {before_mb:.0f} MB, then {most_mb:.0f}"
         if most_mb > before_mb + GROWN_MB:
             wrong += ("memory grows while it waits",)
     return Outcome(name, 1, lost, duplicated, recovered_s, wrong, note)

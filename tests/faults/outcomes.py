@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 __all__ = ["Outcome", "rows_of"]
 
-COLUMNS = ("fault", "times", "lost", "duplicated", "recovered in (s)", "")
+COLUMNS = ("fault", "times", "lost", "duplicated", "back in (s)", "")
 
 
 class Outcome(NamedTuple):
