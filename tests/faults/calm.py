@@ -32,10 +32,10 @@ def disturbed_totals(folder: Path, topics: Topics, config: Config) -> tuple[int,
     wrong = tuple(differences(users(calm), users(told), "users"))
     counted = totals(told, "events", "answers")
     wrong += tuple(differences(totals(calm, "events", "answers"), counted, "totals"))
-    made = totals(told, "lists", "unchanged", "refreshed", "answers")
+    made = totals(told, "lists", "unchanged", "refreshed", "withdrawn", "answers")
     if made["lists"] + made["unchanged"] != counted["events"]:
         wrong += ("events are missing among those that changed a list or not",)
-    lost = max(0, made["lists"] + made["refreshed"] + made["answers"] - len(lists.content))
+    lost = max(0, made["lists"] + made["refreshed"] + made["withdrawn"] + made["answers"] - len(lists.content))
     lost += max(0, counted["answers"] - len(lists.requests))
     return lost, lists.repeated, wrong
 
