@@ -101,7 +101,7 @@ class JobConfig(Section, frozen=True):
 
     partitions: Annotated[int, Meta(ge=1, le=256)] = 1
     batch_size: Annotated[int, Meta(ge=1, le=10_000)] = 256
-    epoch_s: PositiveSeconds = 10.0
+    epoch_s: PositiveSeconds = 2.0
 
 
 class EventsConfig(Section, frozen=True):
