@@ -12,7 +12,7 @@ from freshflow.errors import InputError
 from freshflow.events.parse import EventParser
 from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Request
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Ask, Step
+from freshflow.users.interactions import Dismissal, Interaction, Step
 
 __all__ = ["ASKED", "EvaluationStream", "StepsRead"]
 
@@ -35,7 +35,7 @@ class StepsRead(msgspec.Struct, frozen=True):
 class EvaluationStream:
     """Reads a file with the job's parser and user buckets, and asks for a list before each behaviour event.
 
-    The question is an ordinary request for `ASKED` items with the event's own position. With `every` = n it is put
+    The question is an ordinary request for `ASKED` items in the event's own place. With `every` = n it is put
     before one event in n. Reading ends after `limit` behaviour events. As each event comes with a request, half of
     `job.batch_size` records are read at once, which gives batches as long as the job's.
 
@@ -90,7 +90,7 @@ class EvaluationStream:
                 break
             if isinstance(event, Behaviour):
                 if self.events % self.every == 0:
-                    asked.append(Request(event.position, event.user_id, event.ts_ms, k=ASKED))
+                    asked.append(Request(event.position, event.user_id, event.ts_ms, k=ASKED, nth=event.nth))
                 self.events += 1
             asked.append(event)
         return asked
@@ -98,8 +98,9 @@ class EvaluationStream:
 
 def _without_step(events: list[Event], steps: list[list[Step]]) -> list[Behaviour]:
     """Behaviour of which something could be learned, and nothing was."""
-    taken = {step.position for part in steps for step in part if not isinstance(step, Ask)}
-    return [event for event in events if isinstance(event, Behaviour) and event.weight and event.position not in taken]
+    taken = {(step.position, step.nth) for part in steps for step in part if isinstance(step, Interaction | Dismissal)}
+    behaviour = (event for event in events if isinstance(event, Behaviour) and event.weight)
+    return [event for event in behaviour if (event.position, event.nth) not in taken]
 
 
 def _by_partition(events: list[Event], partitions: int) -> list[list[Event]]:

@@ -34,12 +34,20 @@ T = TypeVar("T")
 
 
 class RefusedError(Exception):
-    """Why a record is no event: a stable `code` to count by and a `reason`, one sentence."""
+    """Why a record is no event: a stable `code` to count by and a `reason`, one sentence.
 
-    def __init__(self, code: str, reason: str) -> None:
+    Where the fault lies with one field, `field` is its name, and the reason begins with it.
+    """
+
+    def __init__(self, code: str, reason: str, field: str = "") -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.field = field
+
+    def of(self, name: str) -> "RefusedError":
+        """The same of a field that has another name where the record comes from."""
+        return RefusedError(self.code, name + self.reason[len(self.field) :], name)
 
 
 class Fields:
@@ -54,7 +62,7 @@ class Fields:
         """What `read` finds under `name`, which must be there."""
         value = read(name)
         if value is None:
-            raise RefusedError("missing_field", f"{name} is missing or empty, and this type of event needs it.")
+            raise RefusedError("missing_field", f"{name} is missing or empty, and this type of event needs it.", name)
         return value
 
     def identifier(self, name: str) -> str | None:
@@ -74,7 +82,7 @@ class Fields:
         """A list of 1 to `MAX_DIMENSIONS` finite numbers."""
         values = self._list(name, MAX_DIMENSIONS)
         if values == []:
-            raise RefusedError("wrong_type", f"{name} is an empty list: leave it out, or give its numbers.")
+            raise RefusedError("wrong_type", f"{name} is an empty list: leave it out, or give its numbers.", name)
         return None if values is None else tuple([_finite(name, value) for value in values])
 
     def number(self, name: str) -> float | None:
@@ -111,7 +119,7 @@ class Fields:
         if values is not None and not isinstance(values, list):
             raise _wrong(name, values, "a list")
         if values is not None and len(values) > most:
-            raise RefusedError("wrong_type", f"{name} has {len(values)} entries; at most {most} are allowed.")
+            raise RefusedError("wrong_type", f"{name} has {len(values)} entries; at most {most} are allowed.", name)
         return values
 
 
@@ -130,12 +138,12 @@ def shortened(value: object) -> str:
 
 
 def _wrong(name: str, value: object, allowed: str) -> RefusedError:
-    return RefusedError("wrong_type", f"{name} = {shortened(value)} is not allowed: give {allowed}.")
+    return RefusedError("wrong_type", f"{name} = {shortened(value)} is not allowed: give {allowed}.", name)
 
 
 def _not_finite(name: str) -> RefusedError:
     reason = f"{name} is NaN, infinite or beyond what a number can hold: give a finite number."
-    return RefusedError("not_finite", reason)
+    return RefusedError("not_finite", reason, name)
 
 
 def _text(name: str, value: object, most: int) -> str | None:
@@ -148,7 +156,7 @@ def _text(name: str, value: object, most: int) -> str | None:
         raise _wrong(name, value, "a string or a number")
     if len(value) > most:
         reason = f"{name} = {shortened(value)} has {len(value)} characters; at most {most} are allowed."
-        raise RefusedError("wrong_type", reason)
+        raise RefusedError("wrong_type", reason, name)
     if not value.isascii():
         _check_unicode(name, value)
     return value
@@ -167,13 +175,13 @@ def _check_unicode(name: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         reason = f"{name} = {shortened(value)} holds half a character (a lone surrogate)."
-        raise RefusedError("not_utf8", reason) from None
+        raise RefusedError("not_utf8", reason, name) from None
 
 
 def _entry(name: str, value: object) -> str:
     text = _text(name, value, MAX_ID_CHARS)
     if text is None:
-        raise RefusedError("wrong_type", f"{name} has an empty entry: give strings or numbers.")
+        raise RefusedError("wrong_type", f"{name} has an empty entry: give strings or numbers.", name)
     return text
 
 
@@ -199,7 +207,7 @@ def _time_ms(name: str, value: object, read: Callable[[str | int | float], int])
     try:
         return read(value)
     except ValueError as error:
-        raise RefusedError("bad_time", f"{name} = {shortened(value)} {error}.") from None
+        raise RefusedError("bad_time", f"{name} = {shortened(value)} {error}.", name) from None
 
 
 def _published_ms(value: str | int | float) -> int:

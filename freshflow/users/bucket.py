@@ -31,6 +31,8 @@ class UserBucket:
         self.for_all = for_all
         self.interactions = 0
         self.users: dict[str, UserState] = {}
+        self._record: int | None = None  # position of the record whose events are being taken
+        self._before_record = NEW_USER
         self.counts: Counter[str] = Counter()
 
     @classmethod
@@ -41,7 +43,11 @@ class UserBucket:
         return cls(config.users, max(1, config.users.max // partitions), for_all)
 
     def take(self, events: Iterable[Event]) -> list[Step]:
-        """Each event in order, with all that is known of its user; duplicates are dropped and counted."""
+        """Each event in order, with all that is known of its user; duplicates are dropped and counted.
+
+        Events of one record stand together; they are duplicates of what came before the record, not of each other.
+        """
+        self._record = None
         return [step for event in events if (step := self._step(event)) is not None]
 
     def _step(self, event: Event) -> Step | None:
@@ -56,7 +62,9 @@ class UserBucket:
 
     def _behaviour(self, event: Behaviour) -> Step | None:
         before = self.users.get(event.user_id, NEW_USER)
-        if is_duplicate(before, event):
+        if event.position != self._record:
+            self._record, self._before_record = event.position, before
+        if is_duplicate(self._before_record, event):
             self.counts["duplicate"] += 1
             return None
         if event.weight == 0:

@@ -28,6 +28,11 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
         return self.event.position
 
     @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
+    @property
     def signal(self) -> "Signal":
         """What other partitions are told of it."""
         if not self.for_all:
@@ -66,6 +71,11 @@ class Ask(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
         """Where the event stands in its origin."""
         return self.event.position
 
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
 
 class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
@@ -79,6 +89,11 @@ class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     def position(self) -> int:
         """Where the event stands in its origin."""
         return self.event.position
+
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
 
 
 Signal = Visit | Lesson
