@@ -87,6 +87,7 @@ def _parse(
     Catalogue events go to every bucket, in their place; so does the word of how far has been read.
     """
     parser = EventParser(config.events)
+    progress.passed_over = parser.passed_over
     partitions = config.job.partitions
 
     def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:

@@ -42,6 +42,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     scored: int
     duplicates: int
     rejected: dict[str, int]
+    passed_over: dict[str, int]
     users: int
     items: int
     partitions: int
@@ -60,6 +61,7 @@ def report_on(
         scored=len(job.scores),
         duplicates=stream.duplicates,
         rejected=dict(stream.rejected.most_common()),
+        passed_over=dict(stream.passed_over.most_common()),
         users=len(job.history.seen),
         items=len(job.history.items),
         partitions=stream.config.job.partitions,

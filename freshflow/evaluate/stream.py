@@ -9,6 +9,7 @@ from freshflow.config import Config
 from freshflow.connectors.file_reader import OpenFile
 from freshflow.dataflow.keys import partition_of
 from freshflow.errors import InputError
+from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.parse import EventParser
 from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Request
 from freshflow.users.bucket import UserBucket
@@ -47,12 +48,14 @@ class EvaluationStream:
             raise InputError(
                 f"The input {path} is no file, and an evaluation reads its input from a file: give a path."
             )
-        OpenFile(path, config.events.max_bytes).close()
+        self._find_layout = layout_finder(config.events)
+        OpenFile(path, config.events.max_bytes, self._find_layout).close()
         self.path = path
         self.config = config
         self.limit = limit
         self.every = every
         self.rejected: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.events = 0
         self.duplicates = 0
 
@@ -61,14 +64,16 @@ class EvaluationStream:
         config = self.config
         self.rejected, self.events, self.duplicates = Counter(), 0, 0
         parser = EventParser(config.events)
+        self.passed_over = parser.passed_over
         partitions = config.job.partitions
         buckets = [UserBucket.of_partition(config) for _ in range(partitions)]
-        opened = OpenFile(self.path, config.events.max_bytes)
+        opened = OpenFile(self.path, config.events.max_bytes, self._find_layout)
         try:
             while not self._ended() and (records := opened.read(max(1, config.job.batch_size // 2))) is not None:
                 if not records:
                     continue
-                events, rejected = parser.parse(RawBatch(opened.origin, tuple(records), 0, opened.columns))
+                batch = RawBatch(opened.origin, tuple(records), 0, opened.columns, opened.separator)
+                events, rejected = parser.parse(batch)
                 asked = self._with_requests(events)
                 upto = asked[-1].position if self._ended() else records[-1][0]
                 self.rejected.update(one.code for one in rejected if one.position <= upto)
