@@ -19,7 +19,7 @@ TYPES = {"clicks": "click", "carts": "cart", "orders": "purchase"}
 
 
 def sessions(seed=3, count=120):
-    """Lines of OTTO: sessions of 1 to 30 events, a user's later ones included."""
+    """Lines of OTTO: sessions of 1 to 29 events, several of one user among them; some short ones are sent twice."""
     random = np.random.default_rng(seed)
     lines = []
     for n in range(count):
@@ -27,7 +27,8 @@ def sessions(seed=3, count=120):
         times = [START_MS + 600_000 * n + 7_001 * at for at in range(len(aids))]
         types = random.choice(list(TYPES), len(aids), p=(0.8, 0.15, 0.05)).tolist()
         events = [{"aid": a, "ts": ts, "type": t} for a, ts, t in zip(aids, times, types, strict=True)]
-        lines.append({"session": int(random.integers(25)), "events": events})
+        line = {"session": int(random.integers(25)), "events": events}
+        lines += [line, line] if len(aids) in (3, 5) else [line]
     return lines
 
 
@@ -53,12 +54,13 @@ def files(tmp_path):
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-@pytest.mark.parametrize("limit", [None, 333])
-def test_an_evaluation_scores_them_as_if_each_had_a_record(files, partitions, limit):
+@pytest.mark.parametrize(("limit", "every"), [(None, 1), (333, 2)])
+def test_an_evaluation_scores_them_as_if_each_had_a_record(files, partitions, limit, every):
     config = Config(job=JobConfig(partitions=partitions))
-    several, single = (EvaluationStream(str(path), config, limit=limit) for path in files)
+    several, single = (EvaluationStream(str(path), config, limit=limit, every=every) for path in files)
     ours, theirs = (evaluate_job(stream, lambda: 0.0) for stream in (several, single))
     assert several.events == single.events > 300
+    assert several.duplicates == single.duplicates > 0
     for kind in KINDS:
         assert ours.scores.ranks[kind] == theirs.scores.ranks[kind], kind
 
