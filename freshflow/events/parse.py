@@ -45,6 +45,7 @@ from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Origin, RawB
 __all__ = ["EventParser", "parse_record"]
 
 NAMES, OTHERS = 50, "others"  # names come from outside, and a stream may make them up
+SHOWN_CHARS = 60  # of a name
 
 PlainText = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 PlainInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -148,7 +149,9 @@ class EventParser:
         return events
 
     def _pass_over(self, names: list[str]) -> None:
-        for name in names:
+        for whole in names:
+            short = whole[:SHOWN_CHARS]
+            name = short if short.isprintable() else repr(short)
             known = name in self.passed_over or len(self.passed_over) < NAMES
             self.passed_over[name if known else OTHERS] += 1
 
