@@ -105,7 +105,7 @@ def test_nothing_is_lost_between_a_topic_of_events_and_a_topic_of_lists(
         counts.update(last)
     assert counts["events"] == kinds["behaviour"] + kinds["late"] + kinds["bot"]
     assert counts["lists"] + counts["unchanged"] == counts["events"]
-    assert counts["lists"] + counts["refreshed"] + counts["answers"] == len(lists)
+    assert sum(counts[name] for name in ("lists", "refreshed", "withdrawn", "answers")) == len(lists)
     active = {json.loads(raw)["user_id"] for kind, raw in lines if kind in ("behaviour", "late", "bot")}
     assert {one["user_id"] for one in lists if one["cause"] == "interaction"} == active
 
