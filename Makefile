@@ -43,6 +43,10 @@ test: $(VENV)/.dev $(VENV)/.project ## Run all tests, those of Kafka on Tansu (A
 test-kafka: $(VENV)/.dev $(VENV)/.project ## Run the tests of Kafka on Apache Kafka (needs Java 17 and Maven)
 	tests/kafka/apache_kafka.sh run -- $(BIN)/pytest tests/kafka $(ARGS)
 
+.PHONY: test-faults
+test-faults: $(VENV)/.dev $(VENV)/.project ## Kill, stop and starve jobs on Apache Kafka (a quarter of an hour)
+	tests/kafka/apache_kafka.sh run -- sh -c '$(BIN)/python -m tests.faults "$$FRESHFLOW_TEST_KAFKA" $(ARGS)'
+
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.project ## Compare speeds on a simulated shop, or on files (DATA="a.jsonl.gz b.jsonl.gz")
 	$(BIN)/python -m tests.bench.throughput $(DATA) $(ARGS)
@@ -54,6 +58,10 @@ bench-kafka: $(VENV)/.dev $(VENV)/.project ## Measure from event to list through
 .PHONY: bench-scale
 bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, two processes and ends of epochs (half an hour)
 	$(BIN)/python -m tests.bench.scale $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz $(VENV)/.project ## Try to break what reads bytes: a million mutations (ARGS="--runs 20000 records")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: check
 check: lint types test ## Run lint, types and test
@@ -80,6 +88,7 @@ lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for t
 	@$(PIP) install 'uv>=0.9,<1'
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.lock
 	$(COMPILE) $(ARGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
 
 .PHONY: clean
 clean: ## Delete .venv, caches and everything that was made
@@ -110,6 +119,11 @@ $(VENV)/.dev: requirements-dev.lock | $(VENV)/.created
 	@echo "Installing requirements-dev.lock into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.dev
+	@echo "Installing requirements-fuzz.lock into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-fuzz.lock
+	@touch $@
 
 $(VENV)/.project: pyproject.toml | $(VENV)/.created
 	@$(PIP) install --no-deps --editable .

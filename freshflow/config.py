@@ -6,7 +6,8 @@ is documented in `freshflow/docs/freshflow.example.toml`, and a test keeps that 
 A string of the form `${NAME}` in the file is replaced by the environment variable NAME, so that secrets need
 not stand in it. `FRESHFLOW_<SECTION>_<KEY>` overrides a key (`FRESHFLOW_LISTS_K=10`); the value is read as
 TOML, or as a string where it is not. `FRESHFLOW_KAFKA_OPTIONS_SASL_PASSWORD` sets the librdkafka option
-`sasl.password`, to the text as it stands. Other variables that start with FRESHFLOW_ are not ours.
+`sasl.password`, to the text as it stands, as is FRESHFLOW_PRIVACY_KEY. Other variables that start with
+FRESHFLOW_ are not ours.
 """
 
 import re
@@ -34,6 +35,8 @@ __all__ = [
     "KafkaConfig",
     "ListsConfig",
     "MetricsConfig",
+    "NoiseConfig",
+    "PrivacyConfig",
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
@@ -89,6 +92,9 @@ EVENT_FIELDS = (
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
 RESERVED_TYPES = ("forget", "item", "request", "search")
 
+# Characters of the shortest key of pseudonyms: 128 random bits in hexadecimal digits.
+MIN_KEY_CHARS = 32
+
 # (smaller, larger): item knowledge reads the end of a user's context, and a context is cut from the history.
 AT_MOST = (
     (("items", "context"), ("users", "context")),
@@ -108,10 +114,12 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return f"{type(self).__name__}({fields})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [(name, _without_secrets(getattr(self, name))) for name in self.__struct_fields__]
+        return [(name, _without_secrets(name, getattr(self, name))) for name in self.__struct_fields__]
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(name: str, value: Any) -> Any:
+    if isinstance(value, str) and is_secret(name):
+        return HIDDEN
     if not isinstance(value, dict):
         return value
     return {entry: HIDDEN if is_secret(entry) else inner for entry, inner in value.items()}
@@ -131,6 +139,8 @@ class EventsConfig(Section, frozen=True):
     format: Format = "auto"
     map: dict[str, str] = msgspec.field(default_factory=dict)
     max_bytes: Annotated[int, Meta(ge=100)] = 1_048_576
+    future_s: PositiveSeconds = 3600.0
+    jump_s: PositiveSeconds = 86_400.0
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     full: dict[str, PositiveNumber] = msgspec.field(default_factory=lambda: dict(DEFAULT_FULL))
 
@@ -142,6 +152,18 @@ class UsersConfig(Section, frozen=True):
     context: Annotated[int, Meta(ge=1, le=100)] = 20
     history: Annotated[int, Meta(ge=1, le=10_000)] = 100
     max: Positive = 1_000_000
+    lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
+    idle_s: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class NoiseConfig(Section, frozen=True):
+    """From where on what a user does is no behaviour to learn from; a number of 0 switches its rule off."""
+
+    events: Annotated[int, Meta(ge=0)] = 60
+    window_s: PositiveSeconds = 60.0
+    repeats: Annotated[int, Meta(ge=0)] = 20
+    session_events: Annotated[int, Meta(ge=0)] = 1000
+    unseen: Annotated[int, Meta(ge=0)] = 0
 
 
 class ItemsConfig(Section, frozen=True):
@@ -151,6 +173,7 @@ class ItemsConfig(Section, frozen=True):
     neighbours: Annotated[int, Meta(ge=1, le=1024)] = 64
     context: Annotated[int, Meta(ge=1, le=100)] = 10
     kept_on_drift: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    idle_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class RankingConfig(Section, frozen=True):
@@ -194,10 +217,18 @@ class MetricsConfig(Section, frozen=True):
     every_events: Positive = 10_000
 
 
+class PrivacyConfig(Section, frozen=True):
+    """Whether users are known by pseudonyms, and the key these are made with."""
+
+    pseudonymise: bool = False
+    key: str = ""
+
+
 class KafkaConfig(Section, frozen=True):
     """How brokers are reached; `options` go to librdkafka, `source` and `sink` to its one side only."""
 
     start: Literal["earliest", "latest"] = "earliest"
+    on_lost: Literal["stop", "earliest"] = "stop"
     timeout_s: PositiveSeconds = 10.0
     options: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     source: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
@@ -210,12 +241,14 @@ class Config(Section, frozen=True):
     job: JobConfig = JobConfig()
     events: EventsConfig = EventsConfig()
     users: UsersConfig = UsersConfig()
+    noise: NoiseConfig = NoiseConfig()
     items: ItemsConfig = ItemsConfig()
     ranking: RankingConfig = RankingConfig()
     ranker: RankerConfig = RankerConfig()
     lists: ListsConfig = ListsConfig()
     refresh: RefreshConfig = RefreshConfig()
     metrics: MetricsConfig = MetricsConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     kafka: KafkaConfig = KafkaConfig()
 
 
@@ -277,6 +310,13 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
             raise _refused_name(setting, f"is no field of an event: known are {', '.join(EVENT_FIELDS)}")
         if not place.removeprefix("=").strip(".") or ".." in place:
             raise _refused(setting, setting.path, place, "where the field stands, as a or a.b, or =text")
+    if config.privacy.pseudonymise and len(config.privacy.key) < MIN_KEY_CHARS:
+        origin = given["privacy", "pseudonymise"].origin
+        what = f"has {len(config.privacy.key)} characters" if config.privacy.key else "is missing"
+        raise ConfigError(
+            f"{origin}: privacy.pseudonymise needs a privacy.key of at least {MIN_KEY_CHARS} characters, which {what}; "
+            "set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what `openssl rand -hex 32` prints."
+        )
     for name in config.events.weights:
         if name in RESERVED_TYPES or not name.strip():
             setting = given["events", "weights", name]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from freshflow.config_source import Setting
+from freshflow.config_source import PRIVACY_KEY, Setting
 from freshflow.errors import ConfigError
 
 __all__ = ["HIDDEN", "Hints", "allowed_words", "check_setting", "is_mapping", "is_secret", "shown"]
@@ -17,6 +17,7 @@ Hints = Mapping[str, Mapping[str, Any]]  # section -> key -> type, with its limi
 HIDDEN = "***"
 SECRET_WORDS = ("password", "passphrase", "secret", "key", "token", "jaas", "oauth", "credential")
 KAFKA_MAPPINGS = ("options", "source", "sink")
+INT_BITS = 63  # what TOML says a whole number holds
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -57,12 +58,17 @@ def _check_value(setting: Setting, hint: Any) -> None:
 
 
 def shown(setting: Setting) -> str:
-    """A value as an error may show it: nothing of the mappings of [kafka], where secrets stand."""
+    """A value as an error may show it: nothing of the mappings of [kafka], where secrets stand, nor privacy.key."""
+    if setting.path == PRIVACY_KEY:
+        return HIDDEN
     if setting.path[0] == "kafka" and (len(setting.path) == 3 or setting.path[1] in KAFKA_MAPPINGS):
         return HIDDEN
     if isinstance(setting.value, bool):
         return str(setting.value).lower()
-    text = repr(setting.value)
+    try:
+        text = repr(setting.value)
+    except (ValueError, RecursionError):
+        return "a value of too many digits or levels"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -91,9 +97,11 @@ def _limits(meta: msgspec.Meta) -> str:
 def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    if isinstance(value, int) and value.bit_length() > INT_BITS:
+        return False
     try:
         msgspec.convert(value, hint)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # a variable that is not UTF-8 holds lone surrogates
         return False
     return True
 

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from freshflow.errors import ConfigError
 
-__all__ = ["Setting", "from_environment", "from_file", "from_overrides"]
+__all__ = ["PRIVACY_KEY", "Setting", "from_environment", "from_file", "from_overrides"]
+
+PRIVACY_KEY = ("privacy", "key")  # a secret: taken as it stands, since one of digits alone must not become a number
 
 
 class Setting(NamedTuple):
@@ -36,6 +38,10 @@ def from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
         raise ConfigError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration file {path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"The configuration file {path} is nested too deeply; make it flatter.") from None
+    except ValueError:  # a guard of Python's against quadratic time
+        raise ConfigError(f"The configuration file {path} has a number of too many digits; correct it.") from None
     return [_interpolated(setting, environment) for setting in _flat(tables, str(path))]
 
 
@@ -59,6 +65,8 @@ def from_environment(environment: Mapping[str, str], sections: Mapping[str, Mapp
         if section == "kafka" and len(path) == 3:  # as it stands: a password 1e5 must not become a number
             path = (*path[:2], path[2].replace("_", "."))
             settings.append(Setting(path, environment[name], _variable(name)))
+        elif path == PRIVACY_KEY:
+            settings.append(Setting(path, environment[name], _variable(name)))
         else:
             settings += _flat_value(path, _toml_value(environment[name]), _variable(name))
     return settings
@@ -80,7 +88,7 @@ def _variable(name: str) -> str:
 def _toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, nested too deeply, or a number of thousands of digits
         return text
     return table["value"] if len(table) == 1 else text  # a text of several lines can hold further keys
 
@@ -98,12 +106,14 @@ def _flat(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
 
 def _flat_value(path: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:
     """A mapping, one setting an entry; tables within it are dotted names: `sasl.password` needs no quotes."""
-    if not isinstance(value, Mapping) or not value:
-        yield Setting(path, value, origin)
-        return
-    for entry, inner in value.items():
-        dotted = (*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry)
-        yield from _flat_value(dotted, inner, origin)
+    waiting = [(path, value)]
+    while waiting:
+        path, value = waiting.pop()
+        if not isinstance(value, Mapping) or not value:
+            yield Setting(path, value, origin)
+            continue
+        for entry, inner in reversed(list(value.items())):
+            waiting.append(((*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry), inner))
 
 
 def _interpolated(setting: Setting, environment: Mapping[str, str]) -> Setting:

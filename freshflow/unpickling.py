@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
-__all__ = ["unpickled"]
+__all__ = ["plain", "unpickled"]
 
 Piece = bytes | bytearray | memoryview
 
@@ -56,6 +56,11 @@ class _Unpickler(pickle.Unpickler):
         return _within(module, self._packages) and not _within(module, NOT_RIVER)
 
 
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
+
+
 def _within(module: str, packages: Iterable[str]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
@@ -66,3 +71,11 @@ def unpickled(data: bytes, buffers: Iterable[Piece], package: str | None = None)
     Raises `pickle.UnpicklingError` if it names anything else.
     """
     return _Unpickler(data, buffers, package).load()
+
+
+def plain(data: bytes) -> Any:
+    """What was pickled as `data`: texts, bytes, numbers and collections of them.
+
+    Raises `pickle.UnpicklingError` if it names anything, and whatever else a damaged pickle makes Python raise.
+    """
+    return _Plain(BytesIO(data)).load()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from freshflow.config import DEFAULT_WEIGHTS, HINTS, RESERVED_TYPES, Config, KafkaConfig, load_config
+from freshflow.config import DEFAULT_WEIGHTS, HINTS, RESERVED_TYPES, Config, KafkaConfig, PrivacyConfig, load_config
 from freshflow.config_check import is_mapping
 from freshflow.errors import ConfigError
 from freshflow.events.types import CONTROL_TYPES
@@ -219,6 +219,29 @@ def test_broken_file_is_named(tmp_path: Path, raw: bytes, words: str) -> None:
     assert str(path) in refusal(path) and words in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 5000, "is nested too deeply"),
+        ("x = " + "{a = " * 5000, "is nested too deeply"),
+        ("[lists" + ".a" * 5000 + "]\nb = 1", "lists.a is not a known key"),
+        ("[lists]\nk = " + "9" * 5000, "has a number of too many digits"),
+        ("[lists]\nk = 0x" + "f" * 50_000, "lists.k = a value of too many digits or levels is not allowed"),
+        ("[job]\nepoch_s = 0x1" + "0" * 40, "job.epoch_s = 1461501637330902918203684832716283019655932542976 is not"),
+        ("[lists]\nk = [{" + "a." * 5000 + "a = 1}]", "lists.k = a value of too many digits or levels is not allowed"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_is_too_deep_or_too_long_is_refused_with_a_sentence(toml: Any, text: str, words: str) -> None:
+    assert words in refusal(toml(text))
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, "{" + "a." * 5000 + "a=1}", "\udcff"], ids=lambda v: v[:9])
+@pytest.mark.parametrize("name", ["FRESHFLOW_LISTS_K", "FRESHFLOW_KAFKA_START", "FRESHFLOW_RANKER_MODEL"])
+def test_hostile_variables_are_refused_by_name(name: str, value: str) -> None:
+    assert refusal(None, {name: value}).startswith(f"environment variable {name}: ")
+
+
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "none.toml")
     assert "cannot be read" in refusal(tmp_path)
@@ -278,3 +301,47 @@ def test_configuration_cannot_be_changed() -> None:
 def test_configuration_crosses_process_borders() -> None:
     config = load_config(None, {"FRESHFLOW_LISTS_K": "3"})
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+# Pseudonyms and their key
+
+KEY = "0123456789abcdef0123456789abcdef"
+DIGITS = "12345678901234567890123456789012"
+
+
+def test_the_key_comes_from_the_environment_as_it_stands() -> None:
+    environment = {"FRESHFLOW_PRIVACY_KEY": DIGITS, "FRESHFLOW_PRIVACY_PSEUDONYMISE": "true"}
+    assert load_config(None, environment).privacy == PrivacyConfig(pseudonymise=True, key=DIGITS)
+
+
+def test_the_key_can_come_from_a_variable_that_the_file_names(toml: Any) -> None:
+    path = toml('[privacy]\npseudonymise = true\nkey = "${SHOP_KEY}"\n')
+    assert load_config(path, {"SHOP_KEY": KEY}).privacy.key == KEY
+    assert "SHOP_KEY" in refusal(path, {})
+
+
+@pytest.mark.parametrize(("key", "said"), [(None, "is missing"), ("", "is missing"), (KEY[1:], "has 31 characters")])
+def test_a_missing_or_short_key_is_refused_with_what_to_do_and_is_not_shown(
+    key: str | None, said: str, toml: Any
+) -> None:
+    environment = {} if key is None else {"FRESHFLOW_PRIVACY_KEY": key}
+    path = toml("[privacy]\npseudonymise = true\n")
+    assert refusal(path, environment) == (
+        f"{path}: privacy.pseudonymise needs a privacy.key of at least 32 characters, which {said}; "
+        "set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what `openssl rand -hex 32` prints."
+    )
+
+
+def test_a_short_key_does_no_harm_while_nothing_is_pseudonymised() -> None:
+    assert load_config(None, {"FRESHFLOW_PRIVACY_KEY": "short"}).privacy.key == "short"
+
+
+def test_the_key_is_shown_nowhere(toml: Any) -> None:
+    config = Config(privacy=PrivacyConfig(pseudonymise=True, key=KEY))
+    file = io.StringIO()
+    Console(file=file).print(config)
+    for shown in (repr(config), str(config.privacy), f"{config.privacy}", file.getvalue()):
+        assert KEY not in shown
+        assert "***" in shown
+    assert DIGITS not in refusal(toml(f"[privacy]\nkey = {DIGITS}\n"))
+    assert DIGITS not in refusal(toml(f"[privacy.key]\nk = {DIGITS}\n"))

@@ -19,6 +19,12 @@ TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
 NOTE_FROM = 46  # the column at which the table's notes begin
 NOTHING = "-"
 SHOWN = 8  # names of types that are passed over
+# Events of which no list was made, or that nothing was learned from; shown where there are any.
+LEFT_OUT = (
+    ("duplicates", ("duplicate",), "dropped"),
+    ("late", ("late",), "dropped, older than users.lateness_s allows"),
+    ("noise", ("noise_rate", "noise_repeats", "noise_sequence"), "bots and the like, not learned from"),
+)
 
 
 @contextmanager
@@ -96,6 +102,10 @@ def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str,
     yield "lists out", f"{progress.lists:,}", shortened(places.output, width)
     yield "  refreshed", f"{progress.total('refreshed'):,}", "of users who did nothing"
     yield "lists that did not change", f"{progress.total('unchanged'):,}", "not published again"
+    for name, kinds, note in LEFT_OUT:
+        count = sum(map(progress.total, kinds))
+        if count:
+            yield name, f"{count:,}", note
     where = shortened(places.dead_letter_place() or "logged", width) if progress.rejected else ""
     yield "rejected", f"{progress.rejected.total():,}", where
     for code, count in progress.rejected.most_common():

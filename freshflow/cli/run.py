@@ -74,7 +74,7 @@ def run(
     places = Places(input, output, dead_letters, metrics, until_end)
     progress, stop = Progress(), StopFlag()
     prepare(places, settings, resumes=recovery is not None)
-    with held(recovery) if recovery is not None else nullcontext() as lock:
+    with held(recovery, settings.job.partitions) if recovery is not None else nullcontext() as lock:
         if processes == 1:
             flow = build(places, settings, progress, stop, Failures(), keeping=keeping_in(recovery))
             stop.install()

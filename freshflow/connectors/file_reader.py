@@ -8,6 +8,7 @@ import gzip
 import io
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -36,6 +37,7 @@ HEADERLESS = (".dat", ".data")  # how the names of files end that must be laid o
 FIRST_LINE_BYTES = 1024  # of a first line, more than any known layout has
 BATCH_BYTES = 16 * 1024 * 1024  # a batch of long lines is cut here, so that memory does not follow batch_size
 BUFFER_BYTES = 256 * 1024
+SHOWN_CHARS = 200  # of the names that a header has twice
 READ_ERRORS = (OSError, EOFError, zlib.error)  # what a damaged gzip raises, besides the disk's own
 
 
@@ -72,7 +74,7 @@ class OpenFile:
                     "or give CSV with a header, as .csv."
                 )
             elif self._is_csv:
-                self.columns = _header(path, read_row(self.reader, max_bytes))
+                self.columns = _header(path, read_row(self.reader, max_bytes), max_bytes)
         except READ_ERRORS as error:
             raise self._unreadable(error) from None
         except InputError:
@@ -161,8 +163,10 @@ def _first_line(stream: io.BufferedReader) -> str:
     return line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
-def _header(path: str, raw: bytes | None) -> tuple[str, ...]:
+def _header(path: str, raw: bytes | None, max_bytes: int) -> tuple[str, ...]:
     """The names in the first row; a name may be empty (an index column), but none may stand there twice."""
+    if raw is not None and len(raw) > max_bytes:
+        raise InputError(f"The header of {path}, its first line, is longer than events.max_bytes = {max_bytes} bytes.")
     try:
         names = tuple(next(csv.reader([(raw or b"").decode()], strict=True), []))
     except (csv.Error, UnicodeDecodeError) as error:
@@ -170,7 +174,8 @@ def _header(path: str, raw: bytes | None) -> tuple[str, ...]:
     named = [name for name in names if name.strip()]
     if not named:
         raise InputError(f"{path} has no header: its first line must name the columns.")
-    twice = sorted({name for name in named if named.count(name) > 1})
+    twice = sorted(name for name, count in Counter(named).items() if count > 1)
     if twice:
-        raise InputError(f"The header of {path} names {', '.join(twice)} more than once: a column needs its own name.")
+        first = ", ".join(name if name.isprintable() else repr(name) for name in twice)[:SHOWN_CHARS]
+        raise InputError(f"The header of {path} names {first} more than once: a column needs its own name.")
     return names

@@ -6,6 +6,7 @@ there.
 """
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -24,6 +25,7 @@ STDOUT = "-"  # the path that stands for standard output
 OUTPUT_ENDINGS = (".jsonl", ".jsonl.gz")
 GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip; it writes no name and no time, so bytes repeat
 GZIP_LEVEL = 6
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
@@ -173,4 +175,5 @@ def _open_again(path: str, position: int) -> int:
 
 
 def _unwritable(name: str, error: OSError) -> OutputError:
-    return OutputError(f"The output {name} cannot be written: {error.strerror or error}.")
+    cure = "make room there" if error.errno in NO_ROOM else "mend that, or give another place"
+    return OutputError(f"The output {name} cannot be written: {error.strerror or error}; {cure}.")

@@ -5,10 +5,11 @@ plain file, by reading through a packed one.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from msgspec import Meta
 
 from freshflow.connectors.file_reader import FindLayout, OpenFile
 from freshflow.errors import SnapshotError
@@ -16,12 +17,14 @@ from freshflow.events.types import RawBatch
 
 __all__ = ["FilePartition", "FileSource"]
 
+Place = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
 
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a file has been read: `line` lines, `offset` bytes of it (of what it unpacks to)."""
 
-    line: int
-    offset: int
+    line: Place
+    offset: Place
     version: Literal[1] = 1
 
 
@@ -102,8 +105,8 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
 def _state(snapshot: bytes, path: str) -> _State:
     try:
         return msgspec.json.decode(snapshot, type=_State)
-    except (msgspec.DecodeError, TypeError):
+    except (ValueError, TypeError):  # msgspec says so, or that a name is not UTF-8
         raise SnapshotError(
-            f"The snapshot of {path} is of another version: resume with the version that wrote it, "
+            f"The snapshot of {path} is damaged or of another version: resume with the version that wrote it, "
             f"or start without its recovery store."
         ) from None

@@ -27,14 +27,14 @@ Option = str | int | float | bool
 Side = Literal["source", "sink", "admin"]
 Client = TypeVar("Client")
 
-_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 _SERVERS = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/?")
 _URL = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/([A-Za-z0-9._-]{{1,249}})")
 
 # Below these a snapshot would no longer say what was read and what was written.
 _OURS = {
     "auto.commit.enable": "the snapshots of the job keep the offsets",
-    "auto.offset.reset": "an offset that is gone is an error here, never a silent jump (see kafka.start)",
+    "auto.offset.reset": "an offset that is gone is never jumped silently (see kafka.on_lost)",
     "bootstrap.servers": "the kafka:// address says it",
     "enable.auto.commit": "the snapshots of the job keep the offsets",
     "enable.partition.eof": "the source needs it to see the end of a partition",

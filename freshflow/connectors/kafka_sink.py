@@ -48,6 +48,7 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
         self._topic = topic
         self._timeout_s = timeout_s
         self._failure: KafkaError | None = None
+        self._failed = 0
         self._outage = Outage(f"Kafka at {options['bootstrap.servers']}, writing {topic}")
         self._producer = connect(Producer, options, error_cb=self._outage.note, on_delivery=self._delivered)
 
@@ -75,7 +76,8 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
         left = self._producer.flush(0 if self._failure else self._timeout_s)
         if left or self._failure:
             self._producer.purge()
-            LOG.error("%d records for %s were not delivered; a resumed job writes them again.", left, self._topic)
+            count = left + self._failed
+            LOG.error("%d records for %s were not delivered; a resumed job writes them again.", count, self._topic)
 
     def _produce(self, key: bytes | None, value: bytes | None) -> None:
         while True:
@@ -90,8 +92,9 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
                 return
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None and self._failure is None:
-            self._failure = error
+        if error is not None:
+            self._failed += 1
+            self._failure = self._failure or error
 
     def _raise_failure(self) -> None:
         failure = self._failure or self._outage.failure

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from freshflow.config import KafkaConfig
 from freshflow.connectors.kafka_client import client_options, connect, partitions_of
-from freshflow.connectors.kafka_errors import Outage, reason
+from freshflow.connectors.kafka_errors import LOG, Outage, reason
 from freshflow.errors import BrokerError
 from freshflow.events.types import Origin, RawBatch
 
@@ -22,7 +22,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
 
     `clock` gives processing time in epoch milliseconds. When `stop()` turns true every partition ends, so
     that the job takes a last snapshot and exits. `until_end` reads a partition to where it ended when it was
-    first fetched.
+    first fetched. In a job that `resumes`, a partition without a snapshot was added since, and is read whole.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         clock: Callable[[], int],
         stop: Callable[[], bool],
         until_end: bool = False,
+        resumes: bool = False,
     ) -> None:
         self._topic = topic
         self._config = config
@@ -43,6 +44,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         self._clock = clock
         self._stop = stop
         self._until_end = until_end
+        self._start = "earliest" if resumes else config.start
 
     def list_parts(self) -> list[str]:
         """Ask for the topic's partitions; raises `BrokerError` or `InputError` within the time limit."""
@@ -50,7 +52,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         return [f"{self._topic}/{partition:05d}" for partition in partitions]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSourcePartition":
-        """Open one partition at the offset of its snapshot, or at `kafka.start` where it has none."""
+        """Open one partition at the offset of its snapshot, or where a job begins that has none."""
         topic, _, number = for_part.rpartition("/")
         origin = Origin("topic", topic, int(number))
         outage = Outage(f"Kafka at {self._options['bootstrap.servers']}, reading {_named(origin)}")
@@ -58,13 +60,13 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         next_offset = resume_state
         if next_offset is None:
             low, high = _watermarks(consumer, origin, self._config.timeout_s)
-            next_offset = low if self._config.start == "earliest" else high
+            next_offset = low if self._start == "earliest" else high
         return KafkaSourcePartition(
             consumer,
             origin,
             next_offset,
             outage=outage,
-            timeout_s=self._config.timeout_s,
+            config=self._config,
             batch_size=self._batch_size,
             clock=self._clock,
             stop=self._stop,
@@ -86,7 +88,7 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         next_offset: int,
         *,
         outage: Outage,
-        timeout_s: float,
+        config: KafkaConfig,
         batch_size: int,
         clock: Callable[[], int],
         stop: Callable[[], bool],
@@ -96,19 +98,20 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         self._origin = origin
         self._next_offset = next_offset
         self._outage = outage
-        self._timeout_s = timeout_s
+        self._config = config
         self._batch_size = batch_size
         self._clock = clock
         self._stop = stop
         self._until_end = until_end
         self._end: int | None = None  # of `until_end`, known from the first fetch on
         self._ended = False
-        consumer.assign([TopicPartition(origin.name, origin.partition, next_offset)])
+        self._read_from(next_offset)
 
     def next_batch(self) -> list[RawBatch]:
         """Return what has been fetched, as one batch, or nothing; never waits.
 
-        Raises `StopIteration` at the end, `BrokerError` where the offset is gone or the broker refuses us.
+        Raises `StopIteration` at the end, `BrokerError` where the broker refuses us, or where the offset is gone and
+        `kafka.on_lost` does not say to go on.
         """
         if self._ended or self._stop():
             raise StopIteration
@@ -129,6 +132,10 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         """Leave the cluster."""
         self._consumer.close()
 
+    def _read_from(self, offset: int) -> None:
+        self._next_offset = offset
+        self._consumer.assign([TopicPartition(self._origin.name, self._origin.partition, offset)])
+
     def _take(self, message: Message) -> tuple[int, bytes | None] | None:
         error = message.error()
         if error is None:
@@ -138,7 +145,7 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
             self._next_offset = max(self._next_offset, message.offset())
             self._ended = self._until_end
         elif error.code() in _OFFSET_IS_GONE:
-            raise self._lost()
+            self._lost()
         else:
             self._outage.note(error)
         return None
@@ -157,16 +164,22 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         self._next_offset = offset + 1
         return offset, message.value()
 
-    def _lost(self) -> BrokerError:
-        low, high = _watermarks(self._consumer, self._origin, self._timeout_s)
+    def _lost(self) -> None:
+        """Go on with what is left, if so told; raises `BrokerError` if not, or if the topic is another one."""
+        low, high = _watermarks(self._consumer, self._origin, self._config.timeout_s)
         name, offset = _named(self._origin), self._next_offset
-        if offset < low:
-            what = f"Offsets {offset} to {low - 1} of {name} were deleted before they were read"
-            cure = "lengthen the topic's retention.ms"
-        else:
-            what = f"{name} ends at offset {high}, before offset {offset} where the snapshot continues"
-            cure = "restore the topic if it was created anew or lost records"
-        return BrokerError(f"{what}; {cure}, or start the job without its snapshots to read what there is.")
+        if offset >= low:
+            raise BrokerError(
+                f"{name} ends at offset {high}, before offset {offset} where the snapshot continues; restore the topic "
+                "if it was created anew or lost records, or start the job without its snapshots to read what there is."
+            )
+        what = f"Offsets {offset} to {low - 1} of {name} were deleted before they were read"
+        if self._config.on_lost == "stop":
+            raise BrokerError(
+                f'{what}; lengthen the topic\'s retention.ms, and set kafka.on_lost = "earliest" to go on without them.'
+            )
+        LOG.warning("%s, %d at most; the job goes on at offset %d, as kafka.on_lost says.", what, low - offset, low)
+        self._read_from(low)
 
     def _refused(self, error: KafkaError) -> BrokerError:
         return BrokerError(

@@ -32,13 +32,28 @@ def is_live(url: str) -> bool:
 
 
 def open_source(
-    url: str, config: Config, clock: Callable[[], int], stop: Callable[[], bool], *, until_end: bool = False
+    url: str,
+    config: Config,
+    clock: Callable[[], int],
+    stop: Callable[[], bool],
+    *,
+    until_end: bool = False,
+    resumes: bool = False,
 ) -> Source[RawBatch]:
-    """The source of a URL. Raises a `FreshFlowError` if it cannot be read; Kafka is asked when the job starts."""
+    """The source of a URL. Raises a `FreshFlowError` if it cannot be read; Kafka is asked when the job starts.
+
+    `resumes` says that the job goes on from snapshots.
+    """
     batch_size, max_bytes = config.job.batch_size, config.events.max_bytes
     if is_kafka(url):
         servers, topic = parse_kafka_url(url)
-        return KafkaSource(servers, topic, config.kafka, batch_size, clock=clock, stop=stop, until_end=until_end)
+        return KafkaSource(
+            *(servers, topic, config.kafka, batch_size),
+            clock=clock,
+            stop=stop,
+            until_end=until_end,
+            resumes=resumes,
+        )
     _refuse_unknown_scheme(url)
     if url == STDIN:
         return StdinSource(batch_size, max_bytes=max_bytes, clock=clock, stop=stop)

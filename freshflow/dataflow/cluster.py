@@ -18,6 +18,7 @@ from pathlib import Path
 from freshflow.dataflow.channel import Channel, FromMember, Go, Job, Ready, Stop, Stopped
 from freshflow.dataflow.keys import partition_key, worker_of
 from freshflow.dataflow.progress import Counts, Progress
+from freshflow.dataflow.recovery import no_room
 from freshflow.errors import ProcessError
 
 __all__ = ["idle_processes", "run_cluster"]
@@ -205,6 +206,9 @@ def _raise_failure(members: list[_Member], recovery: str | None) -> None:
             raise ProcessError(f"{who} was killed by {member.killed_by}; {_cure(recovery)}.")
         if member.stopped is not None and member.stopped.error is not None:
             raise ProcessError(f"{who} failed: {member.stopped.error}; what led to it is logged above.")
+    full = no_room(Path(recovery)) if recovery is not None else None
+    if full is not None:  # of which Bytewax says nothing in a cluster
+        raise full
     raise ProcessError(
         "The processes of the job stopped without saying why; one alone does: run it with --processes 1."
     )

@@ -24,6 +24,7 @@ from freshflow.dataflow.partition_stage import partition_stage
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.user_stage import user_stage
 from freshflow.events.parse import EventParser
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Event, ItemUpdate, RawBatch, Rejected
 
 __all__ = ["Endpoints", "build_flow"]
@@ -60,17 +61,20 @@ def build_flow(
     watched, builder, endpoint = failures.watched, failures.watched_builder, failures.watched_endpoint
     flow = Dataflow("freshflow")
     raw = op.input("source", flow, endpoint("source", endpoints.source))
-    parse = _parse(config, progress, keep_rejected=endpoints.dead_letters is not None)
-    parsed = op.flat_map("parse", raw, watched("parse", parse))
+    parsed = op.flat_map("parse", raw, watched("parse", _parse(config, progress)))
     split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
+    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, clock, keeping)))
+    steps = op.map("route", routed, lambda keyed: keyed[1])
+    taken = op.branch("refused", steps, lambda keyed: isinstance(keyed[1], list))
+    refused = op.map("refusal", taken.trues, lambda keyed: keyed[1])
+    rejected = op.merge("all-rejected", split.trues, refused)
+    noted = op.map("note-rejected", rejected, watched("note-rejected", _note_rejected(endpoints, progress)))
     if endpoints.dead_letters is not None:
-        letters = op.map("dead-letter", split.trues, watched("dead-letter", _dead_letters(endpoints, clock)))
+        letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
         op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
-    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, keeping)))
-    steps = op.map("route", routed, lambda keyed: keyed[1])
     partitions = builder("partitions", partition_stage(config, clock, keeping, live=live))
-    outputs = op.stateful_batch("partitions", steps, partitions)
+    outputs = op.stateful_batch("partitions", taken.falses, partitions)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
@@ -79,23 +83,18 @@ def build_flow(
     return flow
 
 
-def _parse(
-    config: Config, progress: Progress, keep_rejected: bool
-) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
+def _parse(config: Config, progress: Progress) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
     """Records to events by bucket, and what is no event.
 
     Catalogue events go to every bucket, in their place; so does the word of how far has been read.
     """
-    parser = EventParser(config.events)
+    parser = EventParser(config.events, Pseudonyms.of_config(config.privacy))
     progress.passed_over = parser.passed_over
     partitions = config.job.partitions
 
     def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:
         events, rejected = parser.parse(batch)
-        progress.note_read(batch, rejected)
-        if not keep_rejected:
-            for one in rejected:
-                log.warning("Refused %s: %s", one.origin.place(one.position), one.reason)
+        progress.note_read(batch)
         buckets: list[list[Event]] = [[] for _ in range(partitions)]
         for event in events:
             if isinstance(event, ItemUpdate):
@@ -111,6 +110,19 @@ def _parse(
         return [*keyed, rejected] if rejected else keyed
 
     return parse
+
+
+def _note_rejected(endpoints: Endpoints, progress: Progress) -> Callable[[list[Rejected]], list[Rejected]]:
+    """Count what is rejected, and log it where nothing else takes it."""
+
+    def noted(rejected: list[Rejected]) -> list[Rejected]:
+        progress.note_rejected(rejected)
+        if endpoints.dead_letters is None:
+            for one in rejected:
+                log.warning("Refused %s: %s", one.origin.place(one.position), one.reason)
+        return rejected
+
+    return noted
 
 
 def _dead_letters(endpoints: Endpoints, clock: Callable[[], int]) -> Callable[[list[Rejected]], tuple[str, OutBatch]]:

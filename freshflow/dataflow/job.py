@@ -38,7 +38,7 @@ __all__ = [
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A Kafka record holds a megabyte by default; what is kept of a rejected one must fit with its reason.
-KAFKA_DEAD_LETTER_BYTES = 700_000
+KAFKA_DEAD_LETTER_BYTES = 1_000_000
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -142,15 +142,17 @@ def build(
 ) -> Dataflow:
     """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
     warm_up(config)  # takes seconds, for which no event should wait
-    endpoints = _endpoints(places, config, clock, stop)
+    endpoints = _endpoints(places, config, clock, stop, resumes=keeping.resumes)
     live = is_live(places.input) and not places.until_end
     return build_flow(config, endpoints, clock, progress, failures=failures, keeping=keeping, live=live)
 
 
-def _endpoints(places: Places, config: Config, clock: Callable[[], int], stop: Callable[[], bool]) -> Endpoints:
+def _endpoints(
+    places: Places, config: Config, clock: Callable[[], int], stop: Callable[[], bool], *, resumes: bool = False
+) -> Endpoints:
     dead_letters = places.dead_letter_place()
     return Endpoints(
-        source=open_source(places.input, config, clock, stop, until_end=places.until_end),
+        source=open_source(places.input, config, clock, stop, until_end=places.until_end, resumes=resumes),
         recommendations=open_sink(places.output, config),
         dead_letters=open_sink(dead_letters, config) if dead_letters else None,
         metrics=open_sink(places.metrics, config) if places.metrics else None,

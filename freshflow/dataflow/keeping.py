@@ -18,20 +18,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
+from zlib import crc32
 
 import msgspec
-from msgspec import structs
+from msgspec import Meta, structs
 
 from freshflow.errors import OutputError, SnapshotError
 from freshflow.frames import framed, frames
 from freshflow.lists.snapshot import check_settings
 from freshflow.unpickling import Piece
 
-__all__ = ["FILE_NAME", "Keeping", "Kept", "Reference"]
+__all__ = ["FILE_NAME", "MAGIC", "Keeping", "Kept", "Reference", "referred"]
 
-MAGIC = b"freshflow-files-1\n"
+MAGIC = b"freshflow-files-2\n"
 FILE_NAME = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
 # A base is made when reading it would save taking so many events again, and when the last one took a small share of the
 # time since.
@@ -41,18 +42,22 @@ EVENTS, BYTES, SHARE = 20_000, 1 << 26, 0.1
 MARKS_KEPT = 3
 BUFFERED = 1 << 16
 
+# A name leads nowhere but into the folder.
+FileName = Annotated[str, Meta(pattern=rf"\A{FILE_NAME.decode()}\Z")]
+Length = Annotated[int, Meta(ge=0)]
 Pieces = Callable[[], Iterable[Piece]]
 
 
 class Reference(msgspec.Struct, frozen=True):
     """What makes up a state: a base, and journals, in order, each with the number of its bytes that count.
 
-    `settings` are those that it was made under and that shape it.
+    `settings` are those that it was made under and that shape it; `checksum` is the CRC-32 of the base.
     """
 
     settings: dict[str, Any]
-    base: tuple[str, int] | None = None
-    journals: tuple[tuple[str, int], ...] = ()
+    base: tuple[FileName, Length] | None = None
+    journals: tuple[tuple[FileName, Length], ...] = ()
+    checksum: int | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -76,16 +81,25 @@ class Kept:
     def renew(self) -> None:
         """Keep nothing of what was taken so far but what is left of it in the state."""
 
+    @property
+    def settles(self) -> bool:
+        """Whether files wait for more epochs to end before they are deleted, though nothing should be taken by then."""
+        return False
+
     def mark(self, freeze: Callable[[], Pieces]) -> bytes:
         """What Bytewax is to store for the state as it is now; `freeze` makes what makes its pieces."""
         return b""
 
 
 class Keeping(NamedTuple):
-    """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`."""
+    """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`.
+
+    `resumes` says that there are snapshots to go on from, as far as is known.
+    """
 
     any: bool = False
     folder: Path | None = None
+    resumes: bool = False
 
     def of(self, stored: bytes | None, type_taken: Any, settings: dict[str, Any]) -> Kept:
         """What is kept of a key, of which Bytewax had `stored` something or nothing; it takes things of one type.
@@ -117,11 +131,11 @@ class _InFiles(Kept):
         self._files = _Files(folder)
         self._decode = msgspec.msgpack.Decoder(type_taken).decode
         self._encode = msgspec.msgpack.Encoder().encode
-        self._reference = _reference(stored, settings)
+        self._reference = referred(stored, settings)
         # Stored whole by a job that did not keep it in files.
         whole = stored is not None and bool(stored) and not stored.startswith(MAGIC)
         self._renews = whole
-        self.base = bytearray(stored or b"") if whole else self._files.read_base(self._reference.base)
+        self.base = bytearray(stored or b"") if whole else self._files.read_base(self._reference)
         self._journal: _Journal | None = None
         self._events = self._bytes = 0
         self._making: _Making | None = None
@@ -131,8 +145,15 @@ class _InFiles(Kept):
 
     def taken_since(self) -> Iterator[Any]:
         for name, length in self._reference.journals:
-            for piece in frames(memoryview(self._files.read(name, length))):
-                yield self._decode(piece)
+            pieces = frames(memoryview(self._files.read(name, length)))
+            while True:
+                try:
+                    taken = self._decode(next(pieces))
+                except StopIteration:
+                    break
+                except ValueError as error:  # msgspec's errors are ValueErrors
+                    raise _damaged(self._files.folder / name, str(error)) from None
+                yield taken
 
     def note(self, taken: Any, events: int) -> None:
         if self._journal is None:
@@ -144,6 +165,10 @@ class _InFiles(Kept):
 
     def renew(self) -> None:
         self._renews = True
+
+    @property
+    def settles(self) -> bool:
+        return self._renews or bool(self._superseded)
 
     def mark(self, freeze: Callable[[], Pieces]) -> bytes:
         self._marks += 1
@@ -182,20 +207,30 @@ class _InFiles(Kept):
 
     def _with_base(self, making: "_Making") -> Reference:
         """Refer to a new base, once it is done."""
-        took_s, length = making.finish()
+        took_s, length, checksum = making.finish()
         self._pause_until_s = time.monotonic() + took_s / SHARE
         self._making = None
         since = tuple(journal for journal in self._reference.journals if journal not in making.replaced.journals)
         self._superseded.append((self._marks, making.replaced.files))
-        self._reference = structs.replace(self._reference, base=(making.name, length), journals=since)
+        base = (making.name, length)
+        self._reference = structs.replace(self._reference, base=base, journals=since, checksum=checksum)
         return self._reference
 
 
-def _reference(stored: bytes | None, settings: dict[str, Any]) -> Reference:
-    """What was stored, if it is a reference, else one to nothing."""
+def referred(stored: bytes | None, settings: dict[str, Any]) -> Reference:
+    """What was stored, if it is a reference, else one to nothing.
+
+    Raises `SnapshotError` if it was made under other `settings`.
+    """
     if stored is None or not stored.startswith(MAGIC):
         return Reference(settings)
-    reference = msgspec.msgpack.decode(stored[len(MAGIC) :], type=Reference)
+    try:
+        reference = msgspec.msgpack.decode(stored[len(MAGIC) :], type=Reference)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise SnapshotError(
+            f"The recovery folder is damaged: what it says of its files cannot be read ({error}); restore the folder "
+            "whole, or start anew with an empty one."
+        ) from None
     check_settings(reference.settings, settings)
     return reference
 
@@ -215,34 +250,43 @@ class _Files:
     def new_journal(self) -> "_Journal":
         return _Journal(self._new_path("journal"))
 
-    def write_base(self, path: Path, pieces: Pieces) -> int:
-        """Write a base; how many bytes it has."""
+    def write_base(self, path: Path, pieces: Pieces) -> tuple[int, int]:
+        """Write a base; how many bytes it has, and their checksum."""
+        checksum = 0
         with _named(path):
             path.parent.mkdir(exist_ok=True, mode=0o700)
             with path.open("xb") as file:
                 for piece in pieces():
                     file.write(piece)
+                    checksum = crc32(piece, checksum)
                 file.flush()
                 os.fsync(file.fileno())
                 length = file.tell()
             _sync_folder(path)
-        return length
+        return length, checksum
 
     def new_base_path(self) -> Path:
         return self._new_path("base")
 
-    def read_base(self, base: tuple[str, int] | None) -> bytearray | None:
-        return None if base is None else self.read(*base)
+    def read_base(self, reference: Reference) -> bytearray | None:
+        if reference.base is None:
+            return None
+        content = self.read(*reference.base)
+        if reference.checksum not in (None, crc32(content)):
+            raise _damaged(self.folder / reference.base[0], "the content has changed")
+        return content
 
     def read(self, name: str, length: int) -> bytearray:
-        path, content = self.folder / name, bytearray(length)
+        path = self.folder / name
         try:
             with path.open("rb") as file:
-                there = file.readinto(content)
+                there = os.fstat(file.fileno()).st_size
+                if there < length:  # before there is room for what a damaged reference may ask for
+                    raise _damaged(path, f"{there} bytes of {length} are left")
+                content = bytearray(length)
+                file.readinto(content)
         except OSError as error:
             raise _damaged(path, f"nothing can be read ({error.strerror})") from None
-        if there < length:
-            raise _damaged(path, f"{there} bytes of {length} are left")
         return content
 
     def delete(self, names: Iterable[str]) -> None:
@@ -285,13 +329,13 @@ class _Making:
         self.name = path.name
         self.replaced = replaced
         self._error: Exception | None = None
-        self._began_s, self._took_s, self._length = time.monotonic(), 0.0, 0
+        self._began_s, self._took_s, self._written = time.monotonic(), 0.0, (0, 0)
         self._thread = Thread(target=self._make, args=(files, path, pieces), daemon=True)
         self._thread.start()
 
     def _make(self, files: _Files, path: Path, pieces: Pieces) -> None:
         try:
-            self._length = files.write_base(path, pieces)
+            self._written = files.write_base(path, pieces)
         except Exception as error:
             self._error = error
         self._took_s = time.monotonic() - self._began_s
@@ -300,12 +344,12 @@ class _Making:
     def is_done(self) -> bool:
         return not self._thread.is_alive()
 
-    def finish(self) -> tuple[float, int]:
-        """Wait until it is done; how many seconds it took, and its bytes. Raises what went wrong."""
+    def finish(self) -> tuple[float, int, int]:
+        """Wait until it is done; how many seconds it took, its bytes and checksum. Raises what went wrong."""
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._took_s, self._length
+        return (self._took_s, *self._written)
 
 
 def _sync_folder(path: Path) -> None:

@@ -10,7 +10,7 @@ from freshflow.users.interactions import Signal, Step
 __all__ = ["Batches", "End", "EventBatch", "Look", "PartitionOutput", "SignalBatch", "StepBatch", "Taken"]
 
 
-class EventBatch(msgspec.Struct, frozen=True):
+class EventBatch(msgspec.Struct, frozen=True, tag=True):
     """Events of one origin and one bucket of users, in order; catalogue events are in every bucket's.
 
     `upto` is the last position that was read, so that a partition knows how far the origin has come.
@@ -24,13 +24,14 @@ class EventBatch(msgspec.Struct, frozen=True):
 
 
 class StepBatch(msgspec.Struct, frozen=True, tag=True):
-    """Steps of a partition's own users, in order, and catalogue events."""
+    """Steps of a partition's own users, in order, and catalogue events; `counts` is what the user stage has counted."""
 
     partition: int
     origin: Origin
     read_ms: int
     steps: list[Step]
     upto: int
+    counts: dict[str, int]
 
 
 class SignalBatch(msgspec.Struct, frozen=True, tag=True):

@@ -1,7 +1,7 @@
 """The partition stage: item knowledge, ranker and published lists behind Bytewax's stateful step."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from bytewax.operators import StatefulBatchLogic
@@ -15,9 +15,11 @@ from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import frozen, load, settings_of
 from freshflow.lists.types import Output, encode_all
-from freshflow.quality.report import encode_report
+from freshflow.quality.report import encode_receipt, encode_report
 
 __all__ = ["PartitionStage", "partition_stage"]
+
+SETTLE_S = 1.0
 
 
 class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput, bytes]):  # type: ignore[misc]
@@ -46,8 +48,10 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         return self._noted(Batches(values), sum(len(v.steps) for v in values if isinstance(v, StepBatch)))
 
     def notify_at(self) -> datetime | None:
-        """When to look at the lists if no event makes the partition look before."""
-        return None if self.time is None else datetime.fromtimestamp(self.time.look_at_ms / 1000, UTC)
+        """When to look at the lists if no event makes the partition look before; soon, if files are to be deleted."""
+        look = None if self.time is None else datetime.fromtimestamp(self.time.look_at_ms / 1000, UTC)
+        soon = datetime.now(UTC) + timedelta(seconds=SETTLE_S) if self.kept.settles else None
+        return min((at for at in (look, soon) if at is not None), default=None)
 
     def on_notify(self) -> tuple[Iterable[PartitionOutput], bool]:
         """Look at the lists, unless an event has just made the partition do so."""
@@ -98,6 +102,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
     def _take_steps(self, batch: StepBatch) -> PartitionOutput:
         partition = self._of(batch)
+        partition.note_users(batch.counts)
         outputs = partition.take(batch.origin, batch.steps, batch.upto)
         if self.time is not None:
             self.time.follow(partition.event_ts, batch.read_ms, partition.looks, self.clock())
@@ -106,7 +111,11 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
     def _output(self, partition: Partition, outputs: list[Output], read_ms: int) -> PartitionOutput:
         lists: OutBatch = list(encode_all(outputs))
         report = partition.report_if_due()
-        metrics: OutBatch = [encode_report(report, self.clock())] if report else []
+        receipts = partition.take_receipts()
+        if receipts:
+            self.kept.renew()  # what was taken so far names who is to be forgotten
+        metrics: OutBatch = [encode_receipt(receipt, self.clock()) for receipt in receipts]
+        metrics += [encode_report(report, self.clock())] if report else []
         return PartitionOutput(read_ms, lists, partition.report(), metrics)
 
     def snapshot(self) -> bytes:

@@ -43,11 +43,14 @@ class Progress:
         self.first_read_ms: int | None = None
         self.last_output_ms = 0
 
-    def note_read(self, batch: RawBatch, rejected: list[Rejected]) -> None:
-        """Count a batch of records, and what of it was rejected."""
+    def note_read(self, batch: RawBatch) -> None:
+        """Count a batch of records."""
         if self.first_read_ms is None:
             self.first_read_ms = batch.read_ms
         self.read += len(batch.records)
+
+    def note_rejected(self, rejected: Iterable[Rejected]) -> None:
+        """Count records that were rejected."""
         self.rejected.update(one.code for one in rejected)
 
     def note_output(self, output: PartitionOutput, now_ms: int) -> None:

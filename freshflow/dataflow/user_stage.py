@@ -1,55 +1,107 @@
 """The user stage: a bucket of users behind Bytewax's stateful step."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 
 from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config import Config
 from freshflow.dataflow.keeping import Keeping, Kept
-from freshflow.dataflow.keys import partition_key
-from freshflow.dataflow.messages import EventBatch, SignalBatch, StepBatch
+from freshflow.dataflow.keys import partition_key, partition_of
+from freshflow.dataflow.messages import End, EventBatch, SignalBatch, StepBatch
+from freshflow.events.types import Behaviour, Forget, Origin, Rejected
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Interaction
+from freshflow.users.interactions import Interaction, Step
 
 __all__ = ["Routed", "UserStage", "user_stage"]
 
-Routed = tuple[str, StepBatch | SignalBatch]
+SETTLE_S = 1.0
+IDLE_S = 3.0  # longer than a broker takes to hand on what it has
+
+Routed = tuple[str, StepBatch | SignalBatch | list[Rejected]]
 
 
 class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
-    """Events in, steps out: whole ones to the own partition, signals without a user to every other one."""
+    """Events in, steps out: whole ones to the own partition, signals without a user to every other one.
 
-    def __init__(self, config: Config, kept: Kept) -> None:
+    What is refused comes out as a list, for the dead letters. Events that wait for others (`freshflow.users.jumps`) do
+    so while anything is read: after `IDLE_S` seconds without, the stream has ended for now.
+    """
+
+    def __init__(self, config: Config, clock: Callable[[], int], kept: Kept) -> None:
         self.config = config
+        self.clock = clock
         self.kept = kept
         self.bucket = UserBucket.of_partition(config)
         if kept.base is not None:
             self.bucket.restore(kept.base)
             kept.base = None
-        for batch in kept.taken_since():
-            self.bucket.take(batch.events)
+        for taken in kept.taken_since():
+            if isinstance(taken, End):
+                self.bucket.finish()
+            else:
+                self.bucket.read(taken.origin, taken.events, taken.read_ms)
+        self._idle_at = self._idle_from_now()  # a bucket that is resumed may hold events that wait
 
     def on_batch(self, values: list[EventBatch]) -> tuple[Iterable[Routed], bool]:
         """Take each batch by itself, so that what Bytewax happened to queue together changes nothing."""
         routed = [step_batch for batch in values for step_batch in self._routed(batch)]
+        self._idle_at = self._idle_from_now()
         return routed, StatefulBatchLogic.RETAIN
 
     def _routed(self, batch: EventBatch) -> Iterable[Routed]:
         self.kept.note(batch, len(batch.events))
-        own, steps = batch.bucket, self.bucket.take(batch.events)
-        yield partition_key(own), StepBatch(own, batch.origin, batch.read_ms, steps, batch.upto)
+        if any(type(event) is Forget for event in batch.events):
+            self.kept.renew()  # what was taken so far names who is to be forgotten
+        steps, refused = self.bucket.read(batch.origin, batch.events, batch.read_ms)
+        upto = self.bucket.clocks.reached(batch.origin, batch.upto)
+        return self._sent(batch.bucket, batch.origin, batch.read_ms, upto, steps, refused)
+
+    def notify_at(self) -> datetime | None:
+        """When the stream has been idle for long enough, if any event waits; soon, if files are to be deleted."""
+        soon = datetime.now(UTC) + timedelta(seconds=SETTLE_S) if self.kept.settles else None
+        return min((at for at in (self._idle_at, soon) if at is not None), default=None)
+
+    def on_notify(self) -> tuple[Iterable[Routed], bool]:
+        """Take the events that still wait, if nothing more is read; in any case, this epoch is one of this bucket's."""
+        if self._idle_at is not None and datetime.now(UTC) >= self._idle_at:
+            return self.on_eof()
+        return [], StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Routed], bool]:
+        """Take the events that still wait."""
+        waiting, routed = self.bucket.clocks.waiting, list[Routed]()
+        if isinstance(waiting, Behaviour):
+            self.kept.note(End(), 0)
+            own = partition_of(waiting.user_id, self.config.job.partitions)
+            for origin, steps, refused in self.bucket.finish():
+                upto = max(one.position for one in (*steps, *refused))
+                routed += self._sent(own, origin, self.clock(), upto, steps, refused)
+        self._idle_at = self._idle_from_now()
+        return routed, StatefulBatchLogic.RETAIN
+
+    def _idle_from_now(self) -> datetime | None:
+        waits = self.bucket.clocks.waiting is not None
+        return datetime.now(UTC) + timedelta(seconds=IDLE_S) if waits else None  # by Bytewax's own clock
+
+    def _sent(
+        self, own: int, origin: Origin, read_ms: int, upto: int, steps: list[Step], refused: list[Rejected]
+    ) -> Iterable[Routed]:
+        yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, dict(self.bucket.counts))
+        if refused:
+            yield partition_key(own), refused
         signals = [step.signal for step in steps if isinstance(step, Interaction)]
         if signals:
             for other in range(self.config.job.partitions):
                 if other != own:
-                    yield partition_key(other), SignalBatch(other, batch.origin, signals)
+                    yield partition_key(other), SignalBatch(other, origin, signals)
 
     def snapshot(self) -> bytes:
         """What recovery needs of the bucket, if there is one; Bytewax asks in any case."""
         return self.kept.mark(self.bucket.frozen)
 
 
-def user_stage(config: Config, keeping: Keeping) -> Callable[[bytes | None], UserStage]:
+def user_stage(config: Config, clock: Callable[[], int], keeping: Keeping) -> Callable[[bytes | None], UserStage]:
     """The builder Bytewax calls for a new key, or with what was stored of one that is resumed."""
     settings = {"job.partitions": config.job.partitions}
-    return lambda stored: UserStage(config, keeping.of(stored, EventBatch, settings))
+    return lambda stored: UserStage(config, clock, keeping.of(stored, EventBatch | End, settings))

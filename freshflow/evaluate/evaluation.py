@@ -18,7 +18,7 @@ from freshflow.events.types import Behaviour, Forget
 from freshflow.items.visits import Visit
 from freshflow.quality.baselines.baseline import Baseline
 from freshflow.quality.validation import CUTOFF
-from freshflow.users.interactions import Ask, Interaction, Lesson, Step
+from freshflow.users.interactions import Ask, Interaction, Lesson, Noise, Step
 from freshflow.users.state import Context, context_at
 
 __all__ = ["Evaluated", "evaluate_baselines", "evaluate_job"]
@@ -97,17 +97,18 @@ def evaluate_baselines(
     return results
 
 
-def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Behaviour | Forget, Ask | None]]:
+def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget, Ask | None]]:
     """Interactions of all partitions by place, each with the question put before it; and who is forgotten.
 
-    A duplicate, of which nothing is learned, is the bare event: it was asked about as any other.
+    What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
+    of it, it is the bare event.
     """
     steps: list[Step | Behaviour] = [step for part in read.by_partition for step in part]
     question: Ask | None = None
-    for step in sorted([*steps, *read.duplicates], key=_place):
+    for step in sorted([*steps, *read.left_out], key=_place):
         if isinstance(step, Ask):
             question = step
-        elif isinstance(step, Interaction | Behaviour):
+        elif isinstance(step, Interaction | Noise | Behaviour):
             yield step, question if question is not None and _place(question) == _place(step) else None
         elif isinstance(step, Forget):
             yield step, None

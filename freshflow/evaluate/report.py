@@ -11,6 +11,7 @@ from freshflow.quality.metrics import Figures
 __all__ = ["EvaluationReport", "Quality", "encode_evaluation", "report_on"]
 
 TENTHS = 10
+NOT_LEARNED = ("duplicate", "late", "noise_rate", "noise_repeats", "noise_sequence")
 
 
 class Quality(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ class Quality(msgspec.Struct, frozen=True):
 class EvaluationReport(msgspec.Struct, frozen=True):
     """What was evaluated, and how good the job and the baselines were.
 
-    `events` are behaviour events read, duplicates included; `scored` those that a list was asked for. The job's
+    `events` are behaviour events read, those left out included; `scored` those that a list was asked for.
+    `not_learned` counts those that nothing was learned from, by what they were (`freshflow.users.bucket`). The job's
     events a second count with the questions: an evaluation asks before each event, which a job need not.
     """
 
@@ -41,6 +43,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     events: int
     scored: int
     duplicates: int
+    not_learned: dict[str, int]
     rejected: dict[str, int]
     passed_over: dict[str, int]
     users: int
@@ -59,7 +62,8 @@ def report_on(
         input=stream.path,
         events=stream.events,
         scored=len(job.scores),
-        duplicates=stream.duplicates,
+        duplicates=stream.counts["duplicate"],
+        not_learned={kind: stream.counts[kind] for kind in NOT_LEARNED if stream.counts[kind]},
         rejected=dict(stream.rejected.most_common()),
         passed_over=dict(stream.passed_over.most_common()),
         users=len(job.history.seen),

@@ -48,7 +48,10 @@ def _facts(report: EvaluationReport) -> Table:
 def _fact_rows(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
     yield "events", f"{report.events:,}", f"{report.users:,} users, {report.items:,} items"
     if report.scored != report.events:
-        yield "  scored", f"{report.scored:,}", f"learned but for {report.duplicates:,} duplicates"
+        yield "  scored", f"{report.scored:,}", "a list was asked for before each of them"
+    if report.not_learned:
+        why = ", ".join(f"{kind.replace('_', ': ')} {count:,}" for kind, count in report.not_learned.items())
+        yield "  not learned", f"{sum(report.not_learned.values()):,}", why
     yield "rejected", f"{sum(report.rejected.values()):,}", ""
     for code, count in report.rejected.items():
         yield f"  {code}", f"{count:,}", ""

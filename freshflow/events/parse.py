@@ -16,6 +16,8 @@ whatever its bytes are. The codes of a `Rejected`:
 | `wrong_type` | has a field of a type, length or range that is not allowed |
 | `not_finite` | has a number that is NaN or infinite |
 | `bad_time` | has a time that cannot be read or cannot be true |
+| `future` | is dated more than `events.future_s` after it was read |
+| `ahead` | is dated far ahead of its stream (`freshflow.users.jumps` finds it, not the parser) |
 
 A record of another shape (`freshflow.events.adapters`) may give several events, or none where its types are not
 known: these are counted by name in `EventParser.passed_over`. Of such a record all events are taken, or it is refused.
@@ -37,10 +39,11 @@ from msgspec import Meta, structs
 from freshflow.config import EventsConfig
 from freshflow.events.adapters.formats import Formats
 from freshflow.events.build import CONTROLS, build_behaviour, counted
-from freshflow.events.fields import MAX_ID_CHARS, Fields, RefusedError, shortened
+from freshflow.events.fields import MAX_ID_CHARS, QUOTED, Fields, RefusedError
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.rows import BadRowError, row_fields
-from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW
-from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Origin, RawBatch, Rejected
+from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW, duration
+from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Forget, ItemUpdate, Origin, RawBatch, Rejected
 
 __all__ = ["EventParser", "parse_record"]
 
@@ -70,17 +73,28 @@ class EventParser:
     """Parses records by one configuration; build it once.
 
     `passed_over` counts events of other shapes whose types are not known, at most `NAMES` of these by name.
+
+
+    With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
+    record and quote nothing of it.
     """
 
-    def __init__(self, config: EventsConfig) -> None:
+    def __init__(self, config: EventsConfig, pseudonyms: Pseudonyms | None = None) -> None:
+        self._pseudonyms = pseudonyms
         self._max_bytes = config.max_bytes
+        self._future_ms = round(config.future_s * 1000)
+        self._before_ms = LATEST_MS
         self._full = dict(config.full)
         self._formats = Formats(config)
         self.passed_over: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
     def parse(self, batch: RawBatch) -> tuple[list[Event], list[Rejected]]:
-        """The events and the refused records of a batch, each in the order of their positions."""
+        """The events and the refused records of a batch, each in the order of their positions.
+
+        Without a `read_ms` (0) nothing is too far in the future.
+        """
+        self._before_ms = min(batch.read_ms + self._future_ms + 1, LATEST_MS) if batch.read_ms else LATEST_MS
         events: list[Event] = []
         rejected: list[Rejected] = []
         plain = batch.columns is None and self._formats.takes_ours
@@ -92,8 +106,16 @@ class EventParser:
             try:
                 events += self._careful(position, raw, batch)
             except RefusedError as refusal:
-                rejected.append(Rejected(batch.origin, position, raw, refusal.code, refusal.reason))
+                rejected.append(self._rejected(batch.origin, position, raw, refusal))
+        if self._pseudonyms is not None:
+            events = list(map(self._pseudonyms.hide, events))
         return events, rejected
+
+    def _rejected(self, origin: Origin, position: int, raw: bytes | None, refusal: RefusedError) -> Rejected:
+        if self._pseudonyms is None or raw is None:
+            return Rejected(origin, position, raw, refusal.code, refusal.reason)
+        # An id may stand anywhere in what is no event, in a field of another name for instance.
+        return Rejected(origin, position, None, refusal.code, refusal.unquoted, left_out=len(raw))
 
     def _plain(self, position: int, raw: bytes) -> Behaviour | None:
         """The behaviour in a plain record, or None where a closer look is needed.
@@ -116,7 +138,7 @@ class EventParser:
             ts_ms = round(ts.timestamp() * 1000)
         else:
             ts_ms = round(ts * 1000) if ts < SECONDS_BELOW else round(ts)
-        if not EARLIEST_MS <= ts_ms < LATEST_MS:
+        if not EARLIEST_MS <= ts_ms < self._before_ms:
             return None
         event_id, session_id = line.event_id, line.session_id
         return Behaviour(
@@ -144,13 +166,13 @@ class EventParser:
                 event = self._event(position, Fields(shaped.values))
             except RefusedError as refusal:
                 raise refusal.of(shaped.name_of(refusal.field)) if refusal.field else refusal from None
-            events.append(event if nth == 0 else structs.replace(event, nth=nth))
+            events.append(event if nth == 0 else _numbered(event, nth))
         self._pass_over(found.passed_over)
         return events
 
     def _pass_over(self, names: list[str]) -> None:
         for whole in names:
-            short = whole[:SHOWN_CHARS]
+            short = whole[:SHOWN_CHARS] if self._pseudonyms is None else OTHERS  # what is no type may be an id
             name = short if short.isprintable() else repr(short)
             known = name in self.passed_over or len(self.passed_over) < NAMES
             self.passed_over[name if known else OTHERS] += 1
@@ -159,8 +181,19 @@ class EventParser:
         """The event that these fields say; raises `RefusedError`."""
         type_ = self._type(fields)
         if type_ in CONTROLS:
-            return CONTROLS[type_](position, fields)
-        return build_behaviour(position, fields, type_, self._weights[type_], self._full.get(type_))
+            event = CONTROLS[type_](position, fields)
+        else:
+            event = build_behaviour(position, fields, type_, self._weights[type_], self._full.get(type_))
+        if event.ts_ms >= self._before_ms:
+            ahead_s = (event.ts_ms - self._before_ms + self._future_ms + 1) / 1000
+            raise RefusedError(
+                "future",
+                f"ts = {QUOTED} lies {duration(ahead_s)} after the record was read, more than "
+                f"events.future_s = {self._future_ms / 1000:g} seconds: set the clock of what sent it.",
+                fields.values["ts"],
+                field="ts",
+            )
+        return event
 
     def _checked(self, raw: bytes | None) -> str:
         """The text of a record that is neither empty nor too large."""
@@ -180,13 +213,13 @@ class EventParser:
     def _type(self, fields: Fields) -> str:
         value = fields.values.get("type")
         if value is None or value == "":
-            raise RefusedError("missing_field", "type is missing or empty, and every event needs it.", "type")
+            raise RefusedError("missing_field", "type is missing or empty, and every event needs it.", field="type")
         if not isinstance(value, str):
-            raise RefusedError("wrong_type", f"type = {shortened(value)} is not allowed: give a string.", "type")
+            raise RefusedError("wrong_type", f"type = {QUOTED} is not allowed: give a string.", value, field="type")
         if value not in self._weights and value not in CONTROLS:
             known = ", ".join([*self._weights, *CONTROL_TYPES])
-            reason = f"type = {shortened(value)} is not known: known are {known}; events.weights adds more."
-            raise RefusedError("unknown_type", reason, "type")
+            reason = f"type = {QUOTED} is not known: known are {known}; events.weights adds more."
+            raise RefusedError("unknown_type", reason, value, field="type")
         return value
 
 
@@ -204,6 +237,12 @@ event_id=None, session_id=None, value=None)
     return events[0] if events else rejected[0]
 
 
+def _numbered(event: Event, nth: int) -> Event:
+    if isinstance(event, ItemUpdate | Forget):
+        raise RefusedError("wrong_type", "The record has several events of type item or forget: each needs its own.")
+    return structs.replace(event, nth=nth)
+
+
 def _decode(text: str, columns: tuple[str, ...] | None, separator: str) -> dict[str, object]:
     if columns is not None:
         try:
@@ -213,13 +252,13 @@ def _decode(text: str, columns: tuple[str, ...] | None, separator: str) -> dict[
     try:
         values = _decode_json(text)
     except ValueError as error:
-        reason = f"The record is not JSON: {str(error)[:1].lower()}{str(error)[1:]}, in {shortened(text)}."
-        raise RefusedError("not_json", reason) from None
+        reason = f"The record is not JSON: {str(error)[:1].lower()}{str(error)[1:]}, in {QUOTED}."
+        raise RefusedError("not_json", reason, text) from None
     except RecursionError:
         raise RefusedError("not_json", "The record is nested too deeply.") from None
     if not isinstance(values, dict):
-        reason = f"The record is {shortened(values)}, no object: give the fields of one event in braces."
-        raise RefusedError("not_an_object", reason)
+        reason = f"The record is {QUOTED}, no object: give the fields of one event in braces."
+        raise RefusedError("not_an_object", reason, values)
     return values
 
 

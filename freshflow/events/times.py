@@ -7,7 +7,7 @@ may be written as text, as CSV cannot do otherwise.
 
 from datetime import UTC, datetime
 
-__all__ = ["EARLIEST_MS", "LATEST_MS", "SECONDS_BELOW", "epoch_ms", "instant_ms", "number_ms"]
+__all__ = ["EARLIEST_MS", "LATEST_MS", "SECONDS_BELOW", "duration", "epoch_ms", "instant_ms", "number_ms"]
 
 EARLIEST_MS = 631_152_000_000  # 1990-01-01: before it lie defaults (0) and other units, no behaviour
 LATEST_MS = 7_258_118_400_000  # 2200-01-01: after it lie other units (microseconds)
@@ -42,6 +42,18 @@ def number_ms(number: int | float) -> int:
 def instant_ms(instant: datetime) -> int:
     """An instant with an offset, in epoch milliseconds."""
     return round(instant.timestamp() * 1000)
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people, in its largest unit.
+
+    >>> duration(90), duration(5400), duration(63_072_000)
+    ('90 seconds', '2 hours', '730 days')
+    """
+    for unit_s, name in ((86_400, "days"), (3600, "hours")):
+        if seconds >= 1.5 * unit_s:
+            return f"{seconds / unit_s:,.0f} {name}"
+    return f"{seconds:,.0f} seconds"
 
 
 def _text_ms(text: str) -> int:

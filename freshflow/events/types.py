@@ -1,6 +1,7 @@
 """What comes in, as types: the events of the job, where they came from, and what was refused.
 
-All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders).
+All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders). Events
+are tagged, so that those that wait can be kept in a snapshot.
 Times are event times in epoch milliseconds.
 
 A record may give several events (`freshflow.events.adapters`), all of one user. They share its position, and `nth`
@@ -85,6 +86,15 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
         return math.sqrt(abs(self.weight))
 
+    def as_record(self) -> bytes:
+        """A record that would be read as this event, where its own bytes are no longer at hand.
+
+        Events of one record share an id, by which all but the first would be duplicates in records of their own.
+        """
+        fields = {"type": self.type, "user_id": self.user_id, "item_id": self.item_id, "ts": self.ts_ms}
+        more = {"event_id": None if self.nth else self.event_id, "session_id": self.session_id, "value": self.value}
+        return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
+
 
 class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
@@ -128,22 +138,30 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user asks to be forgotten, alone in its record."""
+    """A user asks to be forgotten, alone in its record.
+
+    `known` is for the user stage to say: whether there was something to forget.
+    """
 
     nth: ClassVar[int] = 0
     position: int
     user_id: str
     ts_ms: int
+    known: bool = False
 
 
 Event = Behaviour | Request | Search | ItemUpdate | Forget
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place."""
+    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place.
+
+    `left_out` says how many bytes there were where they are kept back, as they may name a user.
+    """
 
     origin: Origin
     position: int
     raw: bytes | None
     code: str
     reason: str
+    left_out: int | None = None

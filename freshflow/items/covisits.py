@@ -53,18 +53,29 @@ class CoVisits(NamedTuple):
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Clear `rows`, and every slot in which they are someone's neighbour."""
-        gone = np.zeros(len(self.neighbours) + 1, np.bool_)  # the last entry answers for EMPTY
+        gone = np.zeros(len(self.neighbours), np.bool_)
         gone[rows] = True
-        self.neighbours[rows] = EMPTY
         self.sums[rows] = 0
-        lost = gone[self.neighbours]
-        lost[rows] = True
-        self.neighbours[lost] = EMPTY
-        self.weights[lost] = 0
-        holed = np.flatnonzero(lost.any(axis=1))
-        order = np.argsort(self.neighbours[holed] == EMPTY, axis=1, kind="stable")
-        self.neighbours[holed] = np.take_along_axis(self.neighbours[holed], order, 1)
-        self.weights[holed] = np.take_along_axis(self.weights[holed], order[:, :, None], 1)
+        self.neighbours[rows] = EMPTY
+        self.weights[rows] = 0
+        _close_ranks(self.neighbours, self.weights, gone)
+
+
+@compiled
+def _close_ranks(neighbours: NDArray[np.int32], weights: NDArray[np.float32], gone: NDArray[np.bool_]) -> None:
+    """Take neighbours that are `gone` (rows,) out of all slots; those behind them move up."""
+    for x in range(len(neighbours)):
+        kept = 0
+        for n in range(neighbours.shape[1]):
+            y = neighbours[x, n]
+            if y == EMPTY:
+                break
+            if gone[y] or kept < n:
+                if not gone[y]:
+                    neighbours[x, kept], weights[x, kept] = y, weights[x, n]
+                neighbours[x, n], weights[x, n] = EMPTY, 0
+            if not gone[y]:
+                kept += 1
 
 
 @compiled

@@ -8,19 +8,21 @@ from freshflow.events.types import ItemUpdate
 from freshflow.items.catalogue import Catalogue
 from freshflow.items.covisits import CoVisits
 from freshflow.items.fold import Leading, Tables
-from freshflow.items.popularity import HALF_LIVES_MS, LAST_MS, WEEK, Popularity
+from freshflow.items.popularity import HALF_LIVES_MS, LAST_MS, WEEK, Popularity, recent
 from freshflow.items.returns import Returns
 from freshflow.items.rows import NO_ROW, ItemRows
 
 __all__ = ["ItemKnowledge"]
 
 FIRST_ROWS = 1024
+WITNESSES = 63  # latest visits whose items' clocks say what time it is, which one from the future does not move
 EVICTED_SHARE = 16  # a full table drops its least popular sixteenth at once, so that the search for them is rare
 
 
 class ItemKnowledge:
     """What a partition knows of items: at most `config.max`, the least popular (half-life of a week) go first.
 
+    Those of which nothing was heard for `config.idle_s` go when `drop_idle` is called; `evicted` counts all who went.
     `tables` are indexed by row and change in place (`freshflow.items.fold`); they are replaced when they grow.
     """
 
@@ -37,7 +39,7 @@ class ItemKnowledge:
             leading=Leading.empty(wanted),
             available=self.catalogue.available,
         )
-        self.evicted = 0
+        self.evicted = self.idle = 0
         self.dropped = np.empty(0, np.int64)  # rows that were given up since someone last asked
 
     def is_in_the_way(self, item_id: str) -> bool:
@@ -99,9 +101,39 @@ class ItemKnowledge:
         popularity = self.tables.popularity
         age_ms = np.maximum(now_ms - popularity.memories[known, LAST_MS], 0)
         week = popularity.memories[known, WEEK] * np.exp2(-age_ms / HALF_LIVES_MS[2])
-        rows = known[np.argsort(week, kind="stable")[: max(1, self.config.max // EVICTED_SHARE)]]
+        self._drop(known[np.argsort(week, kind="stable")[: self._at_once]])
+
+    def drop_idle(self) -> None:
+        """Drop items that were neither visited nor in an item event for `config.idle_s`, the longest gone first.
+
+        No more go at once than when the table is full.
+        """
+        if not self.config.idle_s:
+            return
+        popularity, entries = self.tables.popularity, self.catalogue.entries
+        latest = np.empty(WITNESSES, np.int32)
+        latest = latest[: recent(popularity.ring, popularity.clock, latest)]
+        if not len(latest):
+            return
+        oldest_ms = np.median(popularity.memories[latest, LAST_MS]) - self.config.idle_s * 1000
+        heard_ms = popularity.memories[: len(self.rows.ids), LAST_MS].copy()
+        silent = [row for row in np.flatnonzero(heard_ms < oldest_ms).tolist() if self.rows.ids[row]]
+        for row in silent:
+            if row in entries:
+                heard_ms[row] = max(heard_ms[row], entries[row].ts_ms)
+        rows = np.array([row for row in silent if heard_ms[row] < oldest_ms], np.int64)
+        rows = rows[np.argsort(heard_ms[rows], kind="stable")[: self._at_once]]
+        if len(rows):
+            self._drop(rows)
+            self.idle += len(rows)
+
+    @property
+    def _at_once(self) -> int:
+        return max(1, self.config.max // EVICTED_SHARE)
+
+    def _drop(self, rows: NDArray[np.int64]) -> None:
         tables = self.tables
-        for part in (tables.covisits, tables.returns, popularity, tables.openings, self.catalogue, self.rows):
+        for part in (tables.covisits, tables.returns, tables.popularity, tables.openings, self.catalogue, self.rows):
             part.drop(rows)
         self.dropped = np.concatenate([self.dropped, rows])
         tables.leading.rows[np.isin(tables.leading.rows, rows)] = NO_ROW

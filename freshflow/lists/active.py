@@ -171,11 +171,15 @@ class ActiveUsers:
         for column in (self.views.listed, self.views.own, self.views.behind[:, :, 1]):
             column[np.isin(column, rows)] = NEVER
 
-    def forget(self, user_id: str) -> None:
-        """Forget a user; the last one takes over the slot."""
+    def knows(self, user_id: str) -> bool:
+        """Whether a user is among them."""
+        return user_id in self.slots
+
+    def forget(self, user_id: str) -> bool:
+        """Forget a user; the last one takes over the slot. Whether there was one."""
         slot = self.slots.pop(user_id, None)
         if slot is None:
-            return
+            return False
         last = len(self.ids) - 1
         for column in (*self.views, self.times):
             column[slot] = column[last]
@@ -184,6 +188,7 @@ class ActiveUsers:
             self.slots[self.ids[slot]] = slot
         self.ids.pop()
         self.users.pop()
+        return True
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""

@@ -11,12 +11,12 @@ from freshflow.items.visits import Visit
 from freshflow.ranking.answers import ASK, LEARN, Visits
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
-from freshflow.users.interactions import Ask, Dismissal, Interaction, Lesson
+from freshflow.users.interactions import Ask, Dismissal, Interaction, Lesson, Noise
 from freshflow.users.state import UserState, context_at
 
 __all__ = ["Batch", "Ranked", "length_of", "visits_in_arrays"]
 
-Ranked = Interaction | Dismissal | Ask | Lesson | Visit
+Ranked = Interaction | Dismissal | Noise | Ask | Lesson | Visit
 
 
 class Batch:
@@ -33,7 +33,7 @@ class Batch:
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
         self.learned: list[tuple[Interaction | Dismissal | Lesson, int]] = []
-        self.listed: list[tuple[Interaction | Dismissal | Ask, int]] = []
+        self.listed: list[tuple[Interaction | Dismissal | Noise | Ask, int]] = []
         self.interactions = self.choices = 0
         self.last_event: Behaviour | None = None
 
@@ -51,6 +51,9 @@ class Batch:
             self._learn(visit)
             self.choices += 1
             return
+        if isinstance(step, Noise):
+            self.listed.append((step, self._ask(self._list_of(step.after))))
+            return
         event = step.event
         before = Query(step.before, step.context, event.ts_ms, came=event.item_id)
         self.learned.append((step, self._ask(before)))
@@ -59,11 +62,16 @@ class Batch:
             self.interactions += 1
             self.choices += 1
             self.last_event = event
-        self.listed.append((step, self._ask(self._list_of(step.after, event.ts_ms))))
+        self.listed.append((step, self._ask(self._list_of(step.after))))
 
-    def _list_of(self, user: UserState, now_ms: int) -> Query:
+    def lists_for(self, user_id: str) -> bool:
+        """Whether one of its lists is for the user."""
+        return any(step.event.user_id == user_id for step, _ in self.listed)
+
+    def _list_of(self, user: UserState) -> Query:
+        """The list of a user who has just acted; what they did may have come out of order."""
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
-        return _query(user, now_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)
+        return _query(user, user.last_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)
 
     def _ask(self, query: Query) -> int:
         self.order.append(ASK)
@@ -83,7 +91,7 @@ def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool =
 
 def _asked(step: Ask, config: Config) -> Query:
     event = step.event
-    query = _query(step.user, event.ts_ms, length_of(event, config), config)
+    query = _query(step.user, max(event.ts_ms, step.user.last_ms), length_of(event, config), config)
     only = event.items if isinstance(event, Search) else None
     return Query(query.user, query.context, query.now_ms, query.k, None, only, event.exclude_seen)
 

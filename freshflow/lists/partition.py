@@ -9,7 +9,7 @@ at once; where one batch ends and the next begins changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
@@ -29,13 +29,13 @@ from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
 from freshflow.quality.drift import DriftWatch
-from freshflow.quality.report import Report
+from freshflow.quality.report import Receipt, Report
 from freshflow.quality.validation import CUTOFF, Validation
 from freshflow.ranking.answers import ASK, FOUND, POPULAR_RANK, RANK, STANDS, Answers, answer
 from freshflow.ranking.candidates import Scratch
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
-from freshflow.users.interactions import Ask, Interaction, Lesson, Signal, Step
+from freshflow.users.interactions import Ask, Departure, Interaction, Lesson, Signal, Step
 from freshflow.users.state import UserState
 
 __all__ = ["Partition"]
@@ -47,6 +47,10 @@ SHORT_LAG, LAG, YOUNG = 8, 16, 4096
 LEAST_OTHERS = 1 / 20
 # Queries and visits taken by the compiled loop at once; it bounds the room for their candidates.
 AT_ONCE = 128
+# Choices from one look for idle items to the next, a multiple of `LAG`. To drop some takes milliseconds.
+ITEMS_LOOKED_AT = 4096
+
+Control = ItemUpdate | Forget | Departure  # steps that nothing is ranked for
 
 CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
 
@@ -80,6 +84,7 @@ class Partition:
         self.latest: Latest | None = None
         self.looks = 0  # at lists, since this process started
         self.reported = 0
+        self.receipts: list[Receipt] = []
         self._scratch = Scratch.empty()
         self._answers: Answers | None = None
 
@@ -99,6 +104,10 @@ class Partition:
         """What is to be published after `steps` of one origin, in its order; it has been read as far as `upto`."""
         return self._take(origin, self.signals.merge(origin.key, steps, upto))
 
+    def note_users(self, counts: Mapping[str, int]) -> None:
+        """Report what the user stage has counted so far (`freshflow.users.bucket`) with the rest."""
+        dict.update(self.counts, counts)  # a counter's own update would add
+
     def _take(self, origin: Origin, steps: Iterable[Step]) -> list[Output]:
         outputs: list[Output] = []
         batch = Batch(self.config)
@@ -106,20 +115,31 @@ class Partition:
             if batch.order and not self._fits(batch, step):
                 outputs += self._take_batch(origin, batch)
                 batch = Batch(self.config)
-            if isinstance(step, ItemUpdate | Forget):
+            if isinstance(step, Control):
                 outputs += self._control(origin, step)
             else:
                 self._admit(step)
                 batch.add(step)
         return outputs + self._take_batch(origin, batch)
 
-    def _control(self, origin: Origin, step: ItemUpdate | Forget) -> list[Output]:
+    def _control(self, origin: Origin, step: Control) -> list[Output]:
         if isinstance(step, ItemUpdate):
             self.knowledge.update_catalogue(step)
             self._drop_items()
             return self._withdraw(origin, step) if step.available is False else []
-        self.refresh.active.forget(step.user_id)
+        was_active = self.refresh.active.forget(step.user_id)
+        if isinstance(step, Departure):
+            return [Forgotten(step.user_id)] if step.idle else []
+        self.drift.forget(crc32(step.user_id.encode()))
+        self.counts["forgotten"] += 1
+        source, known = origin.place(step.position), step.known or was_active
+        self.receipts.append(Receipt(self.number, step.ts_ms, source, known, self.counts["forgotten"]))
         return [Forgotten(step.user_id)]
+
+    def take_receipts(self) -> list[Receipt]:
+        """Those of users forgotten since the last call."""
+        receipts, self.receipts = self.receipts, []
+        return receipts
 
     def _withdraw(self, origin: Origin, update: ItemUpdate) -> list[Output]:
         """The lists that show an item which is not available any more, made again without it."""
@@ -146,13 +166,17 @@ class Partition:
 
     def _fits(self, batch: Batch, step: Step) -> bool:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
-        if isinstance(step, ItemUpdate | Forget):
-            return False
+        if isinstance(step, Control):
+            return isinstance(step, Departure) and not self._may_be_active(step, batch)
         due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
         came = _came(step)
         return came is None or not self.knowledge.is_in_the_way(came.item_id)
+
+    def _may_be_active(self, step: Departure, batch: Batch) -> bool:
+        """Whether something is to be done about a user who leaves."""
+        return step.idle or self.refresh.active.knows(step.user_id) or batch.lists_for(step.user_id)
 
     def _admit(self, step: Ranked) -> None:
         came = _came(step)
@@ -178,6 +202,9 @@ class Partition:
         outputs = self._lists(origin, batch, answers)
         if batch.choices and self._is_due(self.choices):
             self.ranker.take_over()
+            if self.choices % ITEMS_LOOKED_AT == 0:
+                self.knowledge.drop_idle()
+                self._drop_items()
             if self.refresh.on and batch.last_event is not None:
                 outputs += self._refreshed(self.event_ts, "refresh")
         return outputs
@@ -358,6 +385,7 @@ class Partition:
             "items": len(self.knowledge.rows),
             "drifts": self.drift.detections,
             "items_evicted": self.knowledge.evicted,
+            "items_idle": self.knowledge.idle,
             "users_active": len(self.refresh.active.ids),
         }
         quality = self.validation.ours.figures()

@@ -70,7 +70,7 @@ class Refresh:
         acted = self.active.act(
             [(event.user_id, user) for event, user in acts],
             np.array(events, np.int64),
-            np.array([event.ts_ms for event, _ in acts], np.int64),
+            np.array([user.last_ms for _, user in acts], np.int64),
             np.array(came, np.int32),
             rows,
         )

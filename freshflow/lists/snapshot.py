@@ -1,19 +1,22 @@
 """A partition as versioned bytes, and back: what recovery stores.
 
-After a version line come the lengths of the parts and the parts: a pickle of plain values and River models, and the
-numpy arrays it refers to. It is read without executing code (`freshflow.unpickling`). It carries the settings it was
-made under; a snapshot under others is refused, never resumed from wrongly.
+After a version line come the lengths and CRC-32 sums of the parts and the parts: a pickle of plain values and River
+models, and the numpy arrays it refers to. Nothing is unpickled that is not as it was written, and no code is executed
+then (`freshflow.unpickling`). It carries the settings it was made under; a snapshot under others is refused, never
+resumed from wrongly.
 """
 
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
 
 from freshflow.config import Config
 from freshflow.errors import SnapshotError
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.items.fold import Tables
 from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
@@ -25,7 +28,7 @@ from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-6\n"
+VERSION = b"freshflow-partition-8\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
@@ -43,28 +46,35 @@ def frozen(partition: Partition) -> Callable[[], Iterator[Piece]]:
 
 
 def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
-    """The partition whose `dump` this is. Raises `SnapshotError` for another version's or other settings'."""
+    """The partition whose `dump` this is. Raises `SnapshotError` for another version, other settings, or damage."""
     if not snapshot.startswith(VERSION):
         raise SnapshotError(
             "The recovery folder holds a partition of another version of FreshFlow; resume with that version, "
             "or start anew with an empty --recovery folder."
         )
+    try:
+        return _loaded(snapshot, config, clock)
+    except SnapshotError:
+        raise
+    except Exception as error:  # there is no end to what a pickle that was tampered with can raise
+        raise SnapshotError(
+            f"The recovery folder holds a damaged partition ({type(error).__name__}: {error}); restore it, or give an "
+            "empty one."
+        ) from error
+
+
+def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
     package = config.ranker.model.partition(":")[0].partition(".")[0]
     pickled, *arrays = _parts(snapshot)
-    try:
-        state = unpickled(bytes(pickled), arrays)
-        check_settings(state["settings"], settings_of(config))
-        models = unpickled(state["models"], [], package)
-    except pickle.UnpicklingError as error:
-        raise SnapshotError(
-            f"The recovery folder holds a damaged partition ({error}); restore it, or give an empty one."
-        ) from None
+    state = unpickled(bytes(pickled), arrays)
+    check_settings(state["settings"], settings_of(config))
+    models = unpickled(state["models"], [], package)
     partition = Partition(state["number"], config, clock)
     knowledge, ranker = partition.knowledge, partition.ranker
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.tables = _tables(knowledge.tables, state["tables"])
     knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
-    knowledge.evicted = state["evicted"]
+    knowledge.evicted, knowledge.idle = state["evicted"]
     ranker_state, partition.validation, partition.drift = models
     ranker.restore(ranker_state)
     partition.signals = Signals(**state["signals"])
@@ -84,7 +94,7 @@ def _state(partition: Partition) -> dict[str, Any]:
         "rows": knowledge.rows.state(),
         "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
         "catalogue": knowledge.catalogue.entries,
-        "evicted": knowledge.evicted,
+        "evicted": (knowledge.evicted, knowledge.idle),
         # Small, and it changes in place.
         "models": pickle.dumps((ranker.state(), partition.validation, partition.drift), protocol=5),
         "number": partition.number,
@@ -117,22 +127,35 @@ def _pieces(state: dict[str, Any]) -> Iterator[Piece]:
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
     parts: list[Piece] = [pickled, *(buffer.raw() for buffer in buffers)]
-    lengths = np.array([len(parts), *(len(part) for part in parts)], LENGTH).tobytes()
-    for part in (VERSION, lengths, *parts):
+    for part in (VERSION, _table(parts), *parts):
         yield part
         yield bytes(-len(part) % ALIGNED)
 
 
+def _table(parts: list[Piece]) -> bytes:
+    """How many parts there are, the length and sum of each, and the sum of all this."""
+    numbers = [len(parts), *(number for part in parts for number in (len(part), crc32(part)))]
+    table = np.array(numbers, LENGTH).tobytes()
+    return table + np.array([crc32(table)], LENGTH).tobytes()
+
+
 def _parts(snapshot: bytes | bytearray) -> list[memoryview]:
-    """The parts of a snapshot, to be written to."""
+    """The parts of a snapshot, to be written to. Raises `ValueError` where one is cut short or is not as it was."""
     whole = np.frombuffer(bytearray(snapshot), np.uint8)
-    at = ALIGNED
-    (count,) = whole[at : at + LENGTH.itemsize].view(LENGTH)
-    lengths = whole[at : at + (int(count) + 1) * LENGTH.itemsize].view(LENGTH).tolist()
-    at = _next(at, (len(lengths)) * LENGTH.itemsize)
+    (count,) = whole[ALIGNED : ALIGNED + LENGTH.itemsize].view(LENGTH).tolist()
+    table_bytes = (2 + 2 * count) * LENGTH.itemsize
+    at = _next(ALIGNED, table_bytes)
+    if at > len(whole):
+        raise ValueError(f"it is too short for {count} parts")
+    *table, table_crc = whole[ALIGNED : ALIGNED + table_bytes].view(LENGTH).tolist()
+    if crc32(whole.data[ALIGNED : ALIGNED + table_bytes - LENGTH.itemsize]) != table_crc:
+        raise ValueError("the lengths of its parts are not those that were written")
     parts = []
-    for length in lengths[1:]:
-        parts.append(whole.data[at : at + length])
+    for length, crc in zip(table[1::2], table[2::2], strict=True):
+        part = whole.data[at : at + length]
+        if len(part) < length or crc32(part) != crc:
+            raise ValueError(f"the {length} bytes from byte {at} on are not those that were written")
+        parts.append(part)
         at = _next(at, length)
     return parts
 
@@ -144,6 +167,7 @@ def _next(at: int, length: int) -> int:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """The settings that shape the state; another value needs another state."""
+    pseudonyms = Pseudonyms.of_config(config.privacy)
     return {
         "job.partitions": config.job.partitions,
         "items.neighbours": config.items.neighbours,
@@ -151,6 +175,8 @@ def settings_of(config: Config) -> dict[str, Any]:
         "ranker.model": config.ranker.model,
         "ranker.units": config.ranker.units,
         "refresh.users": config.refresh.users,
+        "privacy.pseudonymise": config.privacy.pseudonymise,
+        "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
         "features of the ranker": list(FEATURES),
     }
 

@@ -1,5 +1,7 @@
 """Before the first event: a few of nobody's, so that no list waits for machine code to be compiled or loaded."""
 
+import numpy as np
+
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Event, Origin, Request, Search
 from freshflow.lists.partition import Partition
@@ -26,3 +28,4 @@ def warm_up(config: Config) -> None:
     steps = bucket.take(events)
     partition.take(ORIGIN, steps[: EVENTS // 2], EVENTS // 2)
     partition.take(ORIGIN, steps[EVENTS // 2 :], EVENTS + 3)
+    partition.knowledge.tables.covisits.drop(np.zeros(1, np.int64))

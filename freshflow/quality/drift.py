@@ -84,6 +84,10 @@ class DriftWatch:
             self._length = REACH // 2
         return None
 
+    def forget(self, user: int) -> None:
+        """Keep no outcome of `user` apart from others' any longer."""
+        self._latest = deque(((outcome, other) for outcome, other in self._latest if other != user), maxlen=LATEST)
+
     def _changed(self, before: float, *, fell: bool) -> Fall | None:
         self._older, self._younger = _window(), _window()
         self._length = self._look_again = 0

@@ -5,28 +5,60 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import msgspec
+from msgspec import structs
 
-from freshflow.config import Config, UsersConfig
+from freshflow.config import Config, EventsConfig, NoiseConfig, UsersConfig
 from freshflow.errors import SnapshotError
-from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate
+from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Rejected
 from freshflow.frames import framed, frames
-from freshflow.users.interactions import Ask, Dismissal, Interaction, Step
-from freshflow.users.state import NEW_USER, UserState, add_event, context_at, dismiss, is_duplicate, with_shared_ids
+from freshflow.users.interactions import Ask, Departure, Dismissal, Interaction, Noise, Step
+from freshflow.users.jumps import Clocks, Stream
+from freshflow.users.noise import NO_LIMITS, NoiseLimits, noise_kind
+from freshflow.users.retention import LOOK_EVERY, away_too_long
+from freshflow.users.state import (
+    NEW_USER,
+    Context,
+    UserState,
+    add_earlier,
+    add_event,
+    as_of,
+    context_at,
+    dismiss,
+    is_duplicate,
+    with_shared_ids,
+)
 
 __all__ = ["UserBucket"]
 
-SNAPSHOT_VERSION = b"freshflow-users-4\n"
+Head = tuple[int, dict[str, int], list[Stream]]  # of a snapshot: interactions, counts, streams
+SNAPSHOT_VERSION = b"freshflow-users-7\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
 class UserBucket:
     """At most `bound` users, the least recently active go first. Users are kept in the order of their last event.
 
-    The first `for_all` interactions are those that teach the rankers of all partitions.
+    Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
+    `LOOK_EVERY`th interaction. The first `for_all` interactions are those that teach the rankers of all partitions.
+    `counts` says how many events were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and
+    put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), and how many users were dropped
+    (`users_evicted`, `users_idle`).
     """
 
-    def __init__(self, config: UsersConfig, bound: int, for_all: int = 0) -> None:
+    def __init__(
+        self,
+        config: UsersConfig,
+        bound: int,
+        for_all: int = 0,
+        noise: NoiseConfig | None = None,
+        events: EventsConfig | None = None,
+    ) -> None:
         self.config = config
+        self.events = events or EventsConfig()
+        self.clocks = Clocks(self.events)
+        self.gap_ms = int(config.session_gap_s * 1000)
+        self.lateness_ms = int(config.lateness_s * 1000)
+        self.limits = NoiseLimits.of(noise) if noise is not None else NO_LIMITS
         self.bound = bound
         self.for_all = for_all
         self.interactions = 0
@@ -34,21 +66,41 @@ class UserBucket:
         self._record: int | None = None  # position of the record whose events are being taken
         self._before_record = NEW_USER
         self.counts: Counter[str] = Counter()
+        self._idle_ms = int(config.idle_s * 1000)
+        self._left: list[Departure] = []
 
     @classmethod
     def of_partition(cls, config: Config) -> "UserBucket":
         """The bucket of one of the job's partitions."""
         partitions = config.job.partitions
         for_all = config.ranker.shared // partitions if partitions > 1 else 0
-        return cls(config.users, max(1, config.users.max // partitions), for_all)
+        return cls(config.users, max(1, config.users.max // partitions), for_all, config.noise, config.events)
+
+    def read(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:
+        """The steps of the next events of an origin, read at `read_ms`, and what is refused as ahead of its stream."""
+        believed, refused = self.clocks.take(origin, events, read_ms)
+        return self.take(believed), refused
+
+    def finish(self) -> list[tuple[Origin, list[Step], list[Rejected]]]:
+        """The same for events that still wait at the end of all streams."""
+        return [(origin, self.take(believed), refused) for origin, believed, refused in self.clocks.finish()]
 
     def take(self, events: Iterable[Event]) -> list[Step]:
         """Each event in order, with all that is known of its user; duplicates are dropped and counted.
 
-        Events of one record stand together; they are duplicates of what came before the record, not of each other.
+        Behind an event follow the users whom it made leave. Events of one record stand together; they are duplicates of
+        what came before the record, not of each other.
         """
         self._record = None
-        return [step for event in events if (step := self._step(event)) is not None]
+        steps: list[Step] = []
+        for event in events:
+            step = self._step(event)
+            if step is not None:
+                steps.append(step)
+            if self._left:
+                steps += self._left
+                self._left = []
+        return steps
 
     def _step(self, event: Event) -> Step | None:
         if isinstance(event, Behaviour):
@@ -56,8 +108,8 @@ class UserBucket:
         if isinstance(event, ItemUpdate):
             return event
         if isinstance(event, Forget):
-            self.users.pop(event.user_id, None)
-            return event
+            known = self.users.pop(event.user_id, None) is not None
+            return structs.replace(event, known=known)
         return Ask(event, self.users.get(event.user_id, NEW_USER))
 
     def _behaviour(self, event: Behaviour) -> Step | None:
@@ -70,23 +122,58 @@ class UserBucket:
         if event.weight == 0:
             self.counts["ignored"] += 1
             return None
-        gap_ms = int(self.config.session_gap_s * 1000)
-        context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=self.config.context, session_id=event.session_id)
+        behind_ms = before.last_ms - event.ts_ms
+        if behind_ms > 0:
+            return self._out_of_order(event, before, behind_ms)
+        gap_ms, config = self.gap_ms, self.config
+        context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=config.context, session_id=event.session_id)
         if event.weight < 0:
-            after = dismiss(before, event, history=self.config.history)
-            self._keep(event.user_id, after)
+            after = dismiss(before, event, history=config.history, limits=self.limits)
+        else:
+            after = add_event(
+                before, event, gap_ms=gap_ms, context=config.context, history=config.history, limits=self.limits
+            )
+        return self._taken(event, before, context, after)
+
+    def _out_of_order(self, event: Behaviour, now: UserState, behind_ms: int) -> Step | None:
+        """An event `behind_ms` older than its user's latest one, with the user as of then; a late one is none."""
+        if behind_ms > self.lateness_ms:
+            self.counts["late"] += 1
+            return None
+        self.counts["reordered"] += 1
+        gap_ms, config = self.gap_ms, self.config
+        before = as_of(now, event.ts_ms, gap_ms=gap_ms)
+        context = context_at(before, event.ts_ms, gap_ms=gap_ms, limit=config.context)
+        if event.weight < 0:
+            after = dismiss(now, event, history=config.history, limits=self.limits)
+        else:
+            after = add_earlier(now, event, gap_ms=gap_ms, context=config.context, history=config.history)
+        return self._taken(event, before, context, after)
+
+    def _taken(self, event: Behaviour, before: UserState, context: Context, after: UserState) -> Step:
+        self._keep(event, after)
+        noise = noise_kind(after.haste_ms, after.stays, after.session_length, after.unseen_in_a_row, self.limits)
+        if noise is not None and (event.weight > 0 or noise == "rate"):  # to turn down what was a loop is plausible
+            self.counts[f"noise_{noise}"] += 1
+            return Noise(event, after)
+        if event.weight < 0:
             return Dismissal(event, before, context, after)
-        after = add_event(before, event, gap_ms=gap_ms, context=self.config.context, history=self.config.history)
-        self._keep(event.user_id, after)
         self.interactions += 1
+        if self._idle_ms and self.interactions % LOOK_EVERY == 0:
+            for user_id in away_too_long(self.users, self._idle_ms):
+                self._leave(event, user_id, idle=True)
         return Interaction(event, before, context, after, self.interactions <= self.for_all)
 
-    def _keep(self, user_id: str, state: UserState) -> None:
-        self.users.pop(user_id, None)  # to the end of the order
-        self.users[user_id] = state
+    def _keep(self, event: Behaviour, state: UserState) -> None:
+        self.users.pop(event.user_id, None)  # to the end of the order
+        self.users[event.user_id] = state
         if len(self.users) > self.bound:
-            del self.users[next(iter(self.users))]
-            self.counts["evicted"] += 1
+            self._leave(event, next(iter(self.users)), idle=False)
+
+    def _leave(self, after: Behaviour, user_id: str, *, idle: bool) -> None:
+        del self.users[user_id]
+        self.counts["users_idle" if idle else "users_evicted"] += 1
+        self._left.append(Departure(after.position, user_id, idle, after.nth))
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""
@@ -94,29 +181,36 @@ class UserBucket:
 
     def frozen(self) -> Callable[[], Iterator[bytes]]:
         """What makes the pieces of a `snapshot` of the bucket as it is now, later and in another thread."""
-        users, interactions = self.users.copy(), self.interactions
-        return lambda: _pieces(interactions, users)
+        users = self.users.copy()
+        head = msgspec.msgpack.encode((self.interactions, self.counts, list(self.clocks.streams.values())))
+        return lambda: _pieces(head, users)
 
     def restore(self, snapshot: bytes | bytearray) -> None:
-        """Go on from a `snapshot`. Raises `SnapshotError` for another version's."""
+        """Go on from a `snapshot`. Raises `SnapshotError` for another version's, and for a damaged one."""
         if not snapshot.startswith(SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
                 "or start anew with an empty --recovery folder."
             )
         at = len(SNAPSHOT_VERSION)
-        head, *parts = frames(memoryview(snapshot)[at:])
-        self.interactions = msgspec.msgpack.decode(head, type=int)
-        self.users = {
-            user_id: with_shared_ids(state)
-            for part in parts
-            for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
-        }
+        try:
+            head, *parts = frames(memoryview(snapshot)[at:])
+            self.interactions, counts, streams = msgspec.msgpack.decode(head, type=Head)
+            self.counts, self.clocks = Counter(counts), Clocks(self.events, streams)
+            self.users = {
+                user_id: with_shared_ids(state)
+                for part in parts
+                for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
+            }
+        except ValueError as error:  # msgspec's errors are ValueErrors
+            raise SnapshotError(
+                f"The recovery folder holds damaged user states ({error}); restore it, or give an empty one."
+            ) from None
 
 
-def _pieces(interactions: int, users: dict[str, UserState]) -> Iterator[bytes]:
+def _pieces(head: bytes, users: dict[str, UserState]) -> Iterator[bytes]:
     yield SNAPSHOT_VERSION
-    yield framed(msgspec.msgpack.encode(interactions))
+    yield framed(head)
     remaining = iter(users.items())
     while part := dict(islice(remaining, AT_ONCE)):
         yield framed(msgspec.msgpack.encode(part))

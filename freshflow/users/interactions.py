@@ -1,5 +1,7 @@
 """What the user stage says to the partition stage: events with all that is known of their user, and signals."""
 
+from typing import Any
+
 import msgspec
 from msgspec import structs
 
@@ -7,7 +9,10 @@ from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Searc
 from freshflow.items.visits import Visit
 from freshflow.users.state import Context, UserState
 
-__all__ = ["Ask", "Dismissal", "Interaction", "Lesson", "Signal", "Step"]
+__all__ = ["Ask", "Departure", "Dismissal", "Interaction", "Lesson", "Noise", "Signal", "Step"]
+
+# What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
+NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": ()}
 
 
 class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -37,7 +42,7 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
         """What other partitions are told of it."""
         if not self.for_all:
             return self.visit
-        return Lesson(self.visit, structs.replace(self.before, fingerprints=b"", dismissed=()), self.context)
+        return Lesson(self.visit, structs.replace(self.before, **NAMELESS), self.context)
 
     @property
     def visit(self) -> Visit:
@@ -96,5 +101,34 @@ class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         return self.event.nth
 
 
+class Noise(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
+
+    event: Behaviour
+    after: UserState
+
+    @property
+    def position(self) -> int:
+        """Where the event stands in its origin."""
+        return self.event.position
+
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
+
+class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """A user is no longer known, after the event at `position` and `nth`, which need not be theirs.
+
+    Either they have been away for longer than `users.idle_s`, or there was no more room.
+    """
+
+    position: int
+    user_id: str
+    idle: bool
+    nth: int = 0
+
+
 Signal = Visit | Lesson
-Step = Interaction | Dismissal | Ask | Signal | ItemUpdate | Forget
+Step = Interaction | Dismissal | Noise | Ask | Signal | ItemUpdate | Forget | Departure

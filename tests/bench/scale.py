@@ -153,7 +153,9 @@ def _epochs(folder: Path, events: int) -> None:
 
 def _stages(config: Config, keeping: Keeping, *stored: bytes) -> tuple[UserStage, PartitionStage]:
     users, partition = stored or (None, None)
-    return user_stage(config, keeping)(users), partition_stage(config, lambda: 0, keeping, live=False)(partition)
+    return user_stage(config, lambda: 0, keeping)(users), partition_stage(config, lambda: 0, keeping, live=False)(
+        partition
+    )
 
 
 def _lines(events: Iterator[tuple[str, str, int]]) -> Iterator[bytes]:

@@ -66,3 +66,15 @@ def test_a_whole_record_that_ends_inside_a_character_is_not_utf8():
 def test_ten_megabytes_are_cut_for_kafka():
     key, value = encode_rejected(Rejected(TOPIC, 7, b"x" * 10_000_000, "too_large", "Why."), 123, 100_000)
     assert (key, len(value) < 101_000) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\1" * 3000, b'"' * 3000, b"\xff" * 3000, b"x" * 400 + b"\1" * 3000, b"\1" * 400 + b"x" * 3000]
+)
+def test_what_json_spells_with_several_bytes_is_cut_to_what_fits(raw):
+    sent = letter(raw, max_raw=1000)
+    kept = sent["raw"].encode() if "raw" in sent else base64.b64decode(sent["raw_base64"])
+    spelled = json.dumps(sent.get("raw", sent.get("raw_base64")))
+    assert 0 < len(spelled) - 2 <= 1000
+    assert raw.startswith(kept)
+    assert (sent["raw_bytes"], sent["truncated"]) == (len(raw), True)

@@ -142,7 +142,7 @@ class TestRefused:
 def test_a_full_disk_is_one_sentence_and_closing_after_it_is_quiet(out):
     out.symlink_to("/dev/full")
     part = build(out)
-    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+    with pytest.raises(OutputError, match="cannot be written: No space left on device; make room there"):
         for _ in range(100):
             part.write_batch([[(None, os.urandom(10_000))]])
             part.snapshot()

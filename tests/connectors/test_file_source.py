@@ -1,5 +1,6 @@
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,17 @@ class TestRefusedBeforeTheFlowRuns:
     def test_a_csv_header_that_names_a_column_twice(self, tmp_path):
         assert "names a, b more than once" in refused(write(tmp_path, "e.csv", b"b,a,a,b,c\n"))
 
+    def test_a_csv_header_that_writes_to_the_terminal(self, tmp_path):
+        assert r"names '\x1b[2J' more than once" in refused(write(tmp_path, "e.csv", b"\x1b[2J,\x1b[2J\n"))
+
+    def test_a_csv_header_longer_than_an_event(self, tmp_path):
+        assert "is longer than events.max_bytes = 1000 bytes" in refused(write(tmp_path, "e.csv", b"a" * 1001))
+
+    @pytest.mark.timeout(20)  # it took hours
+    def test_a_csv_header_of_a_hundred_thousand_columns_at_once(self, tmp_path):
+        path = write(tmp_path, "e.csv", b",".join(b"c%d" % n for n in range(100_000)))
+        source(path, max_bytes=1_000_000)
+
     @pytest.mark.parametrize("content", [b"\xff,b\n", b'"a,b\n'])
     def test_a_csv_header_that_cannot_be_read(self, tmp_path, content):
         assert "is not CSV in UTF-8" in refused(write(tmp_path, "e.csv", content))
@@ -241,3 +253,43 @@ class TestRefusedBeforeTheFlowRuns:
     def test_a_csv_header_with_unnamed_columns_is_allowed(self, tmp_path):
         (batch,) = drain(build(write(tmp_path, "e.csv", b",a,\n0,1,2\n")))
         assert batch.columns == ("", "a", "")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        *(b'{"line":-1,"offset":0}', b'{"line":1,"offset":-1}', b'{"line":1,"offset":1e400}', b"", b"\xff"),
+        *(b'{"line":1,"offset":9223372036854775808}', b'{"line":1,"offset":' + b"9" * 5000 + b"}", b"[" * 5000),
+        *(b'{"\xfe":5,"line":1,"offset":1}', b'{"line":1,"offset":1,"version":2}'),
+    ],
+    ids=lambda state: state[:24],
+)
+def test_a_snapshot_that_names_no_place_is_refused(tmp_path, state):
+    path = write(tmp_path, "e.jsonl", b"{}\n{}\n")
+    with pytest.raises(SnapshotError, match="is damaged or of another version"):
+        build(path, state)
+
+
+@pytest.mark.parametrize(
+    "filling", [b" " * 1024, b"\n" * 1024, b'"a\n' * 256], ids=["one-line", "blank-lines", "quotes"]
+)
+@pytest.mark.parametrize("name", ["e.jsonl.gz", "e.csv.gz"])
+def test_a_small_file_that_unpacks_to_very_much_takes_little_memory(tmp_path, name, filling):
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) as bomb:
+        bomb.write(b"type,ts\n")
+        for _ in range(128):
+            bomb.write(filling * 1024)
+    assert path.stat().st_size < 2**20
+    tracemalloc.start()
+    try:
+        for _ in (part := build(str(path))).next_batch():
+            pass
+        for _ in range(100):
+            part.next_batch()
+    except StopIteration:
+        pass
+    finally:
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak_bytes < 4 * MAX_LINE_BYTES  # of 128 MiB

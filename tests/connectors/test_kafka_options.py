@@ -41,6 +41,7 @@ def test_a_url_is_split_into_servers_and_topic(url: str, parsed: tuple[str, str]
         "kafka://a:9092,/events",
         "http://localhost:9092/events",
         "kafka://localhost:9092/events\n",
+        "kafka://localhost:９０９２/events",
     ],
 )
 def test_a_malformed_url_is_refused_with_the_form_it_should_have(url: str) -> None:

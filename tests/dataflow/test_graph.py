@@ -55,12 +55,19 @@ def test_a_job_accounts_for_every_line_and_publishes_what_it_should(run: Run) ->
 def no_line_is_lost(run: Run) -> None:
     kinds, progress = run.kinds, run.progress
     assert progress.read == kinds.total() == len(run.lines)
-    assert progress.total("events") == kinds["behaviour"] + kinds["late"] + kinds["bot"]
+    assert learned_or_noise(progress) == kinds["behaviour"] + kinds["late"] + kinds["bot"]
+    assert 0 < progress.total("noise_rate") < kinds["bot"]
+    assert progress.total("duplicate") == kinds["duplicate"]
+    assert 0 < progress.total("reordered") <= kinds["late"]
     assert progress.total("answers") == kinds["request"]
     assert progress.rejected.total() == kinds["broken"]
-    done = progress.total("events") + progress.total("answers") + progress.rejected.total()
+    done = learned_or_noise(progress) + progress.total("answers") + progress.rejected.total()
     assert done + kinds["item"] + kinds["duplicate"] == progress.read
     assert min(kinds[kind] for kind in ("late", "bot", "duplicate", "broken", "item", "request")) > 0
+
+
+def learned_or_noise(progress: Progress) -> int:
+    return progress.total("events") + progress.total("noise_rate")
 
 
 def every_request_is_answered_once(run: Run) -> None:
@@ -74,7 +81,7 @@ def every_request_is_answered_once(run: Run) -> None:
 def every_list_that_changed_is_published(run: Run) -> None:
     published = [one for one in run.lists if one["cause"] == "interaction"]
     assert len(published) == run.progress.total("lists")
-    assert len(published) + run.progress.total("unchanged") == run.progress.total("events")
+    assert len(published) + run.progress.total("unchanged") == learned_or_noise(run.progress)
     by_user: dict[str, list[list[str]]] = {}
     for one in published:
         by_user.setdefault(one["user_id"], []).append([item["item_id"] for item in one["items"]])
@@ -106,6 +113,7 @@ def partitions_report_on_themselves(run: Run) -> None:
     reports = [report for report in run.metrics if report["kind"] == "partition"]
     last = {report["partition"]: report for report in reports}
     assert sum(report["counts"]["events"] for report in last.values()) == run.progress.total("events")
+    assert sum(report["counts"].get("noise_rate", 0) for report in last.values()) == run.progress.total("noise_rate")
     assert len(reports) > len(last)
     assert all(0 < report["quality"]["hr20"] <= 1 for report in last.values())
 

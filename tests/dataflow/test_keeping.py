@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,7 +55,7 @@ def names(folder: Path) -> set[str]:
 
 
 def referred(stored: bytes) -> set[str]:
-    return set(keeping._reference(stored, SETTINGS).files)
+    return set(keeping.referred(stored, SETTINGS).files)
 
 
 def wait_for_base(made: Sum) -> None:
@@ -162,7 +163,7 @@ def test_other_settings_are_refused_though_there_is_no_whole_state_yet(tmp_path)
         stage(tmp_path, made.mark(), {"job.partitions": 2})
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "changed"])
 @pytest.mark.parametrize("kind", ["base", "journal"])
 def test_a_damaged_folder_is_refused_with_the_name_of_the_file(tmp_path, damage, kind):
     made = stage(tmp_path)
@@ -174,6 +175,8 @@ def test_a_damaged_folder_is_refused_with_the_name_of_the_file(tmp_path, damage,
     (path,) = (tmp_path / "states" / name for name in referred(stored) if name.endswith(kind))
     if damage == "gone":
         path.unlink()
+    elif damage == "changed":
+        path.write_bytes(b"\xff" * path.stat().st_size)
     else:
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(SnapshotError, match=rf"damaged: of .*{path.name}.*restore the folder whole"):
@@ -198,3 +201,38 @@ def test_a_base_that_cannot_be_written_ends_the_job_at_the_next_epoch(tmp_path):
     wait_for_base(made)
     with pytest.raises(OutputError, match="No space left on device"):
         made.mark()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside", "/etc/passwd", "", "a", f"{'a' * 16}-1.base\n", f"../{'a' * 16}-1.base", f"{'A' * 16}-1.base"],
+)
+@pytest.mark.parametrize("place", ["base", "journal"])
+def test_a_reference_leads_nowhere_but_into_the_folder(tmp_path, name, place):
+    (tmp_path / "outside").write_bytes(b"1\n")
+    base, journals = ((name, 2), []) if place == "base" else (None, [(name, 2)])
+    told = keeping.MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "base": base, "journals": journals})
+    with pytest.raises(SnapshotError, match="what it says of its files cannot be read"):
+        stage(tmp_path, told)
+
+
+@pytest.mark.parametrize("length", [-1, 3, 1 << 40, 1 << 62])
+def test_a_length_that_is_not_there_is_refused_before_there_is_room_for_it(tmp_path, length):
+    (tmp_path / "states").mkdir()
+    name = f"{'a' * 16}-1.base"
+    (tmp_path / "states" / name).write_bytes(b"1\n")
+    told = keeping.MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "base": (name, length), "journals": []})
+    with pytest.raises(SnapshotError, match=r"^The recovery folder is damaged: "):
+        stage(tmp_path, told)
+
+
+def test_a_journal_of_which_a_byte_changed_is_refused_by_name(tmp_path):
+    made = stage(tmp_path)
+    made.take(4711)
+    stored = made.mark()
+    (path,) = (tmp_path / "states").iterdir()
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(SnapshotError, match=rf"of .*{path.name} .*; restore the folder whole"):
+            stage(tmp_path, stored)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 Json = dict[str, Any]
+COUNTED = ("events", "answers", "noise_rate", "duplicate", "reordered")
 Start = Callable[..., Popen[str]]
 Finish = Callable[[Popen[str]], CompletedProcess[str]]
 Read = Callable[[str], list[Json]]
@@ -29,7 +30,7 @@ def free_addresses() -> str:
 def totals(read: Read, name: str) -> Counter[str]:
     """Counts over all partitions, each by its last report."""
     last = {report["partition"]: report["counts"] for report in read(f"{name}-metrics.jsonl")}
-    sums = Counter({key: sum(counts[key] for counts in last.values()) for key in ("events", "answers")})
+    sums = Counter({key: sum(counts.get(key, 0) for counts in last.values()) for key in COUNTED})
     sums["lists or unchanged"] = sum(counts["lists"] + counts["unchanged"] for counts in last.values())
     sums["partitions"] = len(last)
     return sums
@@ -79,7 +80,8 @@ def test_two_processes_do_the_work_of_one(
         assert len(read(f"{name}.dead-letters.jsonl")) == kinds["broken"]
     assert totals(read, "two") == totals(read, "one")
     assert owners(read, "two") == owners(read, "one")
-    assert totals(read, "two")["events"] == kinds["behaviour"] + kinds["late"] + kinds["bot"]
+    of_all = totals(read, "two")
+    assert of_all["events"] + of_all["noise_rate"] == kinds["behaviour"] + kinds["late"] + kinds["bot"]
     assert totals(read, "two")["partitions"] == 4
 
 

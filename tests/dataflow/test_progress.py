@@ -17,7 +17,8 @@ def report(partition: int, events: int, hr20: float) -> Report:
 
 def read(progress: Progress, records: int, read_ms: int, rejected: int = 0) -> None:
     batch = RawBatch(ORIGIN, tuple((n, b"{}") for n in range(records)), read_ms)
-    progress.note_read(batch, [Rejected(ORIGIN, 1, b"", "empty", "The record is blank.")] * rejected)
+    progress.note_read(batch)
+    progress.note_rejected([Rejected(ORIGIN, 1, b"", "empty", "The record is blank.")] * rejected)
 
 
 def published(progress: Progress, lists: int, read_ms: int, now_ms: int, of: Report) -> None:

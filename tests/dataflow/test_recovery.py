@@ -1,8 +1,9 @@
 """A job that is killed, or told to stop, goes on where it was: its output is that of a job nothing happened to."""
 
+import resource
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from freshflow.config import JobConfig
 from freshflow.dataflow.job import Places
 from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.recovery import keeping_in, store_errors_as_sentences
+from freshflow.errors import OutputError, SnapshotError
 
 Json = dict[str, Any]
 Finished = CompletedProcess[str]
@@ -56,6 +59,29 @@ def job(run_here: Callable[..., Progress], read: Read) -> Callable[..., list[lis
     return job
 
 
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """No file may grow beyond a few bytes, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_store_that_fails_on_a_full_disk_is_told_to_need_room(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"The recovery folder .* cannot be written: .*; make room there"),
+        store_errors_as_sentences(tmp_path),
+    ):
+        raise RuntimeError('SqliteFailure(Error { code: SystemIoFailure }, Some("disk I/O error"))')
+
+
+def test_a_store_that_fails_on_a_disk_with_room_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="disk I/O error"), store_errors_as_sentences(tmp_path):
+        raise RuntimeError('SqliteFailure(Error { code: SystemIoFailure }, Some("disk I/O error"))')
+
+
 def timeless(records: list[Json]) -> list[Json]:
     return [{k: v for k, v in record.items() if k not in ("computed_at", "rejected_at")} for record in records]
 
@@ -95,11 +121,13 @@ def test_a_job_that_was_done_goes_on_with_what_was_added_and_only_with_the_same_
 ) -> None:
     lines = Path("events.jsonl").read_bytes().splitlines(keepends=True)
     Path("events.jsonl").write_bytes(b"".join(lines[:200]))
+    assert not keeping_in(STATE).resumes
     early, _ = job(1, recovery=STATE)
     assert any(STATE.iterdir())
 
     with Path("events.jsonl").open("ab") as file:
         file.writelines(lines[200:300])
+    assert keeping_in(STATE).resumes
     refused = finish(start_job(2))
     assert refused.returncode == 1
     assert refused.stderr == (

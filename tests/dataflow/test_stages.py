@@ -27,7 +27,7 @@ class Job:
     def __init__(self, settings: Config, keeping: Keeping, stored: tuple[bytes, bytes] = (b"", b"")) -> None:
         self.clock_ms = COMPUTED_AT
         users, partition = (blob or None for blob in stored)
-        self.users: UserStage = user_stage(settings, keeping)(users)
+        self.users: UserStage = user_stage(settings, lambda: self.clock_ms, keeping)(users)
         build = partition_stage(settings, lambda: self.clock_ms, keeping, live=True)
         self.partition: PartitionStage = build(partition)
 

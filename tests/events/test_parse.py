@@ -304,3 +304,40 @@ def test_a_batch_gives_events_and_refusals_each_in_order():
     events, rejected = EventParser(CONFIG).parse(batch)
     assert [event.position for event in events] == [1, 5]
     assert [(r.position, r.code) for r in rejected] == [(2, "not_json"), (4, "empty")]
+
+
+class TestFuture:
+    """Nothing is dated later than `events.future_s` after the moment it was read."""
+
+    READ_MS = NOON_MS
+
+    def parse_at(self, ahead_ms, read_ms=READ_MS, config=CONFIG, **fields):
+        raw = json.dumps(VIEW | {"ts": NOON_MS + ahead_ms} | fields).encode()
+        return EventParser(config).parse(RawBatch(ORIGIN, ((7, raw),), read_ms))
+
+    def test_an_event_exactly_at_the_limit_is_taken(self):
+        events, rejected = self.parse_at(3_600_000)
+        assert (events[0].ts_ms, rejected) == (NOON_MS + 3_600_000, [])
+
+    def test_an_event_a_millisecond_beyond_the_limit_is_refused_with_what_to_do(self):
+        events, (rejected,) = self.parse_at(3_600_001)
+        assert (events, rejected.code) == ([], "future")
+        assert "events.future_s = 3600 seconds" in rejected.reason
+        assert json.loads(rejected.raw)["ts"] == NOON_MS + 3_600_001
+
+    @pytest.mark.parametrize("type_", ["request", "item", "forget"])
+    def test_control_events_are_held_to_it_as_well(self, type_):
+        _, (rejected,) = self.parse_at(63_072_000_000, type=type_)
+        assert rejected.code == "future"
+        assert "lies 730 days after the record was read" in rejected.reason
+
+    def test_a_replay_of_an_old_file_is_never_ahead(self):
+        assert self.parse_at(0, read_ms=NOON_MS + 10**11)[1] == []
+
+    def test_where_the_time_of_reading_is_not_known_nothing_is_ahead(self):
+        assert self.parse_at(10**12, read_ms=0)[1] == []
+
+    def test_the_limit_moves_with_each_batch(self):
+        parser = EventParser(EventsConfig(future_s=1))
+        raw = json.dumps(VIEW | {"ts": NOON_MS + 1001}).encode()
+        assert [len(parser.parse(RawBatch(ORIGIN, ((1, raw),), NOON_MS + ms))[0]) for ms in (1, 0, 1)] == [1, 0, 1]

@@ -269,3 +269,59 @@ def test_item_events_alone_stay_within_the_bound():
     assert len(made.rows) <= 10
     assert len(made.catalogue.entries) <= 10
     assert made.rows.get("a") != NO_ROW
+
+
+IDLE = ItemsConfig(max=1000, idle_s=3600.0)
+
+
+def idle(config: ItemsConfig, *batches: list[Visit]) -> ItemKnowledge:
+    made = ItemKnowledge(config, RankingConfig())
+    for batch in batches:
+        learn(made, batch)
+    made.drop_idle()
+    return made
+
+
+@pytest.mark.parametrize(("after_ms", "gone"), [(HOUR_MS, False), (HOUR_MS + 1, True)])
+def test_an_item_goes_when_nothing_was_heard_of_it_for_longer_than_allowed(after_ms, gone):
+    latest = [Visit(n, "new", ("old",), START_MS + after_ms) for n in range(63)]
+    made = idle(IDLE, visits("old"), latest)
+    assert (made.rows.get("old") == NO_ROW) == gone
+    assert (made.evicted, made.idle) == ((1, 1) if gone else (0, 0))
+    assert ("old" in company(made, "new")) != gone
+    assert made.take_dropped().tolist() == [0] * gone
+
+
+def test_no_item_goes_where_no_time_is_set():
+    assert idle(ItemsConfig(), visits("old"), visits("new", at_ms=10_000 * HOUR_MS)).evicted == 0
+
+
+def test_an_item_that_the_catalogue_spoke_of_stays_as_long_as_one_that_was_visited():
+    made = ItemKnowledge(IDLE, RankingConfig())
+    made.update_catalogue(ItemUpdate(1, "never visited", START_MS))
+    made.update_catalogue(ItemUpdate(2, "spoken of", START_MS + 2 * HOUR_MS))
+    learn(made, visits("spoken of", "visited"))
+    learn(made, visits(*["new"] * 63, at_ms=2 * HOUR_MS))
+    made.drop_idle()
+    assert sorted(filter(None, made.rows.ids)) == ["new", "spoken of"]
+
+
+def test_one_visit_from_the_future_makes_no_item_go():
+    made = idle(IDLE, visits("a", "b", "c"), visits("d", at_ms=10_000 * HOUR_MS))
+    assert made.evicted == 0
+
+
+def test_idle_items_go_a_bounded_number_at_a_time_the_longest_gone_first():
+    made = idle(
+        ItemsConfig(max=160, idle_s=3600.0),
+        visits(*(f"i{n}" for n in range(25))),
+        visits(*["new"] * 63, at_ms=2 * HOUR_MS),
+    )
+    assert sorted(filter(None, made.rows.ids)) == sorted(["new", *(f"i{n}" for n in range(10, 25))])
+    made.drop_idle()
+    made.drop_idle()
+    assert [item for item in made.rows.ids if item] == ["new"]
+
+
+def test_nothing_is_known_and_nothing_goes():
+    assert idle(IDLE).evicted == 0

@@ -4,7 +4,12 @@
 #   tests/kafka/apache_kafka.sh start                  start it and print its port
 #   tests/kafka/apache_kafka.sh stop                   stop it and delete its data
 #   tests/kafka/apache_kafka.sh run -- COMMAND...      start it, run COMMAND with FRESHFLOW_TEST_KAFKA set, stop it
+#   tests/kafka/apache_kafka.sh kill                   end it with SIGKILL; its data stay
+#   tests/kafka/apache_kafka.sh restart                start it again after that, on the same port, with its data
+#   tests/kafka/apache_kafka.sh pause | resume         SIGSTOP and SIGCONT: it holds its connections and says nothing
 #
+# All but `run` are for the node that `start` started or, within `run`, for the one that is in
+# FRESHFLOW_TEST_KAFKA_NODE.
 # The jars come from Maven Central once, into .cache/kafka of the checkout.
 set -euo pipefail
 
@@ -16,7 +21,7 @@ START_SECONDS=90
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=$root/.cache/kafka
 libs=$cache/libs-$KAFKA_VERSION
-node=$cache/node
+node=${FRESHFLOW_TEST_KAFKA_NODE:-$cache/node}
 
 fail() {
     echo "apache_kafka.sh: $*" >&2
@@ -129,19 +134,43 @@ start() {
     require_tools
     fetch
     rm -rf "$node"
-    local port controller_port waited=0
+    local port controller_port
     read -r port controller_port < <(free_ports)
     configure "$port" "$controller_port"
     (kafka_java kafka.tools.StorageTool format -c "$node/server.properties" -t freshflow-tests-000000) \
         >"$node/format.out" 2>&1 || fail "the storage was not formatted: $(tail -1 "$node/format.out")"
-    (kafka_java kafka.Kafka "$node/server.properties") >"$node/server.out" 2>&1 </dev/null &
+    launch "$port"
+    echo "$port" | tee "$node/port"
+}
+
+launch() { # PORT
+    local port=$1 waited=0
+    (kafka_java kafka.Kafka "$node/server.properties") >>"$node/server.out" 2>&1 </dev/null &
     echo $! >"$node/pid"
     until answers "$port"; do
         running || fail "it did not start: $(tail -1 "$node/server.out")"
         [ $((waited += 1)) -le $((START_SECONDS * 5)) ] || fail "it did not answer within $START_SECONDS s."
         sleep 0.2
     done
-    echo "$port"
+}
+
+signal() { # NAME
+    running || fail "it does not run."
+    kill "-$1" "$(cat "$node/pid")"
+}
+
+kill_it() {
+    signal KILL
+    while kill -0 "$(cat "$node/pid")" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$(cat "$node/pid")/status"; do
+        sleep 0.05
+    done
+    rm "$node/pid" # it may stay a zombie, which looks alive
+}
+
+restart() {
+    running && fail "it runs already; kill it first."
+    [ -s "$node/port" ] || fail "it was never started."
+    launch "$(cat "$node/port")"
 }
 
 stop() {
@@ -165,17 +194,21 @@ run() {
     trap 'exit 130' INT TERM
     port=$(start)
     echo "Apache Kafka $KAFKA_VERSION at 127.0.0.1:$port" >&2
-    FRESHFLOW_TEST_KAFKA=127.0.0.1:$port "$@"
+    FRESHFLOW_TEST_KAFKA=127.0.0.1:$port FRESHFLOW_TEST_KAFKA_NODE=$node "$@"
 }
 
 case ${1:-} in
 start) start ;;
 stop) stop ;;
+kill) kill_it ;;
+restart) restart ;;
+pause) signal STOP ;;
+resume) signal CONT ;;
 run)
     shift
     [ "${1:-}" = "--" ] && shift
     [ $# -gt 0 ] || fail "run needs a command."
     run "$@"
     ;;
-*) fail "usage: apache_kafka.sh start | stop | run -- COMMAND..." ;;
+*) fail "usage: apache_kafka.sh start | stop | kill | restart | pause | resume | run -- COMMAND..." ;;
 esac

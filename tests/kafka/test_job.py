@@ -103,9 +103,9 @@ def test_nothing_is_lost_between_a_topic_of_events_and_a_topic_of_lists(
     counts: Counter[str] = Counter()
     for last in {report["partition"]: report["counts"] for report in ours.values(ours.metrics)}.values():
         counts.update(last)
-    assert counts["events"] == kinds["behaviour"] + kinds["late"] + kinds["bot"]
-    assert counts["lists"] + counts["unchanged"] == counts["events"]
-    assert sum(counts[name] for name in ("lists", "refreshed", "withdrawn", "answers")) == len(lists)
+    assert counts["events"] + counts["noise_rate"] == kinds["behaviour"] + kinds["late"] + kinds["bot"]
+    assert counts["lists"] + counts["unchanged"] == counts["events"] + counts["noise_rate"]
+    assert counts["lists"] + counts["refreshed"] + counts["withdrawn"] + counts["answers"] == len(lists)
     active = {json.loads(raw)["user_id"] for kind, raw in lines if kind in ("behaviour", "late", "bot")}
     assert {one["user_id"] for one in lists if one["cause"] == "interaction"} == active
 
@@ -192,6 +192,20 @@ def test_a_job_that_is_killed_and_one_that_is_told_to_stop_lose_no_list(
     assert all(content(one) == expected[one["list_id"]] for one in found)  # those that came twice, too
     letters, expected_letters = ({place(one) for one in its.values(its.dead_letters)} for its in (disturbed, calm))
     assert letters == expected_letters
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_another_number_of_partitions_than_the_snapshots_have_is_refused_with_a_sentence(
+    tmp_path: Path, topics: Callable[[int], Topics], freshflow: Callable[..., Finished], partitions: int
+) -> None:
+    ours = topics(1)
+    produce(ours, shop(events=100, users=10, items=20))
+    options = [*ours.options(), "--recovery", tmp_path / "state", "--quiet"]
+    done = freshflow("run", *options, "--partitions", 2)
+    assert done.returncode == 0, done.stderr
+    refused = freshflow("run", *options, "--partitions", partitions)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("freshflow: The recovery folder was written with job.partitions = 2, and this job")
 
 
 def test_the_deployed_flow_runs_from_topic_to_topic_until_it_is_told_to_stop(

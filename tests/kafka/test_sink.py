@@ -141,6 +141,8 @@ def test_records_for_a_broker_that_died_raise_at_the_snapshot(
         part.snapshot()
     with caplog.at_level(logging.ERROR, "freshflow.kafka"):
         part.close()  # while Bytewax unwinds a second error would abort the process
+    told = "10 records for recommendations were not delivered; a resumed job writes them again."
+    assert caplog.messages[-1] == told
 
 
 def test_an_epoch_whose_delivery_failed_is_written_again(own_broker: Tansu, tmp_path: Path) -> None:

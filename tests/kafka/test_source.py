@@ -28,7 +28,7 @@ Records = list[tuple[int, bytes | None]]
 
 
 def source_of(address: str, topic: str, clock: Clock, batch_size: int = 100, **more: Any) -> KafkaSource:
-    config = KafkaConfig(timeout_s=more.pop("timeout_s", 10.0), start=more.pop("start", "earliest"))
+    config = KafkaConfig(**{name: more.pop(name) for name in ("timeout_s", "start", "on_lost") if name in more})
     stop = more.pop("stop", lambda: False)
     return KafkaSource(address, topic, config, batch_size, clock=clock, stop=stop, **more)
 
@@ -155,6 +155,16 @@ def test_latest_reads_what_comes_after_it_began(broker: str, new_topic: NewTopic
     part.close()
 
 
+def test_a_partition_that_was_added_since_the_snapshot_is_read_whole(
+    broker: str, new_topic: NewTopicFn, clock: Clock
+) -> None:
+    topic = new_topic()
+    fill(broker, topic, numbered(5))
+    part = source_of(broker, topic, clock, start="latest", resumes=True).build_part("in", f"{topic}/00000", None)
+    assert part.snapshot() == 0
+    part.close()
+
+
 def test_until_end_ends_on_an_empty_partition(broker: str, new_topic: NewTopicFn, clock: Clock) -> None:
     topic = new_topic()
     part = source_of(broker, topic, clock, until_end=True).build_part("in", f"{topic}/00000", None)
@@ -203,10 +213,45 @@ def test_what_retention_deleted_is_told_instead_of_skipped(
     part.close()
 
 
-def test_a_topic_that_ends_before_the_snapshot_is_told(apache_kafka: str, new_topic: NewTopicFn, clock: Clock) -> None:
+def test_what_retention_deleted_is_counted_in_the_log_where_the_job_is_told_to_go_on(
+    apache_kafka: str, new_topic: NewTopicFn, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = new_topic()
+    fill(apache_kafka, topic, numbered(20))
+    admin = AdminClient({"bootstrap.servers": apache_kafka})
+    next(iter(admin.delete_records([TopicPartition(topic, 0, 12)]).values())).result(30)
+    part = source_of(apache_kafka, topic, clock, on_lost="earliest").build_part("in", f"{topic}/00000", 5)
+    assert read(part, 8) == [(n, b"%d" % n) for n in range(12, 20)]
+    assert part.snapshot() == 20
+    assert caplog.messages == [
+        f"Offsets 5 to 11 of {topic}/0 were deleted before they were read, 7 at most; "
+        "the job goes on at offset 12, as kafka.on_lost says."
+    ]
+    part.close()
+
+
+def test_until_end_ends_where_retention_deleted_all_there_was(
+    apache_kafka: str, new_topic: NewTopicFn, clock: Clock
+) -> None:
+    topic = new_topic()
+    fill(apache_kafka, topic, numbered(20))
+    admin = AdminClient({"bootstrap.servers": apache_kafka})
+    next(iter(admin.delete_records([TopicPartition(topic, 0, 20)]).values())).result(30)
+    source = source_of(apache_kafka, topic, clock, on_lost="earliest", until_end=True)
+    part = source.build_part("in", f"{topic}/00000", 5)
+    assert list(batches_of(part)) == []
+    assert part.snapshot() == 20
+    part.close()
+
+
+@pytest.mark.parametrize("on_lost", ["stop", "earliest"])
+def test_a_topic_that_ends_before_the_snapshot_is_told(
+    on_lost: str, apache_kafka: str, new_topic: NewTopicFn, clock: Clock
+) -> None:
     topic = new_topic()
     fill(apache_kafka, topic, numbered(3))
-    part = source_of(apache_kafka, topic, clock, until_end=True).build_part("in", f"{topic}/00000", 9)
+    source = source_of(apache_kafka, topic, clock, until_end=True, on_lost=on_lost)
+    part = source.build_part("in", f"{topic}/00000", 9)
     with pytest.raises(BrokerError, match=f"{topic}/0 ends at offset 3, before offset 9 where the snapshot continues"):
         read(part, 1)
     part.close()

@@ -1,15 +1,19 @@
 """A partition: what its lists know, what is published, and what they say of themselves."""
 
+from zlib import crc32
+
 import msgspec
 import pytest
 
-from freshflow.config import Config, MetricsConfig
+from freshflow.config import Config, ItemsConfig, MetricsConfig, UsersConfig
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.items.popularity import EVENTS
-from freshflow.lists.partition import LAG, SHORT_LAG, YOUNG
+from freshflow.lists.partition import ITEMS_LOOKED_AT, LAG, SHORT_LAG, YOUNG
+from freshflow.lists.snapshot import dump
 from freshflow.lists.types import Forgotten, ListItem, Model, RecommendationList
+from freshflow.quality.report import Receipt, encode_receipt
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Ask
+from freshflow.users.interactions import Ask, Departure
 
 from .streams import (
     COMPUTED_AT,
@@ -297,6 +301,65 @@ def test_forgetting_gives_a_tombstone_in_its_place_and_starts_anew(size):
 
 def test_forgetting_a_user_nobody_knows_gives_a_tombstone_too():
     assert outputs([Forget(1, "nobody", START_MS)]) == [Forgotten("nobody")]
+
+
+def test_forgetting_leaves_a_receipt_without_the_name():
+    made = partition()
+    take(made, [view(1, "zz-user", "a"), Forget(2, "zz-user", START_MS + 5), Forget(3, "zz-user", START_MS + 6)])
+    receipts = made.take_receipts()
+    assert receipts == [
+        Receipt(0, START_MS + 5, {"file": "events.jsonl", "line": 2}, known=True, forgotten=1),
+        Receipt(0, START_MS + 6, {"file": "events.jsonl", "line": 3}, known=False, forgotten=2),
+    ]
+    assert made.take_receipts() == []
+    assert made.report().counts["forgotten"] == 2
+    assert not any(b"zz-user" in (encode_receipt(receipt, 1)[1]) for receipt in receipts)
+
+
+def test_nothing_of_a_forgotten_user_is_in_the_partition():
+    made = partition(config(refresh=True))
+    take(made, [view(n, f"zz-user-{n % 9}", f"i{n % 7}") for n in range(200)])
+    assert b"zz-user-3" in dump(made)
+    take(made, [Forget(200, "zz-user-3", START_MS)])
+    assert b"zz-user-3" not in dump(made)
+    assert b"zz-user-4" in dump(made)
+    assert crc32(b"zz-user-3") not in {user for _, user in made.drift._latest}
+
+
+@pytest.mark.parametrize(("idle", "told"), [(True, [Forgotten("u")]), (False, [])])
+def test_a_user_who_leaves_is_active_no_longer_and_is_unlisted_where_they_were_idle(idle, told):
+    made = partition(config(refresh=True))
+    take(made, [view(1, "u", "a"), view(2, "v", "a")])
+    assert made.take(ORIGIN, [Departure(3, "u", idle)]) == told
+    assert list(made.refresh.active.slots) == ["v"]
+
+
+def test_a_user_who_leaves_right_after_an_event_of_the_same_batch_is_not_active_either():
+    made = partition(config(refresh=True))
+    several = [*steps([view(1, "u", "a"), view(2, "v", "a")]), Departure(2, "u", False), *steps([view(3, "w", "a")])]
+    assert [one.user_id for one in read(made.take(ORIGIN, several))] == ["u", "v", "w"]
+    assert sorted(made.refresh.active.slots) == ["v", "w"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_idle_users_and_items_go_wherever_batches_end(size):
+    settings = msgspec.structs.replace(
+        config(refresh=True),
+        users=UsersConfig(idle_s=3600.0),
+        items=ItemsConfig(max=1000, idle_s=3600.0),
+    )
+    early = [view(n, f"early-{n}", f"old-{n % 50}", n) for n in range(100)]
+    later = [view(n, f"later-{n % 80}", f"new-{n % 60}", 2 * 3_600_000 + n) for n in range(100, ITEMS_LOOKED_AT)]
+    made = partition(settings)
+    published = take(made, [*early, *later], size=size)
+    assert {one.user_id for one in published if isinstance(one, Forgotten)} == {f"early-{n}" for n in range(100)}
+    assert made.refresh.active.slots.keys() == {f"later-{n}" for n in range(80)}
+    assert {item for item in made.knowledge.rows.ids if item} == {f"new-{n}" for n in range(60)}
+    counts = made.report().counts
+    assert (counts["items_idle"], counts["items"]) == (50, 60)
+    assert not len(made.knowledge.dropped)  # no list shows them
+    whole = take(partition(settings), [*early, *later])
+    assert published == whole
 
 
 @pytest.mark.parametrize("size", SIZES)

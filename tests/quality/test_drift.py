@@ -150,3 +150,14 @@ def test_memory_is_bounded():
         if number % 97 == 0:
             largest = max(largest, len(pickle.dumps(watch)))
     assert largest < 5_000
+
+
+def test_outcomes_of_a_user_who_is_forgotten_are_told_apart_from_others_no_more():
+    watch = DriftWatch()
+    for number in range(10):
+        watch.update(1.0, number % 3)
+    watch.forget(2)
+    assert {user for _, user in watch._latest} == {0, 1}
+    for number in range(2 * LATEST):
+        watch.update(1.0, number % 3)
+    assert len(watch._latest) == LATEST

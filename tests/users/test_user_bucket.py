@@ -7,7 +7,8 @@ from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Search
 from freshflow.items.visits import Visit
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Ask, Interaction, Lesson
+from freshflow.users.interactions import Ask, Departure, Interaction, Lesson
+from freshflow.users.retention import LOOK_EVERY, LOOKED_AT
 from freshflow.users.state import NEW_USER
 
 START_MS = 1_700_000_000_000
@@ -117,18 +118,19 @@ def test_the_same_event_id_of_another_user_is_no_duplicate():
 def test_a_full_bucket_gives_up_the_least_recently_active_user():
     taken = bucket(view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), view(4, "w", "a"), bound=2)
     assert set(taken.users) == {"u", "w"}
-    assert taken.counts["evicted"] == 1
+    assert taken.counts["users_evicted"] == 1
 
 
 def test_a_bucket_of_exactly_its_bound_evicts_nobody():
     taken = bucket(view(1, "u", "a"), view(2, "v", "a"), view(3, "u", "b"), bound=2)
-    assert (set(taken.users), taken.counts["evicted"]) == ({"u", "v"}, 0)
+    assert (set(taken.users), taken.counts["users_evicted"]) == ({"u", "v"}, 0)
 
 
 def test_an_evicted_user_starts_anew():
     taken = bucket(view(1, "u", "a"), view(2, "v", "a"), bound=1)
-    (step,) = taken.take([view(3, "u", "b")])
+    step, departure = taken.take([view(3, "u", "b")])
     assert (step.before, step.context.items) == (NEW_USER, ())
+    assert departure == Departure(3, "v", idle=False)
 
 
 def test_a_question_of_an_unknown_user_takes_no_place():
@@ -138,15 +140,107 @@ def test_a_question_of_an_unknown_user_takes_no_place():
 
 def test_a_forgotten_user_is_unknown_and_the_event_passes_on():
     taken = bucket(view(1, "u", "a"), view(2, "v", "a"))
-    forget = Forget(3, "u", START_MS + 3)
-    assert taken.take([forget]) == [forget]
+    assert taken.take([Forget(3, "u", START_MS + 3)]) == [Forget(3, "u", START_MS + 3, known=True)]
     assert set(taken.users) == {"v"}
+    assert b"\xa1u" not in taken.snapshot()  # msgpack's spelling of the text u
+
+
+def test_a_second_forget_event_finds_nothing_and_passes_on_too():
+    taken = bucket(view(1, "u", "a"))
+    assert [step.known for step in taken.take([Forget(2, "u", START_MS), Forget(3, "u", START_MS)])] == [True, False]
 
 
 def test_after_forgetting_an_event_seen_before_is_no_duplicate():
     steps = UserBucket(CONFIG, 9).take([view(1, "u", "a"), Forget(2, "u", START_MS), view(1, "u", "a")])
     assert [type(step) for step in steps] == [Interaction, Forget, Interaction]
     assert steps[2].before == NEW_USER
+
+
+def test_a_lesson_does_not_say_in_which_session_it_was_given():
+    taken = UserBucket(CONFIG, 9, for_all=9)
+    taken.take([view(1, "u", "a", session_id="u-1")])
+    (step,) = taken.take([view(2, "u", "b", session_id="u-1")])
+    assert step.before.session_id == "u-1"
+    assert step.signal.before.session_id is None
+
+
+HOUR_MS = 3_600_000
+IDLE = UsersConfig(idle_s=3600.0)
+
+
+def crowd(first: int, count: int, after_ms: int = 0) -> list[Behaviour]:
+    """Views of as many users, one each."""
+    return [Behaviour(n, "view", f"user-{n}", "a", START_MS + after_ms) for n in range(first, first + count)]
+
+
+def departed(steps) -> list[str]:
+    assert all(step.idle for step in steps if isinstance(step, Departure))
+    return [step.user_id for step in steps if isinstance(step, Departure)]
+
+
+@pytest.mark.parametrize(("after_ms", "gone"), [(HOUR_MS, 0), (HOUR_MS + 1, 10)])
+def test_users_leave_when_they_have_been_away_for_longer_than_allowed(after_ms, gone):
+    taken = UserBucket(IDLE, 9_999)
+    taken.take(crowd(0, 10))
+    steps = taken.take(crowd(10, LOOK_EVERY - 10, after_ms))
+    assert departed(steps) == [f"user-{n}" for n in range(gone)]
+    assert len(taken.users) == LOOK_EVERY - gone
+    assert taken.counts["users_idle"] == gone
+    if gone:
+        assert isinstance(steps[-1], Departure)
+        assert steps[-1].position == LOOK_EVERY - 1  # behind the event that made them leave
+
+
+def test_an_event_keeps_a_user_from_leaving():
+    taken = UserBucket(IDLE, 9_999)
+    taken.take(crowd(0, 10))
+    taken.take([Behaviour(10, "view", "user-3", "b", START_MS + HOUR_MS)])
+    assert departed(taken.take(crowd(11, LOOK_EVERY - 11, 2 * HOUR_MS))) == [f"user-{n}" for n in range(10) if n != 3]
+
+
+def test_a_user_who_left_starts_anew():
+    taken = UserBucket(IDLE, 9_999)
+    taken.take(crowd(0, 10) + crowd(10, LOOK_EVERY - 10, 2 * HOUR_MS))
+    (step,) = taken.take([Behaviour(999, "view", "user-3", "b", START_MS + 2 * HOUR_MS)])
+    assert step.before == NEW_USER
+
+
+def test_nobody_leaves_where_no_time_is_set():
+    taken = UserBucket(CONFIG, 9_999)
+    years_ms = 100 * 365 * 24 * HOUR_MS
+    assert departed(taken.take(crowd(0, 10) + crowd(10, 3 * LOOK_EVERY, years_ms))) == []
+
+
+def test_a_crowd_that_left_long_ago_goes_a_bounded_number_at_a_time():
+    taken = UserBucket(IDLE, 9_999)
+    taken.take(crowd(0, 5 * LOOKED_AT))
+    now, left = 5 * LOOKED_AT, []
+    while "user-0" in taken.users or not left or left[-1]:
+        left.append(len(departed(taken.take(crowd(now, LOOK_EVERY, 2 * HOUR_MS)))))
+        now += LOOK_EVERY
+    assert left == [LOOKED_AT] * 5 + [0]
+
+
+def test_one_event_from_the_future_makes_nobody_leave_and_its_user_holds_nobody_back():
+    taken = UserBucket(IDLE, 9_999)
+    future_ms = 100 * 365 * 24 * HOUR_MS
+    taken.take([*crowd(1, LOOK_EVERY - 1), Behaviour(0, "view", "user-0", "a", START_MS + future_ms)])
+    assert len(taken.users) == LOOK_EVERY
+    steps = taken.take(crowd(LOOK_EVERY, LOOK_EVERY, 2 * HOUR_MS))
+    assert departed(steps) == [f"user-{n}" for n in range(1, LOOK_EVERY)]
+
+
+def test_who_leaves_does_not_depend_on_where_batches_end_nor_on_a_snapshot_between():
+    events = crowd(0, 300) + crowd(300, 700, 2 * HOUR_MS)
+    whole, cut = UserBucket(IDLE, 9_999), UserBucket(IDLE, 9_999)
+    expected, found = whole.take(events), []
+    for start in range(0, len(events), 37):
+        found += cut.take(events[start : start + 37])
+        resumed = UserBucket(IDLE, 9_999)
+        resumed.restore(cut.snapshot())
+        cut = resumed
+    assert found == expected
+    assert len(departed(expected)) == 300
 
 
 def test_forgetting_an_unknown_user_passes_on():
@@ -178,3 +272,63 @@ def test_an_empty_bucket_comes_back_empty():
 def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
     with pytest.raises(SnapshotError, match=r"another version.*start anew"):
         UserBucket(CONFIG, 3).restore(snapshot)
+
+
+LATE = UsersConfig(context=3, history=5, lateness_s=10)
+
+
+def at(position: int, item: str, ts_ms: int, **fields) -> Behaviour:
+    return Behaviour(position, "view", "u", item, START_MS + ts_ms, **fields)
+
+
+def test_an_event_exactly_as_late_as_allowed_takes_its_place_in_the_history():
+    taken = UserBucket(LATE, 9)
+    *_, step = taken.take([at(1, "a", 0), at(2, "c", 20_000), at(3, "b", 10_000)])
+    assert taken.users["u"].items == ("a", "b", "c")
+    assert (step.after, taken.counts) == (taken.users["u"], {"reordered": 1})
+
+
+def test_an_event_a_millisecond_later_is_counted_and_changes_nothing():
+    taken = UserBucket(LATE, 9)
+    taken.take([at(1, "a", 0), at(2, "c", 20_000)])
+    before = taken.users["u"]
+    assert taken.take([at(3, "b", 9_999)]) == []
+    assert (taken.users["u"], taken.counts) == (before, {"late": 1})
+
+
+def test_an_event_out_of_order_teaches_what_it_would_have_in_order():
+    in_order = UserBucket(LATE, 9).take([at(1, "a", 0), at(3, "b", 5_000)])[-1]
+    taken = UserBucket(LATE, 9).take([at(1, "a", 0), at(2, "c", 9_000), at(3, "b", 5_000)])[-1]
+    assert (taken.visit, taken.context) == (in_order.visit, in_order.context)
+    assert (taken.before.items, taken.before.last_ms) == (in_order.before.items, in_order.before.last_ms)
+
+
+def test_a_dismissal_out_of_order_takes_the_item_off():
+    *_, step = UserBucket(LATE, 9).take([at(1, "a", 0), at(2, "c", 9_000), at(3, "a", 5_000, weight=-1.0)])
+    assert (step.after.items, step.after.dismissed, step.after.last_ms) == (("c",), ("a",), START_MS + 9_000)
+
+
+def test_lateness_is_told_by_the_users_own_clock():
+    taken = UserBucket(LATE, 9)
+    steps = taken.take([view(90_000, "v", "x"), at(2, "a", 0)])
+    assert (len(steps), taken.counts) == (2, {})
+
+
+def test_counts_are_part_of_the_state():
+    taken = bucket(view(1, "u", "a", event_id="e"), view(2, "u", "a", event_id="e"))
+    restored = UserBucket(CONFIG, 9)
+    restored.restore(taken.snapshot())
+    assert restored.counts == taken.counts == {"duplicate": 1}
+
+
+@pytest.mark.parametrize("at", range(len(b"freshflow-users-7\n"), len(bucket(view(1, "u", "a")).snapshot())))
+def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
+    damaged = bytearray(bucket(view(1, "u", "a")).snapshot())
+    damaged[at] ^= 0x80
+    with pytest.raises(SnapshotError, match=r"damaged user states .*; restore it, or give an empty one\.$"):
+        UserBucket(CONFIG, 3).restore(damaged)
+
+
+def test_a_snapshot_without_anything_is_refused():
+    with pytest.raises(SnapshotError, match="damaged user states"):
+        UserBucket(CONFIG, 3).restore(UserBucket(CONFIG, 3).snapshot()[:18])

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from freshflow.events.adapters.table import Record, Table, found
-from freshflow.events.fields import RefusedError, shortened
+from freshflow.events.fields import QUOTED, RefusedError
 from freshflow.events.rows import typed_cell
 
 __all__ = ["Adapter", "Found", "Shaped", "Wrapped"]
@@ -140,7 +140,7 @@ class Adapter:
         name = ".".join(self._events)
         events = found(record, self._events)
         if not isinstance(events, list) or not events:
-            raise RefusedError("missing_field", f"{inside}{name} is missing, empty or no list.", inside + name)
+            raise RefusedError("missing_field", f"{inside}{name} is missing, empty or no list.", field=inside + name)
         for n, event in enumerate(events):
             yield [Scope(event, f"{inside}{name}[{n}]."), *outer]
 
@@ -154,10 +154,10 @@ class Adapter:
             theirs = wrapped.fields.get("type")
         if theirs is None:
             name = self.name_of("type", scopes, wrapped)
-            raise RefusedError("missing_field", f"{name} is missing or empty, and every event needs it.", name)
+            raise RefusedError("missing_field", f"{name} is missing or empty, and every event needs it.", field=name)
         if not isinstance(theirs, str):
             name = self.name_of("type", scopes, wrapped)
-            raise RefusedError("wrong_type", f"{name} = {shortened(theirs)} is not allowed: give a string.", name)
+            raise RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give a string.", theirs, field=name)
         if self._types is None:
             return theirs, theirs
         if from_envelope:  # com.example.view

@@ -29,7 +29,7 @@ class Envelope:
             said = "data is missing or no JSON object" + (
                 ": data_base64 is not read." if "data_base64" in record else "."
             )
-            raise RefusedError("missing_field", said, "data")
+            raise RefusedError("missing_field", said, field="data")
         fields = {"ts": record.get("time"), "event_id": _identity(record), "type": record.get("type")}
         named = {"ts": "time", "event_id": "id", "type": "type"}
         given = {name: value for name, value in fields.items() if value not in (None, "")}

@@ -31,6 +31,8 @@ TABLES = tuple(table for module in MODULES for table in module.TABLES)
 FORMATS = (AUTO, OURS, CLOUDEVENTS, *dict.fromkeys(table.format for table in TABLES))
 
 OUR_MARK = frozenset({"type", "ts"})  # a record with both is taken for ours, whatever else it has
+# Of what `freshflow forget` writes, which is read whatever the format.
+FORGET_NAMES = frozenset({"type", "user_id", "ts"})
 OUR_TABLE = Table(format=OURS, fields={name: (name,) for name in EVENT_FIELDS}, type_at=("type",))
 
 Columns = tuple[str, ...] | None
@@ -64,7 +66,8 @@ class Formats:
     def reader(self, record: Record, columns: Columns) -> Reader | None:
         """What reads a record; None means that it is one of ours as it stands."""
         if columns is None:
-            return self._chosen(frozenset(record), None)
+            names = frozenset(record)
+            return None if names == FORGET_NAMES and record["type"] == "forget" else self._chosen(names, None)
         if columns not in self._by_columns:
             self._by_columns[columns] = self._chosen(frozenset(columns), columns)
         return self._by_columns[columns]

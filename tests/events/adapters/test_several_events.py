@@ -60,7 +60,7 @@ def test_an_evaluation_scores_them_as_if_each_had_a_record(files, partitions, li
     several, single = (EvaluationStream(str(path), config, limit=limit, every=every) for path in files)
     ours, theirs = (evaluate_job(stream, lambda: 0.0) for stream in (several, single))
     assert several.events == single.events > 300
-    assert several.duplicates == single.duplicates > 0
+    assert several.counts["duplicate"] == single.counts["duplicate"] > 0
     for kind in KINDS:
         assert ours.scores.ranks[kind] == theirs.scores.ranks[kind], kind
 

@@ -1,0 +1,62 @@
+"""`freshflow forget`: have a running job forget a user, and delete the list that it published."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freshflow.config import load_config
+from freshflow.connectors.forgetting import write_forget_event, write_tombstone
+from freshflow.connectors.urls import check_distinct
+from freshflow.dataflow.job import system_clock
+from freshflow.errors import ConfigError
+from freshflow.events.fields import MAX_ID_CHARS
+from freshflow.events.pseudonyms import Pseudonyms
+
+__all__ = ["forget"]
+
+
+def forget(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id, as it stands in events.")],
+    input: Annotated[
+        str | None, typer.Option(metavar="URL", help="The job's input, to which the forget event is appended.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="URL", help="The job's topic of lists, to which a tombstone is written.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The job's TOML file, for its tables kafka and privacy.")
+    ] = None,
+) -> None:
+    """Forget a user: the job drops what it knows when it reads the event, and publishes a tombstone and a receipt.
+
+    The tombstone of --output does not wait for the job. See freshflow/docs/privacy.md for what remains.
+    """
+    settings = load_config(config, os.environ)
+    if input is None and output is None:
+        raise ConfigError("Nothing to do: give the job's --input, its --output, or both.")
+    if not user or len(user) > MAX_ID_CHARS or not _is_text(user):
+        raise ConfigError(f"USER is no id that an event could have: give 1 to {MAX_ID_CHARS} characters in UTF-8.")
+    check_distinct({"--input": input, "--output": output})
+    if input is not None:
+        for place in write_forget_event(input, user, system_clock(), settings):
+            typer.echo(f"forget event   {place}")
+    if output is not None:
+        pseudonyms = Pseudonyms.of_config(settings.privacy)
+        key = user if pseudonyms is None else pseudonyms.of(user)
+        for place in write_tombstone(output, key, settings):
+            typer.echo(f"tombstone      {place}")
+        if input is None:
+            sys.stderr.write(
+                "freshflow: The job was not told, so it knows the user and publishes lists again; give --input, too.\n"
+            )
+
+
+def _is_text(user: str) -> bool:
+    try:
+        user.encode()
+    except UnicodeEncodeError:  # an argument that is not UTF-8
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""The recommender as a library: the job's own core without a dataflow, for notebooks and tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from freshflow.config import OURS, Config
+from freshflow.events.parse import EventParser
+from freshflow.events.pseudonyms import Pseudonyms
+from freshflow.events.types import Origin, RawBatch
+from freshflow.lists.partition import Partition
+from freshflow.lists.types import ListItem, Output, RecommendationList
+from freshflow.users.bucket import UserBucket
+
+__all__ = ["Recommender"]
+
+ORIGIN = Origin("file", "-")
+FIRST_MS = 1_000_000_000_000  # the time before the first event, which nothing depends on
+ITEMS = msgspec.json.Decoder(tuple[ListItem, ...]).decode
+
+
+class Recommender:
+    """Learns events one by one, and recommends as of the last one, as a job of one partition does.
+
+    >>> from freshflow import Recommender
+    >>> recommender = Recommender()
+    >>> views = [("u1", "tea"), ("u1", "cup"), ("u2", "tea"), ("u2", "cup"), ("u3", "tea")]
+    >>> for n, (user, item) in enumerate(views):
+    ...     recommender.learn_one({"type": "view", "user_id": user, "item_id": item, "ts": 1_700_000_000 + n})
+    >>> [item.item_id for item in recommender.recommend("u3", k=2)]
+    ['cup', 'tea']
+    >>> recommender.recommend("u3", k=1)[0].because
+    ('tea',)
+    >>> round(recommender.report()["hr20"], 3)
+    0.6
+
+    What `learn_one` takes, and what becomes of it, is as with the events of a job: late and repeated ones are dropped,
+    `item` events fill the catalogue, `forget` forgets. Lists that a job would publish are not made known; they are made
+    all the same, as the job's figures are taken from them.
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        pseudonyms, ours = (
+            Pseudonyms.of_config(self.config.privacy),
+            structs.replace(self.config.events, format=OURS, map={}),
+        )
+        self._parser, self._own_parser = EventParser(self.config.events, pseudonyms), EventParser(ours, pseudonyms)
+        self._bucket = UserBucket.of_partition(self.config)
+        self._partition = Partition(0, self.config, lambda: 0)
+        self._position = 0
+
+    def learn_one(self, event: Mapping[str, Any]) -> None:
+        """Take the next event, in any shape that a job reads. Raises `ValueError` with the reason if it is none."""
+        self._take(event, self._parser)
+
+    def recommend(
+        self, user_id: str, k: int | None = None, *, ts_ms: int | None = None, exclude_seen: bool = False
+    ) -> list[ListItem]:
+        """The `k` best items for a user at `ts_ms` (epoch milliseconds; as of the last event), the best first.
+
+        `k` is `lists.k` unless given, and at most 200; `exclude_seen` leaves out what the user knows. It teaches
+        nothing. Raises `ValueError` if one of them is not allowed.
+        """
+        now_ms = self._partition.event_ts or FIRST_MS if ts_ms is None else ts_ms
+        request = {"type": "request", "user_id": user_id, "ts": now_ms, "k": k, "exclude_seen": exclude_seen}
+        (answer,) = self._take(request, self._own_parser)
+        assert isinstance(answer, RecommendationList)
+        return list(ITEMS(answer.items))
+
+    def report(self) -> dict[str, float]:
+        """HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity alone."""
+        return self._partition.report().quality
+
+    def _take(self, record: Mapping[str, Any], parser: EventParser) -> list[Output]:
+        self._position += 1
+        raw = msgspec.json.encode(record)
+        events, rejected = parser.parse(RawBatch(ORIGIN, ((self._position, raw),), 0))
+        if rejected:
+            raise ValueError(rejected[0].reason)
+        return self._partition.take(ORIGIN, self._bucket.take(events), self._position)
