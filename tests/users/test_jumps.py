@@ -159,6 +159,7 @@ def test_what_a_record_holds_of_later_days_is_believed_and_leaves_the_streams_cl
     clocks = Clocks(CONFIG)
     assert judged(*record(1, "u", 0, 20, 0.1), view(2, "v", 0.2), clocks=clocks) == ([1, 1, 1, 2], [])
     assert judged(view(3, "w", 20), clocks=clocks) == ([], [])  # is ahead of the first events
+    assert judged(*record(1, "u", 0, 0.9), view(2, "v", 1.5)) == ([1, 1], [])
 
 
 def test_a_record_waits_is_believed_and_refused_as_one():
