@@ -23,8 +23,11 @@ from freshflow.config_source import Setting, from_environment, from_file, from_o
 from freshflow.errors import ConfigError
 
 __all__ = [
+    "AUTO",
     "DEFAULT_FULL",
     "DEFAULT_WEIGHTS",
+    "EVENT_FIELDS",
+    "OURS",
     "Config",
     "EventsConfig",
     "ItemsConfig",
@@ -59,6 +62,32 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 
 # The value of an event that counts in full: five stars, a film watched to its end.
 DEFAULT_FULL: dict[str, float] = {"rate": 5.0, "watch": 1.0}
+
+# Shapes of events that are known (`freshflow.events.adapters`): ours, and those of others.
+AUTO, OURS = "auto", "freshflow"
+Format = Literal[
+    "auto",
+    "freshflow",
+    "cloudevents",
+    "ga4",
+    "segment",
+    "snowplow",
+    "ubi",
+    "otto",
+    "retailrocket",
+    "yoochoose-clicks",
+    "yoochoose-buys",
+    "movielens",
+    "taobao",
+    "rees46",
+]
+
+# Fields of our events, which can be said to stand elsewhere in a record.
+EVENT_FIELDS = (
+    *("type", "user_id", "item_id", "ts", "event_id", "session_id", "value"),
+    *("query", "items", "request_id", "k", "exclude_seen"),
+    *("title", "categories", "price", "available", "published_at", "embedding"),
+)
 
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
 RESERVED_TYPES = ("forget", "item", "request", "search")
@@ -107,6 +136,8 @@ class JobConfig(Section, frozen=True):
 class EventsConfig(Section, frozen=True):
     """What counts as an event."""
 
+    format: Format = "auto"
+    map: dict[str, str] = msgspec.field(default_factory=dict)
     max_bytes: Annotated[int, Meta(ge=100)] = 1_048_576
     future_s: PositiveSeconds = 3600.0
     jump_s: PositiveSeconds = 86_400.0
@@ -273,6 +304,12 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
     model = config.ranker.model
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model):
         raise _refused(given["ranker", "model"], ("ranker", "model"), model, "package.module:function")
+    for name, place in config.events.map.items():
+        setting = given["events", "map", name]
+        if name not in EVENT_FIELDS:
+            raise _refused_name(setting, f"is no field of an event: known are {', '.join(EVENT_FIELDS)}")
+        if not place.removeprefix("=").strip(".") or ".." in place:
+            raise _refused(setting, setting.path, place, "where the field stands, as a or a.b, or =text")
     if config.privacy.pseudonymise and len(config.privacy.key) < MIN_KEY_CHARS:
         origin = given["privacy", "pseudonymise"].origin
         what = f"has {len(config.privacy.key)} characters" if config.privacy.key else "is missing"
@@ -285,6 +322,10 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
             setting = given["events", "weights", name]
             allowed = f"the name of a behaviour; {', '.join(RESERVED_TYPES)} are control events"
             raise _refused(setting, setting.path, setting.value, allowed)
+
+
+def _refused_name(setting: Setting, what: str) -> ConfigError:
+    return ConfigError(f"{setting.origin}: {'.'.join(setting.path)} {what}.")
 
 
 def _refused(setting: Setting, path: tuple[str, ...], value: object, allowed: str) -> ConfigError:

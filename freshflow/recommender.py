@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from freshflow.config import Config
+from freshflow.config import OURS, Config
 from freshflow.events.parse import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Origin, RawBatch
@@ -42,14 +43,18 @@ class Recommender:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self._parser = EventParser(self.config.events, Pseudonyms.of_config(self.config.privacy))
+        pseudonyms, ours = (
+            Pseudonyms.of_config(self.config.privacy),
+            structs.replace(self.config.events, format=OURS, map={}),
+        )
+        self._parser, self._own_parser = EventParser(self.config.events, pseudonyms), EventParser(ours, pseudonyms)
         self._bucket = UserBucket.of_partition(self.config)
         self._partition = Partition(0, self.config, lambda: 0)
         self._position = 0
 
     def learn_one(self, event: Mapping[str, Any]) -> None:
-        """Take the next event, with the fields of a job's. Raises `ValueError` with the reason if it is none."""
-        self._take(event)
+        """Take the next event, in any shape that a job reads. Raises `ValueError` with the reason if it is none."""
+        self._take(event, self._parser)
 
     def recommend(
         self, user_id: str, k: int | None = None, *, ts_ms: int | None = None, exclude_seen: bool = False
@@ -61,7 +66,7 @@ class Recommender:
         """
         now_ms = self._partition.event_ts or FIRST_MS if ts_ms is None else ts_ms
         request = {"type": "request", "user_id": user_id, "ts": now_ms, "k": k, "exclude_seen": exclude_seen}
-        (answer,) = self._take(request)
+        (answer,) = self._take(request, self._own_parser)
         assert isinstance(answer, RecommendationList)
         return list(ITEMS(answer.items))
 
@@ -69,10 +74,10 @@ class Recommender:
         """HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity alone."""
         return self._partition.report().quality
 
-    def _take(self, record: Mapping[str, Any]) -> list[Output]:
+    def _take(self, record: Mapping[str, Any], parser: EventParser) -> list[Output]:
         self._position += 1
         raw = msgspec.json.encode(record)
-        events, rejected = self._parser.parse(RawBatch(ORIGIN, ((self._position, raw),), 0))
+        events, rejected = parser.parse(RawBatch(ORIGIN, ((self._position, raw),), 0))
         if rejected:
             raise ValueError(rejected[0].reason)
         return self._partition.take(ORIGIN, self._bucket.take(events), self._position)

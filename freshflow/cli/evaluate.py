@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
 from freshflow.connectors.urls import check_distinct
 from freshflow.errors import OutputError
@@ -42,6 +43,8 @@ def evaluate(
     partitions: Annotated[
         int | None, typer.Option(help="Partitions of users, each with a model of its own. [1]")
     ] = None,
+    format: Format = None,
+    map: Map = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
@@ -52,7 +55,7 @@ def evaluate(
     HR@k is the share of events whose item stood among the first k of the list, MRR@20 the mean of 1 / rank, and
     NDCG@20 that of 1 / log2(1 + rank), 0 beyond the 20th place.
     """
-    settings = load_config(config, os.environ, {"job": {"partitions": partitions}})
+    settings = load_config(config, os.environ, {"job": {"partitions": partitions}, "events": shape(format, map)})
     check_distinct({"INPUT": input, "--json": json, "--plot": plot})
     for place in (json, plot):
         if place is not None and not Path(place).parent.is_dir():

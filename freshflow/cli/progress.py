@@ -18,6 +18,7 @@ __all__ = ["shortened", "show_progress", "summary"]
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
 NOTE_FROM = 46  # the column at which the table's notes begin
 NOTHING = "-"
+SHOWN = 8  # names of types that are passed over
 # Events of which no list was made, or that nothing was learned from; shown where there are any.
 LEFT_OUT = (
     ("duplicates", ("duplicate",), "dropped"),
@@ -109,6 +110,10 @@ def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str,
     yield "rejected", f"{progress.rejected.total():,}", where
     for code, count in progress.rejected.most_common():
         yield f"  {code}", f"{count:,}", ""
+    if progress.passed_over:
+        yield "passed over", f"{progress.passed_over.total():,}", "types that are no behaviour with an item"
+    for name, count in progress.passed_over.most_common(SHOWN):
+        yield f"  {name}", f"{count:,}", ""
     tested = progress.total("events") > 0
     yield "HR@20", _share(progress, "hr20", tested), "predicted first, then learned"
     yield "  published before", _share(progress, "published_hr20", tested), "the list the user was last sent"

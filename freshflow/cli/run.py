@@ -4,11 +4,12 @@ import os
 from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from freshflow.cli.progress import show_progress, summary
+from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
 from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import idle_processes, run_cluster
@@ -37,6 +38,8 @@ def run(
         typer.Option(metavar="URL", help="What is no event; by default beside an output file, else logged."),
     ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="URL", help="Reports of each partition on itself.")] = None,
+    format: Format = None,
+    map: Map = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
@@ -62,7 +65,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
 ) -> None:
     """Read events, keep every user's list fresh, and write the lists."""
-    overrides = {"job": {"partitions": partitions, "batch_size": batch_size}}
+    overrides: dict[str, dict[str, Any]] = {
+        "job": {"partitions": partitions, "batch_size": batch_size},
+        "events": shape(format, map),
+    }
     settings = load_config(config, os.environ, overrides, defaults={"job": {"partitions": processes}})
     _check_processes(processes, settings.job.partitions)
     places = Places(input, output, dead_letters, metrics, until_end)

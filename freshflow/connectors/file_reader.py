@@ -1,6 +1,6 @@
 """A file of events, opened and read: JSON lines or CSV, plain or gzip, with every failure as one sentence.
 
-The format is taken from the name.
+Whether it is one or the other is taken from the name; whether rows begin with a header, from the first line.
 """
 
 import csv
@@ -9,14 +9,16 @@ import io
 import stat
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from freshflow.connectors.lines import MAX_LINE_BYTES, LineReader, read_row
+from freshflow.connectors.lines import BOM, MAX_LINE_BYTES, LineReader, read_row
 from freshflow.errors import InputError
+from freshflow.events.adapters.table import Layout
 from freshflow.events.types import Origin
 
-__all__ = ["FILE_ENDINGS", "OpenFile"]
+__all__ = ["FILE_ENDINGS", "FindLayout", "OpenFile"]
 
 # Ending of the name → whether its rows are CSV.
 FILE_ENDINGS = {
@@ -26,28 +28,53 @@ FILE_ENDINGS = {
     ".jsonl.gz": False,
     ".csv": True,
     ".csv.gz": True,
+    ".dat": True,
+    ".dat.gz": True,
+    ".data": True,
+    ".data.gz": True,
 }
+HEADERLESS = (".dat", ".data")  # how the names of files end that must be laid out as a known one
+FIRST_LINE_BYTES = 1024  # of a first line, more than any known layout has
 BATCH_BYTES = 16 * 1024 * 1024  # a batch of long lines is cut here, so that memory does not follow batch_size
 BUFFER_BYTES = 256 * 1024
 SHOWN_CHARS = 200  # of the names that a header has twice
 READ_ERRORS = (OSError, EOFError, zlib.error)  # what a damaged gzip raises, besides the disk's own
 
 
-class OpenFile:
-    """A file that is open, past its header if it has one; its errors are `InputError` with one sentence."""
+FindLayout = Callable[[str], Layout | None]  # from the first line of a file without a header
 
-    def __init__(self, path: str, max_bytes: int) -> None:
-        is_csv = FILE_ENDINGS[_ending(path)]
+
+def _no_layout(first_line: str) -> None:
+    return None
+
+
+class OpenFile:
+    """A file that is open, past its header if it has one; its errors are `InputError` with one sentence.
+
+    `find_layout` tells from its first line what its cells are called, if it has no header.
+    """
+
+    def __init__(self, path: str, max_bytes: int, find_layout: FindLayout = _no_layout) -> None:
+        ending = _ending(path)
+        self._is_csv = FILE_ENDINGS[ending]
         self.origin = Origin("file", path)
         self.columns: tuple[str, ...] | None = None
+        self.separator = ","
         self._max_bytes = max_bytes
         self._stream = _open(path)
         self.reader = LineReader(self._stream, max(MAX_LINE_BYTES, max_bytes + 1))
         try:
-            if is_csv:
+            first_line = _first_line(self._stream)  # a file that is no gzip is refused here
+            layout = find_layout(first_line) if self._is_csv else None
+            if layout is not None:
+                self.columns, self.separator = layout.columns, layout.separator
+            elif ending.startswith(HEADERLESS):
+                raise InputError(
+                    f"The first line of {path} is that of no known format: name the format with --format, "
+                    "or give CSV with a header, as .csv."
+                )
+            elif self._is_csv:
                 self.columns = _header(path, read_row(self.reader, max_bytes), max_bytes)
-            else:
-                self._stream.peek(1)  # so that a file that is no gzip is refused at once
         except READ_ERRORS as error:
             raise self._unreadable(error) from None
         except InputError:
@@ -57,12 +84,12 @@ class OpenFile:
     def read(self, most: int) -> list[tuple[int, bytes]] | None:
         """Up to `most` records with their lines, without the blank ones; None at the end."""
         records: list[tuple[int, bytes]] = []
-        reader, is_csv, max_bytes = self.reader, self.columns is not None, self._max_bytes
+        reader, by_rows, max_bytes = self.reader, self._is_csv and self.separator == ",", self._max_bytes
         enough = reader.offset + BATCH_BYTES
         try:
             for _ in range(most):
                 line = reader.line + 1
-                raw = read_row(reader, max_bytes) if is_csv else reader.read()
+                raw = read_row(reader, max_bytes) if by_rows else reader.read()
                 if raw is None:
                     return records or None
                 if raw and not raw.isspace():
@@ -129,6 +156,11 @@ def _open(path: str) -> io.BufferedReader:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"The input {path} cannot be opened: {what}.") from None
     return io.BufferedReader(raw, BUFFER_BYTES)
+
+
+def _first_line(stream: io.BufferedReader) -> str:
+    line, _, _ = stream.peek(FIRST_LINE_BYTES)[:FIRST_LINE_BYTES].removeprefix(BOM).partition(b"\n")
+    return line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
 def _header(path: str, raw: bytes | None, max_bytes: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from msgspec import Meta
 
-from freshflow.connectors.file_reader import OpenFile
+from freshflow.connectors.file_reader import FindLayout, OpenFile
 from freshflow.errors import SnapshotError
 from freshflow.events.types import RawBatch
 
@@ -48,13 +48,15 @@ class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
         max_bytes: int,
         clock: Callable[[], int],
         stop: Callable[[], bool],
+        find_layout: FindLayout = lambda _: None,
     ) -> None:
         self._path = path
         self._batch_size = batch_size
         self._max_bytes = max_bytes
         self._clock = clock
         self._stop = stop
-        OpenFile(path, max_bytes).close()
+        self._find_layout = find_layout
+        OpenFile(path, max_bytes, find_layout).close()
 
     def list_parts(self) -> list[str]:
         """One part, named as the file: a snapshot of another file is not resumed from."""
@@ -62,7 +64,7 @@ class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
 
     def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> "FilePartition":
         """The part, at the start of the file or where the snapshot says."""
-        opened = OpenFile(self._path, self._max_bytes)
+        opened = OpenFile(self._path, self._max_bytes, self._find_layout)
         if resume_state is not None:
             state = _state(resume_state, self._path)
             opened.resume(state.line, state.offset)
@@ -87,7 +89,8 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
             raise StopIteration
         if not records:
             return []
-        return [RawBatch(self._file.origin, tuple(records), self._clock(), self._file.columns)]
+        file = self._file
+        return [RawBatch(file.origin, tuple(records), self._clock(), file.columns, file.separator)]
 
     def snapshot(self) -> bytes:
         """How far the file has been read."""

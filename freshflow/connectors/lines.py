@@ -7,7 +7,7 @@ memory.
 
 from typing import Protocol
 
-__all__ = ["MAX_LINE_BYTES", "LineReader", "LineSplitter", "read_row"]
+__all__ = ["BOM", "MAX_LINE_BYTES", "LineReader", "LineSplitter", "read_row"]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024  # far beyond any event, and small enough to hold a few
 SKIP_BYTES = 1024 * 1024  # read at once while the rest of an overlong line passes by

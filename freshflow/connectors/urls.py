@@ -13,6 +13,7 @@ from freshflow.connectors.kafka import KafkaSink, KafkaSource, parse_kafka_url
 from freshflow.connectors.records import OutBatch
 from freshflow.connectors.stdin_source import StdinSource
 from freshflow.errors import ConfigError
+from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.types import RawBatch
 
 __all__ = ["beside", "check_distinct", "is_kafka", "is_live", "open_sink", "open_source", "start_fresh"]
@@ -56,7 +57,8 @@ def open_source(
     _refuse_unknown_scheme(url)
     if url == STDIN:
         return StdinSource(batch_size, max_bytes=max_bytes, clock=clock, stop=stop)
-    return FileSource(url, batch_size, max_bytes=max_bytes, clock=clock, stop=stop)
+    find_layout = layout_finder(config.events)
+    return FileSource(url, batch_size, max_bytes=max_bytes, clock=clock, stop=stop, find_layout=find_layout)
 
 
 def open_sink(url: str, config: Config) -> Sink[tuple[str, OutBatch]]:

@@ -89,6 +89,7 @@ def _parse(config: Config, progress: Progress) -> Callable[[RawBatch], Iterable[
     Catalogue events go to every bucket, in their place; so does the word of how far has been read.
     """
     parser = EventParser(config.events, Pseudonyms.of_config(config.privacy))
+    progress.passed_over = parser.passed_over
     partitions = config.job.partitions
 
     def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:

@@ -22,6 +22,7 @@ class Counts(msgspec.Struct, frozen=True, tag=True):
 
     read: int
     rejected: dict[str, int]
+    passed_over: dict[str, int]
     lists: int
     latency: list[tuple[int, int]]
     reports: list[Report]
@@ -35,6 +36,7 @@ class Progress:
     def __init__(self) -> None:
         self.read = 0
         self.rejected: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()  # events of types that are not known, by name
         self.lists = 0
         self.latency = np.zeros(BINS, np.int64)
         self.reports: dict[int, Report] = {}
@@ -86,6 +88,7 @@ class Progress:
         return Counts(
             read=self.read,
             rejected=dict(self.rejected),
+            passed_over=dict(self.passed_over),
             lists=self.lists,
             latency=list(zip(bins.tolist(), self.latency[bins].tolist(), strict=True)),
             reports=list(self.reports.values()),
@@ -98,6 +101,7 @@ class Progress:
         parts = list(parts)
         self.read = sum(part.read for part in parts)
         self.rejected = sum((Counter(part.rejected) for part in parts), Counter())
+        self.passed_over = sum((Counter(part.passed_over) for part in parts), Counter())
         self.lists = sum(part.lists for part in parts)
         latency = np.zeros(BINS, np.int64)
         for at, lists in (pair for part in parts for pair in part.latency):

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from freshflow.config import UsersConfig
-from freshflow.evaluate.job import Job
+from freshflow.evaluate.job import Job, Place
 from freshflow.evaluate.scores import History, Scores
 from freshflow.evaluate.stream import EvaluationStream, StepsRead
 from freshflow.events.types import Behaviour, Forget
+from freshflow.items.visits import Visit
 from freshflow.quality.baselines.baseline import Baseline
 from freshflow.quality.validation import CUTOFF
-from freshflow.users.interactions import Ask, Interaction, Noise, Step
+from freshflow.users.interactions import Ask, Interaction, Lesson, Noise, Step
 from freshflow.users.state import Context, context_at
 
 __all__ = ["Evaluated", "evaluate_baselines", "evaluate_job"]
@@ -45,7 +46,7 @@ def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = la
         result.seconds += clock() - begun
         coming = deque(lists.pushed)
         for step, asked in _in_order(read):
-            while coming and coming[0].position < step.position:
+            while coming and coming[0].place < (step.position, step.nth):
                 one = coming.popleft()
                 pushed[one.user_id] = one.items
             if isinstance(step, Forget):
@@ -54,7 +55,9 @@ def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = la
                 continue
             event = step if isinstance(step, Behaviour) else step.event
             if asked is not None:
-                scores.add(history.moment(event), lists.answers[event.position], pushed.get(event.user_id, ()))
+                scores.add(
+                    history.moment(event), lists.answers[event.position, event.nth], pushed.get(event.user_id, ())
+                )
             history.add(event)
         pushed.update((one.user_id, one.items) for one in coming)
         progress(stream.events)
@@ -95,20 +98,24 @@ def evaluate_baselines(
 
 
 def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget, Ask | None]]:
-    """Interactions of all partitions by position, each with the question put before it; and who is forgotten.
+    """Interactions of all partitions by place, each with the question put before it; and who is forgotten.
 
     What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
     of it, it is the bare event.
     """
     steps: list[Step | Behaviour] = [step for part in read.by_partition for step in part]
     question: Ask | None = None
-    for step in sorted([*steps, *read.left_out], key=lambda step: step.position):
+    for step in sorted([*steps, *read.left_out], key=_place):
         if isinstance(step, Ask):
             question = step
         elif isinstance(step, Interaction | Noise | Behaviour):
-            yield step, question if question is not None and question.position == step.position else None
+            yield step, question if question is not None and _place(question) == _place(step) else None
         elif isinstance(step, Forget):
             yield step, None
+
+
+def _place(step: Step | Behaviour) -> Place:
+    return step.position, 0 if isinstance(step, Visit | Lesson) else step.nth
 
 
 def _context(asked: Ask, users: UsersConfig) -> Context:

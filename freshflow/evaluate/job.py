@@ -14,7 +14,9 @@ from freshflow.lists.partition import Partition
 from freshflow.lists.types import Output, RecommendationList
 from freshflow.users.interactions import Interaction
 
-__all__ = ["Job", "Lists", "Pushed"]
+__all__ = ["Job", "Lists", "Place", "Pushed"]
+
+Place = tuple[int, int]  # of an event: its record's position, and which of the record's events it is
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -25,17 +27,17 @@ _items = msgspec.json.Decoder(list[_Item]).decode
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """A list published on the job's own account, for the event at `position`."""
+    """A list published on the job's own account, for the event at `place`."""
 
-    position: int
+    place: Place
     user_id: str
     items: list[str]
 
 
 class Lists(msgspec.Struct, frozen=True):
-    """What a batch made the job say: answers by the position of their request, and pushed lists by position."""
+    """What a batch made the job say: answers by the place of their request, and pushed lists in order of place."""
 
-    answers: dict[int, list[str]]
+    answers: dict[Place, list[str]]
     pushed: list[Pushed]
 
 
@@ -64,14 +66,15 @@ class Job:
 
 
 def _sorted_out(outputs: Iterable[Output]) -> Lists:
-    answers: dict[int, list[str]] = {}
+    answers: dict[Place, list[str]] = {}
     pushed: list[Pushed] = []
     for output in outputs:
         if not isinstance(output, RecommendationList) or output.surface != "feed":
             continue
-        position, items = int(output.source["line"]), [item.item_id for item in _items(output.items)]
+        place = int(output.source["line"]), int(output.source.get("event", 0))
+        items = [item.item_id for item in _items(output.items)]
         if output.cause == "request":
-            answers[position] = items
+            answers[place] = items
         else:
-            pushed.append(Pushed(position, output.user_id, items))
-    return Lists(answers, sorted(pushed, key=lambda one: one.position))
+            pushed.append(Pushed(place, output.user_id, items))
+    return Lists(answers, sorted(pushed, key=lambda one: one.place))

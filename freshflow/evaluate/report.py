@@ -45,6 +45,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     duplicates: int
     not_learned: dict[str, int]
     rejected: dict[str, int]
+    passed_over: dict[str, int]
     users: int
     items: int
     partitions: int
@@ -64,6 +65,7 @@ def report_on(
         duplicates=stream.counts["duplicate"],
         not_learned={kind: stream.counts[kind] for kind in NOT_LEARNED if stream.counts[kind]},
         rejected=dict(stream.rejected.most_common()),
+        passed_over=dict(stream.passed_over.most_common()),
         users=len(job.history.seen),
         items=len(job.history.items),
         partitions=stream.config.job.partitions,

@@ -9,15 +9,17 @@ from freshflow.config import Config
 from freshflow.connectors.file_reader import OpenFile
 from freshflow.dataflow.keys import partition_of
 from freshflow.errors import InputError
+from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.parse import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Rejected, Request
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Ask, Step
+from freshflow.users.interactions import Dismissal, Interaction, Noise, Step
 from freshflow.users.jumps import Clocks
 
 __all__ = ["ASKED", "EvaluationStream", "StepsRead"]
 
+TAKEN = (Interaction, Dismissal, Noise)  # what becomes of behaviour that is not left out
 # Long enough for twenty items after those the user has seen are taken out, of nearly all users.
 ASKED = 100
 
@@ -39,7 +41,7 @@ class EvaluationStream:
 
     Events ahead of the file are refused as in a job with one partition.
 
-    The question is an ordinary request for `ASKED` items with the event's own position. With `every` = n it is put
+    The question is an ordinary request for `ASKED` items in the event's own place. With `every` = n it is put
     before one event in n. Reading ends after `limit` behaviour events. As each event comes with a request, half of
     `job.batch_size` records are read at once, which gives batches as long as the job's.
 
@@ -51,12 +53,14 @@ class EvaluationStream:
             raise InputError(
                 f"The input {path} is no file, and an evaluation reads its input from a file: give a path."
             )
-        OpenFile(path, config.events.max_bytes).close()
+        self._find_layout = layout_finder(config.events)
+        OpenFile(path, config.events.max_bytes, self._find_layout).close()
         self.path = path
         self.config = config
         self.limit = limit
         self.every = every
         self.rejected: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.events = 0
         self.counts: Counter[str] = Counter()
 
@@ -65,13 +69,14 @@ class EvaluationStream:
         config = self.config
         self.rejected, self.events, self.counts = Counter(), 0, Counter()
         parser, clocks = EventParser(config.events, Pseudonyms.of_config(config.privacy)), Clocks(config.events)
+        self.passed_over = parser.passed_over
         buckets = [UserBucket.of_partition(config) for _ in range(config.job.partitions)]
-        opened = OpenFile(self.path, config.events.max_bytes)
+        opened = OpenFile(self.path, config.events.max_bytes, self._find_layout)
         try:
             while not self._ended() and (records := opened.read(max(1, config.job.batch_size // 2))) is not None:
                 if not records:
                     continue
-                batch = RawBatch(opened.origin, tuple(records), 0, opened.columns)
+                batch = RawBatch(opened.origin, tuple(records), 0, opened.columns, opened.separator)
                 events, rejected = parser.parse(batch)
                 believed, refused = clocks.take(batch.origin, events, 0)
                 upto = clocks.reached(batch.origin, records[-1][0])
@@ -106,7 +111,7 @@ class EvaluationStream:
                 break
             if isinstance(event, Behaviour):
                 if self.events % self.every == 0:
-                    asked.append(Request(event.position, event.user_id, event.ts_ms, k=ASKED))
+                    asked.append(Request(event.position, event.user_id, event.ts_ms, k=ASKED, nth=event.nth))
                 self.events += 1
             asked.append(event)
         return asked
@@ -114,8 +119,9 @@ class EvaluationStream:
 
 def _without_step(events: list[Event], steps: list[list[Step]]) -> list[Behaviour]:
     """Behaviour of which something could be learned, and nothing was."""
-    taken = {step.position for part in steps for step in part if not isinstance(step, Ask)}
-    return [event for event in events if isinstance(event, Behaviour) and event.weight and event.position not in taken]
+    taken = {(step.position, step.nth) for part in steps for step in part if isinstance(step, TAKEN)}
+    behaviour = (event for event in events if isinstance(event, Behaviour) and event.weight)
+    return [event for event in behaviour if (event.position, event.nth) not in taken]
 
 
 def _by_partition(events: list[Event], partitions: int) -> list[list[Event]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from freshflow.evaluate.report import EvaluationReport, Quality
@@ -11,6 +12,7 @@ from freshflow.quality.metrics import Figures
 __all__ = ["print_report"]
 
 NOTHING = "-"
+SHOWN = 8  # names of types that are passed over
 
 
 def print_report(report: EvaluationReport, console: Console) -> None:
@@ -53,6 +55,10 @@ def _fact_rows(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
     yield "rejected", f"{sum(report.rejected.values()):,}", ""
     for code, count in report.rejected.items():
         yield f"  {code}", f"{count:,}", ""
+    if report.passed_over:
+        yield "passed over", f"{sum(report.passed_over.values()):,}", "types that are no behaviour with an item"
+    for name, count in list(report.passed_over.items())[:SHOWN]:
+        yield f"  {escape(name)}", f"{count:,}", ""
     yield "catalogue coverage", _share(report.job.coverage), "of items stood in some list's first 20"
     yield "events a second", f"{report.job.events_per_second:,.0f}", "with a question before each"
     yield "peak memory", f"{report.peak_memory_mb:,.0f} MB", ""

@@ -39,14 +39,22 @@ T = TypeVar("T")
 class RefusedError(Exception):
     """Why a record is no event: a stable `code` to count by and a `reason`, one sentence.
 
-    Where the sentence quotes the record it is given with `QUOTED` there, and with the `value` to be shown.
+    Where the sentence quotes the record it is given with `QUOTED` there, and with the `value` to be shown. Where the
+    fault lies with one field, `field` is its name, and the reason begins with it.
     """
 
-    def __init__(self, code: str, reason: str, value: object = None) -> None:
+    def __init__(self, code: str, reason: str, value: object = None, *, field: str = "") -> None:
         self.code = code
         self.reason = reason.replace(QUOTED, shortened(value), 1)
         self.unquoted = reason.replace(QUOTED, UNQUOTED, 1)
+        self.field = field
         super().__init__(self.reason)
+
+    def of(self, name: str) -> "RefusedError":
+        """The same of a field that has another name where the record comes from."""
+        refusal = RefusedError(self.code, name + self.reason[len(self.field) :], field=name)
+        refusal.unquoted = name + self.unquoted[len(self.field) :]
+        return refusal
 
 
 class Fields:
@@ -61,7 +69,9 @@ class Fields:
         """What `read` finds under `name`, which must be there."""
         value = read(name)
         if value is None:
-            raise RefusedError("missing_field", f"{name} is missing or empty, and this type of event needs it.")
+            raise RefusedError(
+                "missing_field", f"{name} is missing or empty, and this type of event needs it.", field=name
+            )
         return value
 
     def identifier(self, name: str) -> str | None:
@@ -81,7 +91,7 @@ class Fields:
         """A list of 1 to `MAX_DIMENSIONS` finite numbers."""
         values = self._list(name, MAX_DIMENSIONS)
         if values == []:
-            raise RefusedError("wrong_type", f"{name} is an empty list: leave it out, or give its numbers.")
+            raise RefusedError("wrong_type", f"{name} is an empty list: leave it out, or give its numbers.", field=name)
         return None if values is None else tuple([_finite(name, value) for value in values])
 
     def number(self, name: str) -> float | None:
@@ -118,7 +128,9 @@ class Fields:
         if values is not None and not isinstance(values, list):
             raise _wrong(name, values, "a list")
         if values is not None and len(values) > most:
-            raise RefusedError("wrong_type", f"{name} has {len(values)} entries; at most {most} are allowed.")
+            raise RefusedError(
+                "wrong_type", f"{name} has {len(values)} entries; at most {most} are allowed.", field=name
+            )
         return values
 
 
@@ -137,12 +149,12 @@ def shortened(value: object) -> str:
 
 
 def _wrong(name: str, value: object, allowed: str) -> RefusedError:
-    return RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give {allowed}.", value)
+    return RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give {allowed}.", value, field=name)
 
 
 def _not_finite(name: str) -> RefusedError:
     reason = f"{name} is NaN, infinite or beyond what a number can hold: give a finite number."
-    return RefusedError("not_finite", reason)
+    return RefusedError("not_finite", reason, field=name)
 
 
 def _text(name: str, value: object, most: int) -> str | None:
@@ -155,7 +167,7 @@ def _text(name: str, value: object, most: int) -> str | None:
         raise _wrong(name, value, "a string or a number")
     if len(value) > most:
         reason = f"{name} = {QUOTED} has {len(value)} characters; at most {most} are allowed."
-        raise RefusedError("wrong_type", reason, value)
+        raise RefusedError("wrong_type", reason, value, field=name)
     if not value.isascii():
         _check_unicode(name, value)
     return value
@@ -174,13 +186,13 @@ def _check_unicode(name: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         reason = f"{name} = {QUOTED} holds half a character (a lone surrogate)."
-        raise RefusedError("not_utf8", reason, value) from None
+        raise RefusedError("not_utf8", reason, value, field=name) from None
 
 
 def _entry(name: str, value: object) -> str:
     text = _text(name, value, MAX_ID_CHARS)
     if text is None:
-        raise RefusedError("wrong_type", f"{name} has an empty entry: give strings or numbers.")
+        raise RefusedError("wrong_type", f"{name} has an empty entry: give strings or numbers.", field=name)
     return text
 
 
@@ -206,7 +218,7 @@ def _time_ms(name: str, value: object, read: Callable[[str | int | float], int])
     try:
         return read(value)
     except ValueError as error:
-        raise RefusedError("bad_time", f"{name} = {QUOTED} {error}.", value) from None
+        raise RefusedError("bad_time", f"{name} = {QUOTED} {error}.", value, field=name) from None
 
 
 def _published_ms(value: str | int | float) -> int:

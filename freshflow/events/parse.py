@@ -19,6 +19,9 @@ whatever its bytes are. The codes of a `Rejected`:
 | `future` | is dated more than `events.future_s` after it was read |
 | `ahead` | is dated far ahead of its stream (`freshflow.users.jumps` finds it, not the parser) |
 
+A record of another shape (`freshflow.events.adapters`) may give several events, or none where its types are not
+known: these are counted by name in `EventParser.passed_over`. Of such a record all events are taken, or it is refused.
+
 Two readers share the work. Most records are behaviour in plain JSON; a typed msgspec decoder takes those in
 about 2 µs. What it does not take, for whatever reason, goes to the careful reader (`freshflow.events.build`),
 which takes all that is allowed and finds the words for the rest. Where the fast one takes a record, the
@@ -26,21 +29,26 @@ careful one would give the same event; a property test holds them to it.
 """
 
 import json
+from collections import Counter
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from freshflow.config import EventsConfig
+from freshflow.events.adapters.formats import Formats
 from freshflow.events.build import CONTROLS, build_behaviour, counted
 from freshflow.events.fields import MAX_ID_CHARS, QUOTED, Fields, RefusedError
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.rows import BadRowError, row_fields
 from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW, duration
-from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Origin, RawBatch, Rejected
+from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Forget, ItemUpdate, Origin, RawBatch, Rejected
 
 __all__ = ["EventParser", "parse_record"]
+
+NAMES, OTHERS = 50, "others"  # names come from outside, and a stream may make them up
+SHOWN_CHARS = 60  # of a name
 
 PlainText = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 PlainInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -64,6 +72,9 @@ _decode_plain = msgspec.json.Decoder(_PlainLine).decode
 class EventParser:
     """Parses records by one configuration; build it once.
 
+    `passed_over` counts events of other shapes whose types are not known, at most `NAMES` of these by name.
+
+
     With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
     record and quote nothing of it.
     """
@@ -74,6 +85,8 @@ class EventParser:
         self._future_ms = round(config.future_s * 1000)
         self._before_ms = LATEST_MS
         self._full = dict(config.full)
+        self._formats = Formats(config)
+        self.passed_over: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
     def parse(self, batch: RawBatch) -> tuple[list[Event], list[Rejected]]:
@@ -84,13 +97,14 @@ class EventParser:
         self._before_ms = min(batch.read_ms + self._future_ms + 1, LATEST_MS) if batch.read_ms else LATEST_MS
         events: list[Event] = []
         rejected: list[Rejected] = []
+        plain = batch.columns is None and self._formats.takes_ours
         for position, raw in batch.records:
-            event = self._plain(position, raw) if raw is not None and batch.columns is None else None
+            event = self._plain(position, raw) if plain and raw is not None else None
             if event is not None:
                 events.append(event)
                 continue
             try:
-                events.append(self._careful(position, raw, batch.columns))
+                events += self._careful(position, raw, batch)
             except RefusedError as refusal:
                 rejected.append(self._rejected(batch.origin, position, raw, refusal))
         if self._pseudonyms is not None:
@@ -139,9 +153,32 @@ class EventParser:
             line.value,
         )
 
-    def _careful(self, position: int, raw: bytes | None, columns: tuple[str, ...] | None) -> Event:
-        """The event in any record; raises `RefusedError`."""
-        fields = Fields(_decode(self._checked(raw), columns))
+    def _careful(self, position: int, raw: bytes | None, batch: RawBatch) -> list[Event]:
+        """The events in any record; raises `RefusedError`."""
+        record = _decode(self._checked(raw), batch.columns, batch.separator)
+        reader = self._formats.reader(record, batch.columns)
+        if reader is None:
+            return [self._event(position, Fields(record))]
+        found = reader.read(record, raw)
+        events: list[Event] = []
+        for nth, shaped in enumerate(found.events):
+            try:
+                event = self._event(position, Fields(shaped.values))
+            except RefusedError as refusal:
+                raise refusal.of(shaped.name_of(refusal.field)) if refusal.field else refusal from None
+            events.append(event if nth == 0 else _numbered(event, nth))
+        self._pass_over(found.passed_over)
+        return events
+
+    def _pass_over(self, names: list[str]) -> None:
+        for whole in names:
+            short = whole[:SHOWN_CHARS] if self._pseudonyms is None else OTHERS  # what is no type may be an id
+            name = short if short.isprintable() else repr(short)
+            known = name in self.passed_over or len(self.passed_over) < NAMES
+            self.passed_over[name if known else OTHERS] += 1
+
+    def _event(self, position: int, fields: Fields) -> Event:
+        """The event that these fields say; raises `RefusedError`."""
         type_ = self._type(fields)
         if type_ in CONTROLS:
             event = CONTROLS[type_](position, fields)
@@ -154,6 +191,7 @@ class EventParser:
                 f"ts = {QUOTED} lies {duration(ahead_s)} after the record was read, more than "
                 f"events.future_s = {self._future_ms / 1000:g} seconds: set the clock of what sent it.",
                 fields.values["ts"],
+                field="ts",
             )
         return event
 
@@ -175,13 +213,13 @@ class EventParser:
     def _type(self, fields: Fields) -> str:
         value = fields.values.get("type")
         if value is None or value == "":
-            raise RefusedError("missing_field", "type is missing or empty, and every event needs it.")
+            raise RefusedError("missing_field", "type is missing or empty, and every event needs it.", field="type")
         if not isinstance(value, str):
-            raise RefusedError("wrong_type", f"type = {QUOTED} is not allowed: give a string.", value)
+            raise RefusedError("wrong_type", f"type = {QUOTED} is not allowed: give a string.", value, field="type")
         if value not in self._weights and value not in CONTROLS:
             known = ", ".join([*self._weights, *CONTROL_TYPES])
             reason = f"type = {QUOTED} is not known: known are {known}; events.weights adds more."
-            raise RefusedError("unknown_type", reason, value)
+            raise RefusedError("unknown_type", reason, value, field="type")
         return value
 
 
@@ -199,10 +237,16 @@ event_id=None, session_id=None, value=None)
     return events[0] if events else rejected[0]
 
 
-def _decode(text: str, columns: tuple[str, ...] | None) -> dict[str, object]:
+def _numbered(event: Event, nth: int) -> Event:
+    if isinstance(event, ItemUpdate | Forget):
+        raise RefusedError("wrong_type", "The record has several events of type item or forget: each needs its own.")
+    return structs.replace(event, nth=nth)
+
+
+def _decode(text: str, columns: tuple[str, ...] | None, separator: str) -> dict[str, object]:
     if columns is not None:
         try:
-            return row_fields(columns, text)
+            return row_fields(columns, text, separator)
         except BadRowError as error:
             raise RefusedError("bad_row", str(error)) from None
     try:

@@ -69,6 +69,7 @@ class Pseudonyms:
                 None if event_id is None else self.of(event_id),
                 None if session_id is None else self.of(session_id),
                 event.value,
+                event.nth,
             )
         if isinstance(event, ItemUpdate):
             return event

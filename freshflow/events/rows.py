@@ -7,7 +7,7 @@ and whoever reads the field says what is wrong with it. An empty cell means that
 import csv
 from collections.abc import Callable
 
-__all__ = ["LIST_SEPARATOR", "BadRowError", "row_fields"]
+__all__ = ["LIST_SEPARATOR", "BadRowError", "row_fields", "typed_cell"]
 
 LIST_SEPARATOR = "|"
 FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -17,23 +17,26 @@ class BadRowError(ValueError):
     """The row does not fit its header, or its quotes do not pair; the message is a sentence."""
 
 
-def row_fields(columns: tuple[str, ...], text: str) -> dict[str, object]:
+def row_fields(columns: tuple[str, ...], text: str, separator: str = ",") -> dict[str, object]:
     """The fields of one row, which may span lines inside quotes; raises `BadRowError`.
+
+    Where the separator is no comma, there are no quotes either.
 
     >>> row_fields(("type", "user_id", "session_id", "items"), 'search,u1,,"a|b"')
     {'type': 'search', 'user_id': 'u1', 'items': ['a', 'b']}
     """
     try:
-        cells = next(csv.reader([text], strict=True), [])
+        cells = next(csv.reader([text], strict=True), []) if separator == "," else text.split(separator)
     except csv.Error as error:
         raise BadRowError(f"The row is not CSV: {error}.") from None
     if len(cells) != len(columns):
         raise BadRowError(f"The row has {len(cells)} cells, but the header names {len(columns)} columns.")
-    return {
-        name: CELLS[name](cell) if name in CELLS else cell
-        for name, cell in zip(columns, cells, strict=True)
-        if cell != ""
-    }
+    return {name: typed_cell(name, cell) for name, cell in zip(columns, cells, strict=True) if cell != ""}
+
+
+def typed_cell(name: str, cell: str) -> object:
+    """What the cell of one of our fields says, as JSON would; text where it is text."""
+    return CELLS[name](cell) if name in CELLS else cell
 
 
 def _number(cell: str) -> object:

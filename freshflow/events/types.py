@@ -3,10 +3,13 @@
 All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders). Events
 are tagged, so that those that wait can be kept in a snapshot.
 Times are event times in epoch milliseconds.
+
+A record may give several events (`freshflow.events.adapters`), all of one user. They share its position, and `nth`
+counts them from 0: (position, nth) names an event of an origin.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -38,24 +41,30 @@ class Origin(msgspec.Struct, frozen=True):
         """A name that no other origin of the job has."""
         return f"{self.kind}:{self.name}/{self.partition}"
 
-    def place(self, position: int) -> dict[str, str | int]:
-        """Where a record stands, as published: file and line (from 1), or topic, partition and offset."""
+    def place(self, position: int, nth: int = 0) -> dict[str, str | int]:
+        """Where an event stands, as published: file and line (from 1), or topic, partition and offset.
+
+        Of a record with several events, `event` counts those after the first.
+        """
+        event = {"event": nth} if nth else {}
         if self.kind == "file":
-            return {"file": self.name, "line": position}
-        return {"topic": self.name, "partition": self.partition, "offset": position}
+            return {"file": self.name, "line": position, **event}
+        return {"topic": self.name, "partition": self.partition, "offset": position, **event}
 
 
 class RawBatch(msgspec.Struct, frozen=True):
     """Consecutive records of one origin, as a source read them; it stays together through the graph.
 
     `records` are (position, bytes) with rising positions: the line number from 1, or the offset. `columns` are the
-    names of a CSV header, else None. A record of None bytes is a Kafka tombstone. `read_ms` is processing time.
+    names of a CSV header or of the cells of a file that has none, else None; `separator` stands between the cells. A
+    record of None bytes is a Kafka tombstone. `read_ms` is processing time.
     """
 
     origin: Origin
     records: tuple[tuple[int, bytes | None], ...]
     read_ms: int
     columns: tuple[str, ...] | None = None
+    separator: str = ","
 
 
 class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -70,6 +79,7 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     event_id: str | None = None
     session_id: str | None = None
     value: float | None = None
+    nth: int = 0
 
     @property
     def pull(self) -> float:
@@ -77,9 +87,12 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         return math.sqrt(abs(self.weight))
 
     def as_record(self) -> bytes:
-        """A record that would be read as this event, where its own bytes are no longer at hand."""
+        """A record that would be read as this event, where its own bytes are no longer at hand.
+
+        Events of one record share an id, by which all but the first would be duplicates in records of their own.
+        """
         fields = {"type": self.type, "user_id": self.user_id, "item_id": self.item_id, "ts": self.ts_ms}
-        more = {"event_id": self.event_id, "session_id": self.session_id, "value": self.value}
+        more = {"event_id": None if self.nth else self.event_id, "session_id": self.session_id, "value": self.value}
         return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
 
 
@@ -92,6 +105,7 @@ class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False)
     request_id: str | None = None
     k: int | None = None
     exclude_seen: bool = False
+    nth: int = 0
 
 
 class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
@@ -105,11 +119,13 @@ class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     request_id: str | None = None
     k: int | None = None
     exclude_seen: bool = False
+    nth: int = 0
 
 
 class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
-    """A catalogue entry; None means the event did not say, and what was known stays."""
+    """A catalogue entry, alone in its record; None means the event did not say, and what was known stays."""
 
+    nth: ClassVar[int] = 0
     position: int
     item_id: str
     ts_ms: int
@@ -122,8 +138,12 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user asks to be forgotten. `known` is for the user stage to say: whether there was something to forget."""
+    """A user asks to be forgotten, alone in its record.
 
+    `known` is for the user stage to say: whether there was something to forget.
+    """
+
+    nth: ClassVar[int] = 0
     position: int
     user_id: str
     ts_ms: int

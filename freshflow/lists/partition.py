@@ -61,6 +61,7 @@ class Latest(NamedTuple):
     origin: Origin
     position: int
     ts_ms: int
+    nth: int = 0
 
 
 class Partition:
@@ -194,7 +195,8 @@ class Partition:
         if not batch.order:
             return []
         if batch.last_event is not None:
-            self.latest = Latest(origin, batch.last_event.position, batch.last_event.ts_ms)
+            event = batch.last_event
+            self.latest = Latest(origin, event.position, event.ts_ms, event.nth)
         answers = self._answer(batch.order, batch.queries, batch.visits)
         self._validate_and_learn(batch, answers)
         outputs = self._lists(origin, batch, answers)
@@ -224,8 +226,8 @@ class Partition:
     def _refreshes(self, after: Latest, name: str, made: Sequence[Refreshed]) -> list[Output]:
         """Lists that were made again after an event, for a reason of this name."""
         computed_at = self.clock()
-        source, model = after.origin.place(after.position), Model(self.number, self.ranker.scored_with)
-        named = blake2b(_list_name(after.origin, after.position, name), digest_size=8)
+        source, model = after.origin.place(after.position, after.nth), Model(self.number, self.ranker.scored_with)
+        named = blake2b(_list_name(after.origin, after.position, name, after.nth), digest_size=8)
         lists: list[Output] = []
         for user_id, items in made:
             digest = named.copy()
@@ -425,18 +427,19 @@ def _list(
     cause = CAUSES[type(event)]
     return RecommendationList(
         user_id=event.user_id,
-        list_id=blake2b(_list_name(origin, event.position, cause), digest_size=8).hexdigest(),
+        list_id=blake2b(_list_name(origin, event.position, cause, event.nth), digest_size=8).hexdigest(),
         surface="search" if isinstance(event, Search) else "feed",
         cause=cause,
         event_ts=event.ts_ms,
         computed_at=computed_at,
-        source=origin.place(event.position),
+        source=origin.place(event.position, event.nth),
         model=model,
         items=items,
         request_id=None if isinstance(event, Behaviour) else event.request_id,
     )
 
 
-def _list_name(origin: Origin, position: int, cause: str) -> bytes:
+def _list_name(origin: Origin, position: int, cause: str, nth: int = 0) -> bytes:
     """What no other list of the user is made from; its digest is the id of the list."""
-    return f"{origin.key}\n{position}\n{cause}\n".encode()
+    place = f"{position}/{nth}" if nth else f"{position}"
+    return f"{origin.key}\n{place}\n{cause}\n".encode()

@@ -28,7 +28,7 @@ from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-7\n"
+VERSION = b"freshflow-partition-8\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run

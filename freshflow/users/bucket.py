@@ -31,7 +31,7 @@ from freshflow.users.state import (
 __all__ = ["UserBucket"]
 
 Head = tuple[int, dict[str, int], list[Stream]]  # of a snapshot: interactions, counts, streams
-SNAPSHOT_VERSION = b"freshflow-users-6\n"
+SNAPSHOT_VERSION = b"freshflow-users-7\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -63,6 +63,8 @@ class UserBucket:
         self.for_all = for_all
         self.interactions = 0
         self.users: dict[str, UserState] = {}
+        self._record: int | None = None  # position of the record whose events are being taken
+        self._before_record = NEW_USER
         self.counts: Counter[str] = Counter()
         self._idle_ms = int(config.idle_s * 1000)
         self._left: list[Departure] = []
@@ -86,8 +88,10 @@ class UserBucket:
     def take(self, events: Iterable[Event]) -> list[Step]:
         """Each event in order, with all that is known of its user; duplicates are dropped and counted.
 
-        Behind an event follow the users whom it made leave.
+        Behind an event follow the users whom it made leave. Events of one record stand together; they are duplicates of
+        what came before the record, not of each other.
         """
+        self._record = None
         steps: list[Step] = []
         for event in events:
             step = self._step(event)
@@ -110,7 +114,9 @@ class UserBucket:
 
     def _behaviour(self, event: Behaviour) -> Step | None:
         before = self.users.get(event.user_id, NEW_USER)
-        if is_duplicate(before, event):
+        if event.position != self._record:
+            self._record, self._before_record = event.position, before
+        if is_duplicate(self._before_record, event):
             self.counts["duplicate"] += 1
             return None
         if event.weight == 0:
@@ -167,7 +173,7 @@ class UserBucket:
     def _leave(self, after: Behaviour, user_id: str, *, idle: bool) -> None:
         del self.users[user_id]
         self.counts["users_idle" if idle else "users_evicted"] += 1
-        self._left.append(Departure(after.position, user_id, idle))
+        self._left.append(Departure(after.position, user_id, idle, after.nth))
 
     def snapshot(self) -> bytes:
         """The bucket as versioned bytes."""

@@ -33,6 +33,11 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
         return self.event.position
 
     @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
+    @property
     def signal(self) -> "Signal":
         """What other partitions are told of it."""
         if not self.for_all:
@@ -71,6 +76,11 @@ class Ask(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
         """Where the event stands in its origin."""
         return self.event.position
 
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
 
 class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
@@ -85,6 +95,11 @@ class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         """Where the event stands in its origin."""
         return self.event.position
 
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
 
 class Noise(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
@@ -97,9 +112,14 @@ class Noise(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
         """Where the event stands in its origin."""
         return self.event.position
 
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
 
 class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user is no longer known, after the event at `position`, which need not be theirs.
+    """A user is no longer known, after the event at `position` and `nth`, which need not be theirs.
 
     Either they have been away for longer than `users.idle_s`, or there was no more room.
     """
@@ -107,6 +127,7 @@ class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     position: int
     user_id: str
     idle: bool
+    nth: int = 0
 
 
 Signal = Visit | Lesson

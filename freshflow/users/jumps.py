@@ -11,6 +11,10 @@ Where a stream pauses, nothing is lost and nothing changes its place. Only the o
 decides alike. A job that keeps up never waits: an event dated within `near_ms` of its reading is believed at once, as
 is what waits before it. So is the first event of a stream, as there is nothing to compare it with.
 
+A record may give several events, which nothing tears apart: they are believed, refused or wait as the first behaviour
+among them does, as one clock dated them all. How far the others are ahead of it says nothing, as a record may hold all
+that a user did; so the stream's own clock goes by the first ones, too.
+
 Each bucket judges the events of its own users, by origin: the records of two origins have no order.
 """
 
@@ -24,7 +28,7 @@ from freshflow.events.types import Behaviour, Event, Origin, Rejected, Request, 
 
 __all__ = ["HELD", "Clocks", "Stream"]
 
-HELD = 64  # events that wait at most, of one origin
+HELD = 64  # events that wait at most, of one origin, behind the record that waits for a verdict
 UNKNOWN_MS = 0  # the clock of a stream of which no behaviour has been read
 AGREE = 2  # other users who speak for an event, or against it, for it to be decided
 
@@ -60,7 +64,7 @@ class Clocks:
             for event in events:
                 ts_ms = event.ts_ms
                 if ts_ms > clock_ms and type(event) is Behaviour:
-                    if ts_ms > limit_ms:
+                    if ts_ms > limit_ms or event.nth:
                         break
                     clock_ms, limit_ms = ts_ms, ts_ms + self.jump_ms
             else:
@@ -90,18 +94,22 @@ class Clocks:
         clock_ms = stream.clock_ms
         believed: list[Event] = []
         refused: list[Rejected] = []
+        first: Behaviour | None = None  # of its record
+        verdict: bool | None = True  # on it
         for at, event in enumerate(events):
-            ahead = isinstance(event, Behaviour) and event.ts_ms > clock_ms + self.jump_ms
-            if isinstance(event, Behaviour) and ahead and not _is_live(event, live_ms):
-                verdict = self._verdict(event, events[at + 1 : at + 1 + HELD], live_ms, ended)
-                if verdict is None:
-                    break
+            if isinstance(event, Behaviour):
+                if first is None or event.position != first.position:
+                    first, verdict = event, True
+                    if event.ts_ms > clock_ms + self.jump_ms and not _is_live(event, live_ms):
+                        verdict = self._verdict(event, _behind(events, at), live_ms, ended)
+                    if verdict is None:
+                        break
+                    if verdict:
+                        clock_ms = max(clock_ms, event.ts_ms)
                 if not verdict:
-                    refused.append(_refusal(stream.origin, event, clock_ms))
+                    refused.append(_refusal(stream.origin, event, first, clock_ms))
                     continue
             believed.append(event)
-            if isinstance(event, Behaviour):
-                clock_ms = max(clock_ms, event.ts_ms)
         else:
             at = len(events)
         self.streams[stream.origin.key] = Stream(stream.origin, clock_ms, tuple(events[at:]))
@@ -129,13 +137,23 @@ def _first_ms(events: Sequence[Event]) -> int:
     return next((event.ts_ms for event in events if isinstance(event, Behaviour)), UNKNOWN_MS)
 
 
+def _behind(events: Sequence[Event], at: int) -> Sequence[Event]:
+    """The next events after the record that event number `at` is of."""
+    end = at + 1
+    while end < len(events) and events[end].position == events[at].position:
+        end += 1
+    return events[end : end + HELD]
+
+
 def _is_live(event: Event, live_ms: int | None) -> bool:
     return live_ms is not None and event.ts_ms >= live_ms
 
 
-def _refusal(origin: Origin, event: Behaviour, clock_ms: int) -> Rejected:
+def _refusal(origin: Origin, event: Behaviour, first: Behaviour, clock_ms: int) -> Rejected:
+    whose = "ts" if event is first else "The ts of the record's first event"
+    ahead = duration((first.ts_ms - clock_ms) / 1000)
     reason = (
-        f"ts = {event.ts_ms} lies {duration((event.ts_ms - clock_ms) / 1000)} ahead of all events before it, more than "
+        f"{whose} = {first.ts_ms} lies {ahead} ahead of all events before it, more than "
         "events.jump_s, and those after it are not as late: set the clock of what sent it."
     )
     return Rejected(origin, event.position, event.as_record(), "ahead", reason)

@@ -122,7 +122,7 @@ def test_figures_agree_with_those_scored_from_a_jobs_output(
 def test_the_report_holds_all_figures(shop: Path) -> None:
     report = report_of(shop, "--baselines", "--limit", 400)
     assert report.keys() == {
-        *("input", "events", "scored", "duplicates", "not_learned", "rejected", "users", "items"),
+        *("input", "events", "scored", "duplicates", "not_learned", "rejected", "passed_over", "users", "items"),
         *("partitions", "peak_memory_mb", "job", "baselines"),
     }
     assert (report["events"], report["scored"], report["rejected"]) == (400, 400, {})

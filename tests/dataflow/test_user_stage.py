@@ -2,12 +2,17 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+from msgspec import structs
+
 from freshflow.config import Config, JobConfig
 from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.keys import partition_key, partition_of
-from freshflow.dataflow.messages import EventBatch, StepBatch
+from freshflow.dataflow.messages import Batches, EventBatch, StepBatch, Taken
 from freshflow.dataflow.user_stage import IDLE_S, UserStage, user_stage
-from freshflow.events.types import Behaviour, Origin
+from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Search
+from freshflow.users.interactions import Departure, Noise
+from freshflow.users.state import NEW_USER
 
 START_MS = 1_700_000_000_000
 CLOCK_MS = 1_800_000_000_000
@@ -64,3 +69,26 @@ def test_a_stage_that_is_resumed_takes_what_waited_before():
     assert resumed.notify_at() is not None
     assert steps(resumed.on_eof()[0]) == [2]
     assert steps(stage(resumed.snapshot()).on_eof()[0]) == []
+
+
+def test_events_of_one_record_are_resumed_from_a_journal_as_those_they_were(tmp_path):
+    days = (0, 9, 9.1, 9.2)
+    single = [Behaviour(n, "view", "u", f"i{n}", START_MS + int(86_400_000 * day)) for n, day in enumerate(days, 1)]
+    first, *record = [structs.replace(one, event_id="r") for one in single]
+    waiting = [structs.replace(one, position=2, nth=n) for n, one in enumerate(record)]
+    search = Search(2, "u", START_MS, "q", ("i1",), nth=3)
+    forget, update = Forget(3, "other", START_MS), ItemUpdate(4, "i1", START_MS)
+    keeping = Keeping(any=True, folder=tmp_path / "states")
+    build = user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, keeping)
+    made = build(None)
+    taken = EventBatch(OWN, ORIGIN, CLOCK_MS, [structs.replace(first, event_id=None), *waiting, search, update], 4)
+    made.on_batch([taken])
+    resumed = build(made.snapshot())
+    for one in (made, resumed):
+        own = [step for key, out in one.on_eof()[0] if key == KEY for step in out.steps]
+        assert [(step.position, step.nth) for step in own] == [(2, 0), (2, 1), (2, 2), (2, 3), (4, 0)]
+        assert one.bucket.counts == {}
+    batch_ = Batches(
+        [StepBatch(OWN, ORIGIN, 0, [*own, forget, Noise(waiting[1], NEW_USER), Departure(2, "u", True, 1)], 4, {})]
+    )
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(batch_), type=Taken) == batch_

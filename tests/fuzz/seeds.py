@@ -235,11 +235,25 @@ def _references() -> list[bytes]:
     return [*map(msgspec.msgpack.encode, references), b"\xdf\xff\xff\xff\xff", b"\x81\xa8settings" + b"\x91" * 3000]
 
 
+# Records of other shapes; of several events, of none, and of one that is refused.
+SHAPES = (
+    b'{"session": 42, "events": [{"aid": 0, "ts": 1661200010000, "type": "clicks"},'
+    b' {"aid": 2, "ts": 1661200040000, "type": "carts"}]}',
+    b'{"client_id": "x", "timestamp_micros": 1609459200123456, "events": [{"name": "purchase",'
+    b' "params": {"items": [{"item_id": "a"}, {"item_id": "b"}]}}, {"name": "page_view"}]}',
+    b'{"type": "track", "event": "Product Viewed", "messageId": "m", "userId": "u", "timestamp":'
+    b' "2024-05-01T12:00:00Z", "properties": {"product_id": "a"}}',
+    b'{"specversion": "1.0", "type": "com.shop.view", "source": "/shop", "id": "1",'
+    b' "time": "2018-04-05T17:31:00Z", "data": {"user_id": "u7", "item_id": "i42"}}',
+    b'{"session": 42, "events": []}',
+)
+
+
 def seeds_of(target: str) -> list[bytes]:
     """The seeds of one target."""
     if target in ("records", "streams"):
         some = lines() if target == "records" else [b"\n".join(lines()[n : n + 40]) for n in range(0, len(lines()), 40)]
-        return [*some, *hostile_records()]
+        return [*some, *SHAPES, *hostile_records()]
     event = Behaviour(1, "view", "u", "i", 5)
     made = {
         "rows": _rows,

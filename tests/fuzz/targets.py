@@ -23,6 +23,7 @@ from freshflow.dataflow.keeping import MAGIC, Keeping
 from freshflow.dataflow.keys import partition_of
 from freshflow.dataflow.messages import EventBatch, Taken
 from freshflow.errors import FreshFlowError
+from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.fields import MAX_DIMENSIONS, MAX_ID_CHARS, MAX_IDS
 from freshflow.events.parse import EventParser
 from freshflow.events.times import EARLIEST_MS, LATEST_MS
@@ -90,9 +91,15 @@ def check_event(event: Event) -> None:
 
 
 def _parsed(raws: list[bytes], columns: tuple[str, ...] | None = None) -> list[Event]:
-    """The events among records, each of which is one or a dead letter."""
+    """The events among records, each of which gives some, is a dead letter, or has a type that is passed over."""
+    passed_over = PARSER.passed_over.total()
     events, rejected = PARSER.parse(RawBatch(ORIGIN, tuple(enumerate(raws)), 0, columns))
-    assert len(events) + len(rejected) == len(raws)
+    places = {(event.position, event.nth) for event in events}
+    taken, refused = {position for position, _ in places}, {refusal.position for refusal in rejected}
+    assert len(places) == len(events)
+    assert len(refused) == len(rejected)
+    assert not taken & refused
+    assert PARSER.passed_over.total() - passed_over >= len(raws) - len(taken | refused)
     for event in events:
         check_event(event)
     for refusal in rejected:
@@ -110,9 +117,8 @@ def _check_refusal(refusal: Rejected) -> None:
 
 def records(content: bytes) -> None:
     """A record of JSON; the fast reader says what the careful one does."""
-    for event in _parsed([content]):
-        plainly = PARSER._plain(0, content)
-        assert plainly is None or plainly == event == PARSER._careful(0, content, None)
+    events, plainly = _parsed([content]), PARSER._plain(0, content)
+    assert plainly is None or [plainly] == events == PARSER._careful(0, content, RawBatch(ORIGIN, (), 0))
 
 
 def rows(content: bytes) -> None:
@@ -129,7 +135,7 @@ def files(content: bytes) -> None:
     path = _folder() / f"events{ending}"
     path.write_bytes(gzip.compress(body, 1) if ending.endswith(".gz") and first.isupper() else body)
     with _sentences():
-        opened = OpenFile(str(path), MAX_BYTES)
+        opened = OpenFile(str(path), MAX_BYTES, layout_finder(CONFIG.events))
         lines: list[bytes] = []
         try:
             while (batch := opened.read(64)) is not None:

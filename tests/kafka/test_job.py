@@ -114,6 +114,24 @@ def test_nothing_is_lost_between_a_topic_of_events_and_a_topic_of_lists(
     assert {letter["source"]["topic"] for letter in letters} == {ours.events}
 
 
+def test_events_of_another_shape_are_read_from_a_topic(
+    topics: Callable[[int], Topics], freshflow: Callable[..., Finished]
+) -> None:
+    order = {"type": "track", "event": "Order Completed", "userId": "u1", "timestamp": "2012-12-02T00:30:12.984Z"}
+    order["properties"] = {"products": [{"product_id": f"p{n}"} for n in range(3)]}  # type: ignore[assignment]
+    page = {"type": "page", "messageId": "m9", "userId": "u1", "timestamp": "2012-12-02T00:30:20Z"}
+    ours = topics(1)
+    # The second record is the first one, sent again.
+    sent = [order | {"messageId": "m1"}, order | {"messageId": "m1"}, page]
+    fill(ours.broker, ours.events, [(0, None, json.dumps(record).encode()) for record in sent])
+    done = freshflow("run", *ours.options(), "--format", "segment", "--map", "user_id=userId")
+    assert done.returncode == 0, done.stderr
+    assert "passed over" in done.stderr
+    lists = [one for one in ours.values(ours.lists) if one["cause"] == "interaction"]
+    assert [(one["source"]["offset"], one["source"].get("event")) for one in lists] == [(0, None), (0, 1), (0, 2)]
+    assert ours.values(ours.dead_letters) == []
+
+
 def test_a_topic_gives_the_lists_that_a_file_gives(
     tmp_path: Path, topics: Callable[[int], Topics], run_here: Callable[..., Progress]
 ) -> None:

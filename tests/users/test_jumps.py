@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from freshflow.config import EventsConfig, UsersConfig
 from freshflow.events.parse import parse_record
@@ -144,6 +145,59 @@ def test_a_refusal_says_what_was_wrong_and_holds_the_event():
     assert (refused.origin, refused.position, refused.code) == (ORIGIN, 2, "ahead")
     assert "lies 730 days ahead" in refused.reason
     assert parse_record(ORIGIN, 2, refused.raw, columns=None, config=CONFIG) == wrong
+
+
+def record(position: int, user: str, *days: float) -> list[Behaviour]:
+    """The events of one record, which share its id."""
+    times = [START_MS + int(day * DAY_MS) for day in days]
+    return [
+        Behaviour(position, "view", user, f"i{n}", ms, event_id=f"r{position}", nth=n) for n, ms in enumerate(times)
+    ]
+
+
+def test_what_a_record_holds_of_later_days_is_believed_and_leaves_the_streams_clock():
+    clocks = Clocks(CONFIG)
+    assert judged(*record(1, "u", 0, 20, 0.1), view(2, "v", 0.2), clocks=clocks) == ([1, 1, 1, 2], [])
+    assert judged(view(3, "w", 20), clocks=clocks) == ([], [])  # is ahead of the first events
+    assert judged(*record(1, "u", 0, 0.9), view(2, "v", 1.5)) == ([1, 1], [])
+
+
+def test_a_record_waits_is_believed_and_refused_as_one():
+    clocks, ahead = Clocks(CONFIG), record(2, "v", 5, 0, 6)
+    assert judged(view(1, "u", 0), *ahead, clocks=clocks) == ([1], [])
+    assert clocks.reached(ORIGIN, 2) == 1
+    agreed = Clocks(CONFIG, clocks.streams.values())
+    assert judged(view(3, "w", 5), view(4, "x", 5), clocks=agreed) == ([2, 2, 2, 3, 4], [])
+    assert judged(view(3, "w", 0), view(4, "x", 0), clocks=clocks) == ([3, 4], [2, 2, 2])
+
+
+def test_a_long_record_does_not_outvote_those_behind_it():
+    wrong = record(2, "v", *[730] * (HELD + 9))
+    assert judged(view(1, "u", 0), *wrong, view(3, "w", 0), view(4, "x", 0)) == ([1, 3, 4], [2] * len(wrong))
+
+
+def test_the_events_of_a_refused_record_are_no_duplicates_once_their_clocks_are_set():
+    events = [view(1, "u", 0), *record(2, "v", 730, 0, 730), view(3, "w", 0), view(4, "x", 0)]
+    _, refused = Clocks(CONFIG).take(ORIGIN, events, 0)
+    assert all("record's first event" in one.reason and "730 days ahead" in one.reason for one in refused[1:])
+    again = [parse_record(ORIGIN, 5 + n, one.raw, columns=None, config=CONFIG) for n, one in enumerate(refused)]
+    bucket = UserBucket(UsersConfig(), 9)
+    assert [step.position for step in bucket.take(again)] == [5, 7]
+    assert bucket.counts == {"late": 1}
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_record_that_waited_is_no_duplicate_of_itself(restored):
+    bucket = UserBucket(UsersConfig(), 9)
+    steps, _ = bucket.read(ORIGIN, [view(1, "u", 0), *record(2, "v", 5, 5.1, 5.2)], 0)
+    assert len(steps) == 1
+    if restored:
+        snapshot, bucket = bucket.snapshot(), UserBucket(UsersConfig(), 9)
+        bucket.restore(snapshot)
+    steps, _ = bucket.read(ORIGIN, [view(3, "w", 5), view(4, "x", 5)], 0)
+    assert [(step.position, step.nth) for step in steps] == [(2, 0), (2, 1), (2, 2), (3, 0), (4, 0)]
+    steps, _ = bucket.read(ORIGIN, [structs.replace(one, position=5) for one in record(2, "v", 5, 5.1, 5.2)], 0)
+    assert (steps, bucket.counts["duplicate"]) == ([], 3)
 
 
 def test_what_waits_is_part_of_a_buckets_state():

@@ -315,13 +315,13 @@ def test_lateness_is_told_by_the_users_own_clock():
 
 
 def test_counts_are_part_of_the_state():
-    taken = bucket(view(1, "u", "a"), view(1, "u", "a"))
+    taken = bucket(view(1, "u", "a", event_id="e"), view(2, "u", "a", event_id="e"))
     restored = UserBucket(CONFIG, 9)
     restored.restore(taken.snapshot())
     assert restored.counts == taken.counts == {"duplicate": 1}
 
 
-@pytest.mark.parametrize("at", range(len(b"freshflow-users-6\n"), len(bucket(view(1, "u", "a")).snapshot())))
+@pytest.mark.parametrize("at", range(len(b"freshflow-users-7\n"), len(bucket(view(1, "u", "a")).snapshot())))
 def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
     damaged = bytearray(bucket(view(1, "u", "a")).snapshot())
     damaged[at] ^= 0x80

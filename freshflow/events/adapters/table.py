@@ -1,0 +1,74 @@
+"""What is known of another shape, as data: how to tell it, and where our fields stand in it.
+
+A place is a dotted path: `params.items` is `items` in `params`. In a list of {"key", "value"} pairs, as BigQuery
+exports them, a name means the value of that key; in any other list, a number is an index.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Layout", "Table", "found"]
+
+Record = dict[str, object]
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """A file without a header: the names of its cells, a pattern of its first line, and what separates the cells."""
+
+    columns: tuple[str, ...]
+    first_line: str
+    separator: str = ","
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One shape of records. Of several places for a field the first that is filled counts.
+
+    `known_by`: sets of names, any of which no other shape has. `type` is that of all events, or `type_at` is where it
+    stands and `types` say what theirs are called here; events of other types are passed over. `events` is a list of
+    events in a record, `items` are lists of items in an event, and `in_item` places within one of these; an event
+    without such a list has its item in itself. Event times are "ours" (seconds, milliseconds, ISO 8601 with an offset),
+    "microseconds", or "utc" where no offset is written.
+    """
+
+    format: str
+    fields: Mapping[str, tuple[str, ...]]
+    known_by: tuple[frozenset[str], ...] = ()
+    type: str | None = None
+    type_at: tuple[str, ...] = ()
+    types: Mapping[str, str] = msgspec.field(default_factory=dict)
+    events: str | None = None
+    items: tuple[str, ...] = ()
+    in_item: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    time: Literal["ours", "microseconds", "utc"] = "ours"
+    layouts: tuple[Layout, ...] = ()
+
+    def knows(self, names: frozenset[str], columns: tuple[str, ...] | None) -> bool:
+        """Whether a record with these names, or a row with these columns, is of this shape."""
+        if columns is not None and any(columns == layout.columns for layout in self.layouts):
+            return True
+        return any(mark <= names for mark in self.known_by)
+
+
+def found(record: object, path: tuple[str, ...]) -> object:
+    """What stands at a place; None where nothing does.
+
+    >>> found({"params": [{"key": "n", "value": {"int": 3}}], "items": ["a"]}, ("params", "n", "int"))
+    3
+    """
+    for name in path:
+        if isinstance(record, dict):
+            record = record.get(name)
+        elif isinstance(record, list):
+            record = _in_list(record, name)
+        else:
+            return None
+    return None if record == "" else record
+
+
+def _in_list(entries: list[object], name: str) -> object:
+    if name.isdecimal():
+        return entries[int(name)] if int(name) < len(entries) else None
+    pairs = (entry for entry in entries if isinstance(entry, dict))
+    return next((pair.get("value") for pair in pairs if pair.get("key") == name), None)
