@@ -149,8 +149,8 @@ def _begin(members: list[_Member]) -> None:
         addresses = [f"{HOST}:{port}" for port in ports]
         for member, port in zip(members, ports, strict=True):
             member.channel.send(Go(addresses))
-            # Nobody connects to the last one, which listens for an instant: to wait for it would be to wait in vain, and
-            # no signal would be passed on meanwhile.
+            # Nobody connects to the last one, which listens for an instant: it would be waited for in vain, and
+            # meanwhile no signal would be passed on.
             end_s = time.monotonic() + (LISTEN_S if member is not members[-1] else 0.0)
             while not member.listens(port) and time.monotonic() < end_s:
                 time.sleep(0.005)
