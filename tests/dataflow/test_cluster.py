@@ -88,6 +88,19 @@ def test_told_to_stop_all_processes_end_well_and_more_or_fewer_of_them_do_the_re
     assert set(ids.values()) == {1}
 
 
+def test_processes_that_have_just_begun_are_told_to_stop_at_once(
+    tmp_path: Path, simulate: Callable[..., Counter[str]], run: Run, finish: Finish, read: Read
+) -> None:
+    events = sum(simulate("events.jsonl", events=9000, users=200, items=100).values())
+    at = tmp_path / "out.jsonl"
+    job = run("out", "--processes", 2, "--batch-size", 4)
+    until(lambda: at.exists() and at.stat().st_size > 0, job)
+    job.send_signal(signal.SIGTERM)
+    done = finish(job)
+    assert done.returncode == 0, done.stderr
+    assert learned(read, "out")[0] < events / 2
+
+
 def test_a_process_that_is_killed_ends_the_job_with_a_sentence_that_says_what_to_do(
     tmp_path: Path, simulate: Callable[..., Counter[str]], run: Run, finish: Finish, read: Read
 ) -> None:

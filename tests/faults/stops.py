@@ -17,9 +17,8 @@ from .streams import shop
 
 __all__ = ["rescaled", "stopped"]
 
-EVENTS, SEVERAL = 20_000, 10_000
-STOPPED_S = 10.0  # within which a job of one process has to end
-SEVERAL_STOPPED_S = 60.0  # of several: the one that reads may be ahead of the others by what it reads in an epoch
+EVENTS, SEVERAL = 20_000, 20_000
+STOPPED_S = 10.0  # within which a job has to end
 
 
 def stopped(folder: Path, broker: Broker) -> list[Outcome]:
@@ -101,7 +100,7 @@ def _stopped(
                 wrong += job.ended_badly(0)
                 took_s = time.monotonic() - began_s
                 slowest_s = max(slowest_s, took_s)
-                if took_s > (STOPPED_S if processes == 1 else SEVERAL_STOPPED_S):
+                if took_s > STOPPED_S:
                     wrong += (f"{processes} processes took {took_s:.1f} s to stop",)
         if feed is None:
             with Job(folder, *options, 1) as job:
