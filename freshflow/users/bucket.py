@@ -202,6 +202,9 @@ class UserBucket:
                 for part in parts
                 for user_id, state in msgspec.msgpack.decode(part, type=dict[str, UserState]).items()
             }
+            for user_id in list(islice(self.users, max(0, len(self.users) - self.bound))):
+                del self.users[user_id]  # there is room for fewer than there was
+                self.counts["users_evicted"] += 1
         except ValueError as error:  # msgspec's errors are ValueErrors
             raise SnapshotError(
                 f"The recovery folder holds damaged user states ({error}); restore it, or give an empty one."

@@ -332,3 +332,9 @@ def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
 def test_a_snapshot_without_anything_is_refused():
     with pytest.raises(SnapshotError, match="damaged user states"):
         UserBucket(CONFIG, 3).restore(UserBucket(CONFIG, 3).snapshot()[:18])
+
+
+def test_a_bucket_that_is_resumed_with_less_room_keeps_those_who_acted_last():
+    smaller = UserBucket(CONFIG, 2)
+    smaller.restore(bucket(*(view(n, f"u{n}", "a") for n in range(1, 6))).snapshot())
+    assert (list(smaller.users), smaller.counts["users_evicted"]) == (["u4", "u5"], 3)
