@@ -74,7 +74,6 @@ class EventParser:
 
     `passed_over` counts events of other shapes whose types are not known, at most `NAMES` of these by name.
 
-
     With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
     record and quote nothing of it.
     """
