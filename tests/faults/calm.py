@@ -33,7 +33,8 @@ def disturbed_totals(folder: Path, topics: Topics, config: Config) -> tuple[int,
     counted = totals(told, "events", "answers")
     wrong += tuple(differences(totals(calm, "events", "answers"), counted, "totals"))
     made = totals(told, "lists", "unchanged", "refreshed", "withdrawn", "answers")
-    if made["lists"] + made["unchanged"] != counted["events"]:
+    noise = totals(told, "noise_rate", "noise_repeats", "noise_sequence")  # which gets lists, too
+    if made["lists"] + made["unchanged"] != counted["events"] + sum(noise.values()):
         wrong += ("events are missing among those that changed a list or not",)
     lost = max(0, made["lists"] + made["refreshed"] + made["withdrawn"] + made["answers"] - len(lists.content))
     lost += max(0, counted["answers"] - len(lists.requests))
