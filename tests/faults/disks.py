@@ -126,7 +126,7 @@ def _limit(megabytes: int) -> None:
 def _small_disk(at: Path) -> Iterator:
     """A file system of its own that is soon full; what it gives makes room."""
     options = ["mount", "-t", "tmpfs", "-o"]
-    subprocess.run([*options, f"size={SMALL_MB}m", "tmpfs", at], check=True)
+    subprocess.run([*options, f"mode=0700,size={SMALL_MB}m", "tmpfs", at], check=True)
     try:
         yield lambda: subprocess.run([*options, f"remount,size={ENOUGH_MB}m", "tmpfs", at], check=True)
     finally:
