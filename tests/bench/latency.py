@@ -147,7 +147,8 @@ def _wait(arrivals: Arrivals) -> None:
 
 
 def _report(options: argparse.Namespace, produced: Times, arrivals: Arrivals) -> None:
-    counted = [place for place in arrivals.arrived if produced[place] >= min(produced.values()) + WARM_UP_S]
+    from_s = min(produced.values()) + WARM_UP_S
+    counted = [place for place in arrivals.arrived if produced[place] >= from_s]
     rows = []
     for partition in [None, *range(len(options.share))] if len(options.share) > 1 else [None]:
         of = [place for place in counted if partition in (None, place[0])]
