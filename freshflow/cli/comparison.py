@@ -5,13 +5,19 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console
 from rich.table import Table
 
+from freshflow.evaluate.paired import Paired
 from freshflow.quality.comparison import Difference, Sums, difference
 from freshflow.quality.report import Report, sums_by_variant
 
-__all__ = ["comparison_table", "print_comparison"]
+__all__ = ["comparison_table", "paired_table", "print_comparison"]
 
-COLUMNS = {"HR@20": "hr20", "MRR@20": "mrr20", "published HR": "published_hr20", "MRR": "published_mrr20"}
-NOTHING = "-"
+NAMES = {
+    "hr20": "HR@20",
+    "mrr20": "MRR@20",
+    "published_hr20": "published HR@20",
+    "published_mrr20": "published MRR@20",
+}
+NOTHING = "too few users"
 
 
 def print_comparison(reports: Iterable[Report]) -> None:
@@ -25,26 +31,33 @@ def print_comparison(reports: Iterable[Report]) -> None:
 
 def comparison_table(sums: Mapping[str, Sums]) -> Table:
     """Two variants by name, and the second less the first."""
-    (first, of_first), (second, of_second) = sums.items()
-    apart = {figure: difference(of_first, of_second, figure) for figure in COLUMNS.values()}
-    table = table_of(COLUMNS)
-    for name, of in sums.items():
-        table.add_row(name, f"{of.events:,}", *(f"{of.mean(figure):.3f}" for figure in COLUMNS.values()))
-    add_difference(table, f"{second} - {first}", list(apart.values()))
+    first, second = sums.values()
+    table = _table(sums)
+    table.add_row("events", *(f"{of.events:,}" for of in (first, second)))
+    for figure, name in NAMES.items():
+        _add(table, name, (first.mean(figure), second.mean(figure)), difference(first, second, figure))
     return table
 
 
-def table_of(columns: Iterable[str]) -> Table:
-    """An empty table with these columns of figures."""
+def paired_table(paired: Paired) -> Table:
+    """Two evaluated variants by name, and the second less the first, event by event."""
+    first, second = paired.variants.values()
+    table = _table(paired.variants)
+    for kind, apart in paired.difference.items():
+        table.add_row(f"{kind}: events", f"{first[kind].events:,}", f"{second[kind].events:,}")
+        for figure, of in apart.items():
+            _add(table, f"  {NAMES[figure]}", (getattr(first[kind], figure), getattr(second[kind], figure)), of)
+    return table
+
+
+def _table(names: Iterable[str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", style="bold", no_wrap=True)
-    for name in ("events", *columns):
+    for name in (*names, "second - first", "by 95 %"):
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def add_difference(table: Table, name: str, apart: Iterable[Difference]) -> None:
-    """Three rows: by how much figures differ, and from where to where that is by 95 %."""
-    rows = [(d.by, d.low, d.high) for d in apart]
-    for label, cells in zip((name, "  from, by 95 %", "  to"), zip(*rows, strict=True), strict=True):
-        table.add_row(label, "", *(NOTHING if cell is None else f"{cell:+.3f}" for cell in cells))
+def _add(table: Table, name: str, of_each: tuple[float, float], apart: Difference) -> None:
+    interval = NOTHING if apart.low is None or apart.high is None else f"{apart.low:+.3f} to {apart.high:+.3f}"
+    table.add_row(name, *(f"{of:.3f}" for of in of_each), f"{apart.by:+.3f}", interval)

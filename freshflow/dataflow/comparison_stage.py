@@ -10,6 +10,7 @@ from freshflow.quality.report import Report, encode_comparison
 
 __all__ = ["ComparisonStage", "comparison_stage"]
 
+
 class ComparisonStage(StatefulBatchLogic[Report, OutBatch, bytes]):  # type: ignore[misc]
     """Reports in, comparisons out, once every partition has reported.
 

@@ -20,7 +20,7 @@ from freshflow.config import MAX_PARTITIONS, Config, load_config
 from freshflow.dataflow.keys import partition_of
 from freshflow.errors import ConfigError
 
-__all__ = ["MAY_DIFFER", "Variants", "load_variants", "variant_of_user"]
+__all__ = ["MAY_DIFFER", "Variants", "load_configs", "load_variants", "variant_of_user"]
 
 # Sections that only partitions read, and so may be a variant's own; of the other sections all must be the same.
 MAY_DIFFER = ("items", "ranking", "ranker", "lists", "refresh", "variant")
@@ -78,10 +78,31 @@ def load_variants(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Variants:
-    """The variants in `files`, each over the settings of `base`, named by `variant.name`, or after the file.
+    """The variants in `files` (`load_configs`), for one job; `job.partitions` in there is the number of each.
 
-    `job.partitions` is the number of partitions of each variant. Raises `ConfigError` where a file cannot be read, two
-    variants share a name, or differ in what must be the same.
+    Raises `ConfigError`, too, where that is too many.
+    """
+    configs = load_configs(files, base, environment, overrides, defaults)
+    job = configs[0].job
+    if job.partitions * len(configs) > MAX_PARTITIONS:
+        raise ConfigError(
+            f"{len(configs)} variants with job.partitions = {job.partitions} each are more than {MAX_PARTITIONS} "
+            "partitions; give fewer."
+        )
+    job = structs.replace(job, partitions=job.partitions * len(configs))
+    return Variants([structs.replace(config, job=job) for config in configs])
+
+
+def load_configs(
+    files: Sequence[Path],
+    base: str | Path | None,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Config]:
+    """The configurations in `files`, each over the settings of `base`, named by `variant.name`, or after the file.
+
+    Raises `ConfigError` where a file cannot be read, two share a name, or differ in what must be the same.
     """
     configs = []
     for file in files:
@@ -92,14 +113,7 @@ def load_variants(
     _check_names(configs, files)
     for config, file in zip(configs[1:], files[1:], strict=True):
         _check_same(configs[0], config, files[0], file)
-    job = configs[0].job
-    if job.partitions * len(configs) > MAX_PARTITIONS:
-        raise ConfigError(
-            f"{len(configs)} variants with job.partitions = {job.partitions} each are more than {MAX_PARTITIONS} "
-            "partitions; give fewer."
-        )
-    job = structs.replace(job, partitions=job.partitions * len(configs))
-    return Variants([structs.replace(config, job=job) for config in configs])
+    return configs
 
 
 def _named(defaults: Mapping[str, Mapping[str, Any]] | None, name: str) -> dict[str, Mapping[str, Any]]:

@@ -36,6 +36,7 @@ __all__ = [
     "Sums",
     "UserGroups",
     "difference",
+    "mean_difference",
     "sums_of",
     "total",
 ]
@@ -92,6 +93,15 @@ def difference(first: Sums, second: Sums, figure: str) -> Difference:
     if min(first.groups, second.groups) < ENOUGH:
         return Difference(by, None, None)
     half = Z_95 * sqrt(first.variance(figure) + second.variance(figure))
+    return Difference(by, by - half, by + half)
+
+
+def mean_difference(apart: Sums, figure: str) -> Difference:
+    """The same where both answered for the same events: of sums over what the second found more than the first."""
+    by = apart.mean(figure)
+    if apart.groups < ENOUGH:
+        return Difference(by, None, None)
+    half = Z_95 * sqrt(apart.variance(figure))
     return Difference(by, by - half, by + half)
 
 
