@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_FULL",
     "DEFAULT_WEIGHTS",
     "EVENT_FIELDS",
+    "MAX_PARTITIONS",
     "OURS",
     "Config",
     "EventsConfig",
@@ -41,6 +42,7 @@ __all__ = [
     "RankingConfig",
     "RefreshConfig",
     "UsersConfig",
+    "VariantConfig",
     "load_config",
 ]
 
@@ -95,6 +97,8 @@ RESERVED_TYPES = ("forget", "item", "request", "search")
 # Characters of the shortest key of pseudonyms: 128 random bits in hexadecimal digits.
 MIN_KEY_CHARS = 32
 
+MAX_PARTITIONS = 256
+
 # (smaller, larger): item knowledge reads the end of a user's context, and a context is cut from the history.
 AT_MOST = (
     (("items", "context"), ("users", "context")),
@@ -128,7 +132,7 @@ def _without_secrets(name: str, value: Any) -> Any:
 class JobConfig(Section, frozen=True):
     """How the graph is cut: partitions, records read at once, and the length of an epoch."""
 
-    partitions: Annotated[int, Meta(ge=1, le=256)] = 1
+    partitions: Annotated[int, Meta(ge=1, le=MAX_PARTITIONS)] = 1
     batch_size: Annotated[int, Meta(ge=1, le=10_000)] = 256
     epoch_s: PositiveSeconds = 2.0
 
@@ -235,6 +239,12 @@ class KafkaConfig(Section, frozen=True):
     sink: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
 
 
+class VariantConfig(Section, frozen=True):
+    """Under which name a configuration is compared with others; its lists and reports carry it."""
+
+    name: str = ""
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -250,6 +260,7 @@ class Config(Section, frozen=True):
     metrics: MetricsConfig = MetricsConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     kafka: KafkaConfig = KafkaConfig()
+    variant: VariantConfig = VariantConfig()
 
 
 HINTS: dict[str, dict[str, Any]] = {
@@ -262,8 +273,10 @@ def load_config(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    over: Path | None = None,
 ) -> Config:
-    """Read a configuration: defaults, the file, the environment, and `overrides` (the command line's).
+    """Read a configuration: defaults, the file, the file `over` it, the environment, `overrides` (the command line's).
 
     Later ones win; `defaults` stand in place of the usual ones; a None among the overrides counts for nothing. A
     mapping (`events.weights`, `kafka.options`) is added to, entry by entry, never replaced.
@@ -272,7 +285,8 @@ def load_config(
     environment = environment or {}
     mappings = {name: {key: is_mapping(hint) for key, hint in keys.items()} for name, keys in HINTS.items()}
     settings = from_overrides(defaults or {}, "the command line")
-    settings += from_file(Path(path), environment) if path is not None else []
+    for file in (path, over):
+        settings += from_file(Path(file), environment) if file is not None else []
     settings += from_environment(environment, mappings)
     settings += from_overrides(overrides or {}, "the command line")
     for setting in settings:
@@ -304,6 +318,9 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
     model = config.ranker.model
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model):
         raise _refused(given["ranker", "model"], ("ranker", "model"), model, "package.module:function")
+    if not re.fullmatch(r"[\w-]{0,32}", config.variant.name, re.ASCII):
+        allowed = "at most 32 letters, digits, - and _"
+        raise _refused(given["variant", "name"], ("variant", "name"), config.variant.name, allowed)
     for name, place in config.events.map.items():
         setting = given["events", "map", name]
         if name not in EVENT_FIELDS:

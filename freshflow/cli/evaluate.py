@@ -4,20 +4,27 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
+from freshflow.cli.comparison import paired_table
 from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
 from freshflow.connectors.urls import check_distinct
-from freshflow.errors import OutputError
+from freshflow.dataflow.variants import load_configs
+from freshflow.errors import ConfigError, OutputError
 from freshflow.evaluate.chart import chart
 from freshflow.evaluate.evaluation import Evaluated, evaluate_baselines, evaluate_job
+from freshflow.evaluate.paired import compare, encode_paired
 from freshflow.evaluate.png import png_of
 from freshflow.evaluate.report import encode_evaluation, report_on
+from freshflow.evaluate.scores import Scores
 from freshflow.evaluate.stream import EvaluationStream
 from freshflow.evaluate.table import print_report
 from freshflow.quality.baselines.built_in import built_in
@@ -43,6 +50,14 @@ def evaluate(
     partitions: Annotated[
         int | None, typer.Option(help="Partitions of users, each with a model of its own. [1]")
     ] = None,
+    variants: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="A.toml B.toml",
+            help="Evaluate two configurations, each over --config, on all users, and compare them; see "
+            "freshflow/docs/variants.md.",
+        ),
+    ] = None,
     format: Format = None,
     map: Map = None,
     config: Annotated[
@@ -55,13 +70,21 @@ def evaluate(
     HR@k is the share of events whose item stood among the first k of the list, MRR@20 the mean of 1 / rank, and
     NDCG@20 that of 1 / log2(1 + rank), 0 beyond the 20th place.
     """
-    settings = load_config(config, os.environ, {"job": {"partitions": partitions}, "events": shape(format, map)})
+    overrides: dict[str, dict[str, Any]] = {"job": {"partitions": partitions}, "events": shape(format, map)}
     check_distinct({"INPUT": input, "--json": json, "--plot": plot})
     for place in (json, plot):
         if place is not None and not Path(place).parent.is_dir():
             raise OutputError(f"The folder of the output {place} does not exist; create it first.")
     if plot is not None and Path(plot).suffix.lower() not in (".svg", ".png"):
         raise OutputError(f"The plot {plot} must end in .svg or .png.")
+    if variants is not None:
+        if baselines or plot is not None:
+            raise ConfigError("--variants goes with neither --baselines nor --plot; evaluate the better one with them.")
+        configs = load_configs(variants, config, os.environ, overrides)
+        streams = [EvaluationStream(input, one, limit=limit, every=every) for one in configs]
+        _compare(streams, json)
+        return
+    settings = load_config(config, os.environ, overrides)
     stream = EvaluationStream(input, settings, limit=limit, every=every)
     model_factory(settings.ranker.model)  # River takes a second or more to load, which is no event's fault
 
@@ -80,8 +103,30 @@ def evaluate(
         scores = {"FreshFlow": job.scores} | {name: one.scores for name, one in others.items()}
         drawn = chart(scores, stream.events)
         _write(plot, png_of(drawn) if Path(plot).suffix.lower() == ".png" else drawn.encode())
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    print_report(report, console)
+    print_report(report, _console())
+
+
+def _compare(streams: Sequence[EvaluationStream], json: str | None) -> None:
+    """Evaluate the configurations of streams over the same file one after the other, and print how they differ."""
+    results: dict[str, Scores] = {}
+    for stream in streams:
+        model_factory(stream.config.ranker.model)
+        name = stream.config.variant.name
+        with Console(stderr=True).status("reading") as status:
+            shown = partial(_show_events, status, name)
+            results[name] = evaluate_job(stream, time.perf_counter, shown).scores
+    comparison = compare(results)
+    if json is not None:
+        _write(json, encode_paired(comparison))
+    _console().print(paired_table(comparison))
+
+
+def _show_events(status: Status, name: str, events: int) -> None:
+    status.update(f"{name}: {events:,} events")
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def _write(path: str, content: bytes) -> None:

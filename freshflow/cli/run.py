@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from freshflow.cli.comparison import print_comparison
 from freshflow.cli.progress import show_progress, summary
 from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
@@ -17,6 +18,7 @@ from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.job import Places, StopFlag, build, prepare, run_flow
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import held, keeping_in
+from freshflow.dataflow.variants import Variants, load_variants
 from freshflow.errors import ConfigError
 
 __all__ = ["run"]
@@ -44,6 +46,14 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
     ] = None,
+    variants: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="A.toml B.toml",
+            help="Split users between two configurations, each over --config, and compare these; see "
+            "freshflow/docs/variants.md.",
+        ),
+    ] = None,
     recovery: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Resume from here, and keep snapshots here.")
     ] = None,
@@ -69,25 +79,32 @@ def run(
         "job": {"partitions": partitions, "batch_size": batch_size},
         "events": shape(format, map),
     }
-    settings = load_config(config, os.environ, overrides, defaults={"job": {"partitions": processes}})
-    _check_processes(processes, settings.job.partitions)
+    defaults = {"job": {"partitions": processes}}
+    if variants is not None:
+        split = load_variants(variants, config, os.environ, overrides, defaults)
+    else:
+        split = Variants([load_config(config, os.environ, overrides, defaults)])
+    settings = split.configs[0]
+    _check_processes(processes, split.partitions)
     places = Places(input, output, dead_letters, metrics, until_end)
     progress, stop = Progress(), StopFlag()
-    prepare(places, settings, resumes=recovery is not None)
-    with held(recovery, settings.job.partitions) if recovery is not None else nullcontext() as lock:
+    prepare(places, settings, resumes=recovery is not None, variants=split)
+    with held(recovery, split.settings()) if recovery is not None else nullcontext() as lock:
         if processes == 1:
-            flow = build(places, settings, progress, stop, Failures(), keeping=keeping_in(recovery))
+            keeping = keeping_in(recovery)
+            flow = build(places, settings, progress, stop, Failures(), keeping=keeping, variants=split)
             stop.install()
             with show_progress(progress, quiet=quiet):
                 run_flow(flow, settings, recovery)
         else:
             stop.install()
-            job = Job(places, settings, str(recovery) if recovery is not None else None)
+            job = Job(places, settings, str(recovery) if recovery is not None else None, split)
             with show_progress(progress, quiet=quiet):
                 run_cluster(job, processes, progress, stop, lock)
         stop.release()
     if not quiet:
         summary(progress, places)
+        print_comparison(progress.reports.values())
 
 
 def _check_processes(processes: int, partitions: int) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from freshflow.config import Config
 from freshflow.dataflow.job import Places
 from freshflow.dataflow.progress import Counts
+from freshflow.dataflow.variants import Variants
 
 __all__ = ["Channel", "FromMember", "Go", "Job", "Message", "Ready", "Stop", "Stopped", "ToMember"]
 
@@ -23,6 +24,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     places: Places
     config: Config
     recovery: str | None
+    variants: Variants | None = None
 
 
 class Go(msgspec.Struct, frozen=True, tag=True):

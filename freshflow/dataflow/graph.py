@@ -11,18 +11,21 @@ import bytewax.operators as op
 import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
+from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from freshflow.config import Config
 from freshflow.connectors.dead_letters import encode_rejected
 from freshflow.connectors.records import OutBatch
+from freshflow.dataflow.comparison_stage import comparison_stage
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.keeping import Keeping
-from freshflow.dataflow.keys import partition_key, partition_of
-from freshflow.dataflow.messages import EventBatch, PartitionOutput
+from freshflow.dataflow.keys import partition_key
+from freshflow.dataflow.messages import EventBatch, PartitionOutput, SignalBatch, StepBatch
 from freshflow.dataflow.partition_stage import partition_stage
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.user_stage import user_stage
+from freshflow.dataflow.variants import Variants
 from freshflow.events.parse import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Event, ItemUpdate, RawBatch, Rejected
@@ -53,17 +56,20 @@ def build_flow(
     failures: Failures,
     keeping: Keeping,
     live: bool = False,
+    variants: Variants | None = None,
 ) -> Dataflow:
     """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keeping` says where states are kept.
 
+    With `variants`, `config` is the first one's, and says what they share.
     `live` is for events that are read as they happen: lists are refreshed by the clock, too, while none comes.
     """
+    variants = variants or Variants([config])
     watched, builder, endpoint = failures.watched, failures.watched_builder, failures.watched_endpoint
     flow = Dataflow("freshflow")
     raw = op.input("source", flow, endpoint("source", endpoints.source))
-    parsed = op.flat_map("parse", raw, watched("parse", _parse(config, progress)))
+    parsed = op.flat_map("parse", raw, watched("parse", _parse(variants, progress)))
     split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
-    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(config, clock, keeping)))
+    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(variants, clock, keeping)))
     steps = op.map("route", routed, lambda keyed: keyed[1])
     taken = op.branch("refused", steps, lambda keyed: isinstance(keyed[1], list))
     refused = op.map("refusal", taken.trues, lambda keyed: keyed[1])
@@ -73,24 +79,57 @@ def build_flow(
         letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
         op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
-    partitions = builder("partitions", partition_stage(config, clock, keeping, live=live))
-    outputs = op.stateful_batch("partitions", taken.falses, partitions)
+    outputs = _partitions(taken.falses, variants, clock, failures, keeping, live=live)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
         reports = op.flat_map("reports", outputs, lambda keyed: _routed(keyed[0], keyed[1].metrics))
+        if len(variants.configs) > 1:
+            reports = op.merge("all-reports", reports, _compared(outputs, variants, clock, failures))
         op.output("metrics", reports, endpoint("metrics", endpoints.metrics))
     return flow
 
 
-def _parse(config: Config, progress: Progress) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
+def _partitions(
+    steps: KeyedStream[StepBatch | SignalBatch],
+    variants: Variants,
+    clock: Callable[[], int],
+    failures: Failures,
+    keeping: Keeping,
+    *,
+    live: bool,
+) -> KeyedStream[PartitionOutput]:
+    """The partition stage: of several variants, a step each, with its configuration."""
+    outputs = []
+    for number, config in enumerate(variants.configs):
+        step = f"partitions-{number + 1}" if number else "partitions"
+        build = partition_stage(config, clock, keeping, live=live, split=variants.settings())
+        own = op.filter(f"for-{step}", steps, _is_of(variants, number)) if len(variants.configs) > 1 else steps
+        outputs.append(op.stateful_batch(step, own, failures.watched_builder(step, build)))
+    return op.merge("all-partitions", *outputs) if len(outputs) > 1 else outputs[0]
+
+
+def _is_of(variants: Variants, number: int) -> Callable[[tuple[str, StepBatch | SignalBatch]], bool]:
+    return lambda keyed: variants.variant_of(keyed[1].partition) == number
+
+
+def _compared(
+    outputs: KeyedStream[PartitionOutput], variants: Variants, clock: Callable[[], int], failures: Failures
+) -> KeyedStream[OutBatch]:
+    """A comparison of the variants whenever a partition reports, for the metrics."""
+    reports = op.flat_map("to-compare", outputs, lambda keyed: [("", keyed[1].report)] if keyed[1].metrics else [])
+    build = failures.watched_builder("comparison", comparison_stage(variants, clock))
+    return op.stateful_batch("comparison", reports, build)
+
+
+def _parse(variants: Variants, progress: Progress) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
     """Records to events by bucket, and what is no event.
 
     Catalogue events go to every bucket, in their place; so does the word of how far has been read.
     """
+    config, partitions, place = variants.configs[0], variants.partitions, variants.placement()
     parser = EventParser(config.events, Pseudonyms.of_config(config.privacy))
     progress.passed_over = parser.passed_over
-    partitions = config.job.partitions
 
     def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:
         events, rejected = parser.parse(batch)
@@ -101,7 +140,7 @@ def _parse(config: Config, progress: Progress) -> Callable[[RawBatch], Iterable[
                 for bucket in buckets:
                     bucket.append(event)
             else:
-                buckets[partition_of(event.user_id, partitions)].append(event)
+                buckets[place(event.user_id)].append(event)
         upto = batch.records[-1][0]
         keyed: list[Keyed | list[Rejected]] = [
             (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, bucket, upto))

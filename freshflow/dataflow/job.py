@@ -20,6 +20,7 @@ from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import open_store, store_errors_as_sentences
+from freshflow.dataflow.variants import Variants, load_variants
 from freshflow.errors import ConfigError, FreshFlowError
 from freshflow.lists.warm_up import warm_up
 from freshflow.ranking.ranker import model_factory
@@ -100,13 +101,14 @@ def assemble(
     *,
     clock: Callable[[], int] = system_clock,
     keeping: Keeping,
+    variants: Variants | None = None,
 ) -> Dataflow:
     """The dataflow of a job in one process: `prepare`, then `build`."""
-    prepare(places, config, resumes=keeping.any)
-    return build(places, config, progress, stop, Failures(), clock=clock, keeping=keeping)
+    prepare(places, config, resumes=keeping.any, variants=variants)
+    return build(places, config, progress, stop, Failures(), clock=clock, keeping=keeping, variants=variants)
 
 
-def prepare(places: Places, config: Config, *, resumes: bool) -> None:
+def prepare(places: Places, config: Config, *, resumes: bool, variants: Variants | None = None) -> None:
     """What is done once before a job, however many processes it has: check it, and empty its files if it starts anew.
 
     Raises a `FreshFlowError` if a place or the ranker's model cannot be used.
@@ -119,7 +121,8 @@ def prepare(places: Places, config: Config, *, resumes: bool) -> None:
     }
     check_distinct(urls)
     endpoints = _endpoints(places, config, system_clock, lambda: False)
-    model_factory(config.ranker.model)
+    for one in (variants or Variants([config])).configs:
+        model_factory(one.ranker.model)
     if resumes:
         return
     for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
@@ -139,12 +142,19 @@ def build(
     *,
     clock: Callable[[], int] = system_clock,
     keeping: Keeping,
+    variants: Variants | None = None,
 ) -> Dataflow:
-    """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
-    warm_up(config)  # takes seconds, for which no event should wait
+    """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does.
+
+    With `variants`, `config` is the first one's.
+    """
+    for one in (variants or Variants([config])).configs:
+        warm_up(one)  # takes seconds, for which no event should wait
     endpoints = _endpoints(places, config, clock, stop, resumes=keeping.resumes)
     live = is_live(places.input) and not places.until_end
-    return build_flow(config, endpoints, clock, progress, failures=failures, keeping=keeping, live=live)
+    return build_flow(
+        *(config, endpoints, clock, progress), failures=failures, keeping=keeping, live=live, variants=variants
+    )
 
 
 def _endpoints(
@@ -177,7 +187,8 @@ def flow_from_environment(
 ) -> Dataflow:
     """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS and _CONFIG.
 
-    Ends the process with one sentence if a place or a setting cannot be used.
+    FRESHFLOW_VARIANTS names the files of variants, with a colon between them. Ends the process with one sentence if a
+    place or a setting cannot be used.
     """
     try:
         places = Places(
@@ -187,10 +198,12 @@ def flow_from_environment(
             metrics=environment.get("FRESHFLOW_METRICS"),
             until_end=environment.get("FRESHFLOW_UNTIL_END", "") == "1",
         )
-        config = load_config(environment.get("FRESHFLOW_CONFIG"), environment)
+        base, files = environment.get("FRESHFLOW_CONFIG"), environment.get("FRESHFLOW_VARIANTS")
+        variants = load_variants([Path(f) for f in files.split(":")], base, environment) if files else None
+        config = variants.configs[0] if variants is not None else load_config(base, environment)
         stop = StopFlag()
         stop.install()
-        return assemble(places, config, Progress(), stop, keeping=Keeping(any=True))
+        return assemble(places, config, Progress(), stop, keeping=Keeping(any=True), variants=variants)
     except FreshFlowError as error:
         raise SystemExit(f"freshflow: {error}") from None
 

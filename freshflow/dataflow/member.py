@@ -49,7 +49,8 @@ def _run(index: int, channel: Channel[ToMember], failures: Failures) -> None:
     told, progress, stop = channel.messages(), Progress(), StopFlag()
     job = _next(told, Job)
     recovery = Path(job.recovery) if job.recovery is not None else None
-    flow = build(job.places, job.config, progress, stop, failures, keeping=keeping_in(recovery))
+    keeping = keeping_in(recovery)
+    flow = build(job.places, job.config, progress, stop, failures, keeping=keeping, variants=job.variants)
     channel.send(Ready())
     go = _next(told, Go)
     threading.Thread(target=_obey, args=(told, stop), daemon=True).start()

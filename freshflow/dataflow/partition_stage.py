@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from bytewax.operators import StatefulBatchLogic
 
@@ -10,6 +11,7 @@ from freshflow.config import Config
 from freshflow.connectors.records import OutBatch
 from freshflow.dataflow.keeping import Keeping, Kept
 from freshflow.dataflow.messages import Batches, End, Look, PartitionOutput, SignalBatch, StepBatch, Taken
+from freshflow.dataflow.variants import Variants
 from freshflow.events.types import Origin
 from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
@@ -124,7 +126,11 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
 
 def partition_stage(
-    config: Config, clock: Callable[[], int], keeping: Keeping, *, live: bool
+    config: Config, clock: Callable[[], int], keeping: Keeping, *, live: bool, split: dict[str, Any] | None = None
 ) -> Callable[[bytes | None], PartitionStage]:
-    """The builder Bytewax calls for a new key, or with what was stored of one that is resumed."""
-    return lambda stored: PartitionStage(config, clock, keeping.of(stored, Taken, settings_of(config)), live=live)
+    """The builder Bytewax calls for a new key, or with what was stored of one that is resumed.
+
+    `split` are settings of how the job's users are split (`Variants.settings`), if they are several variants'.
+    """
+    settings = settings_of(config) | (split or Variants([config]).settings())
+    return lambda stored: PartitionStage(config, clock, keeping.of(stored, Taken, settings), live=live)

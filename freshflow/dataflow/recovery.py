@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from bytewax.recovery import (
     InconsistentPartitionsError,
@@ -66,20 +66,21 @@ def keeping_in(folder: Path | None) -> Keeping:
 
 
 @contextmanager
-def held(folder: Path, partitions: int) -> Iterator[int]:
+def held(folder: Path, settings: dict[str, Any]) -> Iterator[int]:
     """Hold a recovery folder, made if there is none yet, for one job alone, and tidy it up before and after.
 
     Gives the descriptor of its lock, for the processes of the job to hold, too, until the last one is gone. Raises
     `SnapshotError` if it is none, damaged or incomplete (in a cluster Bytewax says so in no process), and
-    `OutputError` if another job holds it or its disk is full. Raises `SnapshotError`, too, if it is of a job with
-    another number of `partitions`, of which Bytewax makes a panic where sinks have as many parts.
+    `OutputError` if another job holds it or its disk is full. Raises `SnapshotError`, too, if it is of a job with other
+    `settings` of how users are split: of another number of partitions Bytewax makes a panic where sinks have as many
+    parts.
     """
     open_store(folder)
     _check(folder)
     with (folder / LOCK).open("wb") as lock:
         _lock(folder, lock)
         stored = _sweep(folder)
-        _check_partitions(stored, partitions)
+        _check_split(stored, settings)
         yield lock.fileno()
         _sweep(folder)
 
@@ -99,10 +100,10 @@ def _lock(folder: Path, lock: BinaryIO) -> None:
             return
 
 
-def _check_partitions(stored: list[bytes], partitions: int) -> None:
+def _check_split(stored: list[bytes], settings: dict[str, Any]) -> None:
     for blob in stored:
         if MAGIC in blob:
-            referred(plain(blob), {"job.partitions": partitions})
+            referred(plain(blob), settings)
 
 
 def _sweep(folder: Path) -> list[bytes]:

@@ -7,11 +7,12 @@ from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config import Config
 from freshflow.dataflow.keeping import Keeping, Kept
-from freshflow.dataflow.keys import partition_key, partition_of
+from freshflow.dataflow.keys import partition_key
 from freshflow.dataflow.messages import End, EventBatch, SignalBatch, StepBatch
+from freshflow.dataflow.variants import Variants
 from freshflow.events.types import Behaviour, Forget, Origin, Rejected
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Interaction, Step
+from freshflow.users.interactions import Interaction, Signal, Step
 
 __all__ = ["Routed", "UserStage", "user_stage"]
 
@@ -28,11 +29,12 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
     so while anything is read: after `IDLE_S` seconds without, the stream has ended for now.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], int], kept: Kept) -> None:
-        self.config = config
+    def __init__(self, variants: Variants, clock: Callable[[], int], kept: Kept) -> None:
+        self.variants = variants
+        self.place = variants.placement()
         self.clock = clock
         self.kept = kept
-        self.bucket = UserBucket.of_partition(config)
+        self.bucket = UserBucket.of_partition(variants.configs[0], len(variants.configs))
         if kept.base is not None:
             self.bucket.restore(kept.base)
             kept.base = None
@@ -73,7 +75,7 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
         waiting, routed = self.bucket.clocks.waiting, list[Routed]()
         if isinstance(waiting, Behaviour):
             self.kept.note(End(), 0)
-            own = partition_of(waiting.user_id, self.config.job.partitions)
+            own = self.place(waiting.user_id)
             for origin, steps, refused in self.bucket.finish():
                 upto = max(one.position for one in (*steps, *refused))
                 routed += self._sent(own, origin, self.clock(), upto, steps, refused)
@@ -90,18 +92,28 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
         yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, dict(self.bucket.counts))
         if refused:
             yield partition_key(own), refused
-        signals = [step.signal for step in steps if isinstance(step, Interaction)]
-        if signals:
-            for other in range(self.config.job.partitions):
-                if other != own:
-                    yield partition_key(other), SignalBatch(other, origin, signals)
+        interactions = [step for step in steps if isinstance(step, Interaction)]
+        if interactions and self.variants.partitions > 1:
+            yield from self._signals(own, origin, interactions)
+
+    def _signals(self, own: int, origin: Origin, interactions: list[Interaction]) -> Iterable[Routed]:
+        """What other partitions learn: those of the own variant what its ranker learns from, too."""
+        variants = self.variants
+        signals: list[Signal] = [step.signal for step in interactions]
+        visits: list[Signal] = [step.visit for step in interactions] if len(variants.configs) > 1 else signals
+        for other in range(variants.partitions):
+            if other != own:
+                is_own = variants.variant_of(other) == variants.variant_of(own)
+                yield partition_key(other), SignalBatch(other, origin, signals if is_own else visits)
 
     def snapshot(self) -> bytes:
         """What recovery needs of the bucket, if there is one; Bytewax asks in any case."""
         return self.kept.mark(self.bucket.frozen)
 
 
-def user_stage(config: Config, clock: Callable[[], int], keeping: Keeping) -> Callable[[bytes | None], UserStage]:
+def user_stage(
+    config: Config | Variants, clock: Callable[[], int], keeping: Keeping
+) -> Callable[[bytes | None], UserStage]:
     """The builder Bytewax calls for a new key, or with what was stored of one that is resumed."""
-    settings = {"job.partitions": config.job.partitions}
-    return lambda stored: UserStage(config, clock, keeping.of(stored, EventBatch | End, settings))
+    variants = config if isinstance(config, Variants) else Variants([config])
+    return lambda stored: UserStage(variants, clock, keeping.of(stored, EventBatch | End, variants.settings()))

@@ -1,12 +1,15 @@
 """What is scored: the rank of each event's item on the lists that were made before it."""
 
+from array import array
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from zlib import crc32
 
 import msgspec
 import numpy as np
 
 from freshflow.events.types import Behaviour
+from freshflow.quality.comparison import GROUPS
 from freshflow.quality.metrics import NOT_COUNTED, Figures, figures, parts, rank_of
 from freshflow.quality.validation import CUTOFF
 
@@ -18,12 +21,16 @@ KINDS = ("all", "new", "published", "cold_users", "cold_items")
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What is to be found, for whom: the user's seen items, and whether user or item have never been met."""
+    """What is to be found, for whom: the user's seen items, and whether user or item have never been met.
+
+    `group` is the group of users in which the user is compared (`freshflow.quality.comparison`).
+    """
 
     item_id: str
     seen: AbstractSet[str]
     cold_user: bool
     cold_item: bool
+    group: int = 0
 
 
 class History:
@@ -36,7 +43,8 @@ class History:
     def moment(self, event: Behaviour) -> Moment:
         """An event as it looks before it is added."""
         seen = self.seen.get(event.user_id)
-        return Moment(event.item_id, seen or frozenset(), seen is None, event.item_id not in self.items)
+        group = crc32(event.user_id.encode("utf-8", "surrogatepass")) % GROUPS
+        return Moment(event.item_id, seen or frozenset(), seen is None, event.item_id not in self.items, group)
 
     def add(self, event: Behaviour) -> None:
         """Remember an event."""
@@ -49,10 +57,14 @@ class History:
 
 
 class Scores:
-    """Ranks of one recommender by kind, a byte per scored event each, and the items that stood on its lists."""
+    """Ranks of one recommender by kind, a byte per scored event each, and the items that stood on its lists.
+
+    `groups` are those of the events' users.
+    """
 
     def __init__(self) -> None:
         self.ranks = {kind: bytearray() for kind in KINDS}
+        self.groups = array("H")
         self.listed: set[str] = set()
 
     def add(self, moment: Moment, items: Sequence[str], published: Sequence[str] | None = None) -> None:
@@ -68,6 +80,7 @@ class Scores:
         }
         for kind in KINDS:
             self.ranks[kind].append(scored[kind])
+        self.groups.append(moment.group)
         self.listed.update(items[:CUTOFF])
 
     def figures(self, kind: str) -> Figures:

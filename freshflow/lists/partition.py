@@ -28,6 +28,7 @@ from freshflow.lists.refresh import Refresh, Refreshed
 from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
+from freshflow.quality.comparison import UserGroups
 from freshflow.quality.drift import DriftWatch
 from freshflow.quality.report import Receipt, Report
 from freshflow.quality.validation import CUTOFF, Validation
@@ -78,6 +79,8 @@ class Partition:
         # A re-ordered shortlist is no sum of scores that others share.
         self.refresh = Refresh(config, self.texts, on=config.refresh.interval_s > 0 and not self.ranker.rerankers)
         self.validation = Validation()
+        self.variant = config.variant.name or None
+        self.by_user = UserGroups() if self.variant is not None else None
         self.drift = DriftWatch()
         self.counts: Counter[str] = Counter()
         self.event_ts = 0
@@ -234,7 +237,8 @@ class Partition:
             digest.update(user_id.encode())
             lists.append(
                 RecommendationList(
-                    *(user_id, digest.hexdigest(), "feed", "refresh", after.ts_ms, computed_at, source, model, items)
+                    *(user_id, digest.hexdigest(), "feed", "refresh", after.ts_ms, computed_at, source, model, items),
+                    variant=self.variant,
                 )
             )
         return lists
@@ -333,7 +337,12 @@ class Partition:
         if not acts:
             return {}
         acted = self.refresh.note(acts, events, came, np.array(asked), answers)
-        self.validation.published.add(acted.ranks[interactions].tolist())
+        published = acted.ranks[interactions].tolist()
+        self.validation.published.add(published)
+        if self.by_user is not None:
+            users = [crc32(acts[n][0].user_id.encode()) for n in interactions]
+            before = [q for step, q in batch.learned if isinstance(step, Interaction)]
+            self.by_user.add(users, answers.facts[before, RANK].tolist(), published)
         return dict(zip(asked, acted.is_new.tolist(), strict=True))
 
     def _lists(self, origin: Origin, batch: Batch, answers: Answers) -> list[Output]:
@@ -352,7 +361,7 @@ class Partition:
             self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
             if isinstance(event, Search):
                 texts[n] = self._found(event, q, lengths[n], batch.queries, answers)
-            lists.append(_list(origin, event, texts[n], computed_at, model))
+            lists.append(_list(origin, event, texts[n], computed_at, model, self.variant))
         return lists
 
     def _texts(
@@ -392,7 +401,8 @@ class Partition:
         for name in ("published", "popularity"):
             of = getattr(self.validation, name).figures()
             quality |= {f"{name}_{figure}": value for figure, value in of.items()}
-        return Report(self.number, self.event_ts, dict(counts), quality)
+        sums = self.by_user.sums() if self.by_user is not None else None
+        return Report(self.number, self.event_ts, dict(counts), quality, self.variant, sums)
 
     def report_if_due(self) -> Report | None:
         """A report if `metrics.every_events` events have passed since the last one, or quality has dropped since."""
@@ -422,7 +432,12 @@ def _odds(q: int, answers: Answers) -> float:
 
 
 def _list(
-    origin: Origin, event: Behaviour | Request | Search, items: Raw, computed_at: int, model: Model
+    origin: Origin,
+    event: Behaviour | Request | Search,
+    items: Raw,
+    computed_at: int,
+    model: Model,
+    variant: str | None,
 ) -> RecommendationList[Raw]:
     cause = CAUSES[type(event)]
     return RecommendationList(
@@ -436,6 +451,7 @@ def _list(
         model=model,
         items=items,
         request_id=None if isinstance(event, Behaviour) else event.request_id,
+        variant=variant,
     )
 
 

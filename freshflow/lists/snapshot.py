@@ -22,13 +22,14 @@ from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
 from freshflow.lists.partition import Partition
 from freshflow.lists.signals import Signals
+from freshflow.quality.comparison import UserGroups
 from freshflow.ranking.features import FEATURES
 from freshflow.unpickling import Piece, unpickled
 from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-8\n"
+VERSION = b"freshflow-partition-9\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
@@ -81,6 +82,8 @@ def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int
     active = state["refresh"]["active"]
     active["users"] = [user for part in active["users"] for user in msgspec.msgpack.decode(part, type=list[UserState])]
     partition.refresh.restore(state["refresh"])
+    if state["by_user"] is not None:
+        partition.by_user = UserGroups(state["by_user"])
     partition.counts.update(state["counts"])
     partition.event_ts, partition.latest = state["event_ts"], state["latest"]
     partition.reported = state["reported"]
@@ -100,6 +103,7 @@ def _state(partition: Partition) -> dict[str, Any]:
         "number": partition.number,
         "signals": vars(partition.signals),
         "refresh": partition.refresh.state(),
+        "by_user": partition.by_user.table if partition.by_user is not None else None,
         "counts": dict(partition.counts),
         "event_ts": partition.event_ts,
         "latest": partition.latest,
@@ -175,6 +179,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "ranker.model": config.ranker.model,
         "ranker.units": config.ranker.units,
         "refresh.users": config.refresh.users,
+        "variant.name": config.variant.name,
         "privacy.pseudonymise": config.privacy.pseudonymise,
         "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
         "features of the ranker": list(FEATURES),

@@ -40,7 +40,7 @@ class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defau
     `items` are published as JSON text that is already written, a `msgspec.Raw`, and read as a tuple of `ListItem`.
 
     `list_id` follows from the event that caused the list, so a list that is published twice after a crash can be
-    recognised. `source` is the place of that event.
+    recognised. `source` is the place of that event. `variant` is the name of the configuration it was made under.
     """
 
     user_id: str
@@ -53,6 +53,7 @@ class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defau
     model: Model
     items: Items
     request_id: str | None = None
+    variant: str | None = None
 
 
 class Forgotten(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ def encode(output: Output) -> tuple[bytes, bytes | None]:
 def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
     """`encode` for each, in less than half the time for those of one look, which share all but user, id and items."""
     records: list[tuple[bytes, bytes | None]] = []
-    source, shared = None, b""
+    source, shared, tail = None, b"", b"}"
     for output in outputs:
         if isinstance(output, Forgotten) or output.cause != "refresh":
             records.append(encode(output))
@@ -83,6 +84,7 @@ def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
         head = b'{"user_id":%b,"list_id":%b' % (_encode(output.user_id), _encode(output.list_id))
         if output.source is not source:
             whole = _encode(output)
-            source, shared = output.source, whole[len(head) : -len(bytes(output.items)) - 1]
-        records.append((output.user_id.encode(), b"".join((head, shared, output.items, b"}"))))
+            tail = b"}" if output.variant is None else b',"variant":%b}' % _encode(output.variant)
+            source, shared = output.source, whole[len(head) : -len(bytes(output.items)) - len(tail)]
+        records.append((output.user_id.encode(), b"".join((head, shared, output.items, tail))))
     return records

@@ -70,10 +70,11 @@ class UserBucket:
         self._left: list[Departure] = []
 
     @classmethod
-    def of_partition(cls, config: Config) -> "UserBucket":
-        """The bucket of one of the job's partitions."""
+    def of_partition(cls, config: Config, variants: int = 1) -> "UserBucket":
+        """The bucket of one of the job's partitions, each of which belongs to one of so many variants."""
         partitions = config.job.partitions
-        for_all = config.ranker.shared // partitions if partitions > 1 else 0
+        taught = partitions // variants  # no variant teaches the rankers of another
+        for_all = config.ranker.shared // taught if taught > 1 else 0
         return cls(config.users, max(1, config.users.max // partitions), for_all, config.noise, config.events)
 
     def read(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:

@@ -73,7 +73,7 @@ def test_a_snapshot_that_was_planted_is_refused_before_bytewax_executes_it(store
     change(stored, "UPDATE snaps SET ser_change = ?", planted)
     with (
         pytest.raises(SnapshotError, match=r"cannot be used \(a snapshot in it is damaged: .*; restore it"),
-        held(stored, 1),
+        held(stored, {"job.partitions": 1}),
     ):
         pass
     assert not Path("broken-in").exists()
@@ -84,7 +84,7 @@ def test_a_number_of_files_that_cannot_be_true_is_refused_at_once(stored: Path, 
     change(stored, "ALTER TABLE parts RENAME TO checked")
     change(stored, "CREATE TABLE parts AS SELECT * FROM checked")  # anything may stand in this one
     change(stored, "UPDATE parts SET part_count = ?", count)
-    with pytest.raises(SnapshotError, match="cannot be used"), held(stored, 1):
+    with pytest.raises(SnapshotError, match="cannot be used"), held(stored, {"job.partitions": 1}):
         pass
 
 

@@ -14,6 +14,7 @@ from freshflow.dataflow.messages import End, EventBatch, Taken
 from freshflow.dataflow.partition_stage import PartitionStage
 from freshflow.dataflow.recovery import keeping_in
 from freshflow.dataflow.user_stage import UserStage
+from freshflow.dataflow.variants import Variants
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import _state, settings_of
 
@@ -25,15 +26,16 @@ States = dict[str, Any]
 def states(folder: Path, config: Config) -> States:
     """By step and partition what is known at the end of a job: users with their histories, and all of a partition."""
     keeping = keeping_in(folder)
-    shape = {"job.partitions": config.job.partitions}
+    variants = Variants([config])
+    shape = variants.settings()
     found: States = {}
     for (step, key), blob in sorted(_latest(folder).items()):
         stored = pickle.loads(blob)
         if step == "users":
-            bucket = UserStage(config, lambda: 0, keeping.of(stored, EventBatch | End, shape)).bucket
+            bucket = UserStage(variants, lambda: 0, keeping.of(stored, EventBatch | End, shape)).bucket
             found[f"users {key}"] = {"users": list(bucket.users.items()), "interactions": bucket.interactions}
         elif step == "partitions":
-            kept = keeping.of(stored, Taken, settings_of(config))
+            kept = keeping.of(stored, Taken, settings_of(config) | shape)
             partition = PartitionStage(config, lambda: 0, kept, live=False).partition
             if partition is not None:
                 found[f"partitions {key}"] = _plain(partition)
