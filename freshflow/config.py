@@ -86,13 +86,13 @@ Format = Literal[
 
 # Fields of our events, which can be said to stand elsewhere in a record.
 EVENT_FIELDS = (
-    *("type", "user_id", "item_id", "ts", "event_id", "session_id", "value"),
+    *("type", "user_id", "item_id", "ts", "event_id", "session_id", "value", "guest_id"),
     *("query", "items", "request_id", "k", "exclude_seen"),
     *("title", "categories", "price", "available", "published_at", "embedding"),
 )
 
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
-RESERVED_TYPES = ("forget", "item", "request", "search")
+RESERVED_TYPES = ("forget", "identify", "item", "request", "search")
 
 # Characters of the shortest key of pseudonyms: 128 random bits in hexadecimal digits.
 MIN_KEY_CHARS = 32
@@ -158,6 +158,8 @@ class UsersConfig(Section, frozen=True):
     max: Positive = 1_000_000
     lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
     idle_s: Annotated[float, Meta(ge=0)] = 0.0
+    guests: bool = False
+    guest_idle_s: Annotated[float, Meta(ge=0)] = 2_592_000.0
 
 
 class NoiseConfig(Section, frozen=True):

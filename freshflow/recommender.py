@@ -13,6 +13,7 @@ from freshflow.events.types import Origin, RawBatch
 from freshflow.lists.partition import Partition
 from freshflow.lists.types import ListItem, Output, RecommendationList
 from freshflow.users.bucket import UserBucket
+from freshflow.users.guests import GuestBucket
 
 __all__ = ["Recommender"]
 
@@ -37,17 +38,18 @@ class Recommender:
     0.6
 
     What `learn_one` takes, and what becomes of it, is as with the events of a job: late and repeated ones are dropped,
-    `item` events fill the catalogue, `forget` forgets. Lists that a job would publish are not made known; they are made
-    all the same, as the job's figures are taken from them.
+    `item` events fill the catalogue, `forget` forgets, and with `users.guests` `identify` says who a guest is. Lists
+    that a job would publish are not made known; they are made all the same, as the job's figures are taken from them.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        pseudonyms, ours = (
-            Pseudonyms.of_config(self.config.privacy),
-            structs.replace(self.config.events, format=OURS, map={}),
-        )
-        self._parser, self._own_parser = EventParser(self.config.events, pseudonyms), EventParser(ours, pseudonyms)
+        guests = self.config.users.guests
+        pseudonyms = Pseudonyms.of_config(self.config.privacy, guests=guests)
+        ours = structs.replace(self.config.events, format=OURS, map={})
+        self._parser = EventParser(self.config.events, pseudonyms, guests=guests)
+        self._own_parser = EventParser(ours, pseudonyms, guests=guests)
+        self._guests = GuestBucket.of_partition(self.config) if guests else None
         self._bucket = UserBucket.of_partition(self.config)
         self._partition = Partition(0, self.config, lambda: 0)
         self._position = 0
@@ -57,15 +59,23 @@ class Recommender:
         self._take(event, self._parser)
 
     def recommend(
-        self, user_id: str, k: int | None = None, *, ts_ms: int | None = None, exclude_seen: bool = False
+        self,
+        user_id: str | None = None,
+        k: int | None = None,
+        *,
+        session_id: str | None = None,
+        ts_ms: int | None = None,
+        exclude_seen: bool = False,
     ) -> list[ListItem]:
         """The `k` best items for a user at `ts_ms` (epoch milliseconds; as of the last event), the best first.
 
-        `k` is `lists.k` unless given, and at most 200; `exclude_seen` leaves out what the user knows. It teaches
-        nothing. Raises `ValueError` if one of them is not allowed.
+        `k` is `lists.k` unless given, and at most 200; `exclude_seen` leaves out what the user knows. For a guest, give
+        the `session_id` or `guest_id` as `session_id` in place of the user's id. It teaches nothing. Raises
+        `ValueError` if one of them is not allowed.
         """
         now_ms = self._partition.event_ts or FIRST_MS if ts_ms is None else ts_ms
-        request = {"type": "request", "user_id": user_id, "ts": now_ms, "k": k, "exclude_seen": exclude_seen}
+        who = {"user_id": user_id, "session_id": session_id}
+        request = {"type": "request", **who, "ts": now_ms, "k": k, "exclude_seen": exclude_seen}
         (answer,) = self._take(request, self._own_parser)
         assert isinstance(answer, RecommendationList)
         return list(ITEMS(answer.items))
@@ -80,4 +90,5 @@ class Recommender:
         events, rejected = parser.parse(RawBatch(ORIGIN, ((self._position, raw),), 0))
         if rejected:
             raise ValueError(rejected[0].reason)
-        return self._partition.take(ORIGIN, self._bucket.take(events), self._position)
+        handed = events if self._guests is None else self._guests.take(events)
+        return self._partition.take(ORIGIN, self._bucket.take(handed), self._position)

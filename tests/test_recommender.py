@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from freshflow import Recommender, recommender
-from freshflow.config import Config, ListsConfig
+from freshflow.config import Config, ListsConfig, UsersConfig
 from freshflow.simulate.config import ShopConfig
 from freshflow.simulate.write import shop_lines
 from freshflow.users.bucket import UserBucket
@@ -78,3 +78,13 @@ def test_the_command_line_does_not_load_it():
     told = "import sys, freshflow; print('freshflow.recommender' in sys.modules, 'numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_a_guest_is_recommended_to_and_becomes_a_user() -> None:
+    made = Recommender(Config(users=UsersConfig(guests=True)))
+    for n, item in enumerate(("tea", "cup")):
+        made.learn_one({"type": "view", "session_id": "s", "item_id": item, "ts": 1_700_000_000 + n})
+    assert "cup" not in {item.item_id for item in made.recommend(session_id="s", exclude_seen=True)}
+    made.learn_one({"type": "identify", "session_id": "s", "user_id": "u", "ts": 1_700_000_002})
+    assert made.recommend("u", exclude_seen=True) == []
+    assert {item.item_id for item in made.recommend("u")} == {"tea", "cup"}

@@ -13,6 +13,7 @@ from freshflow.connectors.urls import check_distinct
 from freshflow.dataflow.job import system_clock
 from freshflow.errors import ConfigError
 from freshflow.events.fields import MAX_ID_CHARS
+from freshflow.events.guests import GUEST
 from freshflow.events.pseudonyms import Pseudonyms
 
 __all__ = ["forget"]
@@ -23,6 +24,9 @@ def forget(
     input: Annotated[
         str | None, typer.Option(metavar="URL", help="The job's input, to which the forget event is appended.")
     ] = None,
+    guest: Annotated[
+        bool, typer.Option(help="USER is the session_id or guest_id of a guest, in a job with users.guests.")
+    ] = False,
     output: Annotated[
         str | None, typer.Option(metavar="URL", help="The job's topic of lists, to which a tombstone is written.")
     ] = None,
@@ -41,11 +45,12 @@ def forget(
         raise ConfigError(f"USER is no id that an event could have: give 1 to {MAX_ID_CHARS} characters in UTF-8.")
     check_distinct({"--input": input, "--output": output})
     if input is not None:
-        for place in write_forget_event(input, user, system_clock(), settings):
+        for place in write_forget_event(input, user, system_clock(), settings, guest=guest):
             typer.echo(f"forget event   {place}")
     if output is not None:
         pseudonyms = Pseudonyms.of_config(settings.privacy)
         key = user if pseudonyms is None else pseudonyms.of(user)
+        key = GUEST + key if guest else key
         for place in write_tombstone(output, key, settings):
             typer.echo(f"tombstone      {place}")
         if input is None:

@@ -22,13 +22,13 @@ __all__ = ["write_forget_event", "write_tombstone"]
 Place = tuple[int, int]  # Kafka partition and offset
 
 
-def write_forget_event(url: str, user_id: str, ts_ms: int, config: Config) -> list[str]:
+def write_forget_event(url: str, user_id: str, ts_ms: int, config: Config, *, guest: bool = False) -> list[str]:
     """Append the event to a job's input, and say where it stands; a job that reads the input obeys it there.
 
     In a topic it is appended to every partition: whichever the user's events are in, they stand before it. More copies
-    than one do no harm. Raises a `FreshFlowError`.
+    than one do no harm. With `guest`, the id is what names one (`freshflow.events.guests`). Raises a `FreshFlowError`.
     """
-    event: dict[str, str | int] = {"type": "forget", "user_id": user_id, "ts": ts_ms}
+    event: dict[str, str | int] = {"type": "forget", "session_id" if guest else "user_id": user_id, "ts": ts_ms}
     if is_kafka(url):
         servers, topic = parse_kafka_url(url)
         options = _options(servers, config)

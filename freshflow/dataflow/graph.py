@@ -2,10 +2,12 @@
 
 Step ids are a public contract: a renamed step resumes with empty state. The two stateful steps are `users` and
 `partitions`; both are keyed by partition, so a user's events and lists stay on one worker and only signals travel.
+Where guests are known, a third one, `guests`, stands before them.
 """
 
 from collections.abc import Callable, Iterable
 from logging import getLogger
+from typing import Any
 
 import bytewax.operators as op
 import msgspec
@@ -19,16 +21,18 @@ from freshflow.connectors.dead_letters import encode_rejected
 from freshflow.connectors.records import OutBatch
 from freshflow.dataflow.comparison_stage import comparison_stage
 from freshflow.dataflow.failures import Failures
+from freshflow.dataflow.guest_stage import guest_stage
 from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.keys import partition_key
 from freshflow.dataflow.messages import EventBatch, PartitionOutput, SignalBatch, StepBatch
 from freshflow.dataflow.partition_stage import partition_stage
 from freshflow.dataflow.progress import Progress
+from freshflow.dataflow.routing import by_bucket
 from freshflow.dataflow.user_stage import user_stage
 from freshflow.dataflow.variants import Variants
 from freshflow.events.parse import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.events.types import Event, ItemUpdate, RawBatch, Rejected
+from freshflow.events.types import RawBatch, Rejected
 
 __all__ = ["Endpoints", "build_flow"]
 
@@ -69,11 +73,16 @@ def build_flow(
     raw = op.input("source", flow, endpoint("source", endpoints.source))
     parsed = op.flat_map("parse", raw, watched("parse", _parse(variants, progress)))
     split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
-    routed = op.stateful_batch("users", split.falses, builder("users", user_stage(variants, clock, keeping)))
-    steps = op.map("route", routed, lambda keyed: keyed[1])
-    taken = op.branch("refused", steps, lambda keyed: isinstance(keyed[1], list))
-    refused = op.map("refusal", taken.trues, lambda keyed: keyed[1])
-    rejected = op.merge("all-rejected", split.trues, refused)
+    by_bucket, early = split.falses, []
+    if config.users.guests:
+        handed = op.stateful_batch("guests", by_bucket, builder("guests", guest_stage(variants, clock, keeping)))
+        by_user = op.branch("guests-refused", op.map("hand-over", handed, _payload), _is_refused)
+        by_bucket, early = by_user.falses, [op.map("guests-refusal", by_user.trues, _payload)]
+    routed = op.stateful_batch("users", by_bucket, builder("users", user_stage(variants, clock, keeping)))
+    steps = op.map("route", routed, _payload)
+    taken = op.branch("refused", steps, _is_refused)
+    refused = op.map("refusal", taken.trues, _payload)
+    rejected = op.merge("all-rejected", split.trues, *early, refused)
     noted = op.map("note-rejected", rejected, watched("note-rejected", _note_rejected(endpoints, progress)))
     if endpoints.dead_letters is not None:
         letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
@@ -125,30 +134,33 @@ def _compared(
 def _parse(variants: Variants, progress: Progress) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
     """Records to events by bucket, and what is no event.
 
-    Catalogue events go to every bucket, in their place; so does the word of how far has been read.
+    Every bucket is told how far has been read.
     """
     config, partitions, place = variants.configs[0], variants.partitions, variants.placement()
-    parser = EventParser(config.events, Pseudonyms.of_config(config.privacy))
+    guests = config.users.guests
+    parser = EventParser(config.events, Pseudonyms.of_config(config.privacy, guests=guests), guests=guests)
     progress.passed_over = parser.passed_over
 
     def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:
         events, rejected = parser.parse(batch)
         progress.note_read(batch)
-        buckets: list[list[Event]] = [[] for _ in range(partitions)]
-        for event in events:
-            if isinstance(event, ItemUpdate):
-                for bucket in buckets:
-                    bucket.append(event)
-            else:
-                buckets[place(event.user_id)].append(event)
         upto = batch.records[-1][0]
         keyed: list[Keyed | list[Rejected]] = [
             (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, bucket, upto))
-            for n, bucket in enumerate(buckets)
+            for n, bucket in enumerate(by_bucket(events, partitions, place, guests=guests))
         ]
         return [*keyed, rejected] if rejected else keyed
 
     return parse
+
+
+def _payload(keyed: tuple[str, Any]) -> Any:
+    """What a stateful step has to say, without the step's own key."""
+    return keyed[1]
+
+
+def _is_refused(keyed: tuple[str, Any]) -> bool:
+    return isinstance(keyed[1], list)
 
 
 def _note_rejected(endpoints: Endpoints, progress: Progress) -> Callable[[list[Rejected]], list[Rejected]]:

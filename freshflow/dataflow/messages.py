@@ -5,9 +5,19 @@ import msgspec
 from freshflow.connectors.records import OutBatch
 from freshflow.events.types import Event, Origin
 from freshflow.quality.report import Report
-from freshflow.users.interactions import Signal, Step
+from freshflow.users.interactions import Handed, Signal, Step
 
-__all__ = ["Batches", "End", "EventBatch", "Look", "PartitionOutput", "SignalBatch", "StepBatch", "Taken"]
+__all__ = [
+    "Batches",
+    "End",
+    "EventBatch",
+    "HandedBatch",
+    "Look",
+    "PartitionOutput",
+    "SignalBatch",
+    "StepBatch",
+    "Taken",
+]
 
 
 class EventBatch(msgspec.Struct, frozen=True, tag=True):
@@ -21,6 +31,21 @@ class EventBatch(msgspec.Struct, frozen=True, tag=True):
     read_ms: int
     events: list[Event]
     upto: int
+
+
+class HandedBatch(msgspec.Struct, frozen=True, tag=True):
+    """What the bucket of guests number `sender` has for a bucket of users, of an origin up to the position `upto`.
+
+    `counts` is what the sender has counted, for its own partition.
+    """
+
+    bucket: int
+    sender: int
+    origin: Origin
+    read_ms: int
+    events: list[Handed]
+    upto: int
+    counts: dict[str, int]
 
 
 class StepBatch(msgspec.Struct, frozen=True, tag=True):

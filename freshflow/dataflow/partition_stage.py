@@ -12,7 +12,7 @@ from freshflow.connectors.records import OutBatch
 from freshflow.dataflow.keeping import Keeping, Kept
 from freshflow.dataflow.messages import Batches, End, Look, PartitionOutput, SignalBatch, StepBatch, Taken
 from freshflow.dataflow.variants import Variants
-from freshflow.events.types import Origin
+from freshflow.events.types import Forget, Origin
 from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import frozen, load, settings_of
@@ -106,6 +106,8 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         partition = self._of(batch)
         partition.note_users(batch.counts)
         outputs = partition.take(batch.origin, batch.steps, batch.upto)
+        if self.config.users.guests and any(type(step) is Forget for step in batch.steps):
+            self.kept.renew()  # what was taken so far may name a guest of who is to be forgotten
         if self.time is not None:
             self.time.follow(partition.event_ts, batch.read_ms, partition.looks, self.clock())
         return self._output(partition, outputs, batch.read_ms)

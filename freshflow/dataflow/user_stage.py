@@ -1,5 +1,6 @@
 """The user stage: a bucket of users behind Bytewax's stateful step."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ from bytewax.operators import StatefulBatchLogic
 from freshflow.config import Config
 from freshflow.dataflow.keeping import Keeping, Kept
 from freshflow.dataflow.keys import partition_key
-from freshflow.dataflow.messages import End, EventBatch, SignalBatch, StepBatch
+from freshflow.dataflow.messages import End, EventBatch, HandedBatch, SignalBatch, StepBatch
 from freshflow.dataflow.variants import Variants
 from freshflow.events.types import Behaviour, Forget, Origin, Rejected
 from freshflow.users.bucket import UserBucket
@@ -22,11 +23,12 @@ IDLE_S = 3.0  # longer than a broker takes to hand on what it has
 Routed = tuple[str, StepBatch | SignalBatch | list[Rejected]]
 
 
-class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[misc]
+class UserStage(StatefulBatchLogic[EventBatch | HandedBatch, Routed, bytes]):  # type: ignore[misc]
     """Events in, steps out: whole ones to the own partition, signals without a user to every other one.
 
     What is refused comes out as a list, for the dead letters. Events that wait for others (`freshflow.users.jumps`) do
-    so while anything is read: after `IDLE_S` seconds without, the stream has ended for now.
+    so while anything is read: after `IDLE_S` seconds without, the stream has ended for now. Where guests are known,
+    what comes has passed their stage, and waits for all parts of it instead (`freshflow.users.handover`).
     """
 
     def __init__(self, variants: Variants, clock: Callable[[], int], kept: Kept) -> None:
@@ -35,29 +37,43 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
         self.clock = clock
         self.kept = kept
         self.bucket = UserBucket.of_partition(variants.configs[0], len(variants.configs))
+        self._of_guests: dict[str, int] = {}  # what the own partition's bucket of guests has counted
         if kept.base is not None:
             self.bucket.restore(kept.base)
             kept.base = None
         for taken in kept.taken_since():
             if isinstance(taken, End):
                 self.bucket.finish()
+            elif isinstance(taken, HandedBatch):
+                self._taken(taken)
             else:
                 self.bucket.read(taken.origin, taken.events, taken.read_ms)
         self._idle_at = self._idle_from_now()  # a bucket that is resumed may hold events that wait
 
-    def on_batch(self, values: list[EventBatch]) -> tuple[Iterable[Routed], bool]:
+    def on_batch(self, values: list[EventBatch | HandedBatch]) -> tuple[Iterable[Routed], bool]:
         """Take each batch by itself, so that what Bytewax happened to queue together changes nothing."""
         routed = [step_batch for batch in values for step_batch in self._routed(batch)]
         self._idle_at = self._idle_from_now()
         return routed, StatefulBatchLogic.RETAIN
 
-    def _routed(self, batch: EventBatch) -> Iterable[Routed]:
+    def _routed(self, batch: EventBatch | HandedBatch) -> Iterable[Routed]:
         self.kept.note(batch, len(batch.events))
         if any(type(event) is Forget for event in batch.events):
             self.kept.renew()  # what was taken so far names who is to be forgotten
+        if isinstance(batch, HandedBatch):
+            found = self._taken(batch)
+            return self._sent(batch.bucket, batch.origin, batch.read_ms, found[1], found[0], []) if found else []
         steps, refused = self.bucket.read(batch.origin, batch.events, batch.read_ms)
         upto = self.bucket.clocks.reached(batch.origin, batch.upto)
         return self._sent(batch.bucket, batch.origin, batch.read_ms, upto, steps, refused)
+
+    def _taken(self, batch: HandedBatch) -> tuple[list[Step], int] | None:
+        """The steps of what is next of an origin, and up to where, if that is known by now."""
+        if batch.sender == batch.bucket:
+            self._of_guests = batch.counts
+        senders = self.variants.partitions
+        found = self.bucket.handover.take(batch.sender, senders, batch.origin, batch.events, batch.upto)
+        return None if found is None else (self.bucket.take(found[0]), found[1])
 
     def notify_at(self) -> datetime | None:
         """When the stream has been idle for long enough, if any event waits; soon, if files are to be deleted."""
@@ -89,7 +105,8 @@ class UserStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore[
     def _sent(
         self, own: int, origin: Origin, read_ms: int, upto: int, steps: list[Step], refused: list[Rejected]
     ) -> Iterable[Routed]:
-        yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, dict(self.bucket.counts))
+        counts = dict(self.bucket.counts + Counter(self._of_guests)) if self._of_guests else dict(self.bucket.counts)
+        yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, counts)
         if refused:
             yield partition_key(own), refused
         interactions = [step for step in steps if isinstance(step, Interaction)]
@@ -116,4 +133,5 @@ def user_stage(
 ) -> Callable[[bytes | None], UserStage]:
     """The builder Bytewax calls for a new key, or with what was stored of one that is resumed."""
     variants = config if isinstance(config, Variants) else Variants([config])
-    return lambda stored: UserStage(variants, clock, keeping.of(stored, EventBatch | End, variants.settings()))
+    settings = variants.settings()
+    return lambda stored: UserStage(variants, clock, keeping.of(stored, EventBatch | HandedBatch | End, settings))

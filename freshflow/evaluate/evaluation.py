@@ -18,7 +18,7 @@ from freshflow.events.types import Behaviour, Forget
 from freshflow.items.visits import Visit
 from freshflow.quality.baselines.baseline import Baseline
 from freshflow.quality.validation import CUTOFF
-from freshflow.users.interactions import Ask, Interaction, Lesson, Noise, Step
+from freshflow.users.interactions import Ask, Interaction, Joined, Lesson, Noise, Step
 from freshflow.users.state import Context, context_at
 
 __all__ = ["Evaluated", "evaluate_baselines", "evaluate_job"]
@@ -53,6 +53,10 @@ def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = la
                 history.forget(step.user_id)
                 pushed.pop(step.user_id, None)
                 continue
+            if isinstance(step, Joined):
+                history.join(step.event.guest, step.event.user_id)
+                pushed.pop(step.event.guest, None)
+                continue
             event = step if isinstance(step, Behaviour) else step.event
             if asked is not None:
                 scores.add(
@@ -79,6 +83,9 @@ def evaluate_baselines(
             if isinstance(step, Forget):
                 history.forget(step.user_id)
                 continue
+            if isinstance(step, Joined):
+                history.join(step.event.guest, step.event.user_id)
+                continue
             event = step if isinstance(step, Behaviour) else step.event
             moment = history.moment(event)
             for name, baseline in baselines.items():
@@ -97,8 +104,8 @@ def evaluate_baselines(
     return results
 
 
-def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget, Ask | None]]:
-    """Interactions of all partitions by place, each with the question put before it; and who is forgotten.
+def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget | Joined, Ask | None]]:
+    """Interactions of all partitions by place, each with the question put before it; who is forgotten, or identified.
 
     What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
     of it, it is the bare event.
@@ -110,7 +117,7 @@ def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour
             question = step
         elif isinstance(step, Interaction | Noise | Behaviour):
             yield step, question if question is not None and _place(question) == _place(step) else None
-        elif isinstance(step, Forget):
+        elif isinstance(step, Forget | Joined):
             yield step, None
 
 

@@ -51,6 +51,12 @@ class History:
         self.seen.setdefault(event.user_id, set()).add(event.item_id)
         self.items.add(event.item_id)
 
+    def join(self, guest: str, user_id: str) -> None:
+        """What a guest saw, the user saw."""
+        seen = self.seen.pop(guest, None)
+        if seen is not None:
+            self.seen.setdefault(user_id, set()).update(seen)
+
     def forget(self, user_id: str) -> None:
         """The user is a new one from now on."""
         self.seen.pop(user_id, None)

@@ -1,20 +1,22 @@
 """A file as the job would read it, up to the step that knows its users: batches of steps, and what was refused."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from freshflow.config import Config
 from freshflow.connectors.file_reader import OpenFile
-from freshflow.dataflow.keys import partition_of
+from freshflow.dataflow.routing import by_bucket, by_user
 from freshflow.errors import InputError
 from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.parse import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.events.types import Behaviour, Event, ItemUpdate, Origin, RawBatch, Rejected, Request
+from freshflow.events.types import Behaviour, Event, Origin, RawBatch, Rejected, Request
 from freshflow.users.bucket import UserBucket
-from freshflow.users.interactions import Dismissal, Interaction, Noise, Step
+from freshflow.users.guests import GuestBucket
+from freshflow.users.handover import Handover
+from freshflow.users.interactions import Dismissal, Handed, Interaction, Noise, Step
 from freshflow.users.jumps import Clocks
 
 __all__ = ["ASKED", "EvaluationStream", "StepsRead"]
@@ -63,14 +65,22 @@ class EvaluationStream:
         self.passed_over: Counter[str] = Counter()
         self.events = 0
         self.counts: Counter[str] = Counter()
+        self._guests: list[GuestBucket] = []
+        self._handovers: list[Handover] = []
 
     def __iter__(self) -> Iterator[StepsRead]:
         """The batches from the beginning of the file."""
         config = self.config
         self.rejected, self.events, self.counts = Counter(), 0, Counter()
-        parser, clocks = EventParser(config.events, Pseudonyms.of_config(config.privacy)), Clocks(config.events)
+        guests = config.users.guests
+        pseudonyms = Pseudonyms.of_config(config.privacy, guests=guests)
+        parser = EventParser(config.events, pseudonyms, guests=guests)
+        clocks = Clocks(config.events, guests=guests)
         self.passed_over = parser.passed_over
-        buckets = [UserBucket.of_partition(config) for _ in range(config.job.partitions)]
+        partitions = range(config.job.partitions)
+        buckets = [UserBucket.of_partition(config) for _ in partitions]
+        self._guests = [GuestBucket.of_partition(config) for _ in partitions] if guests else []
+        self._handovers = [Handover() for _ in partitions]
         opened = OpenFile(self.path, config.events.max_bytes, self._find_layout)
         try:
             while not self._ended() and (records := opened.read(max(1, config.job.batch_size // 2))) is not None:
@@ -96,10 +106,25 @@ class EvaluationStream:
             upto = asked[-1].position
             rejected = [one for one in rejected if one.position <= upto]
         self.rejected.update(one.code for one in rejected)
-        split = _by_partition(asked, len(buckets))
-        steps = [bucket.take(part) for bucket, part in zip(buckets, split, strict=True)]
-        self.counts = sum((bucket.counts for bucket in buckets), Counter())
+        parts = self._without_guests(origin, by_bucket(asked, len(buckets), guests=bool(self._guests)), upto)
+        steps = [bucket.take(part) for bucket, part in zip(buckets, parts, strict=True)]
+        counts = [*(bucket.counts for bucket in buckets), *(guests.counts for guests in self._guests)]
+        self.counts = sum(counts, Counter())
         return StepsRead(origin, upto, steps, _without_step(asked, steps))
+
+    def _without_guests(
+        self, origin: Origin, parts: list[list[Event]], upto: int
+    ) -> Sequence[Sequence[Event | Handed]]:
+        """What buckets of users take: what buckets of guests make of it, where guests are known."""
+        if not self._guests:
+            return parts
+        several = len(parts)
+        made = [by_user(guests.take(parts[n]), n, several) for n, guests in enumerate(self._guests)]
+        taken = []
+        for n, handover in enumerate(self._handovers):
+            found = [handover.take(sender, several, origin, of[n], upto) for sender, of in enumerate(made)]
+            taken.append([event for one in found if one is not None for event in one[0]])
+        return taken
 
     def _ended(self) -> bool:
         return self.limit is not None and self.events >= self.limit
@@ -122,12 +147,3 @@ def _without_step(events: list[Event], steps: list[list[Step]]) -> list[Behaviou
     taken = {(step.position, step.nth) for part in steps for step in part if isinstance(step, TAKEN)}
     behaviour = (event for event in events if isinstance(event, Behaviour) and event.weight)
     return [event for event in behaviour if (event.position, event.nth) not in taken]
-
-
-def _by_partition(events: list[Event], partitions: int) -> list[list[Event]]:
-    """Each event where its user belongs; a catalogue event everywhere."""
-    split: list[list[Event]] = [[] for _ in range(partitions)]
-    for event in events:
-        for part in split if isinstance(event, ItemUpdate) else [split[partition_of(event.user_id, partitions)]]:
-            part.append(event)
-    return split

@@ -6,6 +6,7 @@ A missing field, or one that is not allowed, raises `RefusedError`.
 from collections.abc import Callable
 
 from freshflow.events.fields import MAX_K, Fields
+from freshflow.events.guests import identify
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Request, Search
 
 __all__ = ["CONTROLS", "build_behaviour", "counted"]
@@ -89,6 +90,7 @@ def _forget(position: int, fields: Fields) -> Forget:
 # By type, in the order in which they are named to people.
 CONTROLS: dict[str, Callable[[int, Fields], Event]] = {
     "forget": _forget,
+    "identify": identify,
     "item": _item,
     "request": _request,
     "search": _search,

@@ -40,10 +40,23 @@ from freshflow.config import EventsConfig
 from freshflow.events.adapters.formats import Formats
 from freshflow.events.build import CONTROLS, build_behaviour, counted
 from freshflow.events.fields import MAX_ID_CHARS, QUOTED, Fields, RefusedError
+from freshflow.events.guests import GUEST, MAX_GUEST_CHARS, identified, is_guest, with_owner
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.rows import BadRowError, row_fields
 from freshflow.events.times import EARLIEST_MS, LATEST_MS, SECONDS_BELOW, duration
-from freshflow.events.types import CONTROL_TYPES, Behaviour, Event, Forget, ItemUpdate, Origin, RawBatch, Rejected
+from freshflow.events.types import (
+    CONTROL_TYPES,
+    Behaviour,
+    Event,
+    Forget,
+    Identify,
+    ItemUpdate,
+    Origin,
+    RawBatch,
+    Rejected,
+    Request,
+    Search,
+)
 
 __all__ = ["EventParser", "parse_record"]
 
@@ -66,7 +79,14 @@ class _PlainLine(msgspec.Struct, gc=False):
     value: float | None = None
 
 
+class _PlainGuestLine(_PlainLine, gc=False):
+    """The same where guests are known; a named one needs a closer look."""
+
+    guest_id: PlainText | PlainInt | None = None
+
+
 _decode_plain = msgspec.json.Decoder(_PlainLine).decode
+_decode_guests = msgspec.json.Decoder(_PlainGuestLine).decode
 
 
 class EventParser:
@@ -75,16 +95,18 @@ class EventParser:
     `passed_over` counts events of other shapes whose types are not known, at most `NAMES` of these by name.
 
     With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
-    record and quote nothing of it.
+    record and quote nothing of it. With `guests`, who has no user id is one (`freshflow.events.guests`).
     """
 
-    def __init__(self, config: EventsConfig, pseudonyms: Pseudonyms | None = None) -> None:
+    def __init__(self, config: EventsConfig, pseudonyms: Pseudonyms | None = None, *, guests: bool = False) -> None:
         self._pseudonyms = pseudonyms
+        self._guests = guests
+        self._decode = _decode_guests if guests else _decode_plain
         self._max_bytes = config.max_bytes
         self._future_ms = round(config.future_s * 1000)
         self._before_ms = LATEST_MS
         self._full = dict(config.full)
-        self._formats = Formats(config)
+        self._formats = Formats(config, guests=guests)
         self.passed_over: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
@@ -126,11 +148,13 @@ class EventParser:
         try:
             if not raw.isascii():
                 raw.decode()  # the decoder would not look into fields it skips
-            line = _decode_plain(raw)
+            line = self._decode(raw)
         except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
             return None
         weight = self._weights.get(line.type)  # type: ignore[arg-type]  # None is no key
         user_id, item_id, ts = line.user_id, line.item_id, line.ts
+        if self._guests:
+            user_id = _plain_owner(line)
         if weight is None or user_id is None or item_id is None or ts is None:
             return None
         if isinstance(ts, datetime):
@@ -157,15 +181,14 @@ class EventParser:
         record = _decode(self._checked(raw), batch.columns, batch.separator)
         reader = self._formats.reader(record, batch.columns)
         if reader is None:
-            return [self._event(position, Fields(record))]
+            return self._events(position, Fields(record))
         found = reader.read(record, raw)
         events: list[Event] = []
         for nth, shaped in enumerate(found.events):
             try:
-                event = self._event(position, Fields(shaped.values))
+                events += self._events(position, Fields(shaped.values), nth)
             except RefusedError as refusal:
                 raise refusal.of(shaped.name_of(refusal.field)) if refusal.field else refusal from None
-            events.append(event if nth == 0 else _numbered(event, nth))
         self._pass_over(found.passed_over)
         return events
 
@@ -176,9 +199,20 @@ class EventParser:
             known = name in self.passed_over or len(self.passed_over) < NAMES
             self.passed_over[name if known else OTHERS] += 1
 
+    def _events(self, position: int, fields: Fields, nth: int = 0) -> list[Event]:
+        """The event that these fields say, after what its record says of who a guest is; raises `RefusedError`."""
+        event = self._event(position, fields)
+        if nth:
+            return [_numbered(event, nth)]
+        named = self._guests and isinstance(event, Behaviour | Request | Search)
+        said = identified(position, fields) if named else None
+        return [event] if said is None else [said, event]
+
     def _event(self, position: int, fields: Fields) -> Event:
         """The event that these fields say; raises `RefusedError`."""
         type_ = self._type(fields)
+        if self._guests and type_ not in ("item", "identify"):
+            fields = with_owner(fields)
         if type_ in CONTROLS:
             event = CONTROLS[type_](position, fields)
         else:
@@ -215,8 +249,11 @@ class EventParser:
             raise RefusedError("missing_field", "type is missing or empty, and every event needs it.", field="type")
         if not isinstance(value, str):
             raise RefusedError("wrong_type", f"type = {QUOTED} is not allowed: give a string.", value, field="type")
+        if value == "identify" and not self._guests:
+            reason = f"type = {QUOTED} is for guests, and users.guests is false: set it, or leave such events out."
+            raise RefusedError("unknown_type", reason, value, field="type")
         if value not in self._weights and value not in CONTROLS:
-            known = ", ".join([*self._weights, *CONTROL_TYPES])
+            known = ", ".join([*self._weights, *(name for name in CONTROL_TYPES if self._guests or name != "identify")])
             reason = f"type = {QUOTED} is not known: known are {known}; events.weights adds more."
             raise RefusedError("unknown_type", reason, value, field="type")
         return value
@@ -237,9 +274,21 @@ event_id=None, session_id=None, value=None)
 
 
 def _numbered(event: Event, nth: int) -> Event:
-    if isinstance(event, ItemUpdate | Forget):
-        raise RefusedError("wrong_type", "The record has several events of type item or forget: each needs its own.")
+    if isinstance(event, ItemUpdate | Forget | Identify):
+        reason = "The record has several events of type item, forget or identify: each needs its own."
+        raise RefusedError("wrong_type", reason)
     return structs.replace(event, nth=nth)
+
+
+def _plain_owner(line: _PlainLine) -> str | int | None:
+    """The id of the user or guest who acted; None where a closer look is needed."""
+    if not isinstance(line, _PlainGuestLine) or line.guest_id is not None:
+        return None
+    user_id, session_id = line.user_id, line.session_id
+    if user_id is None:
+        short = session_id is not None and len(str(session_id)) <= MAX_GUEST_CHARS
+        return f"{GUEST}{session_id}" if short else None
+    return None if isinstance(user_id, str) and is_guest(user_id) else user_id
 
 
 def _decode(text: str, columns: tuple[str, ...] | None, separator: str) -> dict[str, object]:

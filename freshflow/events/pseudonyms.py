@@ -10,7 +10,8 @@ from hashlib import sha256
 from msgspec import structs
 
 from freshflow.config import PrivacyConfig
-from freshflow.events.types import Behaviour, Event, ItemUpdate
+from freshflow.events.guests import GUEST, is_guest
+from freshflow.events.types import Behaviour, Event, Identify, ItemUpdate
 
 __all__ = ["Pseudonyms"]
 
@@ -22,18 +23,20 @@ INNER, OUTER = 0x36, 0x5C  # RFC 2104's ipad and opad
 class Pseudonyms:
     """Replaces ids under one key. The hash has read the key in advance, which makes it twice as fast as `hmac.digest`.
 
-    Nothing is remembered from id to id: the job keeps no list of who is who.
+    Nothing is remembered from id to id: the job keeps no list of who is who. With `guests` they have pseudonyms of the
+    ids that name them, and are still to be told from users.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, guests: bool = False) -> None:
+        self.of_owner = self._of_user_or_guest if guests else self.of
         secret = key.encode()
         padded = (sha256(secret).digest() if len(secret) > BLOCK_BYTES else secret).ljust(BLOCK_BYTES, b"\0")
         self._inner, self._outer = (sha256(bytes(byte ^ pad for byte in padded)) for pad in (INNER, OUTER))
 
     @classmethod
-    def of_config(cls, config: PrivacyConfig) -> "Pseudonyms | None":
+    def of_config(cls, config: PrivacyConfig, *, guests: bool = False) -> "Pseudonyms | None":
         """What replaces ids, or None where they stay as they are."""
-        return cls(config.key) if config.pseudonymise else None
+        return cls(config.key, guests=guests) if config.pseudonymise else None
 
     @property
     def fingerprint(self) -> str:
@@ -51,6 +54,9 @@ class Pseudonyms:
         outer.update(inner.digest())
         return outer.digest()[:PSEUDONYM_BYTES].hex()
 
+    def _of_user_or_guest(self, user_id: str) -> str:
+        return GUEST + self.of(user_id[len(GUEST) :]) if is_guest(user_id) else self.of(user_id)
+
     def hide(self, event: Event) -> Event:
         """The event with pseudonyms in place of whatever can name its user.
 
@@ -62,7 +68,7 @@ class Pseudonyms:
             return Behaviour(
                 event.position,
                 event.type,
-                self.of(event.user_id),
+                self.of_owner(event.user_id),
                 event.item_id,
                 event.ts_ms,
                 event.weight,
@@ -73,4 +79,6 @@ class Pseudonyms:
             )
         if isinstance(event, ItemUpdate):
             return event
-        return structs.replace(event, user_id=self.of(event.user_id))
+        if isinstance(event, Identify):
+            return structs.replace(event, user_id=self.of(event.user_id), guest=self.of_owner(event.guest))
+        return structs.replace(event, user_id=self.of_owner(event.user_id))

@@ -18,6 +18,7 @@ __all__ = [
     "Behaviour",
     "Event",
     "Forget",
+    "Identify",
     "ItemUpdate",
     "Origin",
     "RawBatch",
@@ -26,7 +27,7 @@ __all__ = [
     "Search",
 ]
 
-CONTROL_TYPES = ("forget", "item", "request", "search")
+CONTROL_TYPES = ("forget", "identify", "item", "request", "search")
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -86,12 +87,14 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
         return math.sqrt(abs(self.weight))
 
-    def as_record(self) -> bytes:
+    def as_record(self, guest_id: str | None = None) -> bytes:
         """A record that would be read as this event, where its own bytes are no longer at hand.
 
-        Events of one record share an id, by which all but the first would be duplicates in records of their own.
+        `guest_id` is what names its user where that is a guest. Events of one record share an id, by which all but the
+        first would be duplicates in records of their own.
         """
-        fields = {"type": self.type, "user_id": self.user_id, "item_id": self.item_id, "ts": self.ts_ms}
+        owner = {"user_id": self.user_id} if guest_id is None else {"guest_id": guest_id}
+        fields = {"type": self.type, **owner, "item_id": self.item_id, "ts": self.ts_ms}
         more = {"event_id": None if self.nth else self.event_id, "session_id": self.session_id, "value": self.value}
         return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
 
@@ -140,7 +143,8 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user asks to be forgotten, alone in its record.
 
-    `known` is for the user stage to say: whether there was something to forget.
+    `known` is for the user stage to say: whether there was something to forget. `elsewhere` says that the user is one
+    of another bucket, of whom this one may have known guests.
     """
 
     nth: ClassVar[int] = 0
@@ -148,9 +152,23 @@ class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     user_id: str
     ts_ms: int
     known: bool = False
+    elsewhere: bool = False
 
 
-Event = Behaviour | Request | Search | ItemUpdate | Forget
+class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """It is known who a guest is: the `guest` is `user_id` from now on (`freshflow.events.guests`).
+
+    It may stand before the other events of a record that say so, too.
+    """
+
+    nth: ClassVar[int] = 0
+    position: int
+    user_id: str
+    guest: str
+    ts_ms: int
+
+
+Event = Behaviour | Request | Search | ItemUpdate | Forget | Identify
 
 
 class Rejected(msgspec.Struct, frozen=True):

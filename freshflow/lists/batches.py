@@ -11,12 +11,12 @@ from freshflow.items.visits import Visit
 from freshflow.ranking.answers import ASK, LEARN, Visits
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
-from freshflow.users.interactions import Ask, Dismissal, Interaction, Lesson, Noise
+from freshflow.users.interactions import Ask, Dismissal, Interaction, Joined, Lesson, Noise
 from freshflow.users.state import UserState, context_at
 
 __all__ = ["Batch", "Ranked", "length_of", "visits_in_arrays"]
 
-Ranked = Interaction | Dismissal | Noise | Ask | Lesson | Visit
+Ranked = Interaction | Dismissal | Noise | Joined | Ask | Lesson | Visit
 
 
 class Batch:
@@ -33,7 +33,7 @@ class Batch:
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
         self.learned: list[tuple[Interaction | Dismissal | Lesson, int]] = []
-        self.listed: list[tuple[Interaction | Dismissal | Noise | Ask, int]] = []
+        self.listed: list[tuple[Interaction | Dismissal | Noise | Joined | Ask, int]] = []
         self.interactions = self.choices = 0
         self.last_event: Behaviour | None = None
 
@@ -51,7 +51,7 @@ class Batch:
             self._learn(visit)
             self.choices += 1
             return
-        if isinstance(step, Noise):
+        if isinstance(step, Noise | Joined):
             self.listed.append((step, self._ask(self._list_of(step.after))))
             return
         event = step.event

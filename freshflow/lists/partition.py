@@ -19,8 +19,9 @@ from msgspec import Raw
 from numpy.typing import NDArray
 
 from freshflow.config import Config
-from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
+from freshflow.events.types import Behaviour, Forget, Identify, ItemUpdate, Origin, Request, Search
 from freshflow.items.knowledge import ItemKnowledge
+from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
 from freshflow.lists.composing import explain, items_of, listed, settle_ties, with_unknown
@@ -36,7 +37,7 @@ from freshflow.ranking.answers import ASK, FOUND, POPULAR_RANK, RANK, STANDS, An
 from freshflow.ranking.candidates import Scratch
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
-from freshflow.users.interactions import Ask, Departure, Interaction, Lesson, Signal, Step
+from freshflow.users.interactions import Ask, Departure, Interaction, Joined, Lesson, Signal, Step
 from freshflow.users.state import UserState
 
 __all__ = ["Partition"]
@@ -53,7 +54,12 @@ ITEMS_LOOKED_AT = 4096
 
 Control = ItemUpdate | Forget | Departure  # steps that nothing is ranked for
 
-CAUSES: dict[type, Cause] = {Behaviour: "interaction", Request: "request", Search: "search"}
+CAUSES: dict[type, Cause] = {
+    Behaviour: "interaction",
+    Request: "request",
+    Search: "search",
+    Identify: "identify",
+}
 
 
 class Latest(NamedTuple):
@@ -133,6 +139,8 @@ class Partition:
         was_active = self.refresh.active.forget(step.user_id)
         if isinstance(step, Departure):
             return [Forgotten(step.user_id)] if step.idle else []
+        if step.elsewhere:
+            return []
         self.drift.forget(crc32(step.user_id.encode()))
         self.counts["forgotten"] += 1
         source, known = origin.place(step.position), step.known or was_active
@@ -321,7 +329,7 @@ class Partition:
 
         By the number of the query: whether its list is another than that.
         """
-        acts: list[tuple[Behaviour, UserState]] = []
+        acts: list[tuple[Behaviour | Identify, UserState]] = []
         events, came, asked, interactions = [], [], [], []
         number = self.counts["events"] - batch.interactions
         for step, q in batch.listed:
@@ -332,7 +340,7 @@ class Partition:
                 interactions.append(len(acts))
             acts.append((step.event, step.after))
             events.append(number)
-            came.append(self.knowledge.rows.get(step.event.item_id))
+            came.append(NO_ROW if isinstance(step, Joined) else self.knowledge.rows.get(step.event.item_id))
             asked.append(q)
         if not acts:
             return {}
@@ -433,7 +441,7 @@ def _odds(q: int, answers: Answers) -> float:
 
 def _list(
     origin: Origin,
-    event: Behaviour | Request | Search,
+    event: Behaviour | Request | Search | Identify,
     items: Raw,
     computed_at: int,
     model: Model,
@@ -450,7 +458,7 @@ def _list(
         source=origin.place(event.position, event.nth),
         model=model,
         items=items,
-        request_id=None if isinstance(event, Behaviour) else event.request_id,
+        request_id=event.request_id if isinstance(event, Request | Search) else None,
         variant=variant,
     )
 

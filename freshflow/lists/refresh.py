@@ -13,7 +13,7 @@ from msgspec import Raw, structs
 from numpy.typing import NDArray
 
 from freshflow.config import Config
-from freshflow.events.types import Behaviour
+from freshflow.events.types import Behaviour, Identify
 from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.lists.active import DISMISSED, NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
@@ -59,7 +59,7 @@ class Refresh:
 
     def note(
         self,
-        acts: Sequence[tuple[Behaviour, UserState]],
+        acts: Sequence[tuple[Behaviour | Identify, UserState]],
         events: Sequence[int],
         came: Sequence[int],
         asked: NDArray[np.int64],

@@ -7,7 +7,7 @@ import msgspec
 
 __all__ = ["Cause", "Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode", "encode_all"]
 
-Cause = Literal["interaction", "request", "search", "refresh"]
+Cause = Literal["interaction", "request", "search", "refresh", "identify"]
 
 
 class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

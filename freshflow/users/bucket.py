@@ -9,10 +9,12 @@ from msgspec import structs
 
 from freshflow.config import Config, EventsConfig, NoiseConfig, UsersConfig
 from freshflow.errors import SnapshotError
-from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Rejected
+from freshflow.events.types import Behaviour, Event, Forget, Identify, ItemUpdate, Origin, Rejected, Request, Search
 from freshflow.frames import framed, frames
-from freshflow.users.interactions import Ask, Departure, Dismissal, Interaction, Noise, Step
+from freshflow.users.handover import Handover, HeldEvents
+from freshflow.users.interactions import Ask, Departure, Dismissal, Handed, Interaction, Join, Joined, Noise, Step
 from freshflow.users.jumps import Clocks, Stream
+from freshflow.users.merging import merged
 from freshflow.users.noise import NO_LIMITS, NoiseLimits, noise_kind
 from freshflow.users.retention import LOOK_EVERY, away_too_long
 from freshflow.users.state import (
@@ -30,8 +32,9 @@ from freshflow.users.state import (
 
 __all__ = ["UserBucket"]
 
-Head = tuple[int, dict[str, int], list[Stream]]  # of a snapshot: interactions, counts, streams
-SNAPSHOT_VERSION = b"freshflow-users-7\n"
+# Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
+Head = tuple[int, dict[str, int], list[Stream], HeldEvents]
+SNAPSHOT_VERSION = b"freshflow-users-8\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -41,8 +44,8 @@ class UserBucket:
     Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
     `LOOK_EVERY`th interaction. The first `for_all` interactions are those that teach the rankers of all partitions.
     `counts` says how many events were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and
-    put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), and how many users were dropped
-    (`users_evicted`, `users_idle`).
+    put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), how many users were dropped
+    (`users_evicted`, `users_idle`), and how many guests became users of it (`guests_joined`).
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class UserBucket:
         self.config = config
         self.events = events or EventsConfig()
         self.clocks = Clocks(self.events)
+        self.handover = Handover()
         self.gap_ms = int(config.session_gap_s * 1000)
         self.lateness_ms = int(config.lateness_s * 1000)
         self.limits = NoiseLimits.of(noise) if noise is not None else NO_LIMITS
@@ -86,13 +90,17 @@ class UserBucket:
         """The same for events that still wait at the end of all streams."""
         return [(origin, self.take(believed), refused) for origin, believed, refused in self.clocks.finish()]
 
-    def take(self, events: Iterable[Event]) -> list[Step]:
+    def take(self, events: Iterable[Event | Handed]) -> list[Step]:
         """Each event in order, with all that is known of its user; duplicates are dropped and counted.
 
         Behind an event follow the users whom it made leave. Events of one record stand together; they are duplicates of
         what came before the record, not of each other.
         """
         self._record = None
+        return self.go_on(events)
+
+    def go_on(self, events: Iterable[Event | Handed]) -> list[Step]:
+        """The same of events that follow those before, perhaps in the same record."""
         steps: list[Step] = []
         for event in events:
             step = self._step(event)
@@ -103,15 +111,36 @@ class UserBucket:
                 self._left = []
         return steps
 
-    def _step(self, event: Event) -> Step | None:
+    def _step(self, event: Event | Handed) -> Step | None:
         if isinstance(event, Behaviour):
             return self._behaviour(event)
         if isinstance(event, ItemUpdate):
             return event
         if isinstance(event, Forget):
             known = self.users.pop(event.user_id, None) is not None
-            return structs.replace(event, known=known)
-        return Ask(event, self.users.get(event.user_id, NEW_USER))
+            return structs.replace(event, known=known or event.known)
+        if isinstance(event, Request | Search):
+            return Ask(event, self.users.get(event.user_id, NEW_USER))
+        return None if isinstance(event, Identify) else self._handed(event)
+
+    def _handed(self, handed: Handed) -> Step:
+        """What a bucket of guests has handed on: a step of one of its guests, or what it knew of one."""
+        if isinstance(handed, Join):
+            return self._joined(handed)
+        if isinstance(handed, Interaction):
+            self.interactions += 1
+            self._look(handed.event)
+            return structs.replace(handed, for_all=self.interactions <= self.for_all)
+        assert not isinstance(handed, Behaviour | Request | Search)
+        return handed
+
+    def _joined(self, join: Join) -> Joined:
+        event, config = join.event, self.config
+        before = self.users.get(event.user_id, NEW_USER)
+        after = merged(before, join.guest, gap_ms=self.gap_ms, context=config.context, history=config.history)
+        self._keep(event, after)
+        self.counts["guests_joined"] += 1
+        return Joined(event, after)
 
     def _behaviour(self, event: Behaviour) -> Step | None:
         before = self.users.get(event.user_id, NEW_USER)
@@ -160,18 +189,22 @@ class UserBucket:
         if event.weight < 0:
             return Dismissal(event, before, context, after)
         self.interactions += 1
+        self._look(event)
+        return Interaction(event, before, context, after, self.interactions <= self.for_all)
+
+    def _look(self, event: Behaviour) -> None:
+        """Look for users who have been away for too long, if it is time to."""
         if self._idle_ms and self.interactions % LOOK_EVERY == 0:
             for user_id in away_too_long(self.users, self._idle_ms):
                 self._leave(event, user_id, idle=True)
-        return Interaction(event, before, context, after, self.interactions <= self.for_all)
 
-    def _keep(self, event: Behaviour, state: UserState) -> None:
+    def _keep(self, event: Behaviour | Identify, state: UserState) -> None:
         self.users.pop(event.user_id, None)  # to the end of the order
         self.users[event.user_id] = state
         if len(self.users) > self.bound:
             self._leave(event, next(iter(self.users)), idle=False)
 
-    def _leave(self, after: Behaviour, user_id: str, *, idle: bool) -> None:
+    def _leave(self, after: Behaviour | Identify, user_id: str, *, idle: bool) -> None:
         del self.users[user_id]
         self.counts["users_idle" if idle else "users_evicted"] += 1
         self._left.append(Departure(after.position, user_id, idle, after.nth))
@@ -183,7 +216,8 @@ class UserBucket:
     def frozen(self) -> Callable[[], Iterator[bytes]]:
         """What makes the pieces of a `snapshot` of the bucket as it is now, later and in another thread."""
         users = self.users.copy()
-        head = msgspec.msgpack.encode((self.interactions, self.counts, list(self.clocks.streams.values())))
+        streams = list(self.clocks.streams.values())
+        head = msgspec.msgpack.encode((self.interactions, self.counts, streams, self.handover.state()))
         return lambda: _pieces(head, users)
 
     def restore(self, snapshot: bytes | bytearray) -> None:
@@ -196,8 +230,8 @@ class UserBucket:
         at = len(SNAPSHOT_VERSION)
         try:
             head, *parts = frames(memoryview(snapshot)[at:])
-            self.interactions, counts, streams = msgspec.msgpack.decode(head, type=Head)
-            self.counts, self.clocks = Counter(counts), Clocks(self.events, streams)
+            self.interactions, counts, streams, held = msgspec.msgpack.decode(head, type=Head)
+            self.counts, self.clocks, self.handover = Counter(counts), Clocks(self.events, streams), Handover(held)
             self.users = {
                 user_id: with_shared_ids(state)
                 for part in parts

@@ -5,11 +5,23 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Search
+from freshflow.events.types import Behaviour, Forget, Identify, ItemUpdate, Request, Search
 from freshflow.items.visits import Visit
 from freshflow.users.state import Context, UserState
 
-__all__ = ["Ask", "Departure", "Dismissal", "Interaction", "Lesson", "Noise", "Signal", "Step"]
+__all__ = [
+    "Ask",
+    "Departure",
+    "Dismissal",
+    "Handed",
+    "Interaction",
+    "Join",
+    "Joined",
+    "Lesson",
+    "Noise",
+    "Signal",
+    "Step",
+]
 
 # What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
 NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": ()}
@@ -121,7 +133,8 @@ class Noise(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
 class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user is no longer known, after the event at `position` and `nth`, which need not be theirs.
 
-    Either they have been away for longer than `users.idle_s`, or there was no more room.
+    Either they have been away for longer than `users.idle_s`, or there was no more room. A guest who has become a user
+    leaves as if idle.
     """
 
     position: int
@@ -130,5 +143,41 @@ class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     nth: int = 0
 
 
+class Join(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """What was known of a guest, on its way to the bucket of the user who they are."""
+
+    event: Identify
+    guest: UserState
+
+    @property
+    def position(self) -> int:
+        """Where the event stands in its origin."""
+        return self.event.position
+
+    @property
+    def user_id(self) -> str:
+        """Who the guest is."""
+        return self.event.user_id
+
+
+class Joined(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """A user after a guest's history has become theirs: the user gets a list, and nothing is learned from it."""
+
+    event: Identify
+    after: UserState
+
+    @property
+    def position(self) -> int:
+        """Where the event stands in its origin."""
+        return self.event.position
+
+    @property
+    def nth(self) -> int:
+        """Which event of its record it is, from 0."""
+        return self.event.nth
+
+
 Signal = Visit | Lesson
-Step = Interaction | Dismissal | Noise | Ask | Signal | ItemUpdate | Forget | Departure
+Step = Interaction | Dismissal | Noise | Ask | Signal | ItemUpdate | Forget | Departure | Joined
+# What a bucket of guests hands on: steps of guests, and what is for the bucket of a user.
+Handed = Behaviour | Request | Search | Join | Step

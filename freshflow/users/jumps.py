@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from freshflow.config import EventsConfig
+from freshflow.events.guests import GUEST, is_guest
 from freshflow.events.times import duration
 from freshflow.events.types import Behaviour, Event, Origin, Rejected, Request, Search
 
@@ -42,9 +43,10 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Clocks:
-    """The streams that a bucket's events come from, by the key of their origin."""
+    """The streams that a bucket's events come from, by the key of their origin; `guests` says that these are known."""
 
-    def __init__(self, config: EventsConfig, streams: Iterable[Stream] = ()) -> None:
+    def __init__(self, config: EventsConfig, streams: Iterable[Stream] = (), *, guests: bool = False) -> None:
+        self.guests = guests
         self.jump_ms = int(config.jump_s * 1000)
         self.near_ms = int(config.future_s * 1000)
         self.streams = {stream.origin.key: stream for stream in streams}
@@ -107,7 +109,7 @@ class Clocks:
                     if verdict:
                         clock_ms = max(clock_ms, event.ts_ms)
                 if not verdict:
-                    refused.append(_refusal(stream.origin, event, first, clock_ms))
+                    refused.append(self._refusal(stream.origin, event, first, clock_ms))
                     continue
             believed.append(event)
         else:
@@ -132,6 +134,16 @@ class Clocks:
                 return in_time
         return voices[True] >= voices[False] if ended or len(following) == HELD else None
 
+    def _refusal(self, origin: Origin, event: Behaviour, first: Behaviour, clock_ms: int) -> Rejected:
+        whose = "ts" if event is first else "The ts of the record's first event"
+        ahead = duration((first.ts_ms - clock_ms) / 1000)
+        reason = (
+            f"{whose} = {first.ts_ms} lies {ahead} ahead of all events before it, more than "
+            "events.jump_s, and those after it are not as late: set the clock of what sent it."
+        )
+        guest_id = event.user_id[len(GUEST) :] if self.guests and is_guest(event.user_id) else None
+        return Rejected(origin, event.position, event.as_record(guest_id), "ahead", reason)
+
 
 def _first_ms(events: Sequence[Event]) -> int:
     return next((event.ts_ms for event in events if isinstance(event, Behaviour)), UNKNOWN_MS)
@@ -147,13 +159,3 @@ def _behind(events: Sequence[Event], at: int) -> Sequence[Event]:
 
 def _is_live(event: Event, live_ms: int | None) -> bool:
     return live_ms is not None and event.ts_ms >= live_ms
-
-
-def _refusal(origin: Origin, event: Behaviour, first: Behaviour, clock_ms: int) -> Rejected:
-    whose = "ts" if event is first else "The ts of the record's first event"
-    ahead = duration((first.ts_ms - clock_ms) / 1000)
-    reason = (
-        f"{whose} = {first.ts_ms} lies {ahead} ahead of all events before it, more than "
-        "events.jump_s, and those after it are not as late: set the clock of what sent it."
-    )
-    return Rejected(origin, event.position, event.as_record(), "ahead", reason)

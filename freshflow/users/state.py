@@ -22,6 +22,7 @@ from freshflow.users.noise import HEAVY, NO_LIMITS, NoiseLimits
 
 __all__ = [
     "COUNTS",
+    "FINGERPRINTS",
     "FINGERPRINT_BYTES",
     "NEW_USER",
     "TIMES",

@@ -122,3 +122,10 @@ def test_the_event_holds_the_id_as_it_is_also_where_the_job_makes_it_a_pseudonym
     Path("events.jsonl").write_text("")
     forget("u7", "--input", "events.jsonl")
     assert json.loads(Path("events.jsonl").read_text())["user_id"] == "u7"
+
+
+def test_a_guest_is_named_by_the_session() -> None:
+    Path("events.jsonl").write_text("")
+    forget("s1", "--guest", "--input", "events.jsonl")
+    event = json.loads(Path("events.jsonl").read_text())
+    assert (event["type"], event["session_id"], event.get("user_id")) == ("forget", "s1", None)

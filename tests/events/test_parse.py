@@ -200,7 +200,7 @@ class TestControl:
 
 
 class TestTypes:
-    @pytest.mark.parametrize("name", ["identify", "View", " view", "viewed"])
+    @pytest.mark.parametrize("name", ["identity", "View", " view", "viewed"])
     def test_an_unknown_type_is_refused_with_those_that_are_known(self, name):
         reason = refused_json("unknown_type", **VIEW | {"type": name})
         assert reason.startswith(f"type = {name!r} is not known: known are view, click,")

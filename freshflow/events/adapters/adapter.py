@@ -102,6 +102,8 @@ class Adapter:
                 result.passed_over.append(theirs)
             elif ours == "search":
                 self._add_search(theirs, scopes, wrapped, result)
+            elif ours == "identify" and self._types is not None:
+                self._add_identify(theirs, scopes, wrapped, result)
             else:
                 result.events.extend(self._with_items(ours, scopes, wrapped))
         if len(result.events) > 1:
@@ -204,6 +206,14 @@ class Adapter:
             result.events.append(Shaped(self, values, scopes, wrapped))
         else:
             result.passed_over.append(f"{theirs} without results")
+
+    def _add_identify(self, theirs: str, scopes: list[Scope], wrapped: Wrapped | None, result: Found) -> None:
+        """What is said of who a guest is, if it names both; calls that only tell traits of one are none."""
+        values = self._shared("identify", scopes, wrapped)
+        if values.get("user_id") and (values.get("guest_id") or values.get("session_id")):
+            result.events.append(Shaped(self, values, scopes, wrapped))
+        else:
+            result.passed_over.append(f"{theirs} without a user or a guest")
 
     def _listed(self, event: Scope) -> Scope | None:
         """The list of items in an event, if it has one that is not empty."""

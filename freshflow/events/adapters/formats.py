@@ -32,7 +32,7 @@ FORMATS = (AUTO, OURS, CLOUDEVENTS, *dict.fromkeys(table.format for table in TAB
 
 OUR_MARK = frozenset({"type", "ts"})  # a record with both is taken for ours, whatever else it has
 # Of what `freshflow forget` writes, which is read whatever the format.
-FORGET_NAMES = frozenset({"type", "user_id", "ts"})
+FORGET_NAMES = (frozenset({"type", "user_id", "ts"}), frozenset({"type", "session_id", "ts"}))
 OUR_TABLE = Table(format=OURS, fields={name: (name,) for name in EVENT_FIELDS}, type_at=("type",))
 
 Columns = tuple[str, ...] | None
@@ -46,13 +46,14 @@ class Reader(Protocol):
 
 
 class Formats:
-    """The adapters of one configuration."""
+    """The adapters of one configuration; with `guests`, devices are guests and no users."""
 
-    def __init__(self, config: EventsConfig) -> None:
+    def __init__(self, config: EventsConfig, *, guests: bool = False) -> None:
         self._format = config.format
         added = {name: name for name in config.weights if name not in DEFAULT_WEIGHTS}
         known = {name: name for name in (*config.weights, *CONTROL_TYPES)}
-        self._adapters = {id(table): Adapter(table, config.map, {**table.types, **added}) for table in TABLES}
+        shown = {id(table): table.with_guests() if guests else table for table in TABLES}
+        self._adapters = {id_: Adapter(table, config.map, {**table.types, **added}) for id_, table in shown.items()}
         self._enveloped = Adapter(OUR_TABLE, config.map, known)
         self._renamed = Adapter(OUR_TABLE, config.map, None) if config.map else None
         self._envelope = Envelope(self._inside)
@@ -67,7 +68,7 @@ class Formats:
         """What reads a record; None means that it is one of ours as it stands."""
         if columns is None:
             names = frozenset(record)
-            return None if names == FORGET_NAMES and record["type"] == "forget" else self._chosen(names, None)
+            return None if names in FORGET_NAMES and record["type"] == "forget" else self._chosen(names, None)
         if columns not in self._by_columns:
             self._by_columns[columns] = self._chosen(frozenset(columns), columns)
         return self._by_columns[columns]

@@ -30,6 +30,7 @@ EXPORT = Table(
     },
     items=("items",),
     in_item=IN_ITEM,
+    guest_id=("user_pseudo_id",),
     time="microseconds",
 )
 
@@ -46,6 +47,7 @@ PROTOCOL = Table(
     events="events",
     items=("params.items",),
     in_item=IN_ITEM,
+    guest_id=("client_id", "app_instance_id"),
     time="microseconds",
 )
 

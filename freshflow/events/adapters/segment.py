@@ -36,6 +36,8 @@ TRACK = Table(
     },
     items=("properties.products",),
     in_item={"item_id": ("product_id", "sku")},
+    guest_id=("previousId", "anonymousId"),  # the first is in alias calls alone
+    guest_types={"identify": "identify", "alias": "identify"},
 )
 
 TABLES = (TRACK,)

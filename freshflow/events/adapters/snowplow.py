@@ -29,6 +29,7 @@ ENRICHED = Table(
     },
     items=(PRODUCT, f"{PRODUCT}_0_0"),
     in_item={"item_id": ("id",)},
+    guest_id=("domain_userid", "network_userid"),
     time="utc",
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+from msgspec import structs
 
 __all__ = ["Layout", "Table", "found"]
 
@@ -29,7 +30,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     stands and `types` say what theirs are called here; events of other types are passed over. `events` is a list of
     events in a record, `items` are lists of items in an event, and `in_item` places within one of these; an event
     without such a list has its item in itself. Event times are "ours" (seconds, milliseconds, ISO 8601 with an offset),
-    "microseconds", or "utc" where no offset is written.
+    "microseconds", or "utc" where no offset is written. Where guests are known, `guest_id` are the places for
+    `user_id` that name no user but a device, and before them any others, and `guest_types` are known, too.
     """
 
     format: str
@@ -43,6 +45,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     in_item: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     time: Literal["ours", "microseconds", "utc"] = "ours"
     layouts: tuple[Layout, ...] = ()
+    guest_id: tuple[str, ...] = ()
+    guest_types: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def with_guests(self) -> "Table":
+        """The table where guests are known: a device is no user."""
+        users = tuple(place for place in self.fields.get("user_id", ()) if place not in self.guest_id)
+        fields = {**self.fields, "user_id": users, "guest_id": self.guest_id} if self.guest_id else self.fields
+        return structs.replace(self, fields=fields, types={**self.types, **self.guest_types})
 
     def knows(self, names: frozenset[str], columns: tuple[str, ...] | None) -> bool:
         """Whether a record with these names, or a row with these columns, is of this shape."""

@@ -21,6 +21,7 @@ EVENT = Table(
         "ts": ("timestamp",),
         "session_id": ("session_id", "event_attributes.session_id"),
     },
+    guest_id=("client_id",),
 )
 
 QUERY = Table(
@@ -34,6 +35,7 @@ QUERY = Table(
         "items": ("query_response_hit_ids", "query_response_objects_ids", "query_response_object_ids"),
         "request_id": ("query_id",),
     },
+    guest_id=("client_id",),
 )
 
 TABLES = (EVENT, QUERY)
