@@ -10,7 +10,8 @@ from hashlib import sha256
 from msgspec import structs
 
 from freshflow.config import PrivacyConfig
-from freshflow.events.types import Behaviour, Event, ItemUpdate
+from freshflow.events.queries import words_of
+from freshflow.events.types import Behaviour, Event, ItemUpdate, Search
 
 __all__ = ["Pseudonyms"]
 
@@ -73,4 +74,7 @@ class Pseudonyms:
             )
         if isinstance(event, ItemUpdate):
             return event
+        if isinstance(event, Search):  # people search for themselves, and words are compared with words only
+            words = " ".join(map(self.of, words_of(event.query)))
+            return structs.replace(event, user_id=self.of(event.user_id), query=words)
         return structs.replace(event, user_id=self.of(event.user_id))
