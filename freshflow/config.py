@@ -41,6 +41,7 @@ __all__ = [
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
+    "SearchConfig",
     "UsersConfig",
     "VariantConfig",
     "load_config",
@@ -230,6 +231,14 @@ class PrivacyConfig(Section, frozen=True):
     key: str = ""
 
 
+class SearchConfig(Section, frozen=True):
+    """What is learned from searches, and which results an answer leaves out."""
+
+    queries: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
+    drop_unavailable: bool = False
+    drop_dismissed: bool = False
+
+
 class KafkaConfig(Section, frozen=True):
     """How brokers are reached; `options` go to librdkafka, `source` and `sink` to its one side only."""
 
@@ -263,6 +272,7 @@ class Config(Section, frozen=True):
     privacy: PrivacyConfig = PrivacyConfig()
     kafka: KafkaConfig = KafkaConfig()
     variant: VariantConfig = VariantConfig()
+    search: SearchConfig = SearchConfig()
 
 
 HINTS: dict[str, dict[str, Any]] = {

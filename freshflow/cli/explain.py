@@ -30,6 +30,8 @@ CAUSES = {
 REASONS = {
     "again": "the user came back to it before",
     "popular": "popular right now",
+    "searched": "chosen by others after this search",
+    "engine": "where the search engine had it",
     "unknown": "found by the search engine; nobody has touched it yet",
     "together": "goes with what the user looked at",
 }

@@ -33,6 +33,9 @@ def simulate(
     requests: Annotated[
         float, typer.Option(help="Share of events preceded by a request for the user's list, 0 to 1.")
     ] = DEFAULTS.requests,
+    searches: Annotated[
+        float, typer.Option(help="Share of items that are chosen from the results of a search, 0 to 1.")
+    ] = DEFAULTS.searches,
     shift: Annotated[
         int | None,
         typer.Option(help="Event from which on other items go together and are popular.", show_default="never"),
@@ -53,6 +56,7 @@ def simulate(
         requests=requests,
         dirty=not clean,
         shift=shift,
+        searches=searches,
     )
     try:
         kinds = write_lines(shop_lines(config), output)
@@ -66,6 +70,7 @@ def summary(config: ShopConfig, kinds: Counter[str]) -> str:
     """One line on what was written: lines, events, users and items, and how many of each kind of noise."""
     noise = ", ".join(f"{kinds[kind]:,} {kind}" for kind in NOISE if kinds[kind])
     asked = f", {kinds['request']:,} requests" if kinds["request"] else ""
+    asked += f", {kinds['search']:,} searches" if kinds["search"] else ""
     shift = f", shift at {config.shift:,}" if config.shift else ""
     return (
         f"Wrote {kinds.total():,} lines: {config.events:,} events of {config.users:,} users with "

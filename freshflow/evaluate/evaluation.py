@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from freshflow.config import UsersConfig
-from freshflow.evaluate.job import Job, Place
+from freshflow.evaluate.job import Job, Place, Searches
 from freshflow.evaluate.scores import History, Scores
 from freshflow.evaluate.stream import EvaluationStream, StepsRead
 from freshflow.events.types import Behaviour, Forget
@@ -28,11 +28,12 @@ Progress = Callable[[int], object]  # is told how many events have been read
 
 
 class Evaluated(msgspec.Struct):
-    """The scores of one recommender, the seconds it took, and the users and items that were met."""
+    """The scores of one recommender, the seconds it took, the users and items that were met; the job's searches."""
 
     scores: Scores = msgspec.field(default_factory=Scores)
     seconds: float = 0.0
     history: History = msgspec.field(default_factory=History)
+    searches: Searches | None = None
 
 
 def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = lambda _: None) -> Evaluated:
@@ -66,6 +67,7 @@ def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = la
         pushed.update((one.user_id, one.items) for one in coming)
         progress(stream.events)
         begun = clock()
+    result.searches = job.searches
     return result
 
 

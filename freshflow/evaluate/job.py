@@ -14,7 +14,7 @@ from freshflow.lists.partition import Partition
 from freshflow.lists.types import Output, RecommendationList
 from freshflow.users.interactions import Interaction
 
-__all__ = ["Job", "Lists", "Place", "Pushed"]
+__all__ = ["Job", "Lists", "Place", "Pushed", "Searches"]
 
 Place = tuple[int, int]  # of an event: its record's position, and which of the record's events it is
 
@@ -41,6 +41,14 @@ class Lists(msgspec.Struct, frozen=True):
     pushed: list[Pushed]
 
 
+class Searches(msgspec.Struct, frozen=True):
+    """How many items were chosen from searches, and how high they stood in our answers and in the engine's order."""
+
+    chosen: int
+    mrr20: float
+    engine_mrr20: float
+
+
 class Job:
     """All partitions of a job, in one process."""
 
@@ -56,6 +64,19 @@ class Job:
             outputs += partition.take(read.origin, steps, read.upto)
             partition.relieve(read.origin)
         return _sorted_out(outputs)
+
+    @property
+    def searches(self) -> Searches | None:
+        """The searches of all partitions, if anything was chosen from one."""
+        several = [partition.searches for partition in self.partitions]
+        chosen = sum(one.ours.events for one in several)
+        if not chosen:
+            return None
+        ours, engine = (
+            sum(of.events * of.figures()["mrr20"] for of in figures) / chosen
+            for figures in ([one.ours for one in several], [one.engine for one in several])
+        )
+        return Searches(chosen, ours, engine)
 
     def _spread_signals(self, read: StepsRead) -> None:
         for number, steps in enumerate(read.by_partition):

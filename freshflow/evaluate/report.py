@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from freshflow.evaluate.evaluation import Evaluated
+from freshflow.evaluate.job import Searches
 from freshflow.evaluate.stream import EvaluationStream
 from freshflow.quality.metrics import Figures
 
@@ -52,6 +53,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     peak_memory_mb: float
     job: Quality
     baselines: dict[str, Quality]
+    searches: Searches | None = None
 
 
 def report_on(
@@ -72,6 +74,7 @@ def report_on(
         peak_memory_mb=round(peak_memory_mb, 1),
         job=_quality(job, stream.events, ("all", "new", "published")),
         baselines={name: _quality(one, stream.events, ("all", "new")) for name, one in baselines.items()},
+        searches=job.searches,
     )
 
 

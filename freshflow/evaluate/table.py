@@ -22,6 +22,10 @@ def print_report(report: EvaluationReport, console: Console) -> None:
         return
     console.print("\n[bold]The job[/], asked before each event")
     console.print(_job(report.job, report.scored))
+    if report.searches is not None:
+        found = report.searches
+        console.print(f"\n[bold]Searches[/], of which {found.chosen:,} items were chosen")
+        console.print(f"MRR@20 {_share(found.mrr20)}, in the engine's order {_share(found.engine_mrr20)}")
     console.print("\n[bold]Over the stream[/], from its first tenth to its last")
     console.print(_tenths(report.job))
     if report.baselines:

@@ -11,7 +11,8 @@ from msgspec import structs
 
 from freshflow.config import PrivacyConfig
 from freshflow.events.guests import GUEST, is_guest
-from freshflow.events.types import Behaviour, Event, Identify, ItemUpdate
+from freshflow.events.queries import words_of
+from freshflow.events.types import Behaviour, Event, Identify, ItemUpdate, Search
 
 __all__ = ["Pseudonyms"]
 
@@ -81,4 +82,7 @@ class Pseudonyms:
             return event
         if isinstance(event, Identify):
             return structs.replace(event, user_id=self.of(event.user_id), guest=self.of_owner(event.guest))
+        if isinstance(event, Search):  # people search for themselves, and words are compared with words only
+            words = " ".join(map(self.of, words_of(event.query)))
+            return structs.replace(event, user_id=self.of_owner(event.user_id), query=words)
         return structs.replace(event, user_id=self.of_owner(event.user_id))

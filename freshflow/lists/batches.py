@@ -24,7 +24,7 @@ class Batch:
 
     `learned` are the steps with the number of the query that was ranked before them, `listed` those with the number of
     the query whose answer is their list. `choices` counts the interactions and lessons;
-    `last_event` is that of the last interaction.
+    `last_event` is that of the last interaction. `searching` are searches and what was visited after one.
     """
 
     def __init__(self, config: Config) -> None:
@@ -35,20 +35,27 @@ class Batch:
         self.learned: list[tuple[Interaction | Dismissal | Lesson, int]] = []
         self.listed: list[tuple[Interaction | Dismissal | Noise | Joined | Ask, int]] = []
         self.interactions = self.choices = 0
+        self.searching: list[Ask | Interaction | Visit] = []
         self.last_event: Behaviour | None = None
 
     def add(self, step: Ranked) -> None:
         """Take a step along: the list before it, what items learn from it, and the list after it."""
         if isinstance(step, Visit):
             self._learn(step)
+            if step.searched:
+                self.searching.append(step)
             return
         if isinstance(step, Ask):
+            if isinstance(step.event, Search):
+                self.searching.append(step)
             self.listed.append((step, self._ask(_asked(step, self.config))))
             return
         if isinstance(step, Lesson):
             visit = step.visit
             self.learned.append((step, self._ask(Query(step.before, step.context, visit.ts_ms, came=visit.item_id))))
             self._learn(visit)
+            if visit.searched:
+                self.searching.append(visit)
             self.choices += 1
             return
         if isinstance(step, Noise | Joined):
@@ -59,6 +66,8 @@ class Batch:
         self.learned.append((step, self._ask(before)))
         if isinstance(step, Interaction):
             self._learn(step.visit)
+            if step.before.search is not None and step.follows_search:
+                self.searching.append(step)
             self.interactions += 1
             self.choices += 1
             self.last_event = event

@@ -8,17 +8,14 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from freshflow.events.types import Search
-from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.rows import NO_ROW
 from freshflow.lists.types import ListItem
 from freshflow.ranking.answers import CANDIDATE, ITEM, LISTED, REASON, SOURCE, TIED, Answers
 from freshflow.ranking.queries import Query
 from freshflow.ranking.scoring import REASONS, Weights
 from freshflow.ranking.selection import break_ties, explained
-from freshflow.users.state import UserState
 
-__all__ = ["Listed", "explain", "items_of", "listed", "settle_ties", "with_unknown"]
+__all__ = ["Listed", "explain", "items_of", "listed", "settle_ties"]
 
 
 class Listed(NamedTuple):
@@ -73,18 +70,3 @@ def explain(items: list[ListItem], query: Query, q: int, answers: Answers, weigh
         structs.replace(item, contributions=explained(q, candidate, answers, weights, query.model))
         for item, candidate in zip(items, candidates, strict=True)
     ]
-
-
-def with_unknown(
-    items: list[ListItem], event: Search, user: UserState, knowledge: ItemKnowledge, explains: bool
-) -> list[ListItem]:
-    """The items of a search, and those that nothing is known of: without evidence, their score is 0."""
-    left_out = {item.item_id for item in items} | set(user.dismissed)
-    if event.exclude_seen:
-        left_out |= set(user.items)
-    unknown = [
-        ListItem(item_id, 0.0, "unknown", (), {} if explains else None)
-        for item_id in dict.fromkeys(event.items)
-        if item_id not in left_out and knowledge.is_available(item_id)
-    ]
-    return sorted([*items, *unknown], key=lambda item: (-item.score, item.item_id))[: event.k]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-from msgspec import Raw
+from msgspec import Raw, structs
 from numpy.typing import NDArray
 
 from freshflow.config import Config
@@ -24,8 +24,9 @@ from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
-from freshflow.lists.composing import explain, items_of, listed, settle_ties, with_unknown
+from freshflow.lists.composing import explain, items_of, listed, settle_ties
 from freshflow.lists.refresh import Refresh, Refreshed
+from freshflow.lists.searches import Searches
 from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
@@ -81,6 +82,7 @@ class Partition:
         self.knowledge = ItemKnowledge(config.items, config.ranking)
         self.ranker = Ranker(config.ranker)
         self.signals = Signals()
+        self.searches = Searches(config.search)
         self.texts = ItemTexts()
         # A re-ordered shortlist is no sum of scores that others share.
         self.refresh = Refresh(config, self.texts, on=config.refresh.interval_s > 0 and not self.ranker.rerankers)
@@ -137,6 +139,7 @@ class Partition:
             self._drop_items()
             return self._withdraw(origin, step) if step.available is False else []
         was_active = self.refresh.active.forget(step.user_id)
+        self.searches.forget(step.user_id)
         if isinstance(step, Departure):
             return [Forgotten(step.user_id)] if step.idle else []
         if step.elsewhere:
@@ -187,7 +190,8 @@ class Partition:
 
     def _may_be_active(self, step: Departure, batch: Batch) -> bool:
         """Whether something is to be done about a user who leaves."""
-        return step.idle or self.refresh.active.knows(step.user_id) or batch.lists_for(step.user_id)
+        known = self.refresh.active.knows(step.user_id) or step.user_id in self.searches.waiting
+        return step.idle or known or batch.lists_for(step.user_id)
 
     def _admit(self, step: Ranked) -> None:
         came = _came(step)
@@ -360,6 +364,7 @@ class Partition:
         texts = self._texts(asked, lengths, batch.queries, answers)
         is_new = self._note(batch, answers)
         computed_at, model = self.clock(), Model(self.number, self.ranker.scored_with)
+        found = self._searched(batch, answers) if batch.searching else {}
         lists: list[Output] = []
         for n, (step, q) in enumerate(batch.listed):
             event = step.event
@@ -367,9 +372,7 @@ class Partition:
                 self.counts["unchanged"] += 1
                 continue
             self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
-            if isinstance(event, Search):
-                texts[n] = self._found(event, q, lengths[n], batch.queries, answers)
-            lists.append(_list(origin, event, texts[n], computed_at, model, self.variant))
+            lists.append(_list(origin, event, found.get(q, texts[n]), computed_at, model, self.variant))
         return lists
 
     def _texts(
@@ -387,13 +390,21 @@ class Partition:
             for q, items in zip(asked, items_of(several, ids), strict=True)
         ]
 
-    def _found(self, event: Search, q: int, length: int, queries: Sequence[Query], answers: Answers) -> Raw:
-        """The items of a search as JSON, those included that nothing is known of."""
-        explains = self.config.lists.contributions
-        (items,) = items_of(listed([q], [length], answers), self.knowledge.rows.ids)
-        if explains:
-            items = explain(items, queries[q], q, answers, self.ranker.weights)
-        return text_of(with_unknown(items, event, queries[q].user, self.knowledge, explains))
+    def _searched(self, batch: Batch, answers: Answers) -> dict[int, Raw]:
+        """The answers to searches by the number of their query, and what is learned from what followed, in order."""
+        asked = iter([q for step, q in batch.listed if isinstance(step.event, Search)])
+        texts: dict[int, Raw] = {}
+        for step in batch.searching:
+            if not isinstance(step, Ask):
+                self.searches.learn(step)
+                continue
+            q = next(asked)
+            (feed,) = items_of(listed([q], [batch.queries[q].k], answers), self.knowledge.rows.ids)
+            found = self.searches.answer(step, q, feed, answers, self.knowledge)
+            if not self.config.lists.contributions:
+                found = [structs.replace(item, contributions=None) for item in found]
+            texts[q] = text_of(found)
+        return texts
 
     def report(self) -> Report:
         """How the partition stands."""
@@ -409,6 +420,7 @@ class Partition:
         for name in ("published", "popularity"):
             of = getattr(self.validation, name).figures()
             quality |= {f"{name}_{figure}": value for figure, value in of.items()}
+        quality |= self.searches.figures()
         sums = self.by_user.sums() if self.by_user is not None else None
         return Report(self.number, self.event_ts, dict(counts), quality, self.variant, sums)
 

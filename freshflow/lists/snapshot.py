@@ -76,7 +76,8 @@ def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int
     knowledge.tables = _tables(knowledge.tables, state["tables"])
     knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
     knowledge.evicted, knowledge.idle = state["evicted"]
-    ranker_state, partition.validation, partition.drift = models
+    ranker_state, partition.validation, partition.drift, of_searches = models
+    partition.searches.restore(state["searches"], of_searches)
     ranker.restore(ranker_state)
     partition.signals = Signals(**state["signals"])
     active = state["refresh"]["active"]
@@ -99,7 +100,10 @@ def _state(partition: Partition) -> dict[str, Any]:
         "catalogue": knowledge.catalogue.entries,
         "evicted": (knowledge.evicted, knowledge.idle),
         # Small, and it changes in place.
-        "models": pickle.dumps((ranker.state(), partition.validation, partition.drift), protocol=5),
+        "models": pickle.dumps(
+            (ranker.state(), partition.validation, partition.drift, partition.searches.models()), protocol=5
+        ),
+        "searches": partition.searches.state(),
         "number": partition.number,
         "signals": vars(partition.signals),
         "refresh": partition.refresh.state(),

@@ -23,6 +23,7 @@ def warm_up(config: Config) -> None:
     events += [
         Request(EVENTS, "user 1", EVENTS * STEP_MS, exclude_seen=True),
         Search(EVENTS + 1, "user 2", EVENTS * STEP_MS, "anything", ("item 1", "item 2")),
+        Behaviour(EVENTS + 1, "view", "user 2", "item 1", EVENTS * STEP_MS),
         Behaviour(EVENTS + 2, "dismiss", "user 1", "item 1", EVENTS * STEP_MS, -1.0),
     ]
     steps = bucket.take(events)

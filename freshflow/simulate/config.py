@@ -25,8 +25,9 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `events` counts what visitors do; the catalogue, requests and noise come on top. `days` None means 14, or
     more where visitors would otherwise be too busy. `requests` is the share of events preceded by a request
-    for the user's list. `dirty` adds duplicates, late events, a bot and broken lines, and changes no other. From
-    the event number `shift` on (from 1), other items go together and are popular; None means never.
+    for the user's list, `searches` the share of items that are chosen from the results of a search. `dirty` adds
+    duplicates, late events, a bot and broken lines, and changes no other. From the event number `shift` on (from 1),
+    other items go together and are popular; None means never.
     """
 
     events: int = 50_000
@@ -38,6 +39,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
     requests: float = 0.0
     dirty: bool = True
     shift: int | None = None
+    searches: float = 0.0
 
     def __post_init__(self) -> None:
         _require("events", self.events, 1 <= self.events <= 10**10, "a whole number from 1 to 10000000000")
@@ -45,6 +47,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
         _require("items", self.items, 20 <= self.items <= 10**7, "a whole number from 20 to 10000000")
         _require("seed", self.seed, 0 <= self.seed < 2**63, "a whole number from 0 to 2^63 - 1")
         _require("requests", self.requests, 0 <= self.requests <= 1, "a share from 0 to 1")
+        _require("searches", self.searches, 0 <= self.searches <= 1, "a share from 0 to 1")
         _require("start", self.start, _has_offset(self.start), "an ISO 8601 time with its offset")
         if self.shift is not None:
             _require("shift", self.shift, 1 <= self.shift <= self.events, f"a whole number from 1 to {self.events}")
@@ -72,11 +75,11 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The parts that draw by lot; each has its own, so that noise or requests leave the visitors as they are.
-PARTS = ("shop", "visitors", "sessions", "requests", "noise", "shift")
+PARTS = ("shop", "visitors", "sessions", "requests", "noise", "shift", "searches")
 
 
 def generator(
-    config: ShopConfig, part: Literal["shop", "visitors", "sessions", "requests", "noise", "shift"]
+    config: ShopConfig, part: Literal["shop", "visitors", "sessions", "requests", "noise", "shift", "searches"]
 ) -> np.random.Generator:
     """The lot that one part of the simulation draws by; a function of the seed and the part alone."""
     return np.random.Generator(np.random.PCG64([config.seed, PARTS.index(part)]))

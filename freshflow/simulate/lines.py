@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-__all__ = ["Line", "behaviour", "item_id", "item_launched", "item_switched", "request", "user_id"]
+__all__ = ["Line", "behaviour", "item_id", "item_launched", "item_switched", "request", "search", "user_id"]
 
 # (event time in epoch milliseconds, what kind of line it is, the line without its end)
 Line = tuple[int, str, bytes]
@@ -26,6 +26,16 @@ class RequestLine(msgspec.Struct, tag_field="type", tag="request", gc=False):
 
     user_id: str
     ts: int
+    request_id: str
+
+
+class SearchLine(msgspec.Struct, tag_field="type", tag="search", gc=False):
+    """A visitor's search, with what the engine found."""
+
+    user_id: str
+    ts: int
+    query: str
+    items: tuple[str, ...]
     request_id: str
 
 
@@ -62,6 +72,11 @@ def behaviour(ts_ms: int, type_: str, user: int, item: int, event_id: str, sessi
 def request(ts_ms: int, user: int, request_id: str) -> bytes:
     """The line of a request for a user's list."""
     return _encode(RequestLine(user_id(user), ts_ms, request_id))
+
+
+def search(ts_ms: int, user: int, query: str, items: list[int], request_id: str) -> bytes:
+    """The line of a search."""
+    return _encode(SearchLine(user_id(user), ts_ms, query, tuple(map(item_id, items)), request_id))
 
 
 def item_launched(

@@ -14,6 +14,7 @@ from itertools import accumulate
 from freshflow.simulate import lines
 from freshflow.simulate.config import DAY_MS, ShopConfig, generator
 from freshflow.simulate.lines import Line
+from freshflow.simulate.searches import Searching
 from freshflow.simulate.shop import Change, Shop, shifted
 from freshflow.simulate.visitors import (
     MEAN_SESSION,
@@ -46,6 +47,7 @@ SLICE_MS, SLICE_EVENTS = (
     3_600_000,
     5_000,
 )  # sessions are planned for an hour, or for fewer where they are many
+SEARCH_MS = 500  # from a search to what is chosen of it
 TRIES = 8  # draws before the walk settles for something that is surely there
 
 
@@ -73,6 +75,8 @@ class Walk:
         self._arrival = visitors.arrivals(self._rng).__next__
         self._ask = uniforms(generator(config, "requests")).__next__
         self._tastes = visitors.tastes
+        self._searching = Searching(shop, config) if config.searches else None
+        self._search: tuple[str, list[int]] | None = None  # which the latest item was chosen from
         self._own: list[list[int]] = [[] for _ in range(config.users)]
         self._busy_until_ms = [0] * config.users
         self._there = bytearray(config.items)
@@ -130,6 +134,9 @@ class Walk:
             event_id = f"e{self._done}"
             if requests and self._ask() < requests:
                 yield now_ms, "request", lines.request(now_ms, visit.user, f"r-{event_id}")
+            if self._search is not None:
+                asked = lines.search(now_ms - SEARCH_MS, visit.user, *self._search, f"s-{event_id}")
+                yield now_ms - SEARCH_MS, "search", asked
             done = lines.behaviour(now_ms, visit.type, visit.user, visit.item, event_id, visit.session_id)
             yield now_ms, "behaviour", done
             self._leave_or_stay(visit, number, now_ms)
@@ -176,8 +183,10 @@ class Walk:
         if self._done + 1 == self._config.shift:
             self._shop = shifted(self._shop, self._config)
         visit.type = self._follow_up(visit)
+        self._search = None
         if visit.type == "view":
-            visit.item = self._choose(visit, now_ms)
+            self._search, chosen = self._choose_by_search(visit)
+            visit.item = chosen if self._search is not None else self._choose(visit, now_ms)
         self._remember(visit)
         self._buzz.append(visit.item)
         self._busy_until_ms[visit.user] = now_ms + SESSION_GAP_MS
@@ -200,6 +209,15 @@ class Walk:
             own.append(visit.item)
         if len(own) > OWN:
             del own[0]
+
+    def _choose_by_search(self, visit: Visit) -> tuple[tuple[str, list[int]] | None, int]:
+        """A search with its results, and the item chosen from these; None and -1 where there is none."""
+        searching = self._searching
+        if searching is None or not searching.is_next(self._config.searches):
+            return None, -1
+        own, tastes = self._own[visit.user], self._tastes[visit.user]
+        query, found, item = searching.search(self._shop, tastes, own, self._there.__getitem__, visit.item)
+        return ((query, found), item) if item >= 0 else (None, -1)
 
     # Where the next item comes from: each source returns an item, or -1.
 

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from freshflow.config import Config, EventsConfig, NoiseConfig, UsersConfig
 from freshflow.errors import SnapshotError
+from freshflow.events.queries import query_keys
 from freshflow.events.types import Behaviour, Event, Forget, Identify, ItemUpdate, Origin, Rejected, Request, Search
 from freshflow.frames import framed, frames
 from freshflow.users.handover import Handover, HeldEvents
@@ -23,6 +24,7 @@ from freshflow.users.state import (
     UserState,
     add_earlier,
     add_event,
+    add_search,
     as_of,
     context_at,
     dismiss,
@@ -34,7 +36,7 @@ __all__ = ["UserBucket"]
 
 # Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
 Head = tuple[int, dict[str, int], list[Stream], HeldEvents]
-SNAPSHOT_VERSION = b"freshflow-users-8\n"
+SNAPSHOT_VERSION = b"freshflow-users-9\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -55,6 +57,8 @@ class UserBucket:
         for_all: int = 0,
         noise: NoiseConfig | None = None,
         events: EventsConfig | None = None,
+        *,
+        learns_searches: bool = True,
     ) -> None:
         self.config = config
         self.events = events or EventsConfig()
@@ -65,6 +69,7 @@ class UserBucket:
         self.limits = NoiseLimits.of(noise) if noise is not None else NO_LIMITS
         self.bound = bound
         self.for_all = for_all
+        self.learns_searches = learns_searches
         self.interactions = 0
         self.users: dict[str, UserState] = {}
         self._record: int | None = None  # position of the record whose events are being taken
@@ -79,7 +84,8 @@ class UserBucket:
         partitions = config.job.partitions
         taught = partitions // variants  # no variant teaches the rankers of another
         for_all = config.ranker.shared // taught if taught > 1 else 0
-        return cls(config.users, max(1, config.users.max // partitions), for_all, config.noise, config.events)
+        bound, learns = max(1, config.users.max // partitions), config.search.queries > 0
+        return cls(config.users, bound, for_all, config.noise, config.events, learns_searches=learns)
 
     def read(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:
         """The steps of the next events of an origin, read at `read_ms`, and what is refused as ahead of its stream."""
@@ -120,7 +126,8 @@ class UserBucket:
             known = self.users.pop(event.user_id, None) is not None
             return structs.replace(event, known=known or event.known)
         if isinstance(event, Request | Search):
-            return Ask(event, self.users.get(event.user_id, NEW_USER))
+            user = self.users.get(event.user_id, NEW_USER)
+            return Ask(event, self._searched(event, user) if isinstance(event, Search) else user)
         return None if isinstance(event, Identify) else self._handed(event)
 
     def _handed(self, handed: Handed) -> Step:
@@ -141,6 +148,15 @@ class UserBucket:
         self._keep(event, after)
         self.counts["guests_joined"] += 1
         return Joined(event, after)
+
+    def _searched(self, event: Search, before: UserState) -> UserState:
+        """The user once they have searched."""
+        if not self.learns_searches:
+            return before
+        after = add_search(before, query_keys(event.query), event.ts_ms, gap_ms=self.gap_ms)
+        if after is not before:
+            self._keep(event, after)
+        return after
 
     def _behaviour(self, event: Behaviour) -> Step | None:
         before = self.users.get(event.user_id, NEW_USER)
@@ -198,13 +214,13 @@ class UserBucket:
             for user_id in away_too_long(self.users, self._idle_ms):
                 self._leave(event, user_id, idle=True)
 
-    def _keep(self, event: Behaviour | Identify, state: UserState) -> None:
+    def _keep(self, event: Behaviour | Identify | Search, state: UserState) -> None:
         self.users.pop(event.user_id, None)  # to the end of the order
         self.users[event.user_id] = state
         if len(self.users) > self.bound:
             self._leave(event, next(iter(self.users)), idle=False)
 
-    def _leave(self, after: Behaviour | Identify, user_id: str, *, idle: bool) -> None:
+    def _leave(self, after: Behaviour | Identify | Search, user_id: str, *, idle: bool) -> None:
         del self.users[user_id]
         self.counts["users_idle" if idle else "users_evicted"] += 1
         self._left.append(Departure(after.position, user_id, idle, after.nth))

@@ -55,7 +55,8 @@ class GuestBucket:
         """The guests of one of the job's partitions."""
         users = structs.replace(config.users, idle_s=config.users.guest_idle_s)
         bound = max(1, users.max // config.job.partitions)
-        return cls(UserBucket(users, bound, 0, config.noise, config.events))
+        learns = config.search.queries > 0
+        return cls(UserBucket(users, bound, 0, config.noise, config.events, learns_searches=learns))
 
     @property
     def counts(self) -> Counter[str]:

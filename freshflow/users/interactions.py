@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 # What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
-NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": ()}
+NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": (), "search": None}
 
 
 class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -60,8 +60,19 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
     def visit(self) -> Visit:
         """What item knowledge learns from it."""
         opens = self.context.session_length == 0
-        event = self.event
-        return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
+        event, search = self.event, self.before.search
+        if search is None or self.after.search is None or search.ts_ms > event.ts_ms:
+            return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
+        return Visit(
+            *(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull),
+            *(search.keys, search.visits),
+        )
+
+    @property
+    def follows_search(self) -> bool:
+        """Whether the user came to the item after a search that still counts."""
+        search = self.before.search
+        return search is not None and self.after.search is not None and search.ts_ms <= self.event.ts_ms
 
 
 class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):

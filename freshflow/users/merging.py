@@ -9,7 +9,7 @@ from array import array
 
 from msgspec import structs
 
-from freshflow.users.state import COUNTS, FINGERPRINT_BYTES, FINGERPRINTS, NEW_USER, TIMES, UserState
+from freshflow.users.state import COUNTS, FINGERPRINT_BYTES, FINGERPRINTS, NEW_USER, TIMES, Searched, UserState
 
 __all__ = ["merged"]
 
@@ -48,12 +48,18 @@ def merged(user: UserState, guest: UserState, *, gap_ms: int, context: int, hist
         fingerprints=_fingerprints(earlier, later),
         haste_ms=max(earlier.haste_ms, later.haste_ms),
         unseen_in_a_row=max(earlier.unseen_in_a_row, later.unseen_in_a_row),
+        search=_latest_search(earlier, later),
     )
 
 
 def _recency(state: UserState) -> tuple[object, ...]:
     """Orders two states by their latest event, or else by anything that tells them apart."""
     return (state.last_ms, *map(repr, structs.astuple(state)))
+
+
+def _latest_search(one: UserState, other: UserState) -> Searched | None:
+    searches = [state.search for state in (one, other) if state.search is not None]
+    return max(searches, key=lambda search: (search.ts_ms, search.keys, search.visits), default=None)
 
 
 def _seen(one: UserState, other: UserState) -> dict[str, tuple[int, int]]:

@@ -20,6 +20,11 @@ def away_too_long(users: dict[str, UserState], idle_ms: int) -> list[str]:
     """Of the `LOOKED_AT` users who come first, those whose last event is more than `idle_ms` ago."""
     if not users:
         return []
-    clocks = sorted(user.last_ms for user in islice(reversed(users.values()), WITNESSES))
+    clocks = sorted(_heard_ms(user) for user in islice(reversed(users.values()), WITNESSES))
     oldest_ms = clocks[len(clocks) // 2] - idle_ms
-    return [user_id for user_id, user in islice(users.items(), LOOKED_AT) if user.last_ms < oldest_ms]
+    return [user_id for user_id, user in islice(users.items(), LOOKED_AT) if _heard_ms(user) < oldest_ms]
+
+
+def _heard_ms(user: UserState) -> int:
+    """When somebody last did something; of who has only searched so far, that."""
+    return user.last_ms or (user.search.ts_ms if user.search is not None else 0)

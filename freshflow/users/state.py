@@ -27,9 +27,11 @@ __all__ = [
     "NEW_USER",
     "TIMES",
     "Context",
+    "Searched",
     "UserState",
     "add_earlier",
     "add_event",
+    "add_search",
     "as_of",
     "context_at",
     "dismiss",
@@ -40,9 +42,18 @@ __all__ = [
 
 # A retry of a producer comes within its user's next seven events; more would cost memory for every user.
 FINGERPRINTS, FINGERPRINT_BYTES = 8, 8
+SEARCH_VISITS = 10  # after a search that may come of it
 # How event times and counts are packed: eight bytes and four, in the machine's order.
 TIMES, COUNTS = "q", "I"
 TIME_BYTES, COUNT_BYTES = array(TIMES).itemsize, array(COUNTS).itemsize
+
+
+class Searched(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A user's latest search, while it counts: the keys of its query, its event time, and the visits since."""
+
+    keys: tuple[str, ...]
+    ts_ms: int
+    visits: int = 0
 
 
 class UserState(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -55,6 +66,7 @@ class UserState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     last, and so on), or -1 if it was new there; `stays` counts how often it came again at once.
     `dismissed` items are not to be shown. `fingerprints` are hashes of the latest events, of eight bytes each, to
     recognise duplicates. `haste_ms` and `unseen_in_a_row` are what `freshflow.users.noise` goes by.
+    `search` is the latest search, for as long as what the user does may come of it.
     """
 
     session: tuple[str, ...] = ()
@@ -70,6 +82,7 @@ class UserState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     fingerprints: bytes = b""
     haste_ms: int = 0
     unseen_in_a_row: int = 0
+    search: Searched | None = None
 
     @property
     def seen_ms(self) -> tuple[int, ...]:
@@ -134,7 +147,25 @@ def add_event(
         fingerprints=_fingerprints(state, event),
         haste_ms=0 if haste_ms <= 0 else min(haste_ms, 2 * limits.window_ms),
         unseen_in_a_row=_unseen_in_a_row(state, event) if limits.unseen else 0,
+        search=None if state.search is None else _search_after(state, state.search, event.ts_ms, gap_ms),
     )
+
+
+def add_search(state: UserState, keys: tuple[str, ...], ts_ms: int, *, gap_ms: int) -> UserState:
+    """The state after a search for what these keys stand for; one that comes too late to count changes nothing."""
+    known = state.search
+    if not keys or state.last_ms - ts_ms > gap_ms or (known is not None and known.ts_ms >= ts_ms):
+        return state
+    return structs.replace(state, search=Searched(keys, ts_ms))
+
+
+def _search_after(state: UserState, search: Searched, ts_ms: int, gap_ms: int) -> Searched | None:
+    """The search, if it still counts at an event at `ts_ms`: there was no pause longer than the gap since."""
+    if ts_ms < search.ts_ms:
+        return search if search.ts_ms - ts_ms <= gap_ms else None
+    if ts_ms - max(search.ts_ms, state.last_ms) > gap_ms or search.visits == SEARCH_VISITS:
+        return None
+    return structs.replace(search, visits=search.visits + 1)
 
 
 def as_of(state: UserState, ts_ms: int, *, gap_ms: int) -> UserState:

@@ -123,7 +123,7 @@ def test_the_report_holds_all_figures(shop: Path) -> None:
     report = report_of(shop, "--baselines", "--limit", 400)
     assert report.keys() == {
         *("input", "events", "scored", "duplicates", "not_learned", "rejected", "passed_over", "users", "items"),
-        *("partitions", "peak_memory_mb", "job", "baselines"),
+        *("partitions", "peak_memory_mb", "job", "baselines", "searches"),
     }
     assert (report["events"], report["scored"], report["rejected"]) == (400, 400, {})
     assert report["peak_memory_mb"] > 10
@@ -299,3 +299,19 @@ def test_help_names_every_option() -> None:
     assert done.exit_code == 0
     for option in ("--baselines", "--json", "--plot", "--limit", "--every", "--partitions", "--config"):
         assert option in done.stdout
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_searches_are_scored_beside_the_engine_s_order(tmp_path, partitions):
+    path = tmp_path / "searches.jsonl"
+    write_lines(shop_lines(ShopConfig(events=2_500, users=100, items=200, searches=0.5, dirty=False)), str(path))
+    written = tmp_path / "report.json"
+    done = evaluate(path, "--json", written, "--every", 50, "--partitions", partitions)
+    searches = json.loads(written.read_bytes())["searches"]
+    assert searches["chosen"] > 500
+    assert searches["mrr20"] > 1.15 * searches["engine_mrr20"]
+    assert f"MRR@20 {searches['mrr20']:.3f}, in the engine's order {searches['engine_mrr20']:.3f}" in done.output
+
+
+def test_a_stream_without_searches_has_no_figure_of_them(shop):
+    assert report_of(shop, "--limit", 100)["searches"] is None

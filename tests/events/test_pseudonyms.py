@@ -64,7 +64,7 @@ def test_control_events_name_the_user_by_pseudonym_and_keep_the_rest():
     common = {"user_id": ID, "ts": TS_MS}
     assert event(type="forget", **common) == Forget(0, user, TS_MS)
     assert event(type="request", **common, request_id="r", k=3) == Request(0, user, TS_MS, "r", 3)
-    assert event(type="search", **common, query="q", items=["a"]) == Search(0, user, TS_MS, "q", ("a",))
+    assert event(type="search", **common, query="Q", items=["a"]) == Search(0, user, TS_MS, NAMES.of("q"), ("a",))
     assert event(type="item", item_id="i", ts=TS_MS, title="t") == ItemUpdate(0, "i", TS_MS, "t")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from freshflow.config import Config, JobConfig, RankerConfig, UsersConfig
 from freshflow.errors import SnapshotError
-from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request, Search
+from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request
 from freshflow.items.visits import Visit
 from freshflow.users.bucket import UserBucket
 from freshflow.users.interactions import Ask, Departure, Interaction, Lesson
@@ -51,7 +51,7 @@ def test_the_session_gap_of_the_configuration_is_in_seconds():
 def test_a_question_gets_the_user_as_of_now_and_changes_nothing():
     taken = bucket(view(1, "u", "a"))
     before = taken.snapshot()
-    questions = [Request(2, "u", START_MS + 2), Search(3, "v", START_MS + 3, "text", ("a",))]
+    questions = [Request(2, "u", START_MS + 2), Request(3, "v", START_MS + 3)]
     steps = taken.take(questions)
     assert [type(step) for step in steps] == [Ask, Ask]
     assert steps[0].user.items == ("a",)

@@ -14,6 +14,7 @@ from freshflow.users.state import (
     NEW_USER,
     UserState,
     add_event,
+    add_search,
     context_at,
     dismiss,
     is_duplicate,
@@ -299,3 +300,44 @@ def test_users_of_one_item_share_its_id():
     one, other, *restored = (*states, *map(with_shared_ids, decoded))
     assert restored == [one, other]
     assert len({id(item) for state in (one, other, *restored) for item in (*state.items, *state.session)}) == 1
+
+
+def searched(state: UserState, at_ms: int, *keys: str) -> UserState:
+    return add_search(state, keys or ("q",), START_MS + at_ms, gap_ms=GAP_MS)
+
+
+def then(state: UserState, item: str, at_ms: int) -> UserState:
+    return add_event(state, event(item, at_ms), gap_ms=GAP_MS, context=20, history=100)
+
+
+def test_a_search_counts_for_what_comes_up_to_the_gap_after_it_and_no_longer():
+    state = searched(NEW_USER, 0)
+    assert then(state, "a", GAP_MS).search is not None
+    assert then(state, "a", GAP_MS + 1).search is None
+    assert then(then(state, "a", GAP_MS), "b", 2 * GAP_MS).search.visits == 2
+
+
+def test_a_search_counts_for_ten_visits():
+    state = searched(NEW_USER, 0)
+    for n in range(10):
+        state = then(state, f"i{n}", n)
+        assert state.search.visits == n + 1
+    assert then(state, "one too many", 11).search is None
+
+
+def test_a_search_of_long_before_the_latest_event_or_the_latest_search_changes_nothing():
+    state = after(event("a", GAP_MS + 1))
+    assert searched(state, 0) is state
+    assert searched(state, 1).search.ts_ms == START_MS + 1
+    later = searched(state, GAP_MS + 2, "later")
+    assert searched(later, GAP_MS + 2, "again") is later
+    assert searched(later, GAP_MS, "earlier") is later
+
+
+def test_an_event_before_a_search_leaves_it_for_later_unless_it_lies_far_ahead():
+    assert then(searched(NEW_USER, 1000), "a", 500).search.visits == 0
+    assert then(searched(NEW_USER, GAP_MS + 501), "a", 500).search is None
+
+
+def test_a_query_without_words_is_no_search():
+    assert add_search(NEW_USER, (), START_MS, gap_ms=GAP_MS) is NEW_USER

@@ -14,6 +14,7 @@ TYPES = {
     "add_to_cart": "cart",
     "add_to_wishlist": "wishlist",
     "purchase": "purchase",
+    "view_search_results": "search",
 }
 IN_ITEM = {"item_id": ("item_id", "item_name")}  # one of the two is required
 
@@ -27,6 +28,7 @@ EXPORT = Table(
         "ts": ("event_timestamp",),
         # A session's number is unique within its user only, and compared within its user only.
         "session_id": ("event_params.ga_session_id.int_value",),
+        "query": ("event_params.search_term.string_value",),
     },
     items=("items",),
     in_item=IN_ITEM,
@@ -43,6 +45,7 @@ PROTOCOL = Table(
         "user_id": ("user_id", "client_id", "app_instance_id"),
         "ts": ("timestamp_micros",),  # of the event, or of the request
         "session_id": ("params.session_id",),
+        "query": ("params.search_term",),
     },
     events="events",
     items=("params.items",),

@@ -357,3 +357,12 @@ def test_a_field_of_the_envelope_can_be_asked_for():
     record = ENVELOPE | {"subject": "u9", "data": {"item_id": "i"}}
     (event,), _, _ = parsed(record, format="cloudevents", map={"user_id": "subject"})
     assert event.user_id == "u9"
+
+
+def test_results_that_ga4_saw_are_a_search_and_a_search_term_alone_is_passed_over():
+    params = [{"key": "search_term", "value": {"string_value": "red tee"}}]
+    row = {"event_name": "view_search_results", "event_timestamp": 1609459200123456, "user_pseudo_id": "u"}
+    row |= {"event_params": params, "items": [{"item_id": "b"}, {"item_id": "a"}]}
+    ((event,), _, _) = parsed(row)
+    assert event == Search(1, "u", 1609459200123, "red tee", ("b", "a"))
+    assert parsed(row | {"items": []})[2] == {"view_search_results without results": 1}
