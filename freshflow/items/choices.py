@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["Choices"]
 
 HALF_LIFE_MS = 30 * 86_400_000.0  # a month
-DOUBT = 2.0  # M
+DOUBT = 5.0  # M
 ITEMS = 64  # of a query, the least chosen go first
 
 
