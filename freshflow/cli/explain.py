@@ -31,6 +31,8 @@ REASONS = {
     "again": "the user came back to it before",
     "popular": "popular right now",
     "unknown": "found by the search engine; nobody has touched it yet",
+    "pinned": "pinned to its place",
+    "fresh": "new: a share of the list is kept for new items",
     "together": "goes with what the user looked at",
 }
 

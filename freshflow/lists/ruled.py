@@ -42,7 +42,7 @@ def ranked_of(q: int, answers: Answers) -> Ranked:
 
 def show(chosen: Ranked, q: int, answers: Answers) -> None:
     """Put what was chosen in the places of what was ranked for query number `q`."""
-    n = len(chosen)
+    n = chosen.size
     places = answers.places[q]
     for column, values in (
         *((CANDIDATE, chosen.candidates), (ITEM, chosen.rows)),

@@ -48,7 +48,9 @@ class Ranked(NamedTuple):
             added=np.zeros((n, len(ADDED))),
         )
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many items there are."""
         return len(self.rows)
 
     def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Ranked":

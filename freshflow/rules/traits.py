@@ -24,8 +24,8 @@ SPARE_TEXTS, FEW_TEXTS = 4, 10_000
 
 
 class Traits:
-    """By item row: `categories` (rows, 4) and `brands` as numbers, `prices` and `margins`, NaN where not said;
-    `blocked`; `boosts`, the logarithms of factors; `since_ms`, when the item was published, or else first heard of.
+    """By item row: `categories` (rows, 4) and `brands` (rows, 1) as numbers; `prices` and `margins`, NaN where not
+    said; `blocked`; `boosts`, the logarithms of factors; `since_ms`, when it was published, or else first heard of.
     """
 
     def __init__(self, config: RulesConfig) -> None:
@@ -36,7 +36,7 @@ class Traits:
     def clear(self) -> None:
         """Forget all items."""
         self.categories = np.empty((0, CATEGORIES), np.int32)
-        self.brands = np.empty(0, np.int32)
+        self.brands = np.empty((0, 1), np.int32)
         self.prices, self.margins, self.boosts = np.empty(0), np.empty(0), np.empty(0)
         self.blocked = np.empty(0, np.bool_)
         self.since_ms = np.empty(0, np.int64)
