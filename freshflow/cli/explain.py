@@ -33,6 +33,8 @@ REASONS = {
     "searched": "chosen by others after this search",
     "engine": "where the search engine had it",
     "unknown": "found by the search engine; nobody has touched it yet",
+    "pinned": "pinned to its place",
+    "fresh": "new: a share of the list is kept for new items",
     "together": "goes with what the user looked at",
 }
 

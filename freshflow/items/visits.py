@@ -9,8 +9,8 @@ class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
     This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says
-    that the visit opened a session; `weight` is how much its company counts. `searched` are the keys of the query it
-    came after (`freshflow.events.queries`), and `after_search` how many visits came between.
+    that the visit opened a session; `weight` is how much its company counts; `type` is that of the event. `searched`
+    are the keys of the query it came after (`freshflow.events.queries`), `after_search` how many visits came between.
     """
 
     position: int
@@ -19,5 +19,6 @@ class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     ts_ms: int
     opens: bool = False
     weight: float = 1.0
+    type: str = "view"
     searched: tuple[str, ...] = ()
     after_search: int = 0

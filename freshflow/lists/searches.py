@@ -4,7 +4,7 @@ Queries and choices are taken one by one in the order of the stream, after the c
 once: an answer knows every choice before it and none after it, wherever batches end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -81,9 +81,17 @@ class Searches:
         answer.chosen.append(item)
 
     def answer(
-        self, ask: Ask, q: int, feed: list[ListItem], answers: Answers, knowledge: ItemKnowledge
+        self,
+        ask: Ask,
+        q: int,
+        feed: list[ListItem],
+        answers: Answers,
+        knowledge: ItemKnowledge,
+        hidden: Collection[str] = (),
     ) -> list[ListItem]:
-        """The results of a search for its user; `feed` says what speaks for known ones, by query number `q`."""
+        """The results of a search for its user, without those `hidden`; `feed` says what speaks for known ones, by
+        query number `q`.
+        """
         search = ask.event
         assert isinstance(search, Search)
         items, keys = list(dict.fromkeys(search.items)), query_keys(search.query)
@@ -99,7 +107,7 @@ class Searches:
         reasons = {item.item_id: item for item in feed}
         listed = [
             _item(items[n], float(totals[n]), parts[n], reasons.get(items[n]), last=float(totals[n] - parts[n].sum()))
-            for n in np.flatnonzero(self._kept(items, search, ask.user, knowledge)).tolist()
+            for n in np.flatnonzero(self._kept(items, search, ask.user, knowledge, hidden)).tolist()
         ]
         listed = sorted(listed, key=lambda item: (-item.score, item.item_id))[: search.k]
         if ask.user.search is not None:
@@ -153,9 +161,16 @@ class Searches:
         if len(self.waiting) > WAITING:
             del self.waiting[next(iter(self.waiting))]
 
-    def _kept(self, items: Sequence[str], search: Search, user: UserState, knowledge: ItemKnowledge) -> list[bool]:
+    def _kept(
+        self,
+        items: Sequence[str],
+        search: Search,
+        user: UserState,
+        knowledge: ItemKnowledge,
+        hidden: Collection[str],
+    ) -> list[bool]:
         """Whether each item stays: all do unless they were asked to go."""
-        gone = set(user.items) if search.exclude_seen else set()
+        gone = {*hidden, *(user.items if search.exclude_seen else ())}
         if self.config.drop_dismissed:
             gone |= set(user.dismissed)
         drops = self.config.drop_unavailable

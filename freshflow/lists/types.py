@@ -14,8 +14,9 @@ class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One item of a list, with its score and what speaks for it.
 
     `reason` is "together" (it comes with the items in `because`), "again" (the user came back to it before) or
-    "popular"; of a search also "searched" (people choose it after the query), "engine" (it stands where the engine has
-    it) or "unknown". `contributions` by feature add up to `score`; they are there if `lists.contributions` is set.
+    "popular"; of items that a rule has put there, "pinned" or "fresh"; of a search also "searched" (people choose it
+    after the query), "engine" (it stands where the engine has it) or "unknown". `contributions`, by feature or rule,
+    add up to `score`; they are there if `lists.contributions` is set.
     """
 
     item_id: str

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -12,6 +13,7 @@ from freshflow.errors import SnapshotError
 from freshflow.events.queries import query_keys
 from freshflow.events.types import Behaviour, Event, Forget, Identify, ItemUpdate, Origin, Rejected, Request, Search
 from freshflow.frames import framed, frames
+from freshflow.users.bought import PURCHASE, with_bought
 from freshflow.users.handover import Handover, HeldEvents
 from freshflow.users.interactions import Ask, Departure, Dismissal, Handed, Interaction, Join, Joined, Noise, Step
 from freshflow.users.jumps import Clocks, Stream
@@ -32,19 +34,25 @@ from freshflow.users.state import (
     with_shared_ids,
 )
 
-__all__ = ["UserBucket"]
+__all__ = ["UserBucket", "what_is_kept"]
 
 # Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
 Head = tuple[int, dict[str, int], list[Stream], HeldEvents]
-SNAPSHOT_VERSION = b"freshflow-users-9\n"
+SNAPSHOT_VERSION = b"freshflow-users-10\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
+
+
+def what_is_kept(config: Config) -> dict[str, Any]:
+    """What is kept of users, beside their histories, for those who ask for it: purchases and searches."""
+    return {"bought_s": config.rules.hide_bought_s, "learns_searches": config.search.queries > 0}
 
 
 class UserBucket:
     """At most `bound` users, the least recently active go first. Users are kept in the order of their last event.
 
     Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
-    `LOOK_EVERY`th interaction. The first `for_all` interactions are those that teach the rankers of all partitions.
+    `LOOK_EVERY`th interaction. Purchases are remembered for `bought_s` seconds. The first `for_all` interactions are
+    those that teach the rankers of all partitions.
     `counts` says how many events were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and
     put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), how many users were dropped
     (`users_evicted`, `users_idle`), and how many guests became users of it (`guests_joined`).
@@ -58,6 +66,7 @@ class UserBucket:
         noise: NoiseConfig | None = None,
         events: EventsConfig | None = None,
         *,
+        bought_s: float = 0.0,
         learns_searches: bool = True,
     ) -> None:
         self.config = config
@@ -76,6 +85,7 @@ class UserBucket:
         self._before_record = NEW_USER
         self.counts: Counter[str] = Counter()
         self._idle_ms = int(config.idle_s * 1000)
+        self._bought_ms = int(bought_s * 1000)
         self._left: list[Departure] = []
 
     @classmethod
@@ -84,8 +94,8 @@ class UserBucket:
         partitions = config.job.partitions
         taught = partitions // variants  # no variant teaches the rankers of another
         for_all = config.ranker.shared // taught if taught > 1 else 0
-        bound, learns = max(1, config.users.max // partitions), config.search.queries > 0
-        return cls(config.users, bound, for_all, config.noise, config.events, learns_searches=learns)
+        bound = max(1, config.users.max // partitions)
+        return cls(config.users, bound, for_all, config.noise, config.events, **what_is_kept(config))
 
     def read(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:
         """The steps of the next events of an origin, read at `read_ms`, and what is refused as ahead of its stream."""
@@ -197,6 +207,8 @@ class UserBucket:
         return self._taken(event, before, context, after)
 
     def _taken(self, event: Behaviour, before: UserState, context: Context, after: UserState) -> Step:
+        if self._bought_ms and event.type == PURCHASE:
+            after = with_bought(after, event, keep_ms=self._bought_ms, limit=self.config.history)
         self._keep(event, after)
         noise = noise_kind(after.haste_ms, after.stays, after.session_length, after.unseen_in_a_row, self.limits)
         if noise is not None and (event.weight > 0 or noise == "rate"):  # to turn down what was a loop is plausible

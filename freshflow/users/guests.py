@@ -17,7 +17,7 @@ from freshflow.errors import SnapshotError
 from freshflow.events.guests import is_guest
 from freshflow.events.types import Behaviour, Event, Forget, Identify, Origin, Rejected, Request, Search
 from freshflow.frames import framed, frames
-from freshflow.users.bucket import UserBucket
+from freshflow.users.bucket import UserBucket, what_is_kept
 from freshflow.users.interactions import Departure, Handed, Join
 from freshflow.users.jumps import Clocks, Stream
 
@@ -55,8 +55,7 @@ class GuestBucket:
         """The guests of one of the job's partitions."""
         users = structs.replace(config.users, idle_s=config.users.guest_idle_s)
         bound = max(1, users.max // config.job.partitions)
-        learns = config.search.queries > 0
-        return cls(UserBucket(users, bound, 0, config.noise, config.events, learns_searches=learns))
+        return cls(UserBucket(users, bound, 0, config.noise, config.events, **what_is_kept(config)))
 
     @property
     def counts(self) -> Counter[str]:

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 # What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
-NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": (), "search": None}
+NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": (), "search": None, "bought": ()}
 
 
 class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -62,9 +62,9 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
         opens = self.context.session_length == 0
         event, search = self.event, self.before.search
         if search is None or self.after.search is None or search.ts_ms > event.ts_ms:
-            return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
+            return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull, event.type)
         return Visit(
-            *(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull),
+            *(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull, event.type),
             *(search.keys, search.visits),
         )
 

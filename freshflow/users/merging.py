@@ -49,12 +49,21 @@ def merged(user: UserState, guest: UserState, *, gap_ms: int, context: int, hist
         haste_ms=max(earlier.haste_ms, later.haste_ms),
         unseen_in_a_row=max(earlier.unseen_in_a_row, later.unseen_in_a_row),
         search=_latest_search(earlier, later),
+        bought=_bought(earlier, later)[-history:],
     )
 
 
 def _recency(state: UserState) -> tuple[object, ...]:
     """Orders two states by their latest event, or else by anything that tells them apart."""
     return (state.last_ms, *map(repr, structs.astuple(state)))
+
+
+def _bought(one: UserState, other: UserState) -> tuple[tuple[str, int], ...]:
+    """The latest purchase of each item, the least recent first."""
+    times: dict[str, int] = {}
+    for item, ts_ms in (*one.bought, *other.bought):
+        times[item] = max(times.get(item, ts_ms), ts_ms)
+    return tuple(sorted(times.items(), key=lambda of: (of[1], of[0])))
 
 
 def _latest_search(one: UserState, other: UserState) -> Searched | None:
