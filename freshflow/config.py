@@ -41,7 +41,9 @@ __all__ = [
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
+    "RulesConfig",
     "UsersConfig",
+    "ValuesConfig",
     "VariantConfig",
     "load_config",
 ]
@@ -88,7 +90,7 @@ Format = Literal[
 EVENT_FIELDS = (
     *("type", "user_id", "item_id", "ts", "event_id", "session_id", "value"),
     *("query", "items", "request_id", "k", "exclude_seen"),
-    *("title", "categories", "price", "available", "published_at", "embedding"),
+    *("title", "categories", "price", "available", "published_at", "embedding", "brand", "margin"),
 )
 
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
@@ -239,6 +241,39 @@ class KafkaConfig(Section, frozen=True):
     sink: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
 
 
+class RulesConfig(Section, frozen=True):
+    """What is asked of lists beside good items (`freshflow.rules`); 0 and what is empty ask for nothing."""
+
+    hide_bought_s: Annotated[float, Meta(ge=0)] = 0.0
+    blocked: tuple[str, ...] = ()
+    blocked_file: str = ""
+    per_category: Annotated[int, Meta(ge=0)] = 0
+    per_brand: Annotated[int, Meta(ge=0)] = 0
+    diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    fresh: Annotated[int, Meta(ge=0, le=200)] = 0
+    fresh_s: PositiveSeconds = 604_800.0
+    price_power: Annotated[float, Meta(ge=-10, le=10)] = 0.0
+    search: Literal["order", "hide", "none"] = "order"
+    pinned: dict[str, Annotated[int, Meta(ge=1, le=200)]] = msgspec.field(default_factory=dict)
+    boost_items: dict[str, PositiveNumber] = msgspec.field(default_factory=dict)
+    boost_categories: dict[str, PositiveNumber] = msgspec.field(default_factory=dict)
+    boost_brands: dict[str, PositiveNumber] = msgspec.field(default_factory=dict)
+
+
+class ValuesConfig(Section, frozen=True):
+    """What it is worth that a user comes for an item, by what they do with it."""
+
+    click: Annotated[float, Meta(ge=0)] = 1.0
+    cart: Annotated[float, Meta(ge=0)] = 0.0
+    purchase: Annotated[float, Meta(ge=0)] = 0.0
+    margin: Annotated[float, Meta(ge=0)] = 0.0
+
+    @property
+    def on(self) -> bool:
+        """Whether items are worth differently much."""
+        return bool(self.cart or self.purchase or self.margin)
+
+
 class VariantConfig(Section, frozen=True):
     """Under which name a configuration is compared with others; its lists and reports carry it."""
 
@@ -261,6 +296,16 @@ class Config(Section, frozen=True):
     privacy: PrivacyConfig = PrivacyConfig()
     kafka: KafkaConfig = KafkaConfig()
     variant: VariantConfig = VariantConfig()
+    rules: RulesConfig = RulesConfig()
+    values: ValuesConfig = ValuesConfig()
+
+    @property
+    def ruled(self) -> bool:
+        """Whether any rule is to be applied to lists."""
+        rules, numbers = self.rules, (self.rules.hide_bought_s, self.rules.per_category, self.rules.per_brand)
+        asked = (*numbers, rules.diversity, rules.fresh, rules.price_power, self.values.on)
+        tables = (rules.blocked, rules.pinned, rules.boost_items, rules.boost_categories, rules.boost_brands)
+        return any(asked) or any(tables)
 
 
 HINTS: dict[str, dict[str, Any]] = {
@@ -292,8 +337,31 @@ def load_config(
     for setting in settings:
         check_setting(setting, HINTS)
     config = msgspec.convert(_tables(settings), Config)
-    _check_together(config, {setting.path: setting for setting in settings})
-    return config
+    given = {setting.path: setting for setting in settings}
+    _check_together(config, given)
+    return _with_blocked_file(config, given)
+
+
+def _with_blocked_file(config: Config, given: Mapping[tuple[str, ...], Setting]) -> Config:
+    """With the ids of the file of blocked items, one a line, among `rules.blocked`."""
+    rules = config.rules
+    if not rules.blocked_file:
+        return config
+    origin = given["rules", "blocked_file"].origin
+    try:
+        lines = Path(rules.blocked_file).read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        why = error.strerror
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    else:
+        ids = (item for line in lines if (item := line.strip()))
+        blocked = tuple(dict.fromkeys((*rules.blocked, *ids)))
+        return msgspec.structs.replace(config, rules=msgspec.structs.replace(rules, blocked=blocked))
+    raise ConfigError(
+        f"{origin}: rules.blocked_file = {rules.blocked_file!r} cannot be read: {why}; give a text file with one item "
+        "id a line."
+    )
 
 
 def _tables(settings: list[Setting]) -> dict[str, dict[str, Any]]:
@@ -334,11 +402,26 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
             f"{origin}: privacy.pseudonymise needs a privacy.key of at least {MIN_KEY_CHARS} characters, which {what}; "
             "set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what `openssl rand -hex 32` prints."
         )
+    value = config.values
+    if not (value.click or value.on):
+        setting = given["values", "click"]
+        raise _refused(setting, setting.path, value.click, "above 0 where cart, purchase and margin are all 0")
+    _check_pins(config, given)
     for name in config.events.weights:
         if name in RESERVED_TYPES or not name.strip():
             setting = given["events", "weights", name]
             allowed = f"the name of a behaviour; {', '.join(RESERVED_TYPES)} are control events"
             raise _refused(setting, setting.path, setting.value, allowed)
+
+
+def _check_pins(config: Config, given: Mapping[tuple[str, ...], Setting]) -> None:
+    """Refuse two pinned items at one position."""
+    at: dict[int, str] = {}
+    for item, position in config.rules.pinned.items():
+        if position in at:
+            setting = given["rules", "pinned", item]
+            raise _refused(setting, setting.path, position, f"another position, as {at[position]} is pinned there")
+        at[position] = item
 
 
 def _refused_name(setting: Setting, what: str) -> ConfigError:

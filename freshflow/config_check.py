@@ -81,6 +81,8 @@ def allowed_words(hint: Any) -> str:
         return NAMES[arguments[0]] + _limits(arguments[1])
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple:
+        return "a list of texts"
     if origin in (Union, types.UnionType):
         return " or ".join(allowed_words(argument) for argument in arguments if argument is not int)
     return NAMES[hint]

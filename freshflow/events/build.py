@@ -75,6 +75,8 @@ def _item(position: int, fields: Fields) -> ItemUpdate:
         fields.flag("available"),
         fields.published_ms("published_at"),
         fields.vector("embedding"),
+        fields.text("brand"),
+        fields.number("margin"),
     )
 
 

@@ -63,6 +63,7 @@ def _numbers(cell: str) -> object:
 CELLS: dict[str, Callable[[str], object]] = {
     "value": _number,
     "price": _number,
+    "margin": _number,
     "k": _number,
     "exclude_seen": _flag,
     "available": _flag,

@@ -135,6 +135,8 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     available: bool | None = None
     published_ms: int | None = None
     embedding: tuple[float, ...] | None = None
+    brand: str | None = None
+    margin: float | None = None
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):

@@ -9,7 +9,7 @@ class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
     This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says
-    that the visit opened a session; `weight` is how much its company counts.
+    that the visit opened a session; `weight` is how much its company counts; `type` is that of the event.
     """
 
     position: int
@@ -18,3 +18,4 @@ class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     ts_ms: int
     opens: bool = False
     weight: float = 1.0
+    type: str = "view"

@@ -11,6 +11,7 @@ from freshflow.items.visits import Visit
 from freshflow.ranking.answers import ASK, LEARN, Visits
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
+from freshflow.rules.pipeline import Rules
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Lesson, Noise
 from freshflow.users.state import UserState, context_at
 
@@ -24,11 +25,12 @@ class Batch:
 
     `learned` are the steps with the number of the query that was ranked before them, `listed` those with the number of
     the query whose answer is their list. `choices` counts the interactions and lessons;
-    `last_event` is that of the last interaction.
+    `last_event` is that of the last interaction. Where lists have `rules`, more is ranked than is shown.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, rules: Rules | None = None) -> None:
         self.config = config
+        self.rules = rules
         self.order: list[int] = []
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
@@ -43,7 +45,7 @@ class Batch:
             self._learn(step)
             return
         if isinstance(step, Ask):
-            self.listed.append((step, self._ask(_asked(step, self.config))))
+            self.listed.append((step, self._ask(_asked(step, self.config, self.rules))))
             return
         if isinstance(step, Lesson):
             visit = step.visit
@@ -71,6 +73,8 @@ class Batch:
     def _list_of(self, user: UserState) -> Query:
         """The list of a user who has just acted; what they did may have come out of order."""
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
+        if self.rules is not None:
+            k = self.rules.depth(k)
         return _query(user, user.last_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)
 
     def _ask(self, query: Query) -> int:
@@ -89,9 +93,12 @@ def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool =
     return Query(user, context, now_ms, k, keep=keep)
 
 
-def _asked(step: Ask, config: Config) -> Query:
+def _asked(step: Ask, config: Config, rules: Rules | None) -> Query:
     event = step.event
-    query = _query(step.user, max(event.ts_ms, step.user.last_ms), length_of(event, config), config)
+    k = length_of(event, config)
+    if rules is not None and isinstance(event, Request):
+        k = rules.depth(k)
+    query = _query(step.user, max(event.ts_ms, step.user.last_ms), k, config)
     only = event.items if isinstance(event, Search) else None
     return Query(query.user, query.context, query.now_ms, query.k, None, only, event.exclude_seen)
 

@@ -1,6 +1,6 @@
 """From answers to what is published: items with what speaks for them, by list."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ from freshflow.items.rows import NO_ROW
 from freshflow.lists.types import ListItem
 from freshflow.ranking.answers import CANDIDATE, ITEM, LISTED, REASON, SOURCE, TIED, Answers
 from freshflow.ranking.queries import Query
-from freshflow.ranking.scoring import REASONS, Weights
+from freshflow.ranking.scoring import Weights
 from freshflow.ranking.selection import break_ties, explained
+from freshflow.rules.ranked import ADDED, NOT_RANKED, SHOWN_REASONS, Ranked
 from freshflow.users.state import UserState
 
 __all__ = ["Listed", "explain", "items_of", "listed", "settle_ties", "with_unknown"]
@@ -60,26 +61,44 @@ def items_of(several: Listed, ids: list[str]) -> list[list[ListItem]]:
         ListItem,
         map(ids.__getitem__, rows[within].tolist()),
         scores[within].tolist(),
-        map(REASONS.__getitem__, reasons[within].tolist()),
+        map(SHOWN_REASONS.__getitem__, reasons[within].tolist()),
         [() if source == NO_ROW else (ids[source],) for source in sources[within].tolist()],
     )
     return [list(islice(items, size)) for size in sizes.tolist()]
 
 
-def explain(items: list[ListItem], query: Query, q: int, answers: Answers, weights: Weights) -> list[ListItem]:
-    """The first items of query number `q`, with what every feature adds to their scores."""
+def explain(
+    items: list[ListItem], query: Query, q: int, answers: Answers, weights: Weights, shown: Ranked | None = None
+) -> list[ListItem]:
+    """The first items of query number `q`, with what every feature, and every rule by which they are `shown`, adds to
+    their scores.
+    """
     candidates = answers.places[q, : len(items), CANDIDATE].tolist()
-    return [
-        structs.replace(item, contributions=explained(q, candidate, answers, weights, query.model))
-        for item, candidate in zip(items, candidates, strict=True)
+    parts = [
+        {} if candidate == NOT_RANKED else explained(q, candidate, answers, weights, query.model)
+        for candidate in candidates
     ]
+    if shown is not None:
+        by_rules = (dict(zip(ADDED, amounts, strict=True)) for amounts in shown.added.tolist())
+        parts = [
+            part | {name: amount for name, amount in more.items() if amount}
+            for part, more in zip(parts, by_rules, strict=False)
+        ]
+    return [structs.replace(item, contributions=part) for item, part in zip(items, parts, strict=True)]
 
 
 def with_unknown(
-    items: list[ListItem], event: Search, user: UserState, knowledge: ItemKnowledge, explains: bool
+    items: list[ListItem],
+    event: Search,
+    user: UserState,
+    knowledge: ItemKnowledge,
+    explains: bool,
+    hidden: Collection[str] = (),
 ) -> list[ListItem]:
-    """The items of a search, and those that nothing is known of: without evidence, their score is 0."""
-    left_out = {item.item_id for item in items} | set(user.dismissed)
+    """The items of a search, and those that nothing is known of: without evidence, their score is 0. But not those
+    `hidden`.
+    """
+    left_out = {item.item_id for item in items} | set(user.dismissed) | set(hidden)
     if event.exclude_seen:
         left_out |= set(user.items)
     unknown = [

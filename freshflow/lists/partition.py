@@ -15,16 +15,18 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-from msgspec import Raw
+from msgspec import Raw, structs
 from numpy.typing import NDArray
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Request, Search
 from freshflow.items.knowledge import ItemKnowledge
+from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
 from freshflow.lists.composing import explain, items_of, listed, settle_ties, with_unknown
 from freshflow.lists.refresh import Refresh, Refreshed
+from freshflow.lists.ruled import Shown, choose
 from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
@@ -36,6 +38,7 @@ from freshflow.ranking.answers import ASK, FOUND, POPULAR_RANK, RANK, STANDS, An
 from freshflow.ranking.candidates import Scratch
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
+from freshflow.rules.pipeline import Rules
 from freshflow.users.interactions import Ask, Departure, Interaction, Lesson, Signal, Step
 from freshflow.users.state import UserState
 
@@ -74,6 +77,7 @@ class Partition:
         self.clock = clock
         self.knowledge = ItemKnowledge(config.items, config.ranking)
         self.ranker = Ranker(config.ranker)
+        self.rules = Rules(config, self.knowledge) if config.ruled else None
         self.signals = Signals()
         self.texts = ItemTexts()
         # A re-ordered shortlist is no sum of scores that others share.
@@ -113,11 +117,11 @@ class Partition:
 
     def _take(self, origin: Origin, steps: Iterable[Step]) -> list[Output]:
         outputs: list[Output] = []
-        batch = Batch(self.config)
+        batch = Batch(self.config, self.rules)
         for step in steps:
             if batch.order and not self._fits(batch, step):
                 outputs += self._take_batch(origin, batch)
-                batch = Batch(self.config)
+                batch = Batch(self.config, self.rules)
             if isinstance(step, Control):
                 outputs += self._control(origin, step)
             else:
@@ -128,6 +132,7 @@ class Partition:
     def _control(self, origin: Origin, step: Control) -> list[Output]:
         if isinstance(step, ItemUpdate):
             self.knowledge.update_catalogue(step)
+            self._know(step.item_id)
             self._drop_items()
             return self._withdraw(origin, step) if step.available is False else []
         was_active = self.refresh.active.forget(step.user_id)
@@ -149,18 +154,22 @@ class Partition:
         slots = self.refresh.active.shown(self.knowledge.rows.get(update.item_id))
         lists: list[Output] = []
         for start in range(0, len(slots), AT_ONCE):
-            lists += self._made_again(origin, update, slots[start : start + AT_ONCE])
+            made = self._made_again(slots[start : start + AT_ONCE], self.event_ts)
+            lists += self._refreshes(Latest(origin, update.position, update.ts_ms), "withdrawal", made)
         self.counts["withdrawn"] += len(lists)
         return lists
 
-    def _made_again(self, origin: Origin, after: ItemUpdate, slots: NDArray[np.int32]) -> list[Output]:
-        """The lists of users in `slots`, ranked in full after a catalogue event."""
-        queries = self.refresh.queries(slots, self.event_ts)
-        answers, asked = self._ask(queries), range(len(slots))
-        texts = self._texts(asked, [self.config.lists.k] * len(slots), queries, answers)
-        self.refresh.show(slots, answers, self.counts["events"], self.event_ts)
-        made = [(self.refresh.active.ids[slot], text) for slot, text in zip(slots.tolist(), texts, strict=True)]
-        return self._refreshes(Latest(origin, after.position, after.ts_ms), "withdrawal", made)
+    def _made_again(self, slots: NDArray[np.int32], now_ms: int) -> list[Refreshed]:
+        """The lists of users in `slots` that are others than those they have, ranked in full."""
+        queries = self.refresh.queries(slots, now_ms)
+        if self.rules is not None:
+            queries = [structs.replace(query, k=self.rules.depth(query.k)) for query in queries]
+        answers, asked, lengths = self._ask(queries), range(len(slots)), [self.config.lists.k] * len(slots)
+        shown = self._choose(asked, lengths, queries, answers)
+        texts = self._texts(asked, lengths, queries, answers, shown)
+        is_new = self.refresh.show(slots, answers, self.counts["events"], now_ms)
+        several = zip(slots.tolist(), texts, is_new.tolist(), strict=True)
+        return [(self.refresh.active.ids[slot], text) for slot, text, new in several if new]
 
     def _is_due(self, choices: int) -> bool:
         """Whether scores follow now, after so many choices."""
@@ -171,6 +180,8 @@ class Partition:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
         if isinstance(step, Control):
             return isinstance(step, Departure) and not self._may_be_active(step, batch)
+        if self.rules is not None and batch.listed:
+            return False  # rules go by what is known at the time of the list
         due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
@@ -184,8 +195,16 @@ class Partition:
     def _admit(self, step: Ranked) -> None:
         came = _came(step)
         if came is not None:
+            is_new = self.knowledge.rows.get(came.item_id) == NO_ROW
             self.knowledge.admit(came.item_id, came.ts_ms)
+            if is_new:
+                self._know(came.item_id)
             self._drop_items()
+
+    def _know(self, item_id: str) -> None:
+        """An item is new, or the catalogue says something else of it."""
+        if self.rules is not None:
+            self.rules.traits.derive(self.knowledge, [self.knowledge.rows.get(item_id)])
 
     def _drop_items(self) -> None:
         """Forget the rows of items that have been dropped, which will mean other items."""
@@ -193,6 +212,8 @@ class Partition:
             rows = self.knowledge.take_dropped()
             self.refresh.active.drop_items(rows)
             self.texts.drop(rows)
+            if self.rules is not None:
+                self.rules.drop_items(rows)
 
     def _take_batch(self, origin: Origin, batch: Batch) -> list[Output]:
         if not batch.order:
@@ -201,6 +222,8 @@ class Partition:
             event = batch.last_event
             self.latest = Latest(origin, event.position, event.ts_ms, event.nth)
         answers = self._answer(batch.order, batch.queries, batch.visits)
+        if self.rules is not None:
+            self.rules.learn(batch.visits)
         self._validate_and_learn(batch, answers)
         outputs = self._lists(origin, batch, answers)
         if batch.choices and self._is_due(self.choices):
@@ -222,7 +245,10 @@ class Partition:
         after = self.latest
         if after is None:
             return []
-        made = self.refresh.lists(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms)
+        hidden, remake = (None, None) if self.rules is None else (self.rules.traits.blocked, self._made_again)
+        made = self.refresh.lists(
+            *(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms, hidden, remake)
+        )
         self.counts["refreshed"] += len(made)
         return self._refreshes(after, name, made)
 
@@ -349,7 +375,8 @@ class Partition:
         """The lists of steps; those that did not change left out."""
         asked = [q for _, q in batch.listed]
         lengths = [length_of(step.event, self.config) for step, _ in batch.listed]
-        texts = self._texts(asked, lengths, batch.queries, answers)
+        shown = self._choose(asked, lengths, batch.queries, answers)
+        texts = self._texts(asked, lengths, batch.queries, answers, shown)
         is_new = self._note(batch, answers)
         computed_at, model = self.clock(), Model(self.number, self.ranker.scored_with)
         lists: list[Output] = []
@@ -360,32 +387,46 @@ class Partition:
                 continue
             self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
             if isinstance(event, Search):
-                texts[n] = self._found(event, q, lengths[n], batch.queries, answers)
+                texts[n] = self._found(event, q, lengths[n], batch.queries, answers, shown)
             lists.append(_list(origin, event, texts[n], computed_at, model, self.variant))
         return lists
 
-    def _texts(
+    def _choose(
         self, asked: Sequence[int], lengths: Sequence[int], queries: Sequence[Query], answers: Answers
+    ) -> Shown:
+        """Settle the lists of queries number `asked`, of at most `lengths` items; what rules have chosen for each."""
+        settle_ties(asked, answers, self.knowledge.rows.ids)
+        return choose(self.rules, asked, lengths, queries, answers)
+
+    def _texts(
+        self,
+        asked: Sequence[int],
+        lengths: Sequence[int],
+        queries: Sequence[Query],
+        answers: Answers,
+        shown: Shown,
     ) -> list[Raw]:
-        """The lists of queries number `asked`, of at most `lengths` items, as JSON."""
+        """The settled lists of queries number `asked`, of at most `lengths` items, as JSON."""
         ids = self.knowledge.rows.ids
-        settle_ties(asked, answers, ids)
         several = listed(asked, lengths, answers)
         if not self.config.lists.contributions:
             return self.texts.of(several, ids)
         weights = self.ranker.weights
         return [
-            text_of(explain(items, queries[q], q, answers, weights))
+            text_of(explain(items, queries[q], q, answers, weights, shown.get(q)))
             for q, items in zip(asked, items_of(several, ids), strict=True)
         ]
 
-    def _found(self, event: Search, q: int, length: int, queries: Sequence[Query], answers: Answers) -> Raw:
+    def _found(
+        self, event: Search, q: int, length: int, queries: Sequence[Query], answers: Answers, shown: Shown
+    ) -> Raw:
         """The items of a search as JSON, those included that nothing is known of."""
         explains = self.config.lists.contributions
         (items,) = items_of(listed([q], [length], answers), self.knowledge.rows.ids)
         if explains:
-            items = explain(items, queries[q], q, answers, self.ranker.weights)
-        return text_of(with_unknown(items, event, queries[q].user, self.knowledge, explains))
+            items = explain(items, queries[q], q, answers, self.ranker.weights, shown.get(q))
+        hidden = () if self.rules is None else self.rules.hidden_in_search(queries[q])
+        return text_of(with_unknown(items, event, queries[q].user, self.knowledge, explains, hidden))
 
     def report(self) -> Report:
         """How the partition stands."""
@@ -397,6 +438,7 @@ class Partition:
             "items_idle": self.knowledge.idle,
             "users_active": len(self.refresh.active.ids),
         }
+        counts |= {} if self.rules is None else self.rules.counts
         quality = self.validation.ours.figures()
         for name in ("published", "popularity"):
             of = getattr(self.validation, name).figures()

@@ -31,6 +31,8 @@ __all__ = ["Refresh", "Refreshed"]
 SHARED = 400  # items at most that everyone may be shown
 # Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
 LOOKED_AT_ONCE, RANKED_AT_ONCE = 1500, 16
+# Lists that are made in full at one look, where rules have a say in them.
+REMADE_AT_ONCE = 16
 # A user is ranked in full when their session ends, and whenever they have been idle so many times as long as then.
 AGED = 48
 # What a list must be expected to gain, in hits, to be published: at least this, and as much more as keeps the lists
@@ -42,6 +44,8 @@ LONGEST_PAUSE = 32
 
 Refreshed = tuple[str, Raw]
 Rank = Callable[[Sequence[Query]], Answers]
+# Makes the lists of users in full, and gives those that are new; see `Refresh.lists`.
+Remake = Callable[[NDArray[np.int32], int], list[Refreshed]]
 
 
 class Refresh:
@@ -80,12 +84,25 @@ class Refresh:
             self.allowed = min(self.allowed + len(acts) * share / (1 - share), SAVED)
         return acted
 
-    def lists(self, knowledge: ItemKnowledge, weights: Weights, rank: Rank, event: int, now_ms: int) -> list[Refreshed]:
-        """The lists that are worth publishing by `now_ms`, after event number `event`."""
+    def lists(
+        self,
+        knowledge: ItemKnowledge,
+        weights: Weights,
+        rank: Rank,
+        event: int,
+        now_ms: int,
+        hidden: NDArray[np.bool_] | None = None,
+        remake: Remake | None = None,
+    ) -> list[Refreshed]:
+        """The lists that are worth publishing by `now_ms`, after event number `event`.
+
+        Where rules choose what is shown, shared scores only say whose list is worth a look: without the rows that are
+        `hidden` from everyone. These users, a few at a time, are ranked in full: `remake` makes their lists.
+        """
         if self.paused < self.pause:
             self.paused += 1
             return []
-        changed = self._changed(knowledge, weights, rank, event, now_ms)
+        changed = self._changed(knowledge, weights, rank, event, now_ms, hidden, remake)
         self.worth *= DEARER if self.allowed < SAVED / 2 else 1 / DEARER
         self.worth = min(max(self.worth, LEAST_WORTH), MOST_WORTH)
         self.pause = self.pause // 2 if changed else min(2 * self.pause + 1, LONGEST_PAUSE)
@@ -93,7 +110,14 @@ class Refresh:
         return changed
 
     def _changed(
-        self, knowledge: ItemKnowledge, weights: Weights, rank: Rank, event: int, now_ms: int
+        self,
+        knowledge: ItemKnowledge,
+        weights: Weights,
+        rank: Rank,
+        event: int,
+        now_ms: int,
+        hidden: NDArray[np.bool_] | None,
+        remake: Remake | None,
     ) -> list[Refreshed]:
         active = self.active
         slots, chances = self._in_turn(*active.who(event, now_ms, self.worth))
@@ -106,6 +130,8 @@ class Refresh:
         popular = popular[: popular_now(tables, popular, np.zeros(knowledge.capacity, np.bool_))]
         everyones_scores(tables, linear, units, now_ms, popular, known)
         popular = popular[np.argsort(-known[popular], kind="stable")]
+        if hidden is not None:
+            popular = popular[~hidden[popular]]
         banned, starts = self._banned(slots, knowledge.rows)
         found = np.empty((len(slots), self.config.lists.k), np.int32)
         places, scores, worthy = np.empty_like(found), np.empty(found.shape), np.empty(len(slots), np.int32)
@@ -115,6 +141,10 @@ class Refresh:
             *(known, popular, found, places, scores, worthy, gains),
         )
         best = np.argsort(-gains[worthy[:n]], kind="stable")[: int(self.allowed)]
+        if remake is not None:
+            made = remake(slots[worthy[best[:REMADE_AT_ONCE]]], now_ms)
+            self.allowed -= len(made)
+            return made
         self.allowed -= len(best)
         worthy = slots[worthy[best]]
         active.show(worthy, found[best], event, now_ms)
@@ -169,12 +199,17 @@ class Refresh:
             queries.append(Query(user, context, now_ms, k=max(OWN, k) if self.on else k, keep=self.on))
         return queries
 
-    def show(self, slots: NDArray[np.int32], answers: Answers, event: int, now_ms: int) -> None:
-        """The first queries of `answers` were those of users in `slots`, who are shown what was answered."""
+    def show(self, slots: NDArray[np.int32], answers: Answers, event: int, now_ms: int) -> NDArray[np.bool_]:
+        """The first queries of `answers` were those of users in `slots`, who are shown what was answered.
+
+        Whose list is another than before.
+        """
         lists = answers.places[: len(slots), : self.config.lists.k, ITEM]
+        is_new: NDArray[np.bool_] = (self.active.views.listed[slots] != lists).any(axis=1)
         self.active.show(slots, lists, event, now_ms)
         if self.on:
             self._keep(slots, answers, now_ms)
+        return is_new
 
     def _keep(self, slots: NDArray[np.int32], answers: Answers, now_ms: int) -> None:
         self.active.keep(slots.astype(np.int64), np.arange(len(slots)), answers)

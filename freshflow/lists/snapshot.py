@@ -17,6 +17,7 @@ import numpy as np
 from freshflow.config import Config
 from freshflow.errors import SnapshotError
 from freshflow.events.pseudonyms import Pseudonyms
+from freshflow.items.catalogue import Catalogue
 from freshflow.items.fold import Tables
 from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
@@ -74,10 +75,12 @@ def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int
     knowledge, ranker = partition.knowledge, partition.ranker
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.tables = _tables(knowledge.tables, state["tables"])
-    knowledge.catalogue.available, knowledge.catalogue.entries = knowledge.tables.available, state["catalogue"]
+    knowledge.catalogue = Catalogue.of(knowledge.tables.available, *state["catalogue"])
     knowledge.evicted, knowledge.idle = state["evicted"]
     ranker_state, partition.validation, partition.drift = models
     ranker.restore(ranker_state)
+    if partition.rules is not None:
+        partition.rules.restore(state["rules"])
     partition.signals = Signals(**state["signals"])
     active = state["refresh"]["active"]
     active["users"] = [user for part in active["users"] for user in msgspec.msgpack.decode(part, type=list[UserState])]
@@ -96,11 +99,12 @@ def _state(partition: Partition) -> dict[str, Any]:
         "settings": settings_of(partition.config),
         "rows": knowledge.rows.state(),
         "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
-        "catalogue": knowledge.catalogue.entries,
+        "catalogue": (knowledge.catalogue.entries, knowledge.catalogue.first_ms[: len(knowledge.rows.ids)]),
         "evicted": (knowledge.evicted, knowledge.idle),
         # Small, and it changes in place.
         "models": pickle.dumps((ranker.state(), partition.validation, partition.drift), protocol=5),
         "number": partition.number,
+        "rules": {} if partition.rules is None else partition.rules.state(),
         "signals": vars(partition.signals),
         "refresh": partition.refresh.state(),
         "by_user": partition.by_user.table if partition.by_user is not None else None,

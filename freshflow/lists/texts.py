@@ -11,7 +11,7 @@ from freshflow.compiled import compiled, copy_bytes
 from freshflow.items.rows import NO_ROW, grown
 from freshflow.lists.composing import Listed
 from freshflow.lists.types import ListItem
-from freshflow.ranking.scoring import REASONS
+from freshflow.rules.ranked import SHOWN_REASONS
 
 __all__ = ["DECIMALS", "ItemTexts", "text_of"]
 
@@ -25,7 +25,7 @@ NULL = np.frombuffer(b"null", np.uint8)
 MINUS, POINT, COMMA, OPEN, CLOSE, END = (np.uint8(ord(c)) for c in "-.,[]}")
 ONE, TWO, TEN, HUNDRED = (np.uint64(n) for n in (1, 2, 10, 100))
 PAIRS = np.frombuffer("".join(f"{n:02}" for n in range(100)).encode(), np.uint8)
-_behind = [f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in REASONS]
+_behind = [f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in SHOWN_REASONS]
 BEHIND = np.frombuffer(b"".join(_behind), np.uint8)
 BEHIND_AT = np.cumsum([0, *map(len, _behind)])
 # Bytes of an item but for the ids in it, at most: the above, 10 digits before the point, and 6 signs.

@@ -11,6 +11,7 @@ from freshflow.config import Config, EventsConfig, NoiseConfig, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Event, Forget, ItemUpdate, Origin, Rejected
 from freshflow.frames import framed, frames
+from freshflow.users.bought import PURCHASE, with_bought
 from freshflow.users.interactions import Ask, Departure, Dismissal, Interaction, Noise, Step
 from freshflow.users.jumps import Clocks, Stream
 from freshflow.users.noise import NO_LIMITS, NoiseLimits, noise_kind
@@ -31,7 +32,7 @@ from freshflow.users.state import (
 __all__ = ["UserBucket"]
 
 Head = tuple[int, dict[str, int], list[Stream]]  # of a snapshot: interactions, counts, streams
-SNAPSHOT_VERSION = b"freshflow-users-7\n"
+SNAPSHOT_VERSION = b"freshflow-users-8\n"
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -39,7 +40,8 @@ class UserBucket:
     """At most `bound` users, the least recently active go first. Users are kept in the order of their last event.
 
     Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
-    `LOOK_EVERY`th interaction. The first `for_all` interactions are those that teach the rankers of all partitions.
+    `LOOK_EVERY`th interaction. Purchases are remembered for `bought_s` seconds. The first `for_all` interactions are
+    those that teach the rankers of all partitions.
     `counts` says how many events were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and
     put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), and how many users were dropped
     (`users_evicted`, `users_idle`).
@@ -52,6 +54,7 @@ class UserBucket:
         for_all: int = 0,
         noise: NoiseConfig | None = None,
         events: EventsConfig | None = None,
+        bought_s: float = 0.0,
     ) -> None:
         self.config = config
         self.events = events or EventsConfig()
@@ -67,6 +70,7 @@ class UserBucket:
         self._before_record = NEW_USER
         self.counts: Counter[str] = Counter()
         self._idle_ms = int(config.idle_s * 1000)
+        self._bought_ms = int(bought_s * 1000)
         self._left: list[Departure] = []
 
     @classmethod
@@ -75,7 +79,8 @@ class UserBucket:
         partitions = config.job.partitions
         taught = partitions // variants  # no variant teaches the rankers of another
         for_all = config.ranker.shared // taught if taught > 1 else 0
-        return cls(config.users, max(1, config.users.max // partitions), for_all, config.noise, config.events)
+        bound, bought_s = max(1, config.users.max // partitions), config.rules.hide_bought_s
+        return cls(config.users, bound, for_all, config.noise, config.events, bought_s)
 
     def read(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:
         """The steps of the next events of an origin, read at `read_ms`, and what is refused as ahead of its stream."""
@@ -152,6 +157,8 @@ class UserBucket:
         return self._taken(event, before, context, after)
 
     def _taken(self, event: Behaviour, before: UserState, context: Context, after: UserState) -> Step:
+        if self._bought_ms and event.type == PURCHASE:
+            after = with_bought(after, event, keep_ms=self._bought_ms, limit=self.config.history)
         self._keep(event, after)
         noise = noise_kind(after.haste_ms, after.stays, after.session_length, after.unseen_in_a_row, self.limits)
         if noise is not None and (event.weight > 0 or noise == "rate"):  # to turn down what was a loop is plausible

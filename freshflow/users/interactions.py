@@ -12,7 +12,7 @@ from freshflow.users.state import Context, UserState
 __all__ = ["Ask", "Departure", "Dismissal", "Interaction", "Lesson", "Noise", "Signal", "Step"]
 
 # What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
-NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": ()}
+NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": (), "bought": ()}
 
 
 class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -49,7 +49,7 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
         """What item knowledge learns from it."""
         opens = self.context.session_length == 0
         event = self.event
-        return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull)
+        return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull, event.type)
 
 
 class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):

@@ -53,7 +53,8 @@ class UserState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `place` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
     last, and so on), or -1 if it was new there; `stays` counts how often it came again at once.
     `dismissed` items are not to be shown. `fingerprints` are hashes of the latest events, of eight bytes each, to
-    recognise duplicates. `haste_ms` and `unseen_in_a_row` are what `freshflow.users.noise` goes by.
+    recognise duplicates. `haste_ms` and `unseen_in_a_row` are what `freshflow.users.noise` goes by. `bought` are items
+    with the time of their latest purchase (`freshflow.users.bought`), kept where a rule asks for them.
     """
 
     session: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class UserState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     fingerprints: bytes = b""
     haste_ms: int = 0
     unseen_in_a_row: int = 0
+    bought: tuple[tuple[str, int], ...] = ()
 
     @property
     def seen_ms(self) -> tuple[int, ...]:
@@ -133,6 +135,7 @@ def add_event(
         fingerprints=_fingerprints(state, event),
         haste_ms=0 if haste_ms <= 0 else min(haste_ms, 2 * limits.window_ms),
         unseen_in_a_row=_unseen_in_a_row(state, event) if limits.unseen else 0,
+        bought=state.bought,
     )
 
 
@@ -228,7 +231,9 @@ def dismiss(state: UserState, event: Behaviour, *, history: int, limits: NoiseLi
 def with_shared_ids(state: UserState) -> UserState:
     """The same state, with the ids that other states hold as well."""
     items, session, dismissed = (tuple(map(shared, ids)) for ids in (state.items, state.session, state.dismissed))
-    return structs.replace(state, items=items, session=items if session == items else session, dismissed=dismissed)
+    bought = tuple((shared(item), ts_ms) for item, ts_ms in state.bought)
+    session = items if session == items else session
+    return structs.replace(state, items=items, session=session, dismissed=dismissed, bought=bought)
 
 
 def is_duplicate(state: UserState, event: Behaviour) -> bool:
