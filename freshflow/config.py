@@ -31,6 +31,7 @@ __all__ = [
     "OURS",
     "Config",
     "EventsConfig",
+    "ExploreConfig",
     "ItemsConfig",
     "JobConfig",
     "KafkaConfig",
@@ -291,6 +292,15 @@ class ValuesConfig(Section, frozen=True):
         return bool(self.cart or self.purchase or self.margin)
 
 
+class ExploreConfig(Section, frozen=True):
+    """Which share of places goes to young items, to learn what they are worth; 0 switches it off."""
+
+    share: Annotated[float, Meta(ge=0, le=0.25)] = 0.0
+    arms: Annotated[int, Meta(ge=1, le=1000)] = 50
+    visits: Positive = 20
+    within_s: PositiveSeconds = 3600.0
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -308,6 +318,7 @@ class Config(Section, frozen=True):
     kafka: KafkaConfig = KafkaConfig()
     variant: VariantConfig = VariantConfig()
     search: SearchConfig = SearchConfig()
+    explore: ExploreConfig = ExploreConfig()
     rules: RulesConfig = RulesConfig()
     values: ValuesConfig = ValuesConfig()
 

@@ -23,7 +23,7 @@ from freshflow.errors import ConfigError
 __all__ = ["MAY_DIFFER", "Variants", "load_configs", "load_variants", "variant_of_user"]
 
 # Sections that only partitions read, and so may be a variant's own; of the other sections all must be the same.
-MAY_DIFFER = ("items", "ranking", "ranker", "lists", "refresh", "rules", "values", "variant")
+MAY_DIFFER = ("items", "ranking", "ranker", "lists", "refresh", "rules", "values", "explore", "variant")
 # Of these sections, what the user stage reads.
 SHARED = (("ranker", "shared"), ("rules", "hide_bought_s"))
 HASH_BYTES = 8
@@ -136,8 +136,8 @@ def _check_same(first: Config, second: Config, *files: Path) -> None:
         if section in MAY_DIFFER and (section, key) not in SHARED:
             continue
         if getattr(getattr(first, section), key) != getattr(getattr(second, section), key):
-            free = ", ".join(f"[{name}]" for name in MAY_DIFFER if name != "variant")
             shared = " and ".join(map(".".join, SHARED))
+            free = ", ".join(f"[{name}]" for name in MAY_DIFFER if name != "variant")
             raise ConfigError(
                 f"--variants: {section}.{key} is not the same in {files[0]} and {files[1]}, and must be: variants may "
                 f"differ in {free} alone, but for {shared}; write it in one place, --config."

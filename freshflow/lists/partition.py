@@ -11,6 +11,7 @@ at once; where one batch ends and the next begins changes nothing.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
@@ -25,6 +26,7 @@ from freshflow.items.rows import NO_ROW
 from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
 from freshflow.lists.composing import explain, items_of, listed, settle_ties
+from freshflow.lists.explored import POLICY, explore, with_propensities
 from freshflow.lists.refresh import Refresh, Refreshed
 from freshflow.lists.ruled import Shown, choose
 from freshflow.lists.searches import Searches
@@ -37,6 +39,7 @@ from freshflow.quality.report import Receipt, Report
 from freshflow.quality.validation import CUTOFF, Validation
 from freshflow.ranking.answers import ASK, FOUND, POPULAR_RANK, RANK, STANDS, Answers, answer
 from freshflow.ranking.candidates import Scratch
+from freshflow.ranking.exploration import Choice, Exploration
 from freshflow.ranking.queries import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
 from freshflow.rules.pipeline import Rules
@@ -56,6 +59,8 @@ AT_ONCE = 128
 ITEMS_LOOKED_AT = 4096
 
 Control = ItemUpdate | Forget | Departure  # steps that nothing is ranked for
+
+NOTHING_EXPLORED: Mapping[int, Sequence[Choice]] = MappingProxyType({})
 
 CAUSES: dict[type, Cause] = {
     Behaviour: "interaction",
@@ -84,6 +89,7 @@ class Partition:
         self.knowledge = ItemKnowledge(config.items, config.ranking)
         self.ranker = Ranker(config.ranker)
         self.rules = Rules(config, self.knowledge) if config.ruled else None
+        self.exploration = Exploration(config.explore) if config.explore.share else None
         self.signals = Signals()
         self.searches = Searches(config.search)
         self.texts = ItemTexts()
@@ -138,12 +144,17 @@ class Partition:
 
     def _control(self, origin: Origin, step: Control) -> list[Output]:
         if isinstance(step, ItemUpdate):
+            is_new = self.knowledge.rows.get(step.item_id) == NO_ROW
             self.knowledge.update_catalogue(step)
             self._know(step.item_id)
+            if is_new and self.exploration is not None:
+                self.exploration.launch(step.item_id)
             self._drop_items()
             return self._withdraw(origin, step) if step.available is False else []
         was_active = self.refresh.active.forget(step.user_id)
         self.searches.forget(step.user_id)
+        if self.exploration is not None:
+            self.exploration.forget(step.user_id)
         if isinstance(step, Departure):
             return [Forgotten(step.user_id)] if step.idle else []
         if step.elsewhere:
@@ -190,8 +201,8 @@ class Partition:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""
         if isinstance(step, Control):
             return isinstance(step, Departure) and not self._may_be_active(step, batch)
-        if self.rules is not None and batch.listed:
-            return False  # rules go by what is known at the time of the list
+        if (self.rules is not None or self.exploration is not None) and batch.listed:
+            return False  # both go by what is known at the time of the list
         due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
@@ -210,6 +221,8 @@ class Partition:
             self.knowledge.admit(came.item_id, came.ts_ms)
             if is_new:
                 self._know(came.item_id)
+                if self.exploration is not None:
+                    self.exploration.launch(came.item_id)
             self._drop_items()
 
     def _know(self, item_id: str) -> None:
@@ -235,6 +248,8 @@ class Partition:
         answers = self._answer(batch.order, batch.queries, batch.visits)
         if self.rules is not None:
             self.rules.learn(batch.visits)
+        if self.exploration is not None:
+            self._take_verdicts(batch)
         self._validate_and_learn(batch, answers)
         outputs = self._lists(origin, batch, answers)
         if batch.choices and self._is_due(self.choices):
@@ -387,7 +402,8 @@ class Partition:
         asked = [q for _, q in batch.listed]
         lengths = [length_of(step.event, self.config) for step, _ in batch.listed]
         shown = self._choose(asked, lengths, batch.queries, answers)
-        texts = self._texts(asked, lengths, batch.queries, answers, shown)
+        explored = self._explore(origin, batch, lengths, answers)
+        texts = self._texts(asked, lengths, batch.queries, answers, shown, explored)
         is_new = self._note(batch, answers)
         computed_at, model = self.clock(), Model(self.number, self.ranker.scored_with)
         found = self._searched(batch, answers) if batch.searching else {}
@@ -398,8 +414,37 @@ class Partition:
                 self.counts["unchanged"] += 1
                 continue
             self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
-            lists.append(_list(origin, event, found.get(q, texts[n]), computed_at, model, self.variant))
+            policy = POLICY if explored.get(q) else None
+            lists.append(_list(origin, event, found.get(q, texts[n]), computed_at, model, self.variant, policy))
         return lists
+
+    def _take_verdicts(self, batch: Batch) -> None:
+        """What the steps say of young items."""
+        if self.exploration is not None:
+            for step, _ in batch.learned:
+                if isinstance(step, Interaction):
+                    self.exploration.came(step.event.user_id, step.event.item_id, step.event.ts_ms)
+            for visit in batch.visits:
+                self.exploration.visit(visit.item_id)
+
+    def _explore(
+        self, origin: Origin, batch: Batch, lengths: Sequence[int], answers: Answers
+    ) -> dict[int, list[Choice]]:
+        """Put young items into lists that were chosen, and say by the number of the query how likely that was."""
+        explored: dict[int, list[Choice]] = {}
+        if self.exploration is None:
+            return explored
+        blocked = () if self.rules is None else np.flatnonzero(self.rules.traits.blocked).tolist()
+        hidden = frozenset[int](blocked)
+        for (step, q), length in zip(batch.listed, lengths, strict=True):
+            event, query = step.event, batch.queries[q]
+            if isinstance(event, Search):
+                continue
+            name = _list_name(origin, event.position, "explore", event.nth) + CAUSES[type(event)].encode()
+            seed = int.from_bytes(blake2b(name + event.user_id.encode(), digest_size=16).digest(), "big")
+            explored[q] = explore(self.exploration, length, query, q, answers, self.knowledge, hidden, seed)
+            self.exploration.show(event.user_id, explored[q], query.now_ms)
+        return explored
 
     def _choose(
         self, asked: Sequence[int], lengths: Sequence[int], queries: Sequence[Query], answers: Answers
@@ -415,17 +460,18 @@ class Partition:
         queries: Sequence[Query],
         answers: Answers,
         shown: Shown,
+        explored: Mapping[int, Sequence[Choice]] = NOTHING_EXPLORED,
     ) -> list[Raw]:
         """The settled lists of queries number `asked`, of at most `lengths` items, as JSON."""
         ids = self.knowledge.rows.ids
-        several = listed(asked, lengths, answers)
-        if not self.config.lists.contributions:
+        several, explains = listed(asked, lengths, answers), self.config.lists.contributions
+        if not explains and not explored:
             return self.texts.of(several, ids)
-        weights = self.ranker.weights
-        return [
-            text_of(explain(items, queries[q], q, answers, weights, shown.get(q)))
-            for q, items in zip(asked, items_of(several, ids), strict=True)
-        ]
+        weights, texts = self.ranker.weights, []
+        for q, items in zip(asked, items_of(several, ids), strict=True):
+            told = explain(items, queries[q], q, answers, weights, shown.get(q)) if explains else items
+            texts.append(text_of(with_propensities(told, explored.get(q, ()))))
+        return texts
 
     def _searched(self, batch: Batch, answers: Answers) -> dict[int, Raw]:
         """The answers to searches by the number of their query, and what is learned from what followed, in order."""
@@ -455,6 +501,8 @@ class Partition:
             "users_active": len(self.refresh.active.ids),
         }
         counts |= {} if self.rules is None else self.rules.counts
+        if self.exploration is not None:
+            counts |= {"explored": self.exploration.shown, "explored_taken": self.exploration.taken}
         quality = self.validation.ours.figures()
         for name in ("published", "popularity"):
             of = getattr(self.validation, name).figures()
@@ -497,6 +545,7 @@ def _list(
     computed_at: int,
     model: Model,
     variant: str | None,
+    policy: str | None,
 ) -> RecommendationList[Raw]:
     cause = CAUSES[type(event)]
     return RecommendationList(
@@ -511,6 +560,7 @@ def _list(
         items=items,
         request_id=event.request_id if isinstance(event, Request | Search) else None,
         variant=variant,
+        policy=policy,
     )
 
 

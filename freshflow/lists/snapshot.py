@@ -30,7 +30,7 @@ from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-9\n"
+VERSION = b"freshflow-partition-10\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
@@ -86,6 +86,8 @@ def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int
     active = state["refresh"]["active"]
     active["users"] = [user for part in active["users"] for user in msgspec.msgpack.decode(part, type=list[UserState])]
     partition.refresh.restore(state["refresh"])
+    if state["exploration"] is not None and partition.exploration is not None:
+        partition.exploration.restore(state["exploration"])
     if state["by_user"] is not None:
         partition.by_user = UserGroups(state["by_user"])
     partition.counts.update(state["counts"])
@@ -111,6 +113,7 @@ def _state(partition: Partition) -> dict[str, Any]:
         "rules": {} if partition.rules is None else partition.rules.state(),
         "signals": vars(partition.signals),
         "refresh": partition.refresh.state(),
+        "exploration": partition.exploration.state() if partition.exploration is not None else None,
         "by_user": partition.by_user.table if partition.by_user is not None else None,
         "counts": dict(partition.counts),
         "event_ts": partition.event_ts,

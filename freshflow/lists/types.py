@@ -14,9 +14,10 @@ class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One item of a list, with its score and what speaks for it.
 
     `reason` is "together" (it comes with the items in `because`), "again" (the user came back to it before) or
-    "popular"; of items that a rule has put there, "pinned" or "fresh"; of a search also "searched" (people choose it
-    after the query), "engine" (it stands where the engine has it) or "unknown". `contributions`, by feature or rule,
-    add up to `score`; they are there if `lists.contributions` is set.
+    "popular"; of items that a rule has put there, "pinned" or "fresh"; of a young item that is tried, "explore"; of a
+    search also "searched" (people choose it after the query), "engine" (it stands where the engine has it) or
+    "unknown". `contributions`, by feature or rule, add up to `score`; they are there if `lists.contributions` is set.
+    `propensity`, of items at places that may be explored, is how likely they were to stand there.
     """
 
     item_id: str
@@ -24,6 +25,7 @@ class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     reason: str
     because: tuple[str, ...]
     contributions: dict[str, float] | None = None
+    propensity: float | None = None
 
 
 class Model(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +44,8 @@ class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defau
     `items` are published as JSON text that is already written, a `msgspec.Raw`, and read as a tuple of `ListItem`.
 
     `list_id` follows from the event that caused the list, so a list that is published twice after a crash can be
-    recognised. `source` is the place of that event. `variant` is the name of the configuration it was made under.
+    recognised. `source` is the place of that event. `variant` is the name of the configuration it was made under, and
+    `policy` what explored in it.
     """
 
     user_id: str
@@ -56,6 +59,7 @@ class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defau
     items: Items
     request_id: str | None = None
     variant: str | None = None
+    policy: str | None = None
 
 
 class Forgotten(msgspec.Struct, frozen=True):

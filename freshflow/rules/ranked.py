@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from freshflow.items.rows import NO_ROW
 from freshflow.ranking.scoring import REASONS, STEP
 
-__all__ = ["ADDED", "FRESH", "NOT_RANKED", "PINNED", "SHOWN_REASONS", "Ranked"]
+__all__ = ["ADDED", "EXPLORE", "FRESH", "NOT_RANKED", "PINNED", "SHOWN_REASONS", "Ranked"]
 
 # Reasons of items that are shown: those of the ranking, and those of items that rules have brought in.
-SHOWN_REASONS = (*REASONS, "pinned", "fresh")
-PINNED, FRESH = (SHOWN_REASONS.index(name) for name in ("pinned", "fresh"))
+SHOWN_REASONS = (*REASONS, "pinned", "fresh", "explore")
+PINNED, FRESH, EXPLORE = (SHOWN_REASONS.index(name) for name in ("pinned", "fresh", "explore"))
 # What rules add to scores, by the name of its contribution.
 ADDED = ("boost", "price", "value")
 NOT_RANKED = -1
