@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined
+from freshflow.compiled import compiled, inlined, lean
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
 __all__ = [
@@ -59,7 +59,7 @@ def settled(value: float) -> float:
     return np.rint(value / STEP) * STEP  # type: ignore[no-any-return]
 
 
-@compiled
+@lean
 def score(
     linear: NDArray[np.float64],
     unit_weights: NDArray[np.float32],
@@ -99,7 +99,7 @@ def score(
         scores[c] = settled(scores[c])
 
 
-@compiled
+@lean
 def _add_weighted(
     weights: NDArray[np.float32],
     rows: NDArray[np.float32],
@@ -174,7 +174,7 @@ def teach(
         _dots(features[PERSONAL:], back, h, personal, PERSONAL, unit_gradient)
 
 
-@compiled
+@lean
 def _dots(
     rows: NDArray[np.float32],
     weights: NDArray[np.float32],
@@ -207,7 +207,7 @@ def _dots(
         sums[h, first + f], sums[h + 1, first + f] = _dot(rows[f], v, end), _dot(rows[f], w, end)
 
 
-@compiled
+@lean
 def _dot(values: NDArray[np.float32], weights: NDArray[np.float32], first: int) -> np.float32:
     """The sum of the `first` so many values by `weights`."""
     total = np.float32(0)
@@ -216,7 +216,7 @@ def _dot(values: NDArray[np.float32], weights: NDArray[np.float32], first: int) 
     return total
 
 
-@compiled
+@lean
 def rank_of(values: NDArray[np.floating[Any]], place: int) -> int:
     """The rank, from 1, of the candidate at `place` by falling value, ties by place."""
     rank = 1
@@ -225,7 +225,7 @@ def rank_of(values: NDArray[np.floating[Any]], place: int) -> int:
     return rank
 
 
-@compiled
+@lean
 def best(
     scores: NDArray[np.float64], skipped: NDArray[np.int32], k: int, places: NDArray[np.int32]
 ) -> tuple[int, bool]:
