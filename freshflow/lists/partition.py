@@ -41,8 +41,8 @@ from freshflow.users.state import UserState
 __all__ = ["Partition"]
 
 # Scores follow what the models have learned after every so many choices, and then lists are refreshed. To take in more
-# at once costs less, but quality where weights still move fast: so many at once up to so many.
-LAGS, LAG = ((4096, 8), (20_480, 16)), 32
+# at once costs less, but quality where weights still move fast, among the first so many.
+SHORT_LAG, LAG, YOUNG = 8, 16, 4096
 # A dismissal of an item that was all but certain counts at most this many times a choice.
 LEAST_OTHERS = 1 / 20
 # Queries and visits taken by the compiled loop at once; it bounds the room for their candidates.
@@ -161,7 +161,8 @@ class Partition:
 
     def _is_due(self, choices: int) -> bool:
         """Whether scores follow now, after so many choices."""
-        return choices % next((lag for upto, lag in LAGS if choices <= upto), LAG) == 0
+        lag = SHORT_LAG if choices <= YOUNG else LAG
+        return choices % lag == 0
 
     def _fits(self, batch: Batch, step: Step) -> bool:
         """Whether the loop may take `step` along: no weights are due, no item must go first, and there is room."""

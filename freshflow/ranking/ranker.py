@@ -62,8 +62,8 @@ class Ranker:
         self.optimizer = Adam(lr=UNIT_RATE)
         self.names = (*FEATURES, *(f"unit_{h}" for h in range(config.units)))
         self.updates = self.scored_with = 0
-        linear = np.array([effective_weights(model, self.names)[0] for model in self.models])
-        self.weights = Weights(linear, self.units.copy())
+        at_first = np.array([effective_weights(model, self.names)[0] for model in self.models])
+        self.weights = Weights(at_first, self.units.copy())
 
     def take_over(self) -> None:
         """Learn what there was to learn by now, and score with it."""
