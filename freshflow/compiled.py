@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-__all__ = ["compiled", "copy_bytes", "inlined"]
+__all__ = ["compiled", "copy_bytes", "inlined", "lean"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -50,7 +50,7 @@ def _cache_folder() -> str | None:
 
 
 # Sums may be reordered; not-a-number and infinity keep their meaning.
-FAST = {"reassoc", "contract", "arcp", "nsz"}
+OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
 
 _folder = _cache_folder()
 if _folder is not None:
@@ -59,7 +59,16 @@ if _folder is not None:
 
 def compiled(function: Function) -> Function:
     """The function as machine code. Additions may be reordered; division by zero gives infinity, as in numpy."""
-    wrapped: Function = numba.njit(cache=_folder is not None, fastmath=FAST, error_model="numpy")(function)
+    wrapped: Function = numba.njit(cache=_folder is not None, _nrt=True, **OPTIONS)(function)
+    return wrapped
+
+
+def lean(function: Function) -> Function:
+    """The same for a function that makes no array and returns none: nothing in it counts references to arrays.
+
+    Counting one up and down, wherever an array is handed on or cut, is a call and a locked instruction each time.
+    """
+    wrapped: Function = numba.njit(cache=_folder is not None, _nrt=False, **OPTIONS)(function)
     return wrapped
 
 
@@ -68,7 +77,7 @@ def inlined(function: Function) -> Function:
 
     Handing arrays to a function counts their references up and down, which costs more than what it does with them.
     """
-    wrapped: Function = numba.njit(inline="always", fastmath=FAST, error_model="numpy")(function)
+    wrapped: Function = numba.njit(inline="always", **OPTIONS)(function)
     return wrapped
 
 

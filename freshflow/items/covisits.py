@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined
+from freshflow.compiled import inlined, lean
 from freshflow.items.rows import grown
 
 __all__ = ["FOLLOW", "FORWARD", "TOGETHER", "CoVisits", "add_pairs"]
@@ -61,7 +61,7 @@ class CoVisits(NamedTuple):
         _close_ranks(self.neighbours, self.weights, gone)
 
 
-@compiled
+@lean
 def _close_ranks(neighbours: NDArray[np.int32], weights: NDArray[np.float32], gone: NDArray[np.bool_]) -> None:
     """Take neighbours that are `gone` (rows,) out of all slots; those behind them move up."""
     for x in range(len(neighbours)):
@@ -78,7 +78,7 @@ def _close_ranks(neighbours: NDArray[np.int32], weights: NDArray[np.float32], go
                 kept += 1
 
 
-@compiled
+@lean
 def add_pairs(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
@@ -102,7 +102,7 @@ def add_pairs(
                 sums[x, FOLLOW] += right_after
 
 
-@compiled
+@lean
 def _strengthen(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
@@ -142,7 +142,7 @@ def _move(neighbours: NDArray[np.int32], weights: NDArray[np.float32], source: i
         weights[target, n] = weights[source, n]
 
 
-@compiled
+@lean
 def _weakest(weights: NDArray[np.float32]) -> int:
     """The slot of a full row that has the least `together`, then the least `forward`, then for longest."""
     last = len(weights) - 1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import lean
 from freshflow.items.covisits import CoVisits, add_pairs
 from freshflow.items.popularity import EVENTS, Popularity, count, leaders
 from freshflow.items.returns import Returns, add_return
@@ -41,7 +41,7 @@ class Tables(NamedTuple):
     available: NDArray[np.bool_]
 
 
-@compiled
+@lean
 def fold(tables: Tables, item: int, context: NDArray[np.int32], ts_ms: int, opens: bool, weight: float) -> None:
     """Learn a visit of row `item` at `ts_ms` in `context` (L,) rows, the most recent first, -1 where not known."""
     covisits, leading = tables.covisits, tables.leading

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, lean
 from freshflow.items.rows import NO_ROW, grown
 
 __all__ = ["HALF_LIVES_MS", "WINDOWS", "Popularity", "count", "decay", "leaders", "recent"]
@@ -52,7 +52,7 @@ class Popularity(NamedTuple):
         self.ring[np.isin(self.ring, rows)] = NO_ROW
 
 
-@compiled
+@lean
 def decay(age_ms: float) -> tuple[float, float, float]:
     """2^(-age / half-life) for an hour, a day and a week; an hour's is the 24th power of a day's, and so on."""
     week = np.exp2(-age_ms / HALF_LIVES_MS[2])
@@ -63,7 +63,7 @@ def decay(age_ms: float) -> tuple[float, float, float]:
     return day_12 * day_12, day, week
 
 
-@compiled
+@lean
 def count(
     memories: NDArray[np.float64], ring: NDArray[np.int32], clock: NDArray[np.float64], row: int, ts_ms: int
 ) -> None:
@@ -88,7 +88,7 @@ def count(
     clock[EVENTS] = events + 1
 
 
-@compiled
+@lean
 def _age(counts: NDArray[np.float64], since_ms: float) -> None:
     """Decay `counts` (3,) by `since_ms` and add one; an event from the past is decayed itself instead."""
     hour, day, week = decay(abs(since_ms))
@@ -144,7 +144,7 @@ def leaders(
     return written
 
 
-@compiled
+@lean
 def recent(ring: NDArray[np.int32], clock: NDArray[np.float64], found: NDArray[np.int32]) -> int:
     """Write the rows of the last events to `found` (N,), repeats included; how many."""
     events, written = int(clock[EVENTS]), 0

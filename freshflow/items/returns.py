@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import lean
 from freshflow.items.rows import grown
 
 __all__ = ["Returns", "add_return", "return_rate", "stay_rate"]
@@ -37,7 +37,7 @@ class Returns(NamedTuple):
         self.counts[rows] = 0
 
 
-@compiled
+@lean
 def add_return(counts: NDArray[np.float64], item: int, context: NDArray[np.int32]) -> None:
     """Count a visit of `item` in `context` (L,), the most recent first, -1 where an item is not known."""
     counts[item, VISITS] += 1
@@ -52,14 +52,14 @@ def add_return(counts: NDArray[np.float64], item: int, context: NDArray[np.int32
             counts[last, STAYS] += 1
 
 
-@compiled
+@lean
 def return_rate(counts: NDArray[np.float64], row: int) -> float:
     """(returns + 0.5) / (visits + 2): how often a visit is by someone who had the item in mind already."""
     rate: float = (counts[row, RETURNS] + PRIOR_RETURNS) / (counts[row, VISITS] + PRIOR_VISITS)
     return rate
 
 
-@compiled
+@lean
 def stay_rate(counts: NDArray[np.float64], row: int) -> float:
     """(stays + 0.5) / (left + 2): how often the next event after a visit is the same item again."""
     rate: float = (counts[row, STAYS] + PRIOR_RETURNS) / (counts[row, LEFT] + PRIOR_VISITS)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import lean
 from freshflow.config import RefreshConfig
 from freshflow.items.rows import grown
 from freshflow.ranking.answers import Answers
@@ -236,7 +236,7 @@ class ActiveUsers:
         self.evicted += len(dropped)
 
 
-@compiled
+@lean
 def _within(
     times: NDArray[np.int64],
     event: int,
@@ -260,7 +260,7 @@ def _within(
     return n
 
 
-@compiled
+@lean
 def _note(
     listed: NDArray[np.int32],
     times: NDArray[np.int64],
@@ -295,7 +295,7 @@ def _note(
         time[TIME_MS] = time[LISTED_MS] = time[RANKED_MS] = ts_ms[n]
 
 
-@compiled
+@lean
 def _tier(idle: int) -> int:
     """The number of the tier of someone whose last event is so many events ago."""
     tier = 0

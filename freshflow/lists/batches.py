@@ -1,5 +1,6 @@
 """Steps that the compiled loop takes at once: in which order, with which queries, and what becomes of the answers."""
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -122,13 +123,14 @@ def length_of(event: object, config: Config) -> int:
 
 def visits_in_arrays(rows: ItemRows, visits: Sequence[Visit], length: int) -> Visits:
     """The arrays of `visits`, with at most `length` items of their contexts."""
-    contexts = np.full((len(visits), length), NO_ROW, np.int32)
-    for n, visit in enumerate(visits):
-        known = rows.rows_or_none(visit.context[:length])
-        contexts[n, : len(known)] = known
+    contexts, padding = array("i"), (NO_ROW,) * length
+    for visit in visits:
+        known = visit.context[:length]
+        contexts.extend(rows.rows_or_none(known))
+        contexts.extend(padding[len(known) :])
     return Visits(
         np.array([rows.get(visit.item_id) for visit in visits], np.int32),
-        contexts,
+        np.frombuffer(contexts, np.int32).reshape(len(visits), length),
         np.array([visit.ts_ms for visit in visits], np.int64),
         np.array([visit.opens for visit in visits], np.bool_),
         np.array([visit.weight for visit in visits], np.float64),

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, copy_bytes
+from freshflow.compiled import copy_bytes, lean
 from freshflow.items.rows import NO_ROW, grown
 from freshflow.lists.composing import Listed
 from freshflow.lists.types import ListItem
@@ -78,7 +78,7 @@ class ItemTexts:
         self.used, self.longest = end, max(self.longest, len(text))
 
 
-@compiled
+@lean
 def _first_unknown(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDArray[np.int64]) -> int:
     """The first of `rows` (N, K), of which `sizes` (N,) count, that has no text yet."""
     for n in range(len(rows)):
@@ -89,14 +89,14 @@ def _first_unknown(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDA
     return NO_ROW
 
 
-@compiled
+@lean
 def _copied(text: NDArray[np.uint8], start: int, end: int, out: NDArray[np.uint8], at: int) -> int:
     """Copy a piece of `text` to `out`; where it ends there."""
     copy_bytes(text, start, out, at, end - start)
     return at + end - start
 
 
-@compiled
+@lean
 def _digits(number: np.uint64, digits: int, out: NDArray[np.uint8], at: int) -> np.uint64:
     """Write the last so many `digits` of a number, two at a time; what is left of the number."""
     place = at + digits
@@ -111,7 +111,7 @@ def _digits(number: np.uint64, digits: int, out: NDArray[np.uint8], at: int) -> 
     return number
 
 
-@compiled
+@lean
 def _number(value: float, out: NDArray[np.uint8], at: int) -> int:
     """Write a number, rounded; where it ends."""
     if not abs(value) < MOST:
@@ -130,7 +130,7 @@ def _number(value: float, out: NDArray[np.uint8], at: int) -> int:
     return at + digits + 1 + DECIMALS
 
 
-@compiled
+@lean
 def _write(
     rows: NDArray[np.int32],
     scores: NDArray[np.float64],

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import lean
 
 __all__ = ["CUTOFF", "HitRate", "Validation"]
 
@@ -44,7 +44,7 @@ class HitRate:
         return {"hr20": hr20, "mrr20": mrr20, "recent_hr20": recent_hr20, "recent_mrr20": recent_mrr20}
 
 
-@compiled
+@lean
 def _count(
     total: NDArray[np.int64],
     recent: NDArray[np.int64],

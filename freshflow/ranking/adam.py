@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from river import optim
 from river.utils import VectorDict
 
-from freshflow.compiled import compiled
+from freshflow.compiled import lean
 
 __all__ = ["Adam"]
 
@@ -71,7 +71,7 @@ class Adam(optim.Adam):  # type: ignore[misc]
         _adam(weights.ravel(), flat, self.m.ravel(), self.v.ravel(), rates, self.beta_1, self.beta_2, self.eps)
 
 
-@compiled
+@lean
 def _adam(
     weights: NDArray[Any],
     gradients: NDArray[Any],

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, lean
 from freshflow.items.fold import Tables, fold
 from freshflow.items.rows import NO_ROW
 from freshflow.ranking.candidates import BECAUSE, Scratch, gather
@@ -93,7 +93,7 @@ class Answers(NamedTuple):
         )
 
 
-@compiled
+@lean
 def answer(
     tables: Tables,
     weights: Weights,
@@ -119,7 +119,7 @@ def answer(
             v += 1
 
 
-@compiled
+@lean
 def _rank(
     tables: Tables, weights: Weights, queries: Queries, q: int, scratch: Scratch, answers: Answers, most: int
 ) -> None:
@@ -185,7 +185,7 @@ def order(
         places[n, ITEM] = NO_ROW
 
 
-@compiled
+@lean
 def _all_tied(scores: NDArray[np.float64], skipped: NDArray[np.int32], places: NDArray[np.int32], listed: int) -> int:
     """Write all candidates that score as the last of a list behind those that score more; how many there are then."""
     last, n = scores[places[listed - 1]], 0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined
+from freshflow.compiled import compiled, inlined, lean
 from freshflow.items.covisits import FOLLOW, FORWARD, TOGETHER
 from freshflow.items.fold import Tables
 from freshflow.items.popularity import recent
@@ -75,7 +75,7 @@ class Scratch(NamedTuple):
         return self if len(self.number) >= capacity else self._replace(number=grown(self.number, capacity, NONE))
 
 
-@compiled
+@lean
 def gather(tables: Tables, queries: Queries, q: int, most: int, scratch: Scratch) -> int:
     """Write the candidates of query `q` to `scratch`, at most `most` of those not asked for by name; how many."""
     number, available, counts = scratch.number, tables.available, tables.returns.counts
@@ -144,7 +144,7 @@ def _admit(
     return found, found + 1
 
 
-@compiled
+@lean
 def _neighbours(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
@@ -198,7 +198,7 @@ def _neighbours(
     return found
 
 
-@compiled
+@lean
 def _two_steps(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
@@ -238,7 +238,7 @@ def _two_steps(
     return found
 
 
-@compiled
+@lean
 def _own_items(
     history: NDArray[np.int32],
     number: NDArray[np.int32],
@@ -259,7 +259,7 @@ def _own_items(
     return found
 
 
-@compiled
+@lean
 def _in_context(
     context: NDArray[np.int32],
     number: NDArray[np.int32],
@@ -279,7 +279,7 @@ def _in_context(
     return found
 
 
-@compiled
+@lean
 def _popular(
     rows: NDArray[np.int32],
     number: NDArray[np.int32],

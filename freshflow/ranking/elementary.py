@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import lean
 
 __all__ = ["LN_2", "scale_exp2", "scale_log1p"]
 
@@ -49,7 +49,7 @@ def _float(typing: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-@compiled
+@lean
 def scale_log1p(x: NDArray[np.float32], n: int, factor: Number, scale: Number) -> None:
     """The first `n` numbers become  scale log(1 + factor x);  none may be negative."""
     factor, scale = np.float32(factor), np.float32(scale)
@@ -67,7 +67,7 @@ def scale_log1p(x: NDArray[np.float32], n: int, factor: Number, scale: Number) -
         x[i] = scale * (exponent * LN_2 + TWO * t * series)
 
 
-@compiled
+@lean
 def scale_exp2(x: NDArray[np.float32], ages: NDArray[np.float32], n: int, factor: Number) -> None:
     """The first `n` numbers become  x 2^(-factor age);  no age may be negative."""
     factor = np.float32(-factor)

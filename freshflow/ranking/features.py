@@ -7,7 +7,7 @@ order nothing by themselves, but say to the hidden units (`freshflow.ranking.uni
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, lean
 from freshflow.items.covisits import TOGETHER
 from freshflow.items.fold import Tables
 from freshflow.items.popularity import (
@@ -89,14 +89,14 @@ COUNT_SCALE, VISITS_SCALE, PAUSE_SCALE = np.float32(1 / 5), np.float32(1 / 8), n
 LENGTH_SCALE = np.float32(1 / 3)
 
 
-@compiled
+@lean
 def _log_age(age_ms: float) -> np.float32:
     """log(1 + seconds) / 18; 0 for what lies ahead."""
     scaled: np.float32 = np.log(np.float32(1) + np.float32(max(age_ms, 0) * 1e-3)) * AGE_SCALE
     return scaled
 
 
-@compiled
+@lean
 def fill_moment(tables: Tables, queries: Queries, q: int, moment: NDArray[np.float32]) -> None:
     """Write the features of the moment of query `q` to `moment` (Z,), in the order of `MOMENT`."""
     last, fact = queries.context[q, 0], queries.facts[q]
@@ -117,13 +117,13 @@ def fill_moment(tables: Tables, queries: Queries, q: int, moment: NDArray[np.flo
     moment[13] = _repeated(fact)
 
 
-@compiled
+@lean
 def _log_count(n: float) -> np.float32:
     scaled: np.float32 = np.log(np.float32(1) + np.float32(n))
     return scaled
 
 
-@compiled
+@lean
 def _repeated(fact: NDArray[np.int64]) -> np.float32:
     """The share of the running session's events that went back to an item of it."""
     if fact[LENGTH] == 0:
@@ -132,7 +132,7 @@ def _repeated(fact: NDArray[np.int64]) -> np.float32:
     return share
 
 
-@compiled
+@lean
 def fill_features(
     tables: Tables, queries: Queries, q: int, scratch: Scratch, found: int, features: NDArray[np.float32]
 ) -> int:
@@ -165,7 +165,7 @@ def fill_features(
     return personal
 
 
-@compiled
+@lean
 def _fill_habits(
     counts: NDArray[np.float64], fact: NDArray[np.int64], mark: NDArray[np.int32], x: NDArray[np.float32]
 ) -> None:
@@ -185,7 +185,7 @@ def _fill_habits(
             x[HABIT_LAST + n] = x[HABIT + n]
 
 
-@compiled
+@lean
 def _fill_own(count: int, idle_ms: int, rank: int, x: NDArray[np.float32]) -> None:
     """What speaks for going back to an item of the user's history, the latest but `rank` - 1."""
     x[OWN_AT] = 1
@@ -194,7 +194,7 @@ def _fill_own(count: int, idle_ms: int, rank: int, x: NDArray[np.float32]) -> No
     x[OWN_AT + 3] = ONE / np.float32(rank)
 
 
-@compiled
+@lean
 def fill_popularity(tables: Tables, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
     """Write what is known of items whoever looks: the popularities, age, idle time and visits of `rows` (C,)."""
     found, memories, counts = len(rows), tables.popularity.memories, tables.returns.counts
@@ -234,7 +234,7 @@ def _fill_shares(
         scale_log1p(features[first + n], found, SHARE_SCALE, LOG_SCALE)
 
 
-@compiled
+@lean
 def _totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float]:
     """Decayed counts of all items together at `now_ms`; none is higher before its latest event."""
     hour, day, week = decay(max(now_ms - clock[LATEST_MS], 0.0))

@@ -61,15 +61,16 @@ class Ranker:
         self.units = units.T.astype(np.float32, order="C")
         self.optimizer = Adam(lr=UNIT_RATE)
         self.names = (*FEATURES, *(f"unit_{h}" for h in range(config.units)))
-        self.updates = 0
-        self.take_over()
+        self.updates = self.scored_with = 0
+        at_first = np.array([effective_weights(model, self.names)[0] for model in self.models])
+        self.weights = Weights(at_first, self.units.copy())
 
     def take_over(self) -> None:
         """Learn what there was to learn by now, and score with it."""
-        for number, model in enumerate(self.models):
-            gradients = [gradient for of, gradient, _ in self.choices if of == number]
-            if gradients:
-                learn_choices(model, self.names, np.array(gradients))
+        learned = {number for number, _, _ in self.choices}
+        for number in sorted(learned):
+            gradients = np.array([gradient for of, gradient, _ in self.choices if of == number])
+            learn_choices(self.models[number], self.names, gradients)
         if self.choices and self.units.size:
             self.optimizer.steps(self.units, -np.array([gradient for _, _, gradient in self.choices]))
         self.choices = []
@@ -77,8 +78,10 @@ class Ranker:
             self.rerankers[model].learn_one(features, came)
         self.waiting = []
         self.scored_with = self.updates
-        linear = [effective_weights(model, self.names)[0] for model in self.models]
-        self.weights = Weights(np.array(linear), self.units.copy())
+        linear = self.weights.linear.copy()
+        for number in sorted(learned):
+            linear[number] = effective_weights(self.models[number], self.names)[0]
+        self.weights = Weights(linear, self.units.copy())
 
     def rescore(self, queries: Sequence[Query], answers: Answers) -> None:
         """Let the rerankers, if there are any, re-order the best of each query in `answers`; changes no model."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
+from freshflow.compiled import compiled, lean
 from freshflow.items.fold import Tables
 from freshflow.items.popularity import recent
 from freshflow.ranking.candidates import RECENT
@@ -242,7 +242,7 @@ def _know(
     everyones_scores(tables, linear, unit_weights, now_ms, wanted, known)
 
 
-@compiled
+@lean
 def _sort_own(
     available: NDArray[np.bool_],
     known: NDArray[np.float64],
@@ -268,7 +268,7 @@ def _sort_own(
         behind[place, 0], behind[place, 1] = reason, source
 
 
-@compiled
+@lean
 def _merge(
     own: NDArray[np.int32],
     values: NDArray[np.float64],

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined
+from freshflow.compiled import compiled, inlined, lean
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
 __all__ = [
@@ -59,7 +59,7 @@ def settled(value: float) -> float:
     return np.rint(value / STEP) * STEP  # type: ignore[no-any-return]
 
 
-@compiled
+@lean
 def score(
     linear: NDArray[np.float64],
     unit_weights: NDArray[np.float32],
@@ -99,7 +99,7 @@ def score(
         scores[c] = settled(scores[c])
 
 
-@compiled
+@lean
 def _add_weighted(
     weights: NDArray[np.float32],
     rows: NDArray[np.float32],
@@ -174,7 +174,7 @@ def teach(
         _dots(features[PERSONAL:], back, h, personal, PERSONAL, unit_gradient)
 
 
-@compiled
+@lean
 def _dots(
     rows: NDArray[np.float32],
     weights: NDArray[np.float32],
@@ -207,7 +207,7 @@ def _dots(
         sums[h, first + f], sums[h + 1, first + f] = _dot(rows[f], v, end), _dot(rows[f], w, end)
 
 
-@compiled
+@lean
 def _dot(values: NDArray[np.float32], weights: NDArray[np.float32], first: int) -> np.float32:
     """The sum of the `first` so many values by `weights`."""
     total = np.float32(0)
@@ -216,7 +216,7 @@ def _dot(values: NDArray[np.float32], weights: NDArray[np.float32], first: int) 
     return total
 
 
-@compiled
+@lean
 def rank_of(values: NDArray[np.floating[Any]], place: int) -> int:
     """The rank, from 1, of the candidate at `place` by falling value, ties by place."""
     rank = 1
@@ -225,7 +225,7 @@ def rank_of(values: NDArray[np.floating[Any]], place: int) -> int:
     return rank
 
 
-@compiled
+@lean
 def best(
     scores: NDArray[np.float64], skipped: NDArray[np.int32], k: int, places: NDArray[np.int32]
 ) -> tuple[int, bool]:
@@ -254,6 +254,29 @@ def best(
     return n, tied
 
 
+@lean
+def _weights_of(
+    own: float,
+    unit_weights: NDArray[np.float32],
+    f: int,
+    through: NDArray[np.float32],
+    weights: NDArray[np.float32],
+) -> None:
+    """Write what the score of candidates gains by one more in feature `f`, by itself and `through` units (H, N)."""
+    weights[:] = own
+    hidden = len(through)
+    ends = hidden // 4 * 4
+    for h in range(0, ends, 4):
+        t0, t1, t2, t3 = through[h], through[h + 1], through[h + 2], through[h + 3]
+        v0, v1, v2, v3 = unit_weights[h, f], unit_weights[h + 1, f], unit_weights[h + 2, f], unit_weights[h + 3, f]
+        for at in range(len(weights)):
+            weights[at] += (v0 * t0[at] + v1 * t1[at]) + (v2 * t2[at] + v3 * t3[at])
+    for h in range(ends, hidden):
+        of_unit, weight = through[h], unit_weights[h, f]
+        for at in range(len(weights)):
+            weights[at] += weight * of_unit[at]
+
+
 @compiled
 def reasons_of(
     linear: NDArray[np.float64],
@@ -273,18 +296,15 @@ def reasons_of(
     n, width, hidden = len(places), len(features), len(units)
     through = np.empty((hidden, n), np.float32)  # what the score gains by one more in a hidden unit
     for h in range(hidden):
-        weight = np.float32(linear[width + h])
+        weight, unit, gains = np.float32(linear[width + h]), units[h], through[h]
         for at in range(n):
-            through[h, at] = weight if units[h, places[at]] > 0 else np.float32(0)
+            gains[at] = weight if unit[places[at]] > 0 else np.float32(0)
     spoken, weights = np.zeros((len(REASONS), n), np.float32), np.empty(n, np.float32)
     for f in range(width):
-        weights[:] = linear[f]
-        for h in range(hidden):
-            for at in range(n):
-                weights[at] += unit_weights[h, f] * through[h, at]
-        source = SOURCE[f]
+        _weights_of(linear[f], unit_weights, f, through, weights)
+        feature, of_source = features[f], spoken[SOURCE[f]]
         for at in range(n):
-            spoken[source, at] += weights[at] * features[f, places[at]]
+            of_source[at] += weights[at] * feature[places[at]]
     for at in range(n):
         strongest = np.argmax(spoken[:, at])
         if strongest == AGAIN and mine[at]:
