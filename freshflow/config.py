@@ -40,6 +40,7 @@ __all__ = [
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
+    "RelatedConfig",
     "UsersConfig",
     "load_config",
 ]
@@ -235,6 +236,16 @@ class KafkaConfig(Section, frozen=True):
     sink: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
 
 
+class RelatedConfig(Section, frozen=True):
+    """Which related items are published of an item, and how often."""
+
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
+    min_support: Annotated[float, Meta(ge=0)] = 1.0
+    interval_s: Annotated[float, Meta(ge=0)] = 60.0
+    per_100_events: PositiveNumber = 20.0
+    min_change: Annotated[float, Meta(ge=0, le=1)] = 0.15
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -250,6 +261,7 @@ class Config(Section, frozen=True):
     metrics: MetricsConfig = MetricsConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     kafka: KafkaConfig = KafkaConfig()
+    related: RelatedConfig = RelatedConfig()
 
 
 HINTS: dict[str, dict[str, Any]] = {

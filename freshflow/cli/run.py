@@ -38,6 +38,9 @@ def run(
         typer.Option(metavar="URL", help="What is no event; by default beside an output file, else logged."),
     ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="URL", help="Reports of each partition on itself.")] = None,
+    related: Annotated[
+        str | None, typer.Option(metavar="URL", help="Related items of each item, as they change.")
+    ] = None,
     format: Format = None,
     map: Map = None,
     config: Annotated[
@@ -71,7 +74,7 @@ def run(
     }
     settings = load_config(config, os.environ, overrides, defaults={"job": {"partitions": processes}})
     _check_processes(processes, settings.job.partitions)
-    places = Places(input, output, dead_letters, metrics, until_end)
+    places = Places(input, output, dead_letters, metrics, until_end, related)
     progress, stop = Progress(), StopFlag()
     prepare(places, settings, resumes=recovery is not None)
     with held(recovery, settings.job.partitions) if recovery is not None else nullcontext() as lock:

@@ -41,6 +41,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     recommendations: Sink[tuple[str, OutBatch]]
     dead_letters: Sink[tuple[str, OutBatch]] | None = None
     metrics: Sink[tuple[str, OutBatch]] | None = None
+    related: Sink[tuple[str, OutBatch]] | None = None
     dead_letter_raw: int | None = None  # bytes of a rejected record that the sink takes; None means all
 
 
@@ -73,13 +74,17 @@ def build_flow(
         letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
         op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
-    partitions = builder("partitions", partition_stage(config, clock, keeping, live=live))
+    relates = endpoints.related is not None
+    partitions = builder("partitions", partition_stage(config, clock, keeping, live=live, related=relates))
     outputs = op.stateful_batch("partitions", taken.falses, partitions)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
         reports = op.flat_map("reports", outputs, lambda keyed: _routed(keyed[0], keyed[1].metrics))
         op.output("metrics", reports, endpoint("metrics", endpoints.metrics))
+    if endpoints.related is not None:
+        relations = op.flat_map("relations", outputs, lambda keyed: _routed(keyed[0], keyed[1].related))
+        op.output("related", relations, endpoint("related", endpoints.related))
     return flow
 
 

@@ -49,6 +49,7 @@ class Places(msgspec.Struct, frozen=True):
     dead_letters: str | None = None
     metrics: str | None = None
     until_end: bool = False
+    related: str | None = None
 
     def dead_letter_place(self) -> str | None:
         """Where rejected records go; None means they are logged."""
@@ -116,13 +117,14 @@ def prepare(places: Places, config: Config, *, resumes: bool) -> None:
         "--output": places.output,
         "--dead-letters": places.dead_letter_place(),
         "--metrics": places.metrics,
+        "--related": places.related,
     }
     check_distinct(urls)
     endpoints = _endpoints(places, config, system_clock, lambda: False)
     model_factory(config.ranker.model)
     if resumes:
         return
-    for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
+    for endpoint in msgspec.structs.astuple(endpoints):
         if isinstance(endpoint, KafkaSource | KafkaSink):
             endpoint.list_parts()  # asks the broker, before any file is emptied for a job that cannot run
     for option, url in urls.items():
@@ -141,7 +143,7 @@ def build(
     keeping: Keeping,
 ) -> Dataflow:
     """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does."""
-    warm_up(config)  # takes seconds, for which no event should wait
+    warm_up(config, related=places.related is not None)  # takes seconds, for which no event should wait
     endpoints = _endpoints(places, config, clock, stop, resumes=keeping.resumes)
     live = is_live(places.input) and not places.until_end
     return build_flow(config, endpoints, clock, progress, failures=failures, keeping=keeping, live=live)
@@ -156,6 +158,7 @@ def _endpoints(
         recommendations=open_sink(places.output, config),
         dead_letters=open_sink(dead_letters, config) if dead_letters else None,
         metrics=open_sink(places.metrics, config) if places.metrics else None,
+        related=open_sink(places.related, config) if places.related else None,
         dead_letter_raw=KAFKA_DEAD_LETTER_BYTES if dead_letters and is_kafka(dead_letters) else None,
     )
 
@@ -175,7 +178,7 @@ def run_flow(flow: Dataflow, config: Config, recovery: Path | None, peers: Peers
 def flow_from_environment(
     environment: Mapping[str, str], default_input: str | None = None, default_output: str | None = None
 ) -> Dataflow:
-    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS and _CONFIG.
+    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS, _RELATED, _CONFIG
 
     Ends the process with one sentence if a place or a setting cannot be used.
     """
@@ -186,6 +189,7 @@ def flow_from_environment(
             dead_letters=environment.get("FRESHFLOW_DEAD_LETTERS"),
             metrics=environment.get("FRESHFLOW_METRICS"),
             until_end=environment.get("FRESHFLOW_UNTIL_END", "") == "1",
+            related=environment.get("FRESHFLOW_RELATED"),
         )
         config = load_config(environment.get("FRESHFLOW_CONFIG"), environment)
         stop = StopFlag()

@@ -7,7 +7,7 @@ from freshflow.events.types import Event, Origin
 from freshflow.quality.report import Report
 from freshflow.users.interactions import Signal, Step
 
-__all__ = ["Batches", "End", "EventBatch", "Look", "PartitionOutput", "SignalBatch", "StepBatch", "Taken"]
+__all__ = ["Batches", "End", "EventBatch", "Look", "PartitionOutput", "RelatedOn", "SignalBatch", "StepBatch", "Taken"]
 
 
 class EventBatch(msgspec.Struct, frozen=True, tag=True):
@@ -58,7 +58,14 @@ class End(msgspec.Struct, frozen=True, tag=True):
     """The input has ended."""
 
 
-Taken = Batches | Look | End
+class RelatedOn(msgspec.Struct, frozen=True, tag=True):
+    """A partition publishes related items from here on, or does not."""
+
+    partition: int
+    on: bool
+
+
+Taken = Batches | Look | End | RelatedOn
 
 
 class PartitionOutput(msgspec.Struct, frozen=True):
@@ -68,3 +75,4 @@ class PartitionOutput(msgspec.Struct, frozen=True):
     lists: OutBatch
     report: Report
     metrics: OutBatch
+    related: OutBatch = []
