@@ -42,6 +42,7 @@ __all__ = [
     "RankerConfig",
     "RankingConfig",
     "RefreshConfig",
+    "RelatedConfig",
     "RulesConfig",
     "SearchConfig",
     "UsersConfig",
@@ -301,6 +302,16 @@ class ExploreConfig(Section, frozen=True):
     within_s: PositiveSeconds = 3600.0
 
 
+class RelatedConfig(Section, frozen=True):
+    """Which related items are published of an item, and how often."""
+
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
+    min_support: Annotated[float, Meta(ge=0)] = 1.0
+    interval_s: Annotated[float, Meta(ge=0)] = 60.0
+    per_100_events: PositiveNumber = 20.0
+    min_change: Annotated[float, Meta(ge=0, le=1)] = 0.15
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -319,6 +330,7 @@ class Config(Section, frozen=True):
     variant: VariantConfig = VariantConfig()
     search: SearchConfig = SearchConfig()
     explore: ExploreConfig = ExploreConfig()
+    related: RelatedConfig = RelatedConfig()
     rules: RulesConfig = RulesConfig()
     values: ValuesConfig = ValuesConfig()
 

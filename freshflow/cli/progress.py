@@ -101,6 +101,8 @@ def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str,
     yield "events in", f"{progress.read:,}", shortened(places.input, width)
     yield "lists out", f"{progress.lists:,}", shortened(places.output, width)
     yield "  refreshed", f"{progress.total('refreshed'):,}", "of users who did nothing"
+    if places.related is not None:
+        yield "related items", f"{progress.total('related'):,}", shortened(places.related, width)
     yield "lists that did not change", f"{progress.total('unchanged'):,}", "not published again"
     for name, kinds, note in LEFT_OUT:
         count = sum(map(progress.total, kinds))

@@ -40,6 +40,9 @@ def run(
         typer.Option(metavar="URL", help="What is no event; by default beside an output file, else logged."),
     ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="URL", help="Reports of each partition on itself.")] = None,
+    related: Annotated[
+        str | None, typer.Option(metavar="URL", help="Related items of each item, as they change.")
+    ] = None,
     format: Format = None,
     map: Map = None,
     config: Annotated[
@@ -86,7 +89,7 @@ def run(
         split = Variants([load_config(config, os.environ, overrides, defaults)])
     settings = split.configs[0]
     _check_processes(processes, split.partitions)
-    places = Places(input, output, dead_letters, metrics, until_end)
+    places = Places(input, output, dead_letters, metrics, until_end, related)
     progress, stop = Progress(), StopFlag()
     prepare(places, settings, resumes=recovery is not None, variants=split)
     with held(recovery, split.settings()) if recovery is not None else nullcontext() as lock:

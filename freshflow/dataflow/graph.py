@@ -48,6 +48,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     recommendations: Sink[tuple[str, OutBatch]]
     dead_letters: Sink[tuple[str, OutBatch]] | None = None
     metrics: Sink[tuple[str, OutBatch]] | None = None
+    related: Sink[tuple[str, OutBatch]] | None = None
     dead_letter_raw: int | None = None  # bytes of a rejected record that the sink takes; None means all
 
 
@@ -88,7 +89,8 @@ def build_flow(
         letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
         op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
-    outputs = _partitions(taken.falses, variants, clock, failures, keeping, live=live)
+    relates = endpoints.related is not None
+    outputs = _partitions(taken.falses, variants, clock, failures, keeping, live=live, related=relates)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
@@ -96,6 +98,9 @@ def build_flow(
         if len(variants.configs) > 1:
             reports = op.merge("all-reports", reports, _compared(outputs, variants, clock, failures))
         op.output("metrics", reports, endpoint("metrics", endpoints.metrics))
+    if endpoints.related is not None:
+        relations = op.flat_map("relations", outputs, lambda keyed: _routed(keyed[0], keyed[1].related))
+        op.output("related", relations, endpoint("related", endpoints.related))
     return flow
 
 
@@ -107,12 +112,13 @@ def _partitions(
     keeping: Keeping,
     *,
     live: bool,
+    related: bool,
 ) -> KeyedStream[PartitionOutput]:
     """The partition stage: of several variants, a step each, with its configuration."""
     outputs = []
     for number, config in enumerate(variants.configs):
         step = f"partitions-{number + 1}" if number else "partitions"
-        build = partition_stage(config, clock, keeping, live=live, split=variants.settings())
+        build = partition_stage(config, clock, keeping, live=live, related=related, split=variants.settings())
         own = op.filter(f"for-{step}", steps, _is_of(variants, number)) if len(variants.configs) > 1 else steps
         outputs.append(op.stateful_batch(step, own, failures.watched_builder(step, build)))
     return op.merge("all-partitions", *outputs) if len(outputs) > 1 else outputs[0]

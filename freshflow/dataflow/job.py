@@ -50,6 +50,7 @@ class Places(msgspec.Struct, frozen=True):
     dead_letters: str | None = None
     metrics: str | None = None
     until_end: bool = False
+    related: str | None = None
 
     def dead_letter_place(self) -> str | None:
         """Where rejected records go; None means they are logged."""
@@ -118,6 +119,7 @@ def prepare(places: Places, config: Config, *, resumes: bool, variants: Variants
         "--output": places.output,
         "--dead-letters": places.dead_letter_place(),
         "--metrics": places.metrics,
+        "--related": places.related,
     }
     check_distinct(urls)
     endpoints = _endpoints(places, config, system_clock, lambda: False)
@@ -125,7 +127,7 @@ def prepare(places: Places, config: Config, *, resumes: bool, variants: Variants
         model_factory(one.ranker.model)
     if resumes:
         return
-    for endpoint in (endpoints.source, endpoints.recommendations, endpoints.dead_letters, endpoints.metrics):
+    for endpoint in msgspec.structs.astuple(endpoints):
         if isinstance(endpoint, KafkaSource | KafkaSink):
             endpoint.list_parts()  # asks the broker, before any file is emptied for a job that cannot run
     for option, url in urls.items():
@@ -149,7 +151,7 @@ def build(
     With `variants`, `config` is the first one's.
     """
     for one in (variants or Variants([config])).configs:
-        warm_up(one)  # takes seconds, for which no event should wait
+        warm_up(one, related=places.related is not None)  # takes seconds, for which no event should wait
     endpoints = _endpoints(places, config, clock, stop, resumes=keeping.resumes)
     live = is_live(places.input) and not places.until_end
     return build_flow(
@@ -166,6 +168,7 @@ def _endpoints(
         recommendations=open_sink(places.output, config),
         dead_letters=open_sink(dead_letters, config) if dead_letters else None,
         metrics=open_sink(places.metrics, config) if places.metrics else None,
+        related=open_sink(places.related, config) if places.related else None,
         dead_letter_raw=KAFKA_DEAD_LETTER_BYTES if dead_letters and is_kafka(dead_letters) else None,
     )
 
@@ -185,7 +188,7 @@ def run_flow(flow: Dataflow, config: Config, recovery: Path | None, peers: Peers
 def flow_from_environment(
     environment: Mapping[str, str], default_input: str | None = None, default_output: str | None = None
 ) -> Dataflow:
-    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS and _CONFIG.
+    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS, _RELATED, _CONFIG
 
     FRESHFLOW_VARIANTS names the files of variants, with a colon between them. Ends the process with one sentence if a
     place or a setting cannot be used.
@@ -197,6 +200,7 @@ def flow_from_environment(
             dead_letters=environment.get("FRESHFLOW_DEAD_LETTERS"),
             metrics=environment.get("FRESHFLOW_METRICS"),
             until_end=environment.get("FRESHFLOW_UNTIL_END", "") == "1",
+            related=environment.get("FRESHFLOW_RELATED"),
         )
         base, files = environment.get("FRESHFLOW_CONFIG"), environment.get("FRESHFLOW_VARIANTS")
         variants = load_variants([Path(f) for f in files.split(":")], base, environment) if files else None

@@ -14,6 +14,7 @@ __all__ = [
     "HandedBatch",
     "Look",
     "PartitionOutput",
+    "RelatedOn",
     "SignalBatch",
     "StepBatch",
     "Taken",
@@ -83,7 +84,14 @@ class End(msgspec.Struct, frozen=True, tag=True):
     """The input has ended."""
 
 
-Taken = Batches | Look | End
+class RelatedOn(msgspec.Struct, frozen=True, tag=True):
+    """A partition publishes related items from here on, or does not."""
+
+    partition: int
+    on: bool
+
+
+Taken = Batches | Look | End | RelatedOn
 
 
 class PartitionOutput(msgspec.Struct, frozen=True):
@@ -93,3 +101,4 @@ class PartitionOutput(msgspec.Struct, frozen=True):
     lists: OutBatch
     report: Report
     metrics: OutBatch
+    related: OutBatch = []

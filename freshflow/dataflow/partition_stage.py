@@ -10,13 +10,13 @@ from bytewax.operators import StatefulBatchLogic
 from freshflow.config import Config
 from freshflow.connectors.records import OutBatch
 from freshflow.dataflow.keeping import Keeping, Kept
-from freshflow.dataflow.messages import Batches, End, Look, PartitionOutput, SignalBatch, StepBatch, Taken
+from freshflow.dataflow.messages import Batches, End, Look, PartitionOutput, RelatedOn, SignalBatch, StepBatch, Taken
 from freshflow.dataflow.variants import Variants
 from freshflow.events.types import Forget, Origin
 from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import frozen, load, settings_of
-from freshflow.lists.types import Output, encode_all
+from freshflow.lists.types import Output, encode_all, encode_related
 from freshflow.quality.report import encode_receipt, encode_report
 
 __all__ = ["PartitionStage", "partition_stage"]
@@ -27,15 +27,19 @@ SETTLE_S = 1.0
 class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput, bytes]):  # type: ignore[misc]
     """Steps in, encoded lists and figures out. The partition is made at its first batch, which says its number.
 
-    In a `live` job its lists are looked at by the clock, too, while no event makes it look at them.
+    In a `live` job its lists are looked at by the clock, too, while no event makes it look at them. Related
+    items are part of the state where they are wanted.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], int], kept: Kept, *, live: bool) -> None:
+    def __init__(
+        self, config: Config, clock: Callable[[], int], kept: Kept, *, live: bool, related: bool = False
+    ) -> None:
         self.config = config
         self.clock = clock
         self.kept = kept
         self.partition: Partition | None = None
-        self.time = LiveTime(0, clock()) if live and config.refresh.interval_s > 0 else None
+        self.related = related
+        self.time = LiveTime(0, clock()) if live and (config.refresh.interval_s > 0 or related) else None
         self._origin: Origin | None = None
         if kept.base is not None:
             self.partition = load(kept.base, config, clock)
@@ -47,6 +51,9 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
     def on_batch(self, values: list[StepBatch | SignalBatch]) -> tuple[Iterable[PartitionOutput], bool]:
         """Take what has arrived."""
+        number = values[0].partition
+        if self.related != (self._numbered(number).related is not None):
+            self._noted(RelatedOn(number, self.related))
         return self._noted(Batches(values), sum(len(v.steps) for v in values if isinstance(v, StepBatch)))
 
     def notify_at(self) -> datetime | None:
@@ -75,17 +82,21 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         """What follows from the state and what is taken, and nothing else."""
         if isinstance(taken, Batches):
             return self._take_batches(taken.several)
+        if isinstance(taken, RelatedOn):
+            self._numbered(taken.partition).publish_related(taken.on)
+            return []
         partition = self.partition
         if partition is None:
             return []
         if isinstance(taken, Look):
             outputs = partition.look(taken.now_ms)
-            return [self._output(partition, outputs, self.clock())] if outputs else []
+            return [self._output(partition, outputs, self.clock())] if outputs or partition.relations else []
         if self._origin is None:
             return []
         partition.finish(self._origin)
         report = partition.report()
-        return [PartitionOutput(self.clock(), [], report, [encode_report(report, self.clock())])]
+        metrics: OutBatch = [encode_report(report, self.clock())]
+        return [PartitionOutput(self.clock(), [], report, metrics, self._related(partition))]
 
     def _take_batches(self, several: list[StepBatch | SignalBatch]) -> list[PartitionOutput]:
         """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
@@ -93,13 +104,17 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
             if isinstance(batch, SignalBatch):
                 self._of(batch).hear(batch.origin, batch.signals)
         outputs = [self._take_steps(batch) for batch in several if isinstance(batch, StepBatch)]
-        self._of(several[-1]).relieve(several[-1].origin)
-        return outputs
+        partition = self._of(several[-1])
+        partition.relieve(several[-1].origin)
+        return outputs if not partition.relations else [*outputs, self._output(partition, [], self.clock())]
 
     def _of(self, batch: StepBatch | SignalBatch) -> Partition:
-        if self.partition is None:
-            self.partition = Partition(batch.partition, self.config, self.clock)
         self._origin = batch.origin
+        return self._numbered(batch.partition)
+
+    def _numbered(self, number: int) -> Partition:
+        if self.partition is None:
+            self.partition = Partition(number, self.config, self.clock)
         return self.partition
 
     def _take_steps(self, batch: StepBatch) -> PartitionOutput:
@@ -120,7 +135,10 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
             self.kept.renew()  # what was taken so far names who is to be forgotten
         metrics: OutBatch = [encode_receipt(receipt, self.clock()) for receipt in receipts]
         metrics += [encode_report(report, self.clock())] if report else []
-        return PartitionOutput(read_ms, lists, partition.report(), metrics)
+        return PartitionOutput(read_ms, lists, partition.report(), metrics, self._related(partition))
+
+    def _related(self, partition: Partition) -> OutBatch:
+        return [encode_related(one) for one in partition.take_relations()]
 
     def snapshot(self) -> bytes:
         """What recovery needs of the partition, if there is one; Bytewax asks in any case."""
@@ -128,11 +146,17 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
 
 
 def partition_stage(
-    config: Config, clock: Callable[[], int], keeping: Keeping, *, live: bool, split: dict[str, Any] | None = None
+    config: Config,
+    clock: Callable[[], int],
+    keeping: Keeping,
+    *,
+    live: bool,
+    related: bool = False,
+    split: dict[str, Any] | None = None,
 ) -> Callable[[bytes | None], PartitionStage]:
     """The builder Bytewax calls for a new key, or with what was stored of one that is resumed.
 
     `split` are settings of how the job's users are split (`Variants.settings`), if they are several variants'.
     """
     settings = settings_of(config) | (split or Variants([config]).settings())
-    return lambda stored: PartitionStage(config, clock, keeping.of(stored, Taken, settings), live=live)
+    return lambda stored: PartitionStage(config, clock, keeping.of(stored, Taken, settings), live=live, related=related)

@@ -28,11 +28,12 @@ from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
 from freshflow.lists.composing import explain, items_of, listed, settle_ties
 from freshflow.lists.explored import POLICY, explore, with_propensities
 from freshflow.lists.refresh import Refresh, Refreshed
+from freshflow.lists.related import LOOK_EVERY, Related, RelatedList
 from freshflow.lists.ruled import Shown, choose
 from freshflow.lists.searches import Searches
 from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
-from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList
+from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList, RelatedItems
 from freshflow.quality.comparison import UserGroups
 from freshflow.quality.drift import DriftWatch
 from freshflow.quality.report import Receipt, Report
@@ -105,6 +106,8 @@ class Partition:
         self.looks = 0  # at lists, since this process started
         self.reported = 0
         self.receipts: list[Receipt] = []
+        self.related: Related | None = None
+        self.relations: list[RelatedItems] = []
         self._scratch = Scratch.empty()
         self._answers: Answers | None = None
 
@@ -119,6 +122,11 @@ class Partition:
     def finish(self, origin: Origin) -> None:
         """Take in the signals that are still held."""
         self._take(origin, self.signals.drain())
+        self._relate(self.event_ts)
+
+    def publish_related(self, on: bool) -> None:
+        """Publish lists of related items from now on, or do not; `take_relations` gives them."""
+        self.related = Related(self.config.related, self.number, self.config.job.partitions) if on else None
 
     def take(self, origin: Origin, steps: Sequence[Step], upto: int | None = None) -> list[Output]:
         """What is to be published after `steps` of one origin, in its order; it has been read as far as `upto`."""
@@ -145,11 +153,13 @@ class Partition:
     def _control(self, origin: Origin, step: Control) -> list[Output]:
         if isinstance(step, ItemUpdate):
             is_new = self.knowledge.rows.get(step.item_id) == NO_ROW
+            was_available = self.knowledge.is_available(step.item_id)
             self.knowledge.update_catalogue(step)
             self._know(step.item_id)
             if is_new and self.exploration is not None:
                 self.exploration.launch(step.item_id)
             self._drop_items()
+            self._relate_update(origin, step, was_available)
             return self._withdraw(origin, step) if step.available is False else []
         was_active = self.refresh.active.forget(step.user_id)
         self.searches.forget(step.user_id)
@@ -169,6 +179,37 @@ class Partition:
         """Those of users forgotten since the last call."""
         receipts, self.receipts = self.receipts, []
         return receipts
+
+    def take_relations(self) -> list[RelatedItems]:
+        """The lists of related items that are to be published since the last call."""
+        relations, self.relations = self.relations, []
+        return relations
+
+    def _relate(self, now_ms: int) -> None:
+        """Look at related items by `now_ms` (event time)."""
+        if self.related is not None and self.latest is not None:
+            self._note_related(self.latest, self.related.look(self.knowledge, now_ms))
+
+    def _relate_update(self, origin: Origin, update: ItemUpdate, was_available: bool) -> None:
+        """An item event: related items that are not available any more leave at once."""
+        if self.related is None or update.available in (None, was_available):
+            return
+        if update.available:
+            self.related.bring_back(self.knowledge, update.item_id)
+            return
+        after = Latest(origin, update.position, update.ts_ms)
+        self._note_related(after, self.related.withdraw(self.knowledge, update.item_id, self.event_ts))
+
+    def _note_related(self, after: Latest, lists: Sequence[RelatedList]) -> None:
+        """Related items are to be published, as they are after an event."""
+        if not lists:
+            return
+        computed_at, source = self.clock(), after.origin.place(after.position, after.nth)
+        model = {"partition": self.number}
+        self.relations += [
+            RelatedItems(one.item_id, computed_at, after.ts_ms, source, model, one.items) for one in lists
+        ]
+        self.counts["related"] += len(lists)
 
     def _withdraw(self, origin: Origin, update: ItemUpdate) -> list[Output]:
         """The lists that show an item which is not available any more, made again without it."""
@@ -238,6 +279,10 @@ class Partition:
             self.texts.drop(rows)
             if self.rules is not None:
                 self.rules.drop_items(rows)
+            if self.related is not None:
+                ended = self.related.drop(rows)
+                if self.latest is not None:
+                    self._note_related(self.latest, ended)
 
     def _take_batch(self, origin: Origin, batch: Batch) -> list[Output]:
         if not batch.order:
@@ -259,10 +304,13 @@ class Partition:
                 self._drop_items()
             if self.refresh.on and batch.last_event is not None:
                 outputs += self._refreshed(self.event_ts, "refresh")
+            if self.choices % LOOK_EVERY == 0:
+                self._relate(self.event_ts)
         return outputs
 
     def look(self, now_ms: int) -> list[Output]:
         """The lists that time alone has aged by `now_ms` (event time), where no event has come since the last look."""
+        self._relate(now_ms)
         return self._refreshed(now_ms, f"refresh {now_ms}") if self.refresh.on else []
 
     def _refreshed(self, now_ms: int, name: str) -> list[Output]:

@@ -22,6 +22,7 @@ from freshflow.items.fold import Tables
 from freshflow.items.returns import Returns
 from freshflow.items.rows import ItemRows
 from freshflow.lists.partition import Partition
+from freshflow.lists.related import Related
 from freshflow.lists.signals import Signals
 from freshflow.quality.comparison import UserGroups
 from freshflow.ranking.features import FEATURES
@@ -30,7 +31,7 @@ from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-10\n"
+VERSION = b"freshflow-partition-11\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
@@ -93,6 +94,10 @@ def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int
     partition.counts.update(state["counts"])
     partition.event_ts, partition.latest = state["event_ts"], state["latest"]
     partition.reported = state["reported"]
+    if state["related"] is not None:
+        related = Related(config.related, partition.number, config.job.partitions)
+        related.restore(state["related"])
+        partition.related = related
     return partition
 
 
@@ -119,6 +124,7 @@ def _state(partition: Partition) -> dict[str, Any]:
         "event_ts": partition.event_ts,
         "latest": partition.latest,
         "reported": partition.reported,
+        "related": None if partition.related is None else partition.related.state(len(knowledge.rows.ids)),
     }
 
 

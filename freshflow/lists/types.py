@@ -5,7 +5,19 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-__all__ = ["Cause", "Forgotten", "ListItem", "Model", "Output", "RecommendationList", "encode", "encode_all"]
+__all__ = [
+    "Cause",
+    "Forgotten",
+    "ListItem",
+    "Model",
+    "Output",
+    "RecommendationList",
+    "RelatedItem",
+    "RelatedItems",
+    "encode",
+    "encode_all",
+    "encode_related",
+]
 
 Cause = Literal["interaction", "request", "search", "refresh", "identify"]
 
@@ -70,6 +82,29 @@ class Forgotten(msgspec.Struct, frozen=True):
 
 Output = RecommendationList[msgspec.Raw] | Forgotten
 
+
+class RelatedItem(msgspec.Struct, frozen=True, gc=False):
+    """An item that others also came to, and how similar the two are, from 0 to 1 (`freshflow.items.related`)."""
+
+    item_id: str
+    score: float
+
+
+class RelatedItems(msgspec.Struct, frozen=True, gc=False):
+    """The items nearest to an item, in order. `event_ts` and `computed_at` are epoch milliseconds.
+
+    `source` is the place of the latest event that the list knows, `model` says which partition made it. Without
+    `items` it is to be deleted wherever it is kept: a tombstone on the topic.
+    """
+
+    item_id: str
+    computed_at: int
+    event_ts: int
+    source: dict[str, str | int]
+    model: dict[str, int]
+    items: tuple[RelatedItem, ...]
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,3 +129,8 @@ def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
             source, shared = output.source, whole[len(head) : -len(bytes(output.items)) - len(tail)]
         records.append((output.user_id.encode(), b"".join((head, shared, output.items, tail))))
     return records
+
+
+def encode_related(related: RelatedItems) -> tuple[bytes, bytes | None]:
+    """Key and value of a record of related items; the value of a tombstone is None."""
+    return related.item_id.encode(), _encode(related) if related.items else None

@@ -14,7 +14,7 @@ EVENTS, USERS, ITEMS = 64, 5, 7
 STEP_MS = 3_600_000  # longer than a session, so that lists are refreshed
 
 
-def warm_up(config: Config) -> None:
+def warm_up(config: Config, *, related: bool = False) -> None:
     """Take some events in a partition that is thrown away, by all ways that there are."""
     bucket, partition = UserBucket.of_partition(config), Partition(0, config, lambda: 0)
     events: list[Event] = [
@@ -26,7 +26,9 @@ def warm_up(config: Config) -> None:
         Behaviour(EVENTS + 1, "view", "user 2", "item 1", EVENTS * STEP_MS),
         Behaviour(EVENTS + 2, "dismiss", "user 1", "item 1", EVENTS * STEP_MS, -1.0),
     ]
+    partition.publish_related(related)
     steps = bucket.take(events)
     partition.take(ORIGIN, steps[: EVENTS // 2], EVENTS // 2)
     partition.take(ORIGIN, steps[EVENTS // 2 :], EVENTS + 3)
+    partition.finish(ORIGIN)
     partition.knowledge.tables.covisits.drop(np.zeros(1, np.int64))

@@ -14,7 +14,7 @@ from freshflow.config import JobConfig
 from freshflow.dataflow.job import Places
 from freshflow.dataflow.progress import Progress
 
-OUTPUTS = ("lists.jsonl", "lists.dead-letters.jsonl", "metrics.jsonl")
+OUTPUTS = ("lists.jsonl", "lists.dead-letters.jsonl", "metrics.jsonl", "related.jsonl")
 CLOCK = re.compile(rb'"(computed_at|rejected_at)":\d+')
 ANOTHER_HASH_SEED = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
 
@@ -27,7 +27,12 @@ def outputs(run_here: Callable[..., Progress]) -> Callable[..., list[bytes]]:
 
     def outputs(folder: str, partitions: int, clock: Callable[[], int]) -> list[bytes]:
         Path(folder).mkdir()
-        places = Places("events.jsonl", f"{folder}/lists.jsonl", metrics=f"{folder}/metrics.jsonl")
+        places = Places(
+            "events.jsonl",
+            f"{folder}/lists.jsonl",
+            metrics=f"{folder}/metrics.jsonl",
+            related=f"{folder}/related.jsonl",
+        )
         run_here(places, clock=clock, job=JobConfig(partitions=partitions))
         return [Path(folder, name).read_bytes() for name in OUTPUTS]
 
@@ -47,11 +52,12 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes_but_for_th
     here = outputs("here", partitions, clock=lambda: 0)
     Path("there").mkdir()
     places = ["--input", "events.jsonl", "--output", "there/lists.jsonl", "--metrics", "there/metrics.jsonl"]
+    places += ["--related", "there/related.jsonl"]
     done = freshflow("run", *places, "--partitions", partitions, "--quiet", PYTHONHASHSEED=ANOTHER_HASH_SEED)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     there = [Path("there", name).read_bytes() for name in OUTPUTS]
     assert [CLOCK.sub(b"", output) for output in there] == [CLOCK.sub(b"", output) for output in here]
-    assert [output.count(b"\n") > minimum for output, minimum in zip(here, (500, 5, 0), strict=True)] == [True] * 3
+    assert [output.count(b"\n") > minimum for output, minimum in zip(here, (500, 5, 0, 40), strict=True)] == [True] * 4
 
 
 @partitions

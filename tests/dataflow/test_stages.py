@@ -24,11 +24,13 @@ Outputs = list[list[tuple[bytes | None, bytes | None]]]
 class Job:
     """One partition's two stages; `clock_ms` is what they take the time to be."""
 
-    def __init__(self, settings: Config, keeping: Keeping, stored: tuple[bytes, bytes] = (b"", b"")) -> None:
+    def __init__(
+        self, settings: Config, keeping: Keeping, stored: tuple[bytes, bytes] = (b"", b""), *, related: bool = True
+    ) -> None:
         self.clock_ms = COMPUTED_AT
         users, partition = (blob or None for blob in stored)
         self.users: UserStage = user_stage(settings, lambda: self.clock_ms, keeping)(users)
-        build = partition_stage(settings, lambda: self.clock_ms, keeping, live=True)
+        build = partition_stage(settings, lambda: self.clock_ms, keeping, live=True, related=related)
         self.partition: PartitionStage = build(partition)
 
     def take(self, events: list[Event]) -> Outputs:
@@ -38,13 +40,13 @@ class Job:
         steps = [message for _, message in routed if isinstance(message, StepBatch)]
         signals = [Visit(event.position, f"far-{event.position % 7}", ("i01",), event.ts_ms) for event in events[::5]]
         outputs, _ = self.partition.on_batch([*steps, SignalBatch(0, ORIGIN, signals)])
-        return [output.lists for output in outputs]
+        return [[*output.lists, *output.related] for output in outputs]
 
     def wait(self) -> Outputs:
         """What is published when no event comes for a while."""
         self.clock_ms += 60_000
         outputs, _ = self.partition.on_notify()
-        return [output.lists for output in outputs]
+        return [[*output.lists, *output.related] for output in outputs]
 
     def mark(self) -> tuple[bytes, bytes]:
         for stage in (self.users, self.partition):
@@ -85,8 +87,25 @@ def test_they_go_on_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     published, resumed = run(events, settings, Keeping(any=True, folder=tmp_path / "states"), dies_after)
     assert published == expected
     assert any(b'"refresh"' in value for lists in published for _, value in lists if value) == refreshed
+    assert any(value.startswith(b'{"item_id"') for lists in published for _, value in lists if value)
     assert resumed.partition.partition.report() == uninterrupted.partition.partition.report()
     assert resumed.users.bucket.users == uninterrupted.users.bucket.users
     weights = [job.partition.partition.ranker.weights for job in (resumed, uninterrupted)]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
     assert any((tmp_path / "states").glob("*.base"))
+
+
+def related_of(published: Outputs) -> list[tuple[bytes | None, bytes | None]]:
+    return [one for records in published for one in records if (one[1] or b"").startswith(b'{"item_id"')]
+
+
+def test_related_items_that_are_wanted_only_after_a_resume_are_all_published_then(tmp_path: Path) -> None:
+    settings, kept = config(), Keeping(any=True, folder=tmp_path / "states")
+    job = Job(settings, kept, related=False)
+    assert related_of([*job.take(news(1, 300)), *job.wait()]) == []
+    job = Job(settings, kept, job.mark())
+    published = related_of([*job.take([view(301, "u1", "i01", 301 * 60_000)]), *job.wait()])
+    job = Job(settings, kept, job.mark(), related=False)
+    assert len(published) > 20
+    assert related_of([*job.take(news(2, 300)), *job.wait()]) == []
+    assert job.partition.partition.related is None
