@@ -1,4 +1,4 @@
-"""The page on related items: its commands run, its record has the fields that are written, its settings are defaults."""
+"""The page on related items: its commands run, its record has the written fields, its settings are the defaults."""
 
 import json
 import re
