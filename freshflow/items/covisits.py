@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import inlined, lean
+from freshflow.compiled import compiled, inlined, lean
 from freshflow.items.rows import grown
 
 __all__ = ["FOLLOW", "FORWARD", "TOGETHER", "CoVisits", "add_pairs"]
@@ -61,7 +61,7 @@ class CoVisits(NamedTuple):
         _close_ranks(self.neighbours, self.weights, gone)
 
 
-@lean
+@compiled
 def _close_ranks(neighbours: NDArray[np.int32], weights: NDArray[np.float32], gone: NDArray[np.bool_]) -> None:
     """Take neighbours that are `gone` (rows,) out of all slots; those behind them move up."""
     for x in range(len(neighbours)):

@@ -6,7 +6,7 @@ from freshflow.config import Config, JobConfig, RankerConfig, UsersConfig
 from freshflow.errors import SnapshotError
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Request
 from freshflow.items.visits import Visit
-from freshflow.users.bucket import UserBucket
+from freshflow.users.bucket import SNAPSHOT_VERSION, UserBucket
 from freshflow.users.interactions import Ask, Departure, Interaction, Lesson
 from freshflow.users.retention import LOOK_EVERY, LOOKED_AT
 from freshflow.users.state import NEW_USER
@@ -321,7 +321,7 @@ def test_counts_are_part_of_the_state():
     assert restored.counts == taken.counts == {"duplicate": 1}
 
 
-@pytest.mark.parametrize("at", range(len(b"freshflow-users-7\n"), len(bucket(view(1, "u", "a")).snapshot())))
+@pytest.mark.parametrize("at", range(len(SNAPSHOT_VERSION), len(bucket(view(1, "u", "a")).snapshot())))
 def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
     damaged = bytearray(bucket(view(1, "u", "a")).snapshot())
     damaged[at] ^= 0x80
