@@ -51,7 +51,7 @@ class Topics(NamedTuple):
 
     def options(self) -> list[str]:
         """The same on the command line, for a job that does not end by itself."""
-        input, output, dead_letters, metrics, _ = msgspec.structs.astuple(self.places())
+        input, output, dead_letters, metrics = msgspec.structs.astuple(self.places())[:4]
         return [
             *f"--input {input} --output {output} --dead-letters {dead_letters} --metrics {metrics} --until-end".split()
         ]

@@ -331,7 +331,7 @@ def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
 
 def test_a_snapshot_without_anything_is_refused():
     with pytest.raises(SnapshotError, match="damaged user states"):
-        UserBucket(CONFIG, 3).restore(UserBucket(CONFIG, 3).snapshot()[:18])
+        UserBucket(CONFIG, 3).restore(UserBucket(CONFIG, 3).snapshot()[: len(SNAPSHOT_VERSION)])
 
 
 def test_a_bucket_that_is_resumed_with_less_room_keeps_those_who_acted_last():
