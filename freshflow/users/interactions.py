@@ -27,17 +27,10 @@ __all__ = [
 NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": (), "search": None, "bought": ()}
 
 
-class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A behaviour event with the user before it, the context it happened in, and the user after it.
+class _OfEvent(msgspec.Struct, frozen=True, gc=False):
+    """What follows from an event, and so stands where that does."""
 
-    `for_all` says that it teaches the rankers of all partitions.
-    """
-
-    event: Behaviour
-    before: UserState
-    context: Context
-    after: UserState
-    for_all: bool = False
+    event: Behaviour | Request | Search | Identify
 
     @property
     def position(self) -> int:
@@ -48,6 +41,19 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
     def nth(self) -> int:
         """Which event of its record it is, from 0."""
         return self.event.nth
+
+
+class Interaction(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
+    """A behaviour event with the user before it, the context it happened in, and the user after it.
+
+    `for_all` says that it teaches the rankers of all partitions.
+    """
+
+    event: Behaviour
+    before: UserState
+    context: Context
+    after: UserState
+    for_all: bool = False
 
     @property
     def signal(self) -> "Signal":
@@ -88,24 +94,14 @@ class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
         return self.visit.position
 
 
-class Ask(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Ask(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A list is wanted that teaches nothing of items: a request, or a search. `user` is the user as of now."""
 
     event: Request | Search
     user: UserState
 
-    @property
-    def position(self) -> int:
-        """Where the event stands in its origin."""
-        return self.event.position
 
-    @property
-    def nth(self) -> int:
-        """Which event of its record it is, from 0."""
-        return self.event.nth
-
-
-class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Dismissal(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
 
     event: Behaviour
@@ -113,32 +109,12 @@ class Dismissal(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     context: Context
     after: UserState
 
-    @property
-    def position(self) -> int:
-        """Where the event stands in its origin."""
-        return self.event.position
 
-    @property
-    def nth(self) -> int:
-        """Which event of its record it is, from 0."""
-        return self.event.nth
-
-
-class Noise(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Noise(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
 
     event: Behaviour
     after: UserState
-
-    @property
-    def position(self) -> int:
-        """Where the event stands in its origin."""
-        return self.event.position
-
-    @property
-    def nth(self) -> int:
-        """Which event of its record it is, from 0."""
-        return self.event.nth
 
 
 class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
@@ -154,16 +130,11 @@ class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     nth: int = 0
 
 
-class Join(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Join(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """What was known of a guest, on its way to the bucket of the user who they are."""
 
     event: Identify
     guest: UserState
-
-    @property
-    def position(self) -> int:
-        """Where the event stands in its origin."""
-        return self.event.position
 
     @property
     def user_id(self) -> str:
@@ -171,21 +142,11 @@ class Join(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
         return self.event.user_id
 
 
-class Joined(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Joined(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user after a guest's history has become theirs: the user gets a list, and nothing is learned from it."""
 
     event: Identify
     after: UserState
-
-    @property
-    def position(self) -> int:
-        """Where the event stands in its origin."""
-        return self.event.position
-
-    @property
-    def nth(self) -> int:
-        """Which event of its record it is, from 0."""
-        return self.event.nth
 
 
 Signal = Visit | Lesson
