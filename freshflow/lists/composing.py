@@ -70,15 +70,14 @@ def explain(
     """The first items of query number `q`, with what every feature, and every rule by which they are `shown`, adds to
     their scores.
     """
-    candidates = answers.places[q, : len(items), CANDIDATE].tolist()
-    parts = [
-        {} if candidate == NOT_RANKED else explained(q, candidate, answers, weights, query.model)
-        for candidate in candidates
-    ]
-    if shown is not None:
-        by_rules = (dict(zip(ADDED, amounts, strict=True)) for amounts in shown.added.tolist())
-        parts = [
-            part | {name: amount for name, amount in more.items() if amount}
-            for part, more in zip(parts, by_rules, strict=False)
-        ]
+    parts: list[dict[str, float]] = []
+    for place, candidate in enumerate(answers.places[q, : len(items), CANDIDATE].tolist()):
+        if candidate == NOT_RANKED:
+            parts.append({})  # whatever stood there before, and whatever rules added to that
+            continue
+        part = explained(q, candidate, answers, weights, query.model)
+        if shown is not None:
+            by_rules = zip(ADDED, shown.added[place].tolist(), strict=True)
+            part |= {name: amount for name, amount in by_rules if amount}
+        parts.append(part)
     return [structs.replace(item, contributions=part) for item, part in zip(items, parts, strict=True)]

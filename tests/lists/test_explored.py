@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from freshflow.config import Config, ExploreConfig
+from freshflow.config import Config, ExploreConfig, RulesConfig
 from freshflow.events.types import Forget, ItemUpdate
 from freshflow.lists.snapshot import dump, load
 from tests.lists.streams import (
@@ -49,6 +49,16 @@ def test_an_explored_item_is_young_unknown_to_its_user_and_said_to_be_so():
         assert (one.policy == "upper-bounds") == bool(told)
         assert len({item.item_id for item in one.items}) == len(one.items)
         assert all(item.propensity >= 0.5 for item in one.items if item.propensity and item.reason != "explore")
+
+
+def test_what_rules_added_to_the_item_that_stood_there_is_not_said_of_an_explored_one():
+    boosted = RulesConfig(boost_items={f"i{n}": 1.5 for n in range(40)})
+    settings = msgspec.structs.replace(exploring(contributions=True), rules=boosted)
+    items = [item for one in outputs(stream(3, 250, controls=False), settings) for item in one.items]
+    assert any(item.contributions.get("boost") for item in items)
+    assert any(item.reason == "explore" for item in items)
+    for item in items:
+        assert sum(item.contributions.values()) == pytest.approx(item.score, abs=1e-6)
 
 
 def test_the_answer_to_a_search_is_never_explored():
