@@ -236,11 +236,12 @@ class PrivacyConfig(Section, frozen=True):
 
 
 class SearchConfig(Section, frozen=True):
-    """What is learned from searches, and which results an answer leaves out."""
+    """What is learned from searches, and which results an answer adds or leaves out."""
 
     queries: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
     drop_unavailable: bool = False
     drop_dismissed: bool = False
+    add: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 class KafkaConfig(Section, frozen=True):

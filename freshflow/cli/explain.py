@@ -35,6 +35,7 @@ REASONS = {
     "unknown": "found by the search engine; nobody has touched it yet",
     "pinned": "pinned to its place",
     "fresh": "new: a share of the list is kept for new items",
+    "explore": "young, and shown to learn who wants it",
     "together": "goes with what the user looked at",
 }
 

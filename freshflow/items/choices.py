@@ -7,16 +7,26 @@ share after the query is  (c + M p) / (n + M):  M choices' worth of doubt, so th
 
 import math
 from collections.abc import Sequence
+from heapq import nsmallest
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Choices"]
+__all__ = ["Choices", "Chosen"]
 
 HALF_LIFE_MS = 30 * 86_400_000.0  # a month
 DOUBT = 5.0  # M
 ITEMS = 64  # of a query, the least chosen go first
+
+
+class Chosen(NamedTuple):
+    """What is chosen most after a query that was asked `age` visits ago: `items`, and the (share, count) of each."""
+
+    items: tuple[str, ...]
+    shares: tuple[tuple[float, float], ...]
+    age: int
 
 
 class _After(msgspec.Struct):
@@ -68,6 +78,30 @@ class Choices:
         words = [self._shares(key, items, even) for key in keys[1:] if key in self.after]
         backed_off = np.mean(words, axis=0) if words else even
         return self._shares(keys[0], items, backed_off) if keys else backed_off
+
+    def most(self, keys: Sequence[str], limit: int, age: int) -> Chosen | None:
+        """The `limit` items that are chosen most after a query, the best first; None where nothing is known of it.
+
+        Where nothing was chosen after the query itself, its words speak for it.
+        """
+        words = [self.after[key] for key in keys[1:] if key in self.after]
+        shares, counts = dict[str, float](), dict[str, float]()
+        for word in words:
+            part = 1 / (len(words) * (word.total + DOUBT))
+            for item, count in word.items.items():
+                shares[item] = shares.get(item, 0.0) + count * part
+                counts[item] = max(count, counts.get(item, 0.0))
+        whole = self.after.get(keys[0]) if keys else None
+        if whole is not None:
+            part = 1 / (whole.total + DOUBT)
+            shares = {item: DOUBT * share * part for item, share in shares.items()}
+            for item, count in whole.items.items():
+                shares[item] = shares.get(item, 0.0) + count * part
+                counts[item] = max(count, counts.get(item, 0.0))
+        if not shares:
+            return None
+        best = nsmallest(limit, shares, key=lambda item: (-shares[item], item))
+        return Chosen(tuple(best), tuple((shares[item], counts[item]) for item in best), age)
 
     def _shares(self, key: str, items: Sequence[str], prior: NDArray[np.float64]) -> NDArray[np.float64]:
         after = self.after.get(key)

@@ -4,11 +4,13 @@ from array import array
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec import structs
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Request, Search
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.items.visits import Visit
+from freshflow.lists.searches import Searches
 from freshflow.ranking.answers import ASK, LEARN, Visits
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
@@ -30,8 +32,9 @@ class Batch:
     have `rules`, more is ranked than is shown.
     """
 
-    def __init__(self, config: Config, rules: Rules | None = None) -> None:
+    def __init__(self, config: Config, searches: Searches, rules: Rules | None = None) -> None:
         self.config = config
+        self.searches = searches
         self.rules = rules
         self.order: list[int] = []
         self.queries: list[Query] = []
@@ -52,7 +55,7 @@ class Batch:
         if isinstance(step, Ask):
             if isinstance(step.event, Search):
                 self.searching.append(step)
-            self.listed.append((step, self._ask(_asked(step, self.config, self.rules))))
+            self.listed.append((step, self._ask(self._asked(step))))
             return
         if isinstance(step, Lesson):
             visit = step.visit
@@ -81,6 +84,18 @@ class Batch:
         """Whether one of its lists is for the user."""
         return any(step.event.user_id == user_id for step, _ in self.listed)
 
+    def _asked(self, step: Ask) -> Query:
+        """What a request or a search asks for."""
+        event, user, only = step.event, step.user, None
+        if isinstance(event, Search):
+            only = self.searches.results(event, user)
+            k = len(only)
+        else:
+            k = length_of(event, self.config)
+            k = k if self.rules is None else self.rules.depth(k)
+        query = _query(user, max(event.ts_ms, user.last_ms), k, self.config)
+        return structs.replace(query, only=only, exclude_seen=event.exclude_seen)
+
     def _list_of(self, user: UserState) -> Query:
         """The list of a user who has just acted; what they did may have come out of order."""
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
@@ -90,7 +105,7 @@ class Batch:
 
     def _ask(self, query: Query) -> int:
         self.order.append(ASK)
-        self.queries.append(query)
+        self.queries.append(query if query.user.search is None else self.searches.with_chosen(query))
         return len(self.queries) - 1
 
     def _learn(self, visit: Visit) -> None:
@@ -102,16 +117,6 @@ def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool =
     users = config.users
     context = context_at(user, now_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)
     return Query(user, context, now_ms, k, keep=keep)
-
-
-def _asked(step: Ask, config: Config, rules: Rules | None) -> Query:
-    event = step.event
-    k = length_of(event, config)
-    if rules is not None and isinstance(event, Request):
-        k = rules.depth(k)
-    query = _query(step.user, max(event.ts_ms, step.user.last_ms), k, config)
-    only = event.items if isinstance(event, Search) else None
-    return Query(query.user, query.context, query.now_ms, query.k, None, only, event.exclude_seen)
 
 
 def length_of(event: object, config: Config) -> int:

@@ -92,10 +92,11 @@ class Partition:
         self.rules = Rules(config, self.knowledge) if config.ruled else None
         self.exploration = Exploration(config.explore) if config.explore.share else None
         self.signals = Signals()
-        self.searches = Searches(config.search)
+        self.searches = Searches(config.search, int(config.users.session_gap_s * 1000))
         self.texts = ItemTexts()
         # A re-ordered shortlist is no sum of scores that others share.
-        self.refresh = Refresh(config, self.texts, on=config.refresh.interval_s > 0 and not self.ranker.rerankers)
+        is_on = config.refresh.interval_s > 0 and not self.ranker.rerankers
+        self.refresh = Refresh(config, self.searches, self.texts, on=is_on)
         self.validation = Validation()
         self.variant = config.variant.name or None
         self.by_user = UserGroups() if self.variant is not None else None
@@ -138,11 +139,11 @@ class Partition:
 
     def _take(self, origin: Origin, steps: Iterable[Step]) -> list[Output]:
         outputs: list[Output] = []
-        batch = Batch(self.config, self.rules)
+        batch = Batch(self.config, self.searches, self.rules)
         for step in steps:
             if batch.order and not self._fits(batch, step):
                 outputs += self._take_batch(origin, batch)
-                batch = Batch(self.config, self.rules)
+                batch = Batch(self.config, self.searches, self.rules)
             if isinstance(step, Control):
                 outputs += self._control(origin, step)
             else:
@@ -244,6 +245,8 @@ class Partition:
             return isinstance(step, Departure) and not self._may_be_active(step, batch)
         if (self.rules is not None or self.exploration is not None) and batch.listed:
             return False  # both go by what is known at the time of the list
+        if batch.searching and _comes_from_search(step):
+            return False  # what people chose after searches is learned first
         due = batch.choices > 0 and self._is_due(self.choices + batch.choices)
         if due or len(batch.order) >= AT_ONCE:
             return False
@@ -575,6 +578,16 @@ def _came(step: Ranked) -> Behaviour | Visit | None:
     if isinstance(step, Lesson):
         return step.visit
     return step if isinstance(step, Visit) else None
+
+
+def _comes_from_search(step: Ranked) -> bool:
+    """Whether the step is a search, or a list before or after it may follow one."""
+    if isinstance(step, Visit):
+        return False
+    if isinstance(step, Ask):
+        return isinstance(step.event, Search) or step.user.search is not None
+    users = [getattr(step, name, None) for name in ("before", "after")]
+    return any(user is not None and user.search is not None for user in users)
 
 
 def _odds(q: int, answers: Answers) -> float:

@@ -18,6 +18,7 @@ from freshflow.items.knowledge import ItemKnowledge
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.lists.active import DISMISSED, NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
 from freshflow.lists.composing import Listed, items_of
+from freshflow.lists.searches import Searches
 from freshflow.lists.texts import ItemTexts, text_of
 from freshflow.lists.types import ListItem
 from freshflow.ranking.answers import ITEM, Answers
@@ -51,8 +52,9 @@ Remake = Callable[[NDArray[np.int32], int], list[Refreshed]]
 class Refresh:
     """Decides whose list is made again, and makes it, if it is `on`; in any case it knows what users were shown."""
 
-    def __init__(self, config: Config, texts: ItemTexts, on: bool) -> None:
+    def __init__(self, config: Config, searches: Searches, texts: ItemTexts, on: bool) -> None:
         self.config = config
+        self.searches = searches
         self.texts = texts
         self.on = on
         self.active = ActiveUsers(config.refresh, config.lists.k)
@@ -196,7 +198,8 @@ class Refresh:
         for slot in slots.tolist():
             user = self.active.users[slot]
             context = context_at(user, now_ms, gap_ms=gap_ms, limit=users.context)
-            queries.append(Query(user, context, now_ms, k=max(OWN, k) if self.on else k, keep=self.on))
+            query = Query(user, context, now_ms, k=max(OWN, k) if self.on else k, keep=self.on)
+            queries.append(self.searches.with_chosen(query))
         return queries
 
     def show(self, slots: NDArray[np.int32], answers: Answers, event: int, now_ms: int) -> NDArray[np.bool_]:

@@ -5,10 +5,12 @@ once: an answer knows every choice before it and none after it, wherever batches
 """
 
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from freshflow.config import SearchConfig
@@ -20,6 +22,7 @@ from freshflow.items.visits import Visit
 from freshflow.lists.types import ListItem
 from freshflow.quality.validation import HitRate
 from freshflow.ranking.answers import FOUND, OWN, ROW, Answers
+from freshflow.ranking.queries import Query
 from freshflow.ranking.scoring import STEP
 from freshflow.ranking.searching import CHOSEN, ENGINE, SEARCH_FEATURES, Results, SearchRanker
 from freshflow.ranking.searching import OWN as OWN_FEATURE
@@ -28,6 +31,7 @@ from freshflow.users.state import UserState
 
 __all__ = ["Searches"]
 
+MOST_CHOSEN = 30  # items that the feed takes into account after a search
 SHOWN = 30  # results of an answer, from the first on, that choices are learned among
 WAITING = 5_000  # users whose latest answer is kept until they choose; who searched longest ago goes first
 LAST = "last"  # the contribution that takes an item to the end
@@ -49,8 +53,9 @@ class _Answer(msgspec.Struct, array_like=True):
 class Searches:
     """What is known of queries, the model, the answers that wait for a choice, and how good they were."""
 
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, gap_ms: int) -> None:
         self.config = config
+        self.gap_ms = gap_ms
         self.choices = Choices(config.queries)
         self.ranker = SearchRanker()
         self.waiting: dict[str, _Answer] = {}
@@ -80,6 +85,27 @@ class Searches:
             self.ranker.learn(features[open_to], open_to.index(at), event.pull)
         answer.chosen.append(item)
 
+    def with_chosen(self, query: Query) -> Query:
+        """A query for the feed with what people choose after the user's latest search, as long as that counts."""
+        user, search = query.user, query.user.search
+        if (
+            search is None
+            or query.only is not None
+            or query.now_ms - max(search.ts_ms, user.last_ms) > self.gap_ms
+            or query.now_ms < search.ts_ms
+        ):
+            return query
+        return structs.replace(query, chosen=self.choices.most(search.keys, MOST_CHOSEN, search.visits))
+
+    def results(self, search: Search, user: UserState) -> tuple[str, ...]:
+        """The engine's results, each once, and behind them, if wanted, what people choose most after the query."""
+        found = dict.fromkeys(search.items)
+        most = self.choices.most(query_keys(search.query), MOST_CHOSEN, 0) if self.config.add else None
+        if most is None:
+            return tuple(found)
+        others = (item for item in most.items if item not in found and item not in user.dismissed)
+        return (*found, *islice(others, self.config.add))
+
     def answer(
         self,
         ask: Ask,
@@ -94,7 +120,7 @@ class Searches:
         """
         search = ask.event
         assert isinstance(search, Search)
-        items, keys = list(dict.fromkeys(search.items)), query_keys(search.query)
+        items, keys = list(self.results(search, ask.user)), query_keys(search.query)
         known = self.choices.knows(keys)
         scores, own = _found(items, q, answers, knowledge)
         features = Results(self.choices.shares(keys, items) if known else None, scores, own).features
@@ -169,12 +195,12 @@ class Searches:
         knowledge: ItemKnowledge,
         hidden: Collection[str],
     ) -> list[bool]:
-        """Whether each item stays: all do unless they were asked to go."""
+        """Whether each item stays: those of the engine do unless they were asked to go."""
         gone = {*hidden, *(user.items if search.exclude_seen else ())}
         if self.config.drop_dismissed:
             gone |= set(user.dismissed)
-        drops = self.config.drop_unavailable
-        return [item not in gone and not (drops and not knowledge.is_available(item)) for item in items]
+        staying = set() if self.config.drop_unavailable else set(search.items)
+        return [item not in gone and (item in staying or knowledge.is_available(item)) for item in items]
 
     @staticmethod
     def _last(items: Sequence[str], user: UserState, knowledge: ItemKnowledge) -> list[int]:

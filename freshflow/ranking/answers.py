@@ -8,14 +8,25 @@ from numpy.typing import NDArray
 from freshflow.compiled import compiled, lean
 from freshflow.items.fold import Tables, fold
 from freshflow.items.rows import NO_ROW
-from freshflow.ranking.candidates import BECAUSE, Scratch, gather
+from freshflow.ranking.candidates import AFTER_SEARCH, BECAUSE, Scratch, gather
 from freshflow.ranking.candidates import OWN as MARKED_OWN
 from freshflow.ranking.candidates import ROW as MARKED_ROW
 from freshflow.ranking.features import FEATURES, LAST_200, MOMENT, fill_features, fill_moment
 from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, KEEP, MODEL, K, Queries
 from freshflow.ranking.rising import OWN as OWN_KEPT
 from freshflow.ranking.rising import take_base
-from freshflow.ranking.scoring import AGAIN, INPUTS, TOGETHER, Weights, best, rank_of, reasons_of, score, teach
+from freshflow.ranking.scoring import (
+    AGAIN,
+    INPUTS,
+    SEARCHED,
+    TOGETHER,
+    Weights,
+    best,
+    rank_of,
+    reasons_of,
+    score,
+    teach,
+)
 
 __all__ = ["Answers", "Visits", "answer", "order"]
 
@@ -44,8 +55,8 @@ class Answers(NamedTuple):
     `facts` (Q, 6): how many candidates; how many of them are listed; the places among which ids must break ties, 0 if
     none; where the item that came stands among the candidates, or -1, its rank by score, 0 if it is none of them, and
     its rank by what was popular right now. `candidates` (Q, C, 3): row, index into the user's history or -1, row of the
-    item of the context that speaks most for it or -1. `scores` (Q, C), `moment` (Q, Z). `features` (Q, F, C) and
-    `units` (Q, H, C), or those of the last query only, where Q = 1 for these two.
+    item of the context that speaks most for it, -1, or -2 where a search does. `scores` (Q, C), `moment` (Q, Z).
+    `features` (Q, F, C) and `units` (Q, H, C), or those of the last query only, where Q = 1 for these two.
 
     The list is in `places` (Q, K, 4): candidate, row, index of `REASONS`, row of the item behind the reason or -1; and
     `listed_scores` (Q, K). Rows behind its end are -1, but where there are ties, all candidates that may be meant stand
@@ -139,7 +150,7 @@ def _rank(
         candidates[at, ROW] = scratch.marks[at, MARKED_ROW]
         candidates[at, OWN] = scratch.marks[at, MARKED_OWN]
         because = scratch.marks[at, BECAUSE]
-        candidates[at, BEHIND] = queries.context[q, because] if because >= 0 else NO_ROW
+        candidates[at, BEHIND] = queries.context[q, because] if because >= 0 else because
         if came >= 0 and candidates[at, ROW] == came:
             facts[STANDS] = at
     if facts[STANDS] >= 0:
@@ -176,9 +187,11 @@ def order(
     features, units, of_list = answers.features[kept], answers.units[kept], answers.listed_scores[q]
     at = places[:described, CANDIDATE].copy()
     mine, behind, reasons = candidates[at, OWN] >= 0, candidates[at, BEHIND], np.empty(described, np.int32)
-    reasons_of(linear, unit_weights, features, units, at, mine, behind >= 0, reasons)
+    reasons_of(linear, unit_weights, features, units, at, mine, behind != NO_ROW, reasons)
     for n in range(described):
         row = candidates[at[n], ROW]
+        if reasons[n] == TOGETHER and behind[n] == AFTER_SEARCH:
+            reasons[n] = SEARCHED
         places[n, ITEM], places[n, REASON], of_list[n] = row, reasons[n], scores[at[n]]
         places[n, SOURCE] = behind[n] if reasons[n] == TOGETHER else row if reasons[n] == AGAIN else NO_ROW
     for n in range(described, len(places)):

@@ -1,7 +1,8 @@
 """Candidates of a query, each with the evidence for it.
 
-Four sources: neighbours of the items in the context (weighted 0.8^age), what lies two steps from the last of them, the
-user's own items, and what is popular right now. A candidate's number in the scratch tables is its place of discovery.
+Five sources: neighbours of the items in the context (weighted 0.8^age), what people choose after a search in it, what
+lies two steps from the last items, the user's own items, and what is popular right now. A candidate's number in the
+scratch tables is its place of discovery.
 """
 
 from typing import NamedTuple
@@ -16,9 +17,9 @@ from freshflow.items.popularity import recent
 from freshflow.items.returns import VISITS
 from freshflow.items.rows import grown
 from freshflow.ranking.queries import BANNED as BANNED_AT
-from freshflow.ranking.queries import CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, Queries
+from freshflow.ranking.queries import CHOSEN, CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, SEARCH_AGE, Queries
 
-__all__ = ["EVIDENCE", "Scratch", "gather"]
+__all__ = ["AFTER_SEARCH", "EVIDENCE", "Scratch", "gather"]
 
 AGE_DECAY = np.float32(0.8)  # weight of the next older item of the context
 OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
@@ -44,6 +45,7 @@ NONE, BANNED = -1, -2  # in `number`: no candidate yet; must not become one
 
 # Columns of `Scratch.marks`.
 ROW, OWN, PLACE, BECAUSE, FLAGS = range(5)
+AFTER_SEARCH = -2  # in `BECAUSE`: the search weighs most
 # What speaks for a candidate beside company, in `FLAGS`.
 OWN_RECENT, POPULAR = 1, 2
 # Behind the evidence: how much the company of `BECAUSE` weighs.
@@ -55,8 +57,8 @@ class Scratch(NamedTuple):
 
     `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 5) the row, the index into
     the user's history or -1, the candidate's own index in the context or -1, the index into the context of the item
-    whose company weighs most or -1, and flags; `evidence` (G, E + 1) shares in 0..1, sums and counts of them, see
-    `EVIDENCE`. `touched` is for intermediate results.
+    whose company weighs most, -1, or -2 where a search weighs most, and flags; `evidence` (G, E + 1) shares in 0..1,
+    sums and counts of them, see `EVIDENCE`. `touched` is for intermediate results.
     """
 
     number: NDArray[np.int32]
@@ -96,10 +98,13 @@ def gather(tables: Tables, queries: Queries, q: int, most: int, scratch: Scratch
         found = _popular(rows, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
     rows = scratch.touched[: recent(tables.popularity.ring, tables.popularity.clock, scratch.touched)]
     found = _popular(rows, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
-    covisits = tables.covisits
+    covisits, search_age = tables.covisits, CONTEXT_LENGTH
+    if queries.starts[q, CHOSEN] < queries.starts[q + 1, CHOSEN]:
+        search_age = queries.facts[q, SEARCH_AGE]
+        found = _after_search(queries, q, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
     found = _neighbours(
-        covisits.neighbours, covisits.weights, covisits.sums, context, number, available, counts, scratch.marks,
-        scratch.evidence, found, open_to,
+        covisits.neighbours, covisits.weights, covisits.sums, context, search_age, number, available, counts,
+        scratch.marks, scratch.evidence, found, open_to,
     )  # fmt: skip
     found = _two_steps(
         covisits.neighbours, covisits.weights, covisits.sums, context, number, available, counts, scratch.marks,
@@ -150,6 +155,7 @@ def _neighbours(
     weights: NDArray[np.float32],
     sums: NDArray[np.float64],
     context: NDArray[np.int32],
+    search_age: int,
     number: NDArray[np.int32],
     available: NDArray[np.bool_],
     counts: NDArray[np.float64],
@@ -158,10 +164,15 @@ def _neighbours(
     found: int,
     open_to: int,
 ) -> int:
-    """What came with the items of the context, and how much of their company it is."""
+    """What came with the items of the context, and how much of their company it is; a search takes a place in it."""
     decay = np.float32(1)
-    for age in range(CONTEXT_LENGTH):
-        item = context[age]
+    for place in range(CONTEXT_LENGTH):
+        age = place
+        if place >= search_age:
+            age += 1
+            if place == search_age:
+                decay *= AGE_DECAY
+        item = context[place]
         if item >= 0 and sums[item, TOGETHER] > 0:
             together_all = np.float32(sums[item, TOGETHER])
             forward_all = np.float32(max(sums[item, FORWARD], 1e-9))
@@ -193,8 +204,42 @@ def _neighbours(
                 evidence[at, COUNT_SUM] += together * decay
                 if cosine > evidence[at, COMPANY]:
                     evidence[at, COMPANY] = cosine
-                    marks[at, BECAUSE] = age
+                    marks[at, BECAUSE] = place
         decay *= AGE_DECAY
+    return found
+
+
+@lean
+def _after_search(
+    queries: Queries,
+    q: int,
+    number: NDArray[np.int32],
+    available: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+    marks: NDArray[np.int32],
+    evidence: NDArray[np.float32],
+    found: int,
+    open_to: int,
+) -> int:
+    """What people choose after the search: it is evidence as that of an item at its place in the context would be."""
+    age = queries.facts[q, SEARCH_AGE]
+    decay = AGE_DECAY**age
+    for n in range(queries.starts[q, CHOSEN], queries.starts[q + 1, CHOSEN]):
+        at, found = _admit(number, available, counts, marks, evidence, found, queries.chosen[n], open_to)
+        if at < 0:
+            continue
+        share, count = queries.shares[n], queries.choices[n]
+        if age == 0:
+            evidence[at, FORWARD_LAST] = evidence[at, TOGETHER_LAST] = evidence[at, FOLLOW_LAST] = share
+            evidence[at, COUNT_LAST] = count
+        elif age == 1:
+            evidence[at, FORWARD_SECOND] = evidence[at, TOGETHER_SECOND] = share
+        evidence[at, FORWARD_SUM] = evidence[at, TOGETHER_SUM] = share * decay
+        evidence[at, FORWARD_MAX] = evidence[at, TOGETHER_MAX] = share
+        evidence[at, COSINE] = share * decay
+        evidence[at, COUNT_SUM] = count * decay
+        evidence[at, COMPANY] = share * decay
+        marks[at, BECAUSE] = AFTER_SEARCH
     return found
 
 

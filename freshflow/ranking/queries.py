@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow.items.choices import Chosen
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.users.state import COUNTS, TIMES, Context, UserState
 
@@ -22,7 +23,8 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
     `only` restricts the candidates to these item ids, all of which are ranked (search); `exclude_seen` leaves out
     what the history holds. `k` items are wanted. `came` is the item that came, where that is known: what is learned.
-    `keep` says that the ranking is the user's base for refreshes (`freshflow.ranking.rising`).
+    `keep` says that the ranking is the user's base for refreshes (`freshflow.ranking.rising`). `chosen` is what people
+    choose after the search that the user comes from, so many visits ago.
     """
 
     user: UserState
@@ -33,6 +35,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     only: tuple[str, ...] | None = None
     exclude_seen: bool = False
     keep: bool = False
+    chosen: Chosen | None = None
 
     @property
     def model(self) -> int:
@@ -41,21 +44,22 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
 
 # Columns of `Queries.facts`.
-NOW_MS, LENGTH, DISTINCT, IDLE_MS, PLACE, STAYS, CAME, K, EXCLUDE_SEEN, RESTRICTED, MODEL, KEEP = range(12)
+NOW_MS, LENGTH, DISTINCT, IDLE_MS, PLACE, STAYS, CAME, K, EXCLUDE_SEEN, RESTRICTED, MODEL, KEEP, SEARCH_AGE = range(13)
 # Columns of `Queries.starts`.
-HISTORY, BANNED, ONLY = range(3)
+HISTORY, BANNED, ONLY, CHOSEN = range(4)
 
 
 class Queries(NamedTuple):
     """Q queries.
 
-    `facts` (Q, 12): event time; events and distinct items of the running session; the pause before; where the latest
+    `facts` (Q, 13): event time; events and distinct items of the running session; the pause before; where the latest
     item stood in the session (-1: new) and how often it came again at once; the row of the item that came, or -1; how
     many items are wanted; whether seen items are left out; whether the candidates are restricted to `only`; the
-    model; whether the ranking is a base.
-    `context` (Q, 10) rows, the most recent first, -1 padded. The rest is flat, between the places `starts` (Q + 1, 3):
+    model; whether the ranking is a base; how many visits ago a search was that counts.
+    `context` (Q, 10) rows, the most recent first, -1 padded. The rest is flat, between the places `starts` (Q + 1, 4):
     `history`, `seen_ms` and `counts` (N,) rows of the user's items, the latest last, with event time and count;
-    `banned` rows that must not be shown; `only` rows of a search.
+    `banned` rows that must not be shown; `only` rows of a search; `chosen` rows of what people choose after the search
+    that came before, with `shares` and `choices` (M,), how often.
     """
 
     facts: NDArray[np.int64]
@@ -66,12 +70,16 @@ class Queries(NamedTuple):
     counts: NDArray[np.uint32]
     banned: NDArray[np.int32]
     only: NDArray[np.int32]
+    chosen: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    choices: NDArray[np.float32]
 
 
 def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
     """The arrays of `queries`; rows of items that are not known are -1 in the history, and left out elsewhere."""
-    facts, context, starts = array("q"), array("i"), array("i", (0, 0, 0))
-    history, banned, only = array("i"), array("i"), array("i")
+    facts, context, starts = array("q"), array("i"), array("i", (0, 0, 0, 0))
+    history, banned, only, chosen = array("i"), array("i"), array("i"), array("i")
+    shares, choices = array("f"), array("f")
     seen_ms, counts = bytearray(), bytearray()
     for query in queries:
         user, moment = query.user, query.context
@@ -86,22 +94,33 @@ def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
             banned.extend(rows.rows(user.dismissed))
         if query.only is not None:
             only.extend(rows.rows(query.only))
-        starts.extend((len(history), len(banned), len(only)))
+        search_age = 0
+        if query.chosen is not None:
+            search_age = query.chosen.age
+            for row, (share, count) in zip(rows.rows_or_none(query.chosen.items), query.chosen.shares, strict=True):
+                if row != NO_ROW:
+                    chosen.append(row)
+                    shares.append(share)
+                    choices.append(count)
+        starts.extend((len(history), len(banned), len(only), len(chosen)))
         facts.extend(
             (
                 *(query.now_ms, length, len(user.session) if length else 0, moment.idle_ms),
                 *((user.place, user.stays) if length else (NO_ROW, 0)),
                 NO_ROW if query.came is None else rows.get(query.came),
-                *(query.k, query.exclude_seen, query.only is not None, query.model, query.keep),
+                *(query.k, query.exclude_seen, query.only is not None, query.model, query.keep, search_age),
             )
         )
     return Queries(
-        facts=np.frombuffer(facts, np.int64).reshape(len(queries), 12),
+        facts=np.frombuffer(facts, np.int64).reshape(len(queries), 13),
         context=np.frombuffer(context, np.int32).reshape(len(queries), CONTEXT_LENGTH),
-        starts=np.frombuffer(starts, np.int32).reshape(len(queries) + 1, 3),
+        starts=np.frombuffer(starts, np.int32).reshape(len(queries) + 1, 4),
         history=np.frombuffer(history, np.int32),
         seen_ms=np.frombuffer(seen_ms, TIMES),
         counts=np.frombuffer(counts, COUNTS),
         banned=np.frombuffer(banned, np.int32),
         only=np.frombuffer(only, np.int32),
+        chosen=np.frombuffer(chosen, np.int32),
+        shares=np.frombuffer(shares, np.float32),
+        choices=np.frombuffer(choices, np.float32),
     )

@@ -40,6 +40,7 @@ __all__ = [
 REASONS = ("together", "again", "popular")
 INPUTS = (*FEATURES, *MOMENT, "constant")  # of the hidden units
 TOGETHER, AGAIN, POPULAR = range(len(REASONS))
+SEARCHED = len(REASONS)  # no feature's: it is the company of a search, and not that of an item
 SOURCE = np.array([REASONS.index(SOURCES[name]) for name in FEATURES], np.int64)
 # Scores are whole multiples of it: a power of two, so that rounding is exact, and more than the ninth decimal, so that
 # scores written with nine decimals are equal only where they are, and whoever reads a list finds it in order.

@@ -11,8 +11,8 @@ from freshflow.ranking.scoring import REASONS, STEP
 
 __all__ = ["ADDED", "EXPLORE", "FRESH", "NOT_RANKED", "PINNED", "SHOWN_REASONS", "Ranked"]
 
-# Reasons of items that are shown: those of the ranking, and those of items that rules have brought in.
-SHOWN_REASONS = (*REASONS, "pinned", "fresh", "explore")
+# Reasons of items that are shown: those of the ranking (SEARCHED too), and those of items that rules have brought in.
+SHOWN_REASONS = (*REASONS, "searched", "pinned", "fresh", "explore")
 PINNED, FRESH, EXPLORE = (SHOWN_REASONS.index(name) for name in ("pinned", "fresh", "explore"))
 # What rules add to scores, by the name of its contribution.
 ADDED = ("boost", "price", "value")

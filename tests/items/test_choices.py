@@ -30,6 +30,32 @@ def test_an_unknown_query_shares_evenly_or_as_its_words_do():
     assert first > second
 
 
+def test_what_is_chosen_most_is_said_with_its_share_the_best_first():
+    made = choices("a", "b", "b")
+    most = made.most(("q",), 1, age=2)
+    assert most == (("b",), ((pytest.approx(2 / (3 + DOUBT)), 2.0),), 2)
+    assert made.most(("q",), 5, age=0).items == ("b", "a")
+    assert made.most(("other",), 5, age=0) is None
+    assert made.most((), 5, age=0) is None
+
+
+@pytest.mark.parametrize("known", [("q", "w"), ("w", "v"), ("q", "w", "v")])
+def test_most_chosen_is_what_shares_say_of_open_results(known):
+    made = Choices(10)
+    for n, key in enumerate(known):
+        for item in ("a", "b", "c")[n:]:
+            made.learn((key,), item, NOW_MS, 1.0 + n)
+    most = made.most(("q", "w", "v"), 9, age=0)
+    words = [made.after[key] for key in ("w", "v") if key in made.after]
+    whole = made.after.get("q")
+    for item, (share, _) in zip(most.items, most.shares, strict=True):
+        expected = sum(word.items.get(item, 0) / (word.total + DOUBT) for word in words) / len(words)
+        if whole is not None:
+            expected = (whole.items.get(item, 0) + DOUBT * expected) / (whole.total + DOUBT)
+        assert share == pytest.approx(expected)
+    assert list(most.shares) == sorted(most.shares, key=lambda one: -one[0])
+
+
 def test_a_choice_counts_half_after_its_half_life_wherever_it_comes():
     later = NOW_MS + round(HALF_LIFE_MS)
     in_order, out_of_order = Choices(10), Choices(10)

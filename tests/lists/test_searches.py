@@ -88,6 +88,39 @@ def test_contributions_add_up_to_the_score_exactly_and_scores_are_in_order(size)
     assert len(answers) > 50
 
 
+def test_no_more_than_what_was_asked_for_is_added_to_an_answer_and_only_what_may_be_shown():
+    wanted = msgspec.structs.replace(SETTINGS, search=SearchConfig(add=2))
+    often = [*chosen("r6", 9), *chosen("r5", 8, first=100), *chosen("r4", 7, first=200), *chosen("r3", 6, first=300)]
+    asked = search(900, "new", found=["r0", "r6"])
+    assert sorted(items(outputs([*often, asked], wanted)[-1])) == ["r0", "r4", "r5", "r6"]
+    assert sorted(items(outputs([*often, asked], SETTINGS)[-1])) == ["r0", "r6"]
+    gone = [*often, availability(800, "r5", available=False), asked]
+    assert "r5" not in items(outputs(gone, wanted)[-1])
+    unknown = search(900, "new", "hat", ["r0"])
+    assert items(outputs([*often, unknown], wanted)[-1]) == ["r0"]
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_where_batches_end_changes_no_answer_that_is_added_to(size):
+    wanted = msgspec.structs.replace(SETTINGS, search=SearchConfig(add=3))
+    assert encoded(outputs(stream(2), wanted, size=size)) == encoded(outputs(stream(2), wanted))
+
+
+def last_feed(events: list):
+    return [one for one in outputs(events, config(k=100)) if one.surface == "feed"][-1]
+
+
+def test_the_feed_after_a_search_holds_what_people_choose_after_it_and_says_so():
+    known, crowd = chosen("r6", 12), [view(100 + n, f"w{n}", f"p{n % 300:03d}") for n in range(3_000)]
+    there = [*known, *crowd, search(4_000, "u", found=["r1"])]
+    asked = last_feed([*there, view(4_001, "u", "p000")])
+    item = next(item for item in asked.items if item.item_id == "r6")
+    assert (item.reason, item.because) == ("searched", ())
+    assert "r6" not in items(last_feed([*known, *crowd, view(4_001, "u", "p000")]))
+    later = 4_001_000 + 31 * 60_000  # the session is over
+    assert "r6" not in items(last_feed([*there, view(4_001, "u", "p000", after_ms=later)]))
+
+
 @pytest.mark.parametrize("size", [1, 7])
 def test_where_batches_end_changes_no_answer(size):
     assert encoded(outputs(stream(2), SETTINGS, size=size)) == encoded(outputs(stream(2), SETTINGS))

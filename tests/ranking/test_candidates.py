@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from freshflow.config import RankingConfig
 from freshflow.events.types import ItemUpdate
+from freshflow.items.choices import Chosen
 from freshflow.ranking.answers import BEHIND, OWN
-from freshflow.ranking.candidates import RECENT
+from freshflow.ranking.candidates import AFTER_SEARCH, RECENT
 from freshflow.users.state import UserState
 
 from .worlds import START_MS, World, packed_history, trained
@@ -51,6 +52,30 @@ def test_two_steps_lead_over_the_six_strongest_neighbours():
     items = world.rank(world.query("a")).items()
     assert {"light", *heavy, "near"} <= set(items)
     assert "far" not in items
+
+
+def test_what_people_choose_after_a_search_is_a_candidate_and_the_search_takes_its_place_among_the_last_items():
+    world = old_world("a b", "c d", "s")
+    after = Chosen(("s", "never visited"), ((0.5, 3.0), (0.5, 3.0)), age=0)
+    now, before = (world.rank(world.query("c", "a", chosen=after._replace(age=age))) for age in (0, 1))
+    assert "s" not in world.rank(world.query("c", "a")).items()
+    assert "never visited" not in now.items()
+    for one in (now, before):
+        assert one.mark(BEHIND, "s") == AFTER_SEARCH
+    assert now.feature("forward_last", "s") > now.feature("forward_second", "s") == 0
+    assert before.feature("forward_second", "s") > before.feature("forward_last", "s") == 0
+    assert now.feature("forward_second", "d") > now.feature("forward_last", "d") == 0
+    assert before.feature("forward_last", "d") > before.feature("forward_second", "d") == 0
+    assert now.feature("forward_sum", "s") > before.feature("forward_sum", "s")
+    assert before.feature("cosine", "b") < world.rank(world.query("c", "a")).feature("cosine", "b")
+
+
+def test_company_that_weighs_more_than_the_search_is_what_is_behind_an_item():
+    world = old_world("a s", "a s")
+    rank = {share: world.rank(world.query("a", chosen=Chosen(("s",), ((share, 1.0),), age=0))) for share in (0.1, 1.0)}
+    row = world.knowledge.rows.get("a")
+    assert rank[0.1].mark(BEHIND, "s") == row
+    assert rank[1.0].mark(BEHIND, "s") == AFTER_SEARCH
 
 
 def test_own_items_are_candidates_without_any_company():
