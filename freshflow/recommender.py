@@ -46,7 +46,7 @@ class Recommender:
         self.config = config or Config()
         guests = self.config.users.guests
         pseudonyms = Pseudonyms.of_config(self.config.privacy, guests=guests)
-        ours = structs.replace(self.config.events, format=OURS, map={})
+        ours = structs.replace(self.config.events, format=OURS, map={}, types={})
         self._parser = EventParser(self.config.events, pseudonyms, guests=guests)
         self._own_parser = EventParser(ours, pseudonyms, guests=guests)
         self._guests = GuestBucket.of_partition(self.config) if guests else None

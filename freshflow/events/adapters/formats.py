@@ -50,12 +50,13 @@ class Formats:
 
     def __init__(self, config: EventsConfig, *, guests: bool = False) -> None:
         self._format = config.format
-        added = {name: name for name in config.weights if name not in DEFAULT_WEIGHTS}
-        known = {name: name for name in (*config.weights, *CONTROL_TYPES)}
+        added = {name: name for name in config.weights if name not in DEFAULT_WEIGHTS} | config.types
+        known = {name: name for name in (*config.weights, *CONTROL_TYPES)} | config.types
         shown = {id(table): table.with_guests() if guests else table for table in TABLES}
         self._adapters = {id_: Adapter(table, config.map, {**table.types, **added}) for id_, table in shown.items()}
         self._enveloped = Adapter(OUR_TABLE, config.map, known)
-        self._renamed = Adapter(OUR_TABLE, config.map, None) if config.map else None
+        renamed = config.map or config.types
+        self._renamed = Adapter(OUR_TABLE, config.map, None, config.types) if renamed else None
         self._envelope = Envelope(self._inside)
         self._by_columns: dict[Columns, Reader | None] = {}
 
