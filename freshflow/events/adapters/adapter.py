@@ -73,7 +73,7 @@ class Found(NamedTuple):
 class Adapter:
     """A table with the renamings of a configuration, ours → theirs, which go before it.
 
-    `types` are theirs → ours, and others are passed over; without them `type` is a field as any other, and of its values
+    `types` are theirs → ours, and others are passed over. Without them `type` is a field as any other, of whose values
     `called` says which are called otherwise here.
     """
 
