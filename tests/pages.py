@@ -24,10 +24,11 @@ from freshflow.cli.main import app
 from freshflow.dataflow.job import SIGNALS
 
 DOCS = Path(freshflow.__file__).parent / "docs"
+BROKER = "localhost:9092"
 SHELL = set("|&;<>$*")
 # What differs from run to run: times, speeds, memory.
 VOLATILE = re.compile(
-    r"""^(events a second|peak memory|event to list).*|(?<="computed_at":)\s*\d+|, made .* UTC """, re.MULTILINE
+    r"""^(events a second|peak memory|event to list).*|(?<=ed_at":)\s*\d+|, made .* UTC """, re.MULTILINE
 )
 LIMIT_S = 240
 
@@ -46,14 +47,17 @@ def blocks(page: str) -> list[Block]:
     return [Block(*found) for found in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
 
 
-def run_page(page: str) -> None:
-    """Do what a page says in the current folder; it fails where a command fails or prints something else."""
+def run_page(page: str, broker: str = BROKER) -> None:
+    """Do what a page says in the current folder; it fails where a command fails or prints something else.
+
+    Where it says `BROKER`, `broker` is meant.
+    """
     printed, ran = "", ""
     for block in blocks(page):
         if block.name:
             Path(block.name).write_text(block.text, "utf-8")
         elif block.language == "sh":
-            for ran in commands(block.text):
+            for ran in commands(block.text.replace(BROKER, broker)):
                 printed = run_command(ran)
         elif block.language == "python":
             printed, ran = run_python(block.text), "the Python above"

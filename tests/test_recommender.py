@@ -101,5 +101,5 @@ def test_a_search_is_answered_with_what_was_chosen_after_it_before() -> None:
         made.learn_one(VIEW | {"user_id": user, "item_id": "s3", "ts": TS_MS + 60_000 * minute + 10_000})
     second = made.search("u4", "red shoes", found, k=2)
     assert [(item.item_id, item.reason) for item in second] == [("s3", "searched"), ("s1", "unknown")]
-    with pytest.raises(ValueError, match="items is missing"):
-        made.search("u4", "red shoes", [])
+    with pytest.raises(ValueError, match="query is missing"):
+        made.search("u4", "", found)
