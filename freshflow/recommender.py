@@ -88,8 +88,8 @@ class Recommender:
     ) -> list[ListItem]:
         """The `items` that a search engine found for `query`, in the order that suits the user.
 
-        The search is learned, as a `search` event is: what the user goes for next may have been chosen from it. All else
-        is as with `recommend`.
+        The search is learned, as a `search` event is: what the user goes for next may have been chosen from it. The
+        rest is as with `recommend`.
         """
         who = {"user_id": user_id, "session_id": session_id}
         return self._ask({"type": "search", **who, "query": query, "items": list(items), "k": k}, ts_ms)
