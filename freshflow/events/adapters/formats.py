@@ -55,7 +55,8 @@ class Formats:
         shown = {id(table): table.with_guests() if guests else table for table in TABLES}
         self._adapters = {id_: Adapter(table, config.map, {**table.types, **added}) for id_, table in shown.items()}
         self._enveloped = Adapter(OUR_TABLE, config.map, known)
-        renamed = config.map or config.types
+        self._mapped = bool(config.map)
+        renamed = self._mapped or config.types
         self._renamed = Adapter(OUR_TABLE, config.map, None, config.types) if renamed else None
         self._envelope = Envelope(self._inside)
         self._by_columns: dict[Columns, Reader | None] = {}
@@ -80,12 +81,12 @@ class Formats:
         if self._format not in (AUTO, OURS):
             tables = [table for table in TABLES if table.format == self._format]
             return self._adapters[id(next((table for table in tables if table.knows(names, columns)), tables[0]))]
-        if self._renamed is not None or self._format == OURS or names >= OUR_MARK:
+        if self._mapped or self._format == OURS or names >= OUR_MARK:
             return self._renamed
         if columns is None and names >= ENVELOPE:
             return self._envelope
         table = _detected(names, columns)
-        return None if table is None else self._adapters[id(table)]
+        return self._renamed if table is None else self._adapters[id(table)]
 
     def _inside(self, record: Record) -> Adapter:
         """What reads a record inside an envelope."""

@@ -50,6 +50,13 @@ def test_another_format_knows_them_beside_its_own():
     assert not parser.passed_over
 
 
+def test_a_shape_that_is_known_by_its_names_stays_known():
+    columns = ("timestamp", "visitorid", "event", "itemid", "transactionid")
+    for event, ours in (("viewed", "view"), ("addtocart", "cart")):
+        _, (found,), _ = parsed(f"1433221332117,257597,{event},355908,".encode(), columns)
+        assert (found.type, found.user_id) == (ours, "257597")
+
+
 def test_a_type_that_nothing_here_is_called_is_no_setting(tmp_path):
     path = tmp_path / "shop.toml"
     path.write_text('[events.types]\nbought = "buy"\n')
