@@ -147,6 +147,7 @@ class EventsConfig(Section, frozen=True):
 
     format: Format = "auto"
     map: dict[str, str] = msgspec.field(default_factory=dict)
+    types: dict[str, str] = msgspec.field(default_factory=dict)
     max_bytes: Annotated[int, Meta(ge=100)] = 1_048_576
     future_s: PositiveSeconds = 3600.0
     jump_s: PositiveSeconds = 86_400.0
@@ -431,6 +432,11 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
             raise _refused_name(setting, f"is no field of an event: known are {', '.join(EVENT_FIELDS)}")
         if not place.removeprefix("=").strip(".") or ".." in place:
             raise _refused(setting, setting.path, place, "where the field stands, as a or a.b, or =text")
+    for name, ours in config.events.types.items():
+        if ours not in config.events.weights and ours not in RESERVED_TYPES:
+            setting = given["events", "types", name]
+            known = ", ".join((*config.events.weights, *RESERVED_TYPES))
+            raise _refused(setting, setting.path, ours, f"one of {known}; [events.weights] adds more")
     if config.privacy.pseudonymise and len(config.privacy.key) < MIN_KEY_CHARS:
         origin = given["privacy", "pseudonymise"].origin
         what = f"has {len(config.privacy.key)} characters" if config.privacy.key else "is missing"

@@ -1,6 +1,6 @@
 """The recommender as a library: the job's own core without a dataflow, for notebooks and tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -46,7 +46,7 @@ class Recommender:
         self.config = config or Config()
         guests = self.config.users.guests
         pseudonyms = Pseudonyms.of_config(self.config.privacy, guests=guests)
-        ours = structs.replace(self.config.events, format=OURS, map={})
+        ours = structs.replace(self.config.events, format=OURS, map={}, types={})
         self._parser = EventParser(self.config.events, pseudonyms, guests=guests)
         self._own_parser = EventParser(ours, pseudonyms, guests=guests)
         self._guests = GuestBucket.of_partition(self.config) if guests else None
@@ -73,16 +73,36 @@ class Recommender:
         the `session_id` or `guest_id` as `session_id` in place of the user's id. It teaches nothing. Raises
         `ValueError` if one of them is not allowed.
         """
-        now_ms = self._partition.event_ts or FIRST_MS if ts_ms is None else ts_ms
         who = {"user_id": user_id, "session_id": session_id}
-        request = {"type": "request", **who, "ts": now_ms, "k": k, "exclude_seen": exclude_seen}
-        (answer,) = self._take(request, self._own_parser)
-        assert isinstance(answer, RecommendationList)
-        return list(ITEMS(answer.items))
+        return self._ask({"type": "request", **who, "k": k, "exclude_seen": exclude_seen}, ts_ms)
+
+    def search(
+        self,
+        user_id: str | None,
+        query: str,
+        items: Sequence[str],
+        k: int | None = None,
+        *,
+        session_id: str | None = None,
+        ts_ms: int | None = None,
+    ) -> list[ListItem]:
+        """The `items` that a search engine found for `query`, in the order that suits the user.
+
+        The search is learned, as a `search` event is: what the user goes for next may have been chosen from it. The
+        rest is as with `recommend`.
+        """
+        who = {"user_id": user_id, "session_id": session_id}
+        return self._ask({"type": "search", **who, "query": query, "items": list(items), "k": k}, ts_ms)
 
     def report(self) -> dict[str, float]:
         """HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity alone."""
         return self._partition.report().quality
+
+    def _ask(self, record: Mapping[str, Any], ts_ms: int | None) -> list[ListItem]:
+        now_ms = self._partition.event_ts or FIRST_MS if ts_ms is None else ts_ms
+        (answer,) = self._take({**record, "ts": now_ms}, self._own_parser)
+        assert isinstance(answer, RecommendationList)
+        return list(ITEMS(answer.items))
 
     def _take(self, record: Mapping[str, Any], parser: EventParser) -> list[Output]:
         self._position += 1

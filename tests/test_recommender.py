@@ -16,6 +16,7 @@ from freshflow.users.bucket import UserBucket
 from tests.lists.streams import ORIGIN, partition, read
 from tests.lists.streams import items as items_of
 
+TS_MS = 1_764_000_000_000
 VIEW = {"type": "view", "user_id": "u1", "item_id": "tea", "ts": datetime(2026, 1, 1, tzinfo=UTC)}
 
 
@@ -88,3 +89,17 @@ def test_a_guest_is_recommended_to_and_becomes_a_user() -> None:
     made.learn_one({"type": "identify", "session_id": "s", "user_id": "u", "ts": 1_700_000_002})
     assert made.recommend("u", exclude_seen=True) == []
     assert {item.item_id for item in made.recommend("u")} == {"tea", "cup"}
+
+
+def test_a_search_is_answered_with_what_was_chosen_after_it_before() -> None:
+    made, found = Recommender(), ["s1", "s2", "s3"]
+    first = made.search("u1", "Red shoes", found, ts_ms=TS_MS)
+    assert [item.item_id for item in first] == found
+    made.learn_one(VIEW | {"item_id": "s3", "ts": TS_MS + 10_000})
+    for minute, user in enumerate(("u2", "u3"), start=1):
+        made.search(user, "shoes, red", found, ts_ms=TS_MS + 60_000 * minute)
+        made.learn_one(VIEW | {"user_id": user, "item_id": "s3", "ts": TS_MS + 60_000 * minute + 10_000})
+    second = made.search("u4", "red shoes", found, k=2)
+    assert [(item.item_id, item.reason) for item in second] == [("s3", "searched"), ("s1", "unknown")]
+    with pytest.raises(ValueError, match="query is missing"):
+        made.search("u4", "", found)

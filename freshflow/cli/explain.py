@@ -25,6 +25,7 @@ CAUSES = {
     "interaction": "because of what the user did",
     "request": "because it was asked for",
     "search": "as the answer to a search",
+    "identify": "because it became known who a guest is",
     "refresh": "because the world has changed since the user last did something",
 }
 REASONS = {
@@ -35,7 +36,7 @@ REASONS = {
     "unknown": "found by the search engine; nobody has touched it yet",
     "pinned": "pinned to its place",
     "fresh": "new: a share of the list is kept for new items",
-    "explore": "young, and shown to learn who wants it",
+    "explore": "young: tried, to learn what it is worth",
     "together": "goes with what the user looked at",
 }
 

@@ -36,6 +36,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     """What was evaluated, and how good the job and the baselines were.
 
     `events` are behaviour events read, those left out included; `scored` those that a list was asked for.
+    `refusals` say of each code in `rejected` where its first record stands, and why it was refused.
     `not_learned` counts those that nothing was learned from, by what they were (`freshflow.users.bucket`). The job's
     events a second count with the questions: an evaluation asks before each event, which a job need not.
     """
@@ -54,6 +55,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     job: Quality
     baselines: dict[str, Quality]
     searches: Searches | None = None
+    refusals: dict[str, str] = {}
 
 
 def report_on(
@@ -75,6 +77,7 @@ def report_on(
         job=_quality(job, stream.events, ("all", "new", "published")),
         baselines={name: _quality(one, stream.events, ("all", "new")) for name, one in baselines.items()},
         searches=job.searches,
+        refusals=dict(stream.refusals),
     )
 
 

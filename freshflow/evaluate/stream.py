@@ -62,6 +62,7 @@ class EvaluationStream:
         self.limit = limit
         self.every = every
         self.rejected: Counter[str] = Counter()
+        self.refusals: dict[str, str] = {}  # the first of each code: where it stands, and why
         self.passed_over: Counter[str] = Counter()
         self.events = 0
         self.counts: Counter[str] = Counter()
@@ -72,6 +73,7 @@ class EvaluationStream:
         """The batches from the beginning of the file."""
         config = self.config
         self.rejected, self.events, self.counts = Counter(), 0, Counter()
+        self.refusals = {}
         guests = config.users.guests
         pseudonyms = Pseudonyms.of_config(config.privacy, guests=guests)
         parser = EventParser(config.events, pseudonyms, guests=guests)
@@ -106,6 +108,8 @@ class EvaluationStream:
             upto = asked[-1].position
             rejected = [one for one in rejected if one.position <= upto]
         self.rejected.update(one.code for one in rejected)
+        for one in rejected:
+            self.refusals.setdefault(one.code, f"line {one.position}: {one.reason}")
         parts = self._without_guests(origin, by_bucket(asked, len(buckets), guests=bool(self._guests)), upto)
         steps = [bucket.take(part) for bucket, part in zip(buckets, parts, strict=True)]
         counts = [*(bucket.counts for bucket in buckets), *(guests.counts for guests in self._guests)]

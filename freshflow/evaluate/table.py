@@ -43,7 +43,7 @@ def _facts(report: EvaluationReport) -> Table:
     table = _table()
     table.show_header = False
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
+    table.add_column(style="dim", overflow="fold")
     for row in _fact_rows(report):
         table.add_row(*row)
     return table
@@ -58,7 +58,7 @@ def _fact_rows(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
         yield "  not learned", f"{sum(report.not_learned.values()):,}", why
     yield "rejected", f"{sum(report.rejected.values()):,}", ""
     for code, count in report.rejected.items():
-        yield f"  {code}", f"{count:,}", ""
+        yield f"  {code}", f"{count:,}", escape(report.refusals.get(code, ""))
     if report.passed_over:
         yield "passed over", f"{sum(report.passed_over.values()):,}", "types that are no behaviour with an item"
     for name, count in list(report.passed_over.items())[:SHOWN]:

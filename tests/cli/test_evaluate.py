@@ -123,7 +123,7 @@ def test_the_report_holds_all_figures(shop: Path) -> None:
     report = report_of(shop, "--baselines", "--limit", 400)
     assert report.keys() == {
         *("input", "events", "scored", "duplicates", "not_learned", "rejected", "passed_over", "users", "items"),
-        *("partitions", "peak_memory_mb", "job", "baselines", "searches"),
+        *("partitions", "peak_memory_mb", "job", "baselines", "searches", "refusals"),
     }
     assert (report["events"], report["scored"], report["rejected"]) == (400, 400, {})
     assert report["peak_memory_mb"] > 10
@@ -181,7 +181,8 @@ def test_what_is_refused_or_comes_twice_is_counted(tmp_path: Path) -> None:
     report = report_of(path)
     assert report["rejected"] == {"not_json": 1, "missing_field": 1}
     assert (report["events"], report["duplicates"], report["scored"]) == (3, 1, 3)
-    assert "missing_field" in evaluate(path).stdout
+    assert report["refusals"]["missing_field"] == "line 4: type is missing or empty, and every event needs it."
+    assert re.search(r"missing_field +1  line 4: type is missing", evaluate(path).stdout)
 
 
 def test_figures_of_a_stream_made_by_hand(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from freshflow.cli.explain import why
-from freshflow.lists.types import ListItem, Model, RecommendationList, encode
+from freshflow.cli.explain import CAUSES, REASONS, why
+from freshflow.lists.types import Cause, ListItem, Model, RecommendationList, encode
+from freshflow.rules.ranked import SHOWN_REASONS
 
 Freshflow = Callable[..., CompletedProcess[str]]
 
@@ -97,3 +98,8 @@ def test_what_is_no_output_of_a_job_is_refused(
 
 def test_a_companion_that_was_forgotten_is_not_named() -> None:
     assert why(ListItem("a", 1.0, "together", ())) == "goes with what the user looked at"
+
+
+def test_every_cause_of_a_list_and_every_reason_has_words() -> None:
+    assert CAUSES.keys() == set(get_args(Cause))
+    assert REASONS.keys() >= set(SHOWN_REASONS)

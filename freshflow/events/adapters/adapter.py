@@ -6,6 +6,7 @@ A field is looked for from the inside out: in an item, in its event, in the reco
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from freshflow.events.adapters.table import Record, Table, found
@@ -72,10 +73,17 @@ class Found(NamedTuple):
 class Adapter:
     """A table with the renamings of a configuration, ours → theirs, which go before it.
 
-    `types` are theirs → ours; without them `type` is a field as any other.
+    `types` are theirs → ours, and others are passed over. Without them `type` is a field as any other, of whose values
+    `called` says which are called otherwise here.
     """
 
-    def __init__(self, table: Table, renames: Mapping[str, str], types: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        renames: Mapping[str, str],
+        types: Mapping[str, str] | None,
+        called: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._literals: dict[str, object] = {
             ours: theirs[len(LITERAL) :] for ours, theirs in renames.items() if theirs.startswith(LITERAL)
         }
@@ -86,6 +94,7 @@ class Adapter:
         self._type_at = renamed.get("type", _paths(table.type_at))
         self._type = self._literals.pop("type", table.type)
         self._types = types
+        self._called = called
         self._events = tuple(table.events.split(".")) if table.events else None
         self._items = _paths(table.items)
         self._time = table.time
@@ -161,7 +170,7 @@ class Adapter:
             name = self.name_of("type", scopes, wrapped)
             raise RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give a string.", theirs, field=name)
         if self._types is None:
-            return theirs, theirs
+            return theirs, self._called.get(theirs, theirs)
         if from_envelope:  # com.example.view
             return theirs, self._types.get(theirs) or self._types.get(theirs.rpartition(".")[2])
         return theirs, self._types.get(theirs)

@@ -50,12 +50,14 @@ class Formats:
 
     def __init__(self, config: EventsConfig, *, guests: bool = False) -> None:
         self._format = config.format
-        added = {name: name for name in config.weights if name not in DEFAULT_WEIGHTS}
-        known = {name: name for name in (*config.weights, *CONTROL_TYPES)}
+        added = {name: name for name in config.weights if name not in DEFAULT_WEIGHTS} | config.types
+        known = {name: name for name in (*config.weights, *CONTROL_TYPES)} | config.types
         shown = {id(table): table.with_guests() if guests else table for table in TABLES}
         self._adapters = {id_: Adapter(table, config.map, {**table.types, **added}) for id_, table in shown.items()}
         self._enveloped = Adapter(OUR_TABLE, config.map, known)
-        self._renamed = Adapter(OUR_TABLE, config.map, None) if config.map else None
+        self._mapped = bool(config.map)
+        renamed = self._mapped or config.types
+        self._renamed = Adapter(OUR_TABLE, config.map, None, config.types) if renamed else None
         self._envelope = Envelope(self._inside)
         self._by_columns: dict[Columns, Reader | None] = {}
 
@@ -79,12 +81,12 @@ class Formats:
         if self._format not in (AUTO, OURS):
             tables = [table for table in TABLES if table.format == self._format]
             return self._adapters[id(next((table for table in tables if table.knows(names, columns)), tables[0]))]
-        if self._renamed is not None or self._format == OURS or names >= OUR_MARK:
+        if self._mapped or self._format == OURS or names >= OUR_MARK:
             return self._renamed
         if columns is None and names >= ENVELOPE:
             return self._envelope
         table = _detected(names, columns)
-        return None if table is None else self._adapters[id(table)]
+        return self._renamed if table is None else self._adapters[id(table)]
 
     def _inside(self, record: Record) -> Adapter:
         """What reads a record inside an envelope."""

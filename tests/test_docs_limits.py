@@ -1,0 +1,32 @@
+"""The page on limits and the one on how it works: the bounds they name are those of the code."""
+
+import pytest
+
+from freshflow.config import Config
+from freshflow.events.fields import MAX_IDS
+from freshflow.lists.partition import LAG
+from freshflow.lists.searches import SHOWN
+from tests.pages import DOCS
+
+CONFIG = Config()
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("limits.md", f"{CONFIG.ranking.candidates} in all"),
+        ("limits.md", f"the last {CONFIG.users.history} items"),
+        ("limits.md", f"the last {CONFIG.users.context} are looked at"),
+        ("limits.md", f"at most {MAX_IDS:,} results"),
+        ("limits.md", f"the first {SHOWN} "),
+        ("limits.md", f"re-orders {CONFIG.ranker.shortlist} candidates"),
+        ("limits.md", f"the latest {CONFIG.refresh.users:,} users"),
+        ("limits.md", f"fewer than {LAG} events"),
+        ("limits.md", f"more than {CONFIG.noise.events} events"),
+        ("comparison.md", f"{CONFIG.items.max:,} items unless told otherwise"),
+        ("how-it-works.md", f"{CONFIG.ranking.candidates} of them are kept"),
+        ("how-it-works.md", f"after every {LAG}th event"),
+    ],
+)
+def test_a_figure_is_that_of_the_code(page: str, said: str) -> None:
+    assert said in " ".join((DOCS / page).read_text("utf-8").split())
