@@ -30,6 +30,7 @@ __all__ = [
     "MAX_PARTITIONS",
     "OURS",
     "Config",
+    "ContentConfig",
     "EventsConfig",
     "ExploreConfig",
     "ItemsConfig",
@@ -314,6 +315,25 @@ class RelatedConfig(Section, frozen=True):
     min_change: Annotated[float, Meta(ge=0, le=1)] = 0.15
 
 
+class ContentConfig(Section, frozen=True):
+    """How items that few have touched are recommended by what they are; nothing of each switches it off."""
+
+    nearest: Annotated[int, Meta(ge=0, le=200)] = 0
+    newest: Annotated[int, Meta(ge=0, le=200)] = 0
+    pool: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
+    dimensions: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates content adds, at most."""
+        return self.nearest + self.newest
+
+    @property
+    def on(self) -> bool:
+        """Whether content counts at all."""
+        return self.candidates > 0
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -335,6 +355,7 @@ class Config(Section, frozen=True):
     related: RelatedConfig = RelatedConfig()
     rules: RulesConfig = RulesConfig()
     values: ValuesConfig = ValuesConfig()
+    content: ContentConfig = ContentConfig()
 
     @property
     def ruled(self) -> bool:

@@ -34,6 +34,8 @@ REASONS = {
     "searched": "chosen by others after this search",
     "engine": "where the search engine had it",
     "unknown": "found by the search engine; nobody has touched it yet",
+    "new": "new, and nobody has touched it yet",
+    "similar": "resembles what the user looked at",
     "pinned": "pinned to its place",
     "fresh": "new: a share of the list is kept for new items",
     "explore": "young: tried, to learn what it is worth",

@@ -40,6 +40,9 @@ def simulate(
         int | None,
         typer.Option(help="Event from which on other items go together and are popular.", show_default="never"),
     ] = DEFAULTS.shift,
+    embeddings: Annotated[
+        int, typer.Option(help="Numbers in the vectors with which items appear; 0: no vectors.")
+    ] = DEFAULTS.embeddings,
     clean: Annotated[bool, typer.Option("--clean", help="No duplicates, late events, bot and broken lines.")] = False,
 ) -> None:
     """Write the events of a shop that does not exist, to try FreshFlow on.
@@ -57,6 +60,7 @@ def simulate(
         dirty=not clean,
         shift=shift,
         searches=searches,
+        embeddings=embeddings,
     )
     try:
         kinds = write_lines(shop_lines(config), output)

@@ -23,7 +23,7 @@ from freshflow.errors import ConfigError
 __all__ = ["MAY_DIFFER", "Variants", "load_configs", "load_variants", "variant_of_user"]
 
 # Sections that only partitions read, and so may be a variant's own; of the other sections all must be the same.
-MAY_DIFFER = ("items", "ranking", "ranker", "lists", "refresh", "rules", "values", "explore", "variant")
+MAY_DIFFER = ("items", "ranking", "ranker", "lists", "refresh", "rules", "values", "explore", "content", "variant")
 # Of these sections, what the user stage reads.
 SHARED = (("ranker", "shared"), ("rules", "hide_bought_s"))
 HASH_BYTES = 8

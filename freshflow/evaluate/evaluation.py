@@ -14,7 +14,7 @@ from freshflow.config import UsersConfig
 from freshflow.evaluate.job import Job, Place, Searches
 from freshflow.evaluate.scores import History, Scores
 from freshflow.evaluate.stream import EvaluationStream, StepsRead
-from freshflow.events.types import Behaviour, Forget
+from freshflow.events.types import Behaviour, Forget, ItemUpdate
 from freshflow.items.visits import Visit
 from freshflow.quality.baselines.baseline import Baseline
 from freshflow.quality.validation import CUTOFF
@@ -50,6 +50,9 @@ def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = la
             while coming and coming[0].place < (step.position, step.nth):
                 one = coming.popleft()
                 pushed[one.user_id] = one.items
+            if isinstance(step, ItemUpdate):
+                history.hear(step.item_id, step.ts_ms)
+                continue
             if isinstance(step, Forget):
                 history.forget(step.user_id)
                 pushed.pop(step.user_id, None)
@@ -82,6 +85,9 @@ def evaluate_baselines(
     results = {name: Evaluated(history=history) for name in baselines}
     for read in stream:
         for step, asked in _in_order(read):
+            if isinstance(step, ItemUpdate):
+                history.hear(step.item_id, step.ts_ms)
+                continue
             if isinstance(step, Forget):
                 history.forget(step.user_id)
                 continue
@@ -106,8 +112,11 @@ def evaluate_baselines(
     return results
 
 
-def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget | Joined, Ask | None]]:
-    """Interactions of all partitions by place, each with the question put before it; who is forgotten, or identified.
+def _in_order(
+    read: StepsRead,
+) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget | Joined | ItemUpdate, Ask | None]]:
+    """Interactions of all partitions by place, each with the question put before it; who is forgotten, or identified;
+    and items.
 
     What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
     of it, it is the bare event.
@@ -119,7 +128,7 @@ def _in_order(read: StepsRead) -> Iterator[tuple[Interaction | Noise | Behaviour
             question = step
         elif isinstance(step, Interaction | Noise | Behaviour):
             yield step, question if question is not None and _place(question) == _place(step) else None
-        elif isinstance(step, Forget | Joined):
+        elif isinstance(step, Forget | Joined | ItemUpdate):
             yield step, None
 
 

@@ -27,6 +27,7 @@ class Quality(msgspec.Struct, frozen=True):
     published: Figures | None
     cold_users: Figures
     cold_items: Figures
+    launches: Figures
     coverage: float
     events_per_second: float
     tenths: dict[str, list[Figures]]
@@ -94,6 +95,7 @@ def _quality(one: Evaluated, events: int, kinds: tuple[str, ...]) -> Quality:
         published=scores.figures("published") if "published" in kinds else None,
         cold_users=scores.figures("cold_users"),
         cold_items=scores.figures("cold_items"),
+        launches=scores.figures("launches"),
         coverage=len(scores.listed & known) / max(1, len(known)),
         events_per_second=events / one.seconds if one.seconds else 0.0,
         tenths={kind: scores.parts(kind, TENTHS) for kind in kinds},

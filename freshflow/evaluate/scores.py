@@ -16,12 +16,15 @@ from freshflow.quality.validation import CUTOFF
 __all__ = ["KINDS", "History", "Moment", "Scores"]
 
 # `all`: every event. `new`: a user's first event with an item, what the user has seen is taken off the list first.
-# `published`: every event, on the list last pushed to the user. The others are `all` on first events only.
-KINDS = ("all", "new", "published", "cold_users", "cold_items")
+# `published`: every event, on the list last pushed to the user. The others are `all` on first events only, and on those
+# with an item that was first heard of less than a day before, and more than a day after the beginning of the stream.
+KINDS = ("all", "new", "published", "cold_users", "cold_items", "launches")
+DAY_MS = 86_400_000
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What is to be found, for whom: the user's seen items, and whether user or item have never been met.
+    """What is to be found, for whom: the user's seen items, whether user or item have never been met, and whether the
+    item was launched just before.
 
     `group` is the group of users in which the user is compared (`freshflow.quality.comparison`).
     """
@@ -31,25 +34,43 @@ class Moment(msgspec.Struct, frozen=True):
     cold_user: bool
     cold_item: bool
     group: int = 0
+    launched: bool = False
 
 
 class History:
-    """All that was met in a stream so far: which user saw what. Grows with the pairs of the file."""
+    """All that was met in a stream so far: which user saw what, and when each item was heard of first. Grows with the
+    pairs of the file.
+    """
 
     def __init__(self) -> None:
         self.seen: dict[str, set[str]] = {}
         self.items: set[str] = set()
+        self.heard_ms: dict[str, int] = {}
+        self.begun_ms: int | None = None
 
     def moment(self, event: Behaviour) -> Moment:
         """An event as it looks before it is added."""
         seen = self.seen.get(event.user_id)
         group = crc32(event.user_id.encode("utf-8", "surrogatepass")) % GROUPS
-        return Moment(event.item_id, seen or frozenset(), seen is None, event.item_id not in self.items, group)
+        never_met = event.item_id not in self.items
+        return Moment(event.item_id, seen or frozenset(), seen is None, never_met, group, self._was_launched(event))
+
+    def _was_launched(self, event: Behaviour) -> bool:
+        """Whether the item was first heard of within the day before an event, and not on the first day of all."""
+        begun_ms = event.ts_ms if self.begun_ms is None else self.begun_ms
+        heard_ms = self.heard_ms.get(event.item_id, event.ts_ms)
+        return heard_ms - begun_ms > DAY_MS and event.ts_ms - heard_ms < DAY_MS
+
+    def hear(self, item_id: str, ts_ms: int) -> None:
+        """There is an item."""
+        self.begun_ms = ts_ms if self.begun_ms is None else self.begun_ms
+        self.heard_ms.setdefault(item_id, ts_ms)
 
     def add(self, event: Behaviour) -> None:
         """Remember an event."""
         self.seen.setdefault(event.user_id, set()).add(event.item_id)
         self.items.add(event.item_id)
+        self.hear(event.item_id, event.ts_ms)
 
     def join(self, guest: str, user_id: str) -> None:
         """What a guest saw, the user saw."""
@@ -83,6 +104,7 @@ class Scores:
             "published": NOT_COUNTED if published is None else rank_of(moment.item_id, published),
             "cold_users": rank if moment.cold_user else NOT_COUNTED,
             "cold_items": rank if moment.cold_item else NOT_COUNTED,
+            "launches": rank if moment.launched else NOT_COUNTED,
         }
         for kind in KINDS:
             self.ranks[kind].append(scored[kind])

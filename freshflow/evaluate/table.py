@@ -78,6 +78,7 @@ def _job(job: Quality, scored: int) -> Table:
         "list pushed before the event": job.published or Figures(),
         "a user's first event": job.cold_users,
         "an item's first event": job.cold_items,
+        "an item's first day": job.launches,
     }
     for name, figures in rows.items():
         cells = [figures.hr10, figures.hr20, figures.mrr20, figures.ndcg20]

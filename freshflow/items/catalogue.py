@@ -1,6 +1,7 @@
 """The catalogue: what item events said of an item. Items without an entry are taken to be available."""
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from freshflow.events.types import ItemUpdate
@@ -12,7 +13,8 @@ __all__ = ["Catalogue"]
 class Catalogue:
     """`available` (rows,) bool, read by every ranking; the rest of an entry stands in `entries`, by row.
 
-    `first_ms` (rows,) is the event time of an item's first entry; it means nothing where there is none.
+    `first_ms` (rows,) is the event time of an item's first entry; it means nothing where there is none. An embedding is
+    left out: as numbers of Python's it takes twenty kilobytes (see `freshflow.items.contents`).
     """
 
     def __init__(self, capacity: int = 0) -> None:
@@ -33,6 +35,8 @@ class Catalogue:
         """Take over what `update` says of the item in `row`; what it leaves out stays."""
         if update.available is not None:
             self.available[row] = update.available
+        if update.embedding is not None:
+            update = structs.replace(update, embedding=None)
         old = self.entries.get(row)
         if old is None or update.ts_ms < self.first_ms[row]:
             self.first_ms[row] = update.ts_ms
@@ -51,6 +55,6 @@ class Catalogue:
 
 
 def _merged(old: ItemUpdate, new: ItemUpdate) -> ItemUpdate:
-    fields = ("title", "categories", "price", "available", "published_ms", "embedding", "brand", "margin")
+    fields = ("title", "categories", "price", "available", "published_ms", "brand", "margin")
     said = {name: getattr(old if getattr(new, name) is None else new, name) for name in fields}
     return ItemUpdate(new.position, new.item_id, new.ts_ms, **said)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.compiled import lean
+from freshflow.items.contents import Contents
 from freshflow.items.covisits import CoVisits, add_pairs
 from freshflow.items.popularity import EVENTS, Popularity, count, leaders
 from freshflow.items.returns import Returns, add_return
@@ -39,6 +40,7 @@ class Tables(NamedTuple):
     openings: Popularity
     leading: Leading
     available: NDArray[np.bool_]
+    contents: Contents
 
 
 @lean

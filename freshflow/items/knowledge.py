@@ -1,15 +1,18 @@
 """Item knowledge: rows, co-visitation, popularity and catalogue of a partition, grown and bounded together."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.config import ItemsConfig, RankingConfig
+from freshflow.config import ContentConfig, ItemsConfig, RankingConfig
 from freshflow.events.types import ItemUpdate
 from freshflow.items.catalogue import Catalogue
+from freshflow.items.contents import ItemContents
 from freshflow.items.covisits import CoVisits
 from freshflow.items.fold import Leading, Tables
-from freshflow.items.popularity import HALF_LIVES_MS, LAST_MS, WEEK, Popularity, recent
-from freshflow.items.returns import Returns
+from freshflow.items.popularity import FIRST_MS, HALF_LIVES_MS, LAST_MS, WEEK, Popularity, recent
+from freshflow.items.returns import VISITS, Returns
 from freshflow.items.rows import NO_ROW, ItemRows
 
 __all__ = ["ItemKnowledge"]
@@ -26,10 +29,17 @@ class ItemKnowledge:
     `tables` are indexed by row and change in place (`freshflow.items.fold`); they are replaced when they grow.
     """
 
-    def __init__(self, config: ItemsConfig, ranking: RankingConfig) -> None:
+    def __init__(
+        self,
+        config: ItemsConfig,
+        ranking: RankingConfig,
+        content: ContentConfig | None = None,
+        blocked: Collection[str] = (),
+    ) -> None:
         self.config = config
         self.rows = ItemRows(config.max)
         self.catalogue = Catalogue()
+        self.contents = ItemContents(content or ContentConfig(), blocked)
         wanted = (ranking.popular_recent, ranking.popular, ranking.opening_recent, ranking.opening)
         self.tables = Tables(
             covisits=CoVisits.empty(0, config.neighbours),
@@ -38,6 +48,7 @@ class ItemKnowledge:
             openings=Popularity.empty(0),
             leading=Leading.empty(wanted),
             available=self.catalogue.available,
+            contents=self.contents.arrays,
         )
         self.evicted = self.idle = 0
         self.dropped = np.empty(0, np.int64)  # rows that were given up since someone last asked
@@ -76,7 +87,17 @@ class ItemKnowledge:
     def update_catalogue(self, update: ItemUpdate) -> None:
         """Take over an item event; an item that nobody has touched gets a row, too."""
         self.admit(update.item_id, update.ts_ms)
-        self.catalogue.update(self.rows.get(update.item_id), update)
+        row = self.rows.get(update.item_id)
+        self.catalogue.update(row, update)
+        self._learn_content(row, update)
+
+    def _learn_content(self, row: int, update: ItemUpdate) -> None:
+        contents, memory = self.contents, self.tables.popularity.memories[row]
+        contents.learn(row, update, self.tables.returns.counts[:, VISITS])
+        if contents.arrays is not self.tables.contents:
+            self.tables = self.tables._replace(contents=contents.arrays)
+        if contents.config.on and not memory[WEEK]:  # so it is as old as its launch until somebody comes
+            memory[FIRST_MS] = memory[LAST_MS] = contents.arrays.launched_ms[row]
 
     def is_available(self, item_id: str) -> bool:
         """Whether the catalogue allows the item; what it does not know is available."""
@@ -86,6 +107,7 @@ class ItemKnowledge:
     def _grow(self) -> None:
         capacity = min(max(FIRST_ROWS, 2 * self.capacity), self.config.max)
         self.catalogue.grow(capacity)
+        self.contents.grow(capacity)
         tables = self.tables
         self.tables = tables._replace(
             covisits=tables.covisits.grown(capacity),
@@ -93,15 +115,17 @@ class ItemKnowledge:
             popularity=tables.popularity.grown(capacity),
             openings=tables.openings.grown(capacity),
             available=self.catalogue.available,
+            contents=self.contents.arrays,
         )
 
     def _make_room(self, now_ms: int) -> None:
-        """Drop the least popular items, a share of them at once."""
+        """Drop the least popular items, a share of them at once, what is still to be found by content last."""
         known = np.flatnonzero([bool(item) for item in self.rows.ids])
         popularity = self.tables.popularity
         age_ms = np.maximum(now_ms - popularity.memories[known, LAST_MS], 0)
         week = popularity.memories[known, WEEK] * np.exp2(-age_ms / HALF_LIVES_MS[2])
-        self._drop(known[np.argsort(week, kind="stable")[: self._at_once]])
+        pooled = np.isin(known, self.contents.arrays.pooled)
+        self._drop(known[np.lexsort((week, pooled))[: self._at_once]])
 
     def drop_idle(self) -> None:
         """Drop items that were neither visited nor in an item event for `config.idle_s`, the longest gone first.
@@ -133,7 +157,8 @@ class ItemKnowledge:
 
     def _drop(self, rows: NDArray[np.int64]) -> None:
         tables = self.tables
-        for part in (tables.covisits, tables.returns, tables.popularity, tables.openings, self.catalogue, self.rows):
+        by_row = (tables.covisits, tables.returns, tables.popularity, tables.openings)
+        for part in (*by_row, self.catalogue, self.contents, self.rows):
             part.drop(rows)
         self.dropped = np.concatenate([self.dropped, rows])
         tables.leading.rows[np.isin(tables.leading.rows, rows)] = NO_ROW

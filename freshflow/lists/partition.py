@@ -87,8 +87,8 @@ class Partition:
         self.number = number
         self.config = config
         self.clock = clock
-        self.knowledge = ItemKnowledge(config.items, config.ranking)
-        self.ranker = Ranker(config.ranker)
+        self.knowledge = ItemKnowledge(config.items, config.ranking, config.content, config.rules.blocked)
+        self.ranker = Ranker(config.ranker, content=config.content.on)
         self.rules = Rules(config, self.knowledge) if config.ruled else None
         self.exploration = Exploration(config.explore) if config.explore.share else None
         self.signals = Signals()
@@ -351,9 +351,11 @@ class Partition:
         return self._answer([ASK] * len(queries), queries, [])
 
     def _answer(self, order: Sequence[int], queries: Sequence[Query], visits: Sequence[Visit]) -> Answers:
-        self._scratch = self._scratch.for_items(self.knowledge.capacity)
+        contents = self.knowledge.tables.contents
+        self._scratch = self._scratch.for_items(self.knowledge.capacity).for_contents(contents)
+        candidates = self.config.ranking.candidates + self.config.content.candidates
         longest = max((query.k for query in queries), default=1)
-        most = max(self.config.ranking.candidates, longest, *(len(query.only or ()) for query in queries))
+        most = max(candidates, longest, *(len(query.only or ()) for query in queries))
         answers = self._room(len(queries), most, longest)
         answer(
             self.knowledge.tables,
@@ -363,7 +365,7 @@ class Partition:
             visits_in_arrays(self.knowledge.rows, visits, self.config.items.context),
             self._scratch,
             answers,
-            self.config.ranking.candidates,
+            candidates,
         )
         self.ranker.rescore(queries, answers)
         return answers
@@ -374,7 +376,9 @@ class Partition:
         wanted = (queries, candidates, longest)
         if answers is None or np.less((*answers.scores.shape, answers.places.shape[1]), wanted).any():
             kept = self.config.lists.contributions or bool(self.ranker.rerankers)
-            answers = Answers.empty(max(queries, AT_ONCE), candidates, longest, self.config.ranker.units, kept=kept)
+            units, features = self.config.ranker.units, len(self.ranker.names) - self.config.ranker.units
+            room = max(queries, AT_ONCE)
+            answers = Answers.empty(room, candidates, longest, units, kept=kept, features=features)
             self._answers = answers
         return answers
 
@@ -549,6 +553,7 @@ class Partition:
             "drifts": self.drift.detections,
             "items_evicted": self.knowledge.evicted,
             "items_idle": self.knowledge.idle,
+            "embeddings_left_out": self.knowledge.contents.misfits,
             "users_active": len(self.refresh.active.ids),
         }
         counts |= {} if self.rules is None else self.rules.counts

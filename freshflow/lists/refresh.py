@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Identify
 from freshflow.items.knowledge import ItemKnowledge
+from freshflow.items.returns import VISITS
 from freshflow.items.rows import NO_ROW, ItemRows
 from freshflow.lists.active import DISMISSED, NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
 from freshflow.lists.composing import Listed, items_of
@@ -24,7 +25,7 @@ from freshflow.lists.types import ListItem
 from freshflow.ranking.answers import ITEM, Answers
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN, everyones_scores, look, popular_now
-from freshflow.ranking.scoring import AGAIN, POPULAR, TOGETHER, Weights
+from freshflow.ranking.scoring import AGAIN, NEW, POPULAR, SIMILAR, TOGETHER, Weights
 from freshflow.users.state import UserState, context_at
 
 __all__ = ["Refresh", "Refreshed"]
@@ -150,7 +151,7 @@ class Refresh:
         self.allowed -= len(best)
         worthy = slots[worthy[best]]
         active.show(worthy, found[best], event, now_ms)
-        return self._lists(worthy, found[best], places[best], scores[best], knowledge.rows.ids)
+        return self._lists(worthy, found[best], places[best], scores[best], knowledge)
 
     def _in_turn(
         self, slots: NDArray[np.int32], chances: NDArray[np.float64]
@@ -224,14 +225,19 @@ class Refresh:
         rows: NDArray[np.int32],
         places: NDArray[np.int32],
         scores: NDArray[np.float64],
-        ids: list[str],
+        knowledge: ItemKnowledge,
     ) -> list[Refreshed]:
         """The lists (N, K) of users in `slots` (N,)."""
+        ids = knowledge.rows.ids
         own = (places != NEVER) & (rows != NO_ROW)
         behind = self.active.views.behind[slots[:, None], np.where(own, places, 0)]
         reasons, sources = np.where(own, behind[..., 0], POPULAR), np.where(own, behind[..., 1], NO_ROW)
         sources = np.where(reasons == AGAIN, rows, sources)
         reasons[(reasons == TOGETHER) & (sources == NO_ROW)] = POPULAR  # what it came with has been dropped since
+        if self.config.content.on:
+            reasons[(reasons == SIMILAR) & (sources == NO_ROW)] = NEW
+            visited = knowledge.tables.returns.counts[rows, VISITS] > 0
+            reasons[(reasons == NEW) & visited] = POPULAR
         sizes = np.count_nonzero(rows != NO_ROW, axis=1)
         several = Listed(rows, scores, reasons, sources, sizes)
         tied = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] != NO_ROW)).any(axis=1)

@@ -25,13 +25,14 @@ from freshflow.lists.partition import Partition
 from freshflow.lists.related import Related
 from freshflow.lists.signals import Signals
 from freshflow.quality.comparison import UserGroups
+from freshflow.ranking.content import CONTENT
 from freshflow.ranking.features import FEATURES
 from freshflow.unpickling import Piece, unpickled
 from freshflow.users.state import UserState
 
 __all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
 
-VERSION = b"freshflow-partition-11\n"
+VERSION = b"freshflow-partition-12\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 LENGTH = np.dtype("<u8")
 AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
@@ -76,6 +77,8 @@ def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int
     knowledge, ranker = partition.knowledge, partition.ranker
     knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
     knowledge.tables = _tables(knowledge.tables, state["tables"])
+    knowledge.contents.restore(state["contents"], knowledge.tables.contents, knowledge.rows.ids)
+    knowledge.tables = knowledge.tables._replace(contents=knowledge.contents.arrays)
     knowledge.catalogue = Catalogue.of(knowledge.tables.available, *state["catalogue"])
     knowledge.evicted, knowledge.idle = state["evicted"]
     ranker_state, partition.validation, partition.drift, of_searches = models
@@ -108,6 +111,7 @@ def _state(partition: Partition) -> dict[str, Any]:
         "rows": knowledge.rows.state(),
         "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
         "catalogue": (knowledge.catalogue.entries, knowledge.catalogue.first_ms[: len(knowledge.rows.ids)]),
+        "contents": knowledge.contents.state(),
         "evicted": (knowledge.evicted, knowledge.idle),
         # Small, and it changes in place.
         "models": pickle.dumps(
@@ -199,7 +203,9 @@ def settings_of(config: Config) -> dict[str, Any]:
         "variant.name": config.variant.name,
         "privacy.pseudonymise": config.privacy.pseudonymise,
         "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
-        "features of the ranker": list(FEATURES),
+        "content.dimensions": config.content.dimensions,
+        "content (whether it is on)": config.content.on,
+        "features of the ranker": [*FEATURES, *(CONTENT if config.content.on else ())],
     }
 
 
@@ -221,6 +227,7 @@ def _arrays(tables: Tables, rows: int) -> dict[str, Any]:
         popularity=tables.popularity._replace(memories=tables.popularity.memories[:rows]),
         openings=tables.openings._replace(memories=tables.openings.memories[:rows]),
         available=tables.available[:rows],
+        contents=tables.contents.first(rows),
     )
     return {name: tuple(part) if isinstance(part, tuple) else part for name, part in used._asdict().items()}
 

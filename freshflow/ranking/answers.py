@@ -8,17 +8,19 @@ from numpy.typing import NDArray
 from freshflow.compiled import compiled, lean
 from freshflow.items.fold import Tables, fold
 from freshflow.items.rows import NO_ROW
-from freshflow.ranking.candidates import AFTER_SEARCH, BECAUSE, Scratch, gather
+from freshflow.ranking.candidates import AFTER_SEARCH, BECAUSE, RESEMBLES, Scratch, gather
 from freshflow.ranking.candidates import OWN as MARKED_OWN
 from freshflow.ranking.candidates import ROW as MARKED_ROW
-from freshflow.ranking.features import FEATURES, LAST_200, MOMENT, fill_features, fill_moment
-from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, KEEP, MODEL, K, Queries
+from freshflow.ranking.content import COLD, clear_tastes, fill_content, has_content
+from freshflow.ranking.features import AGE, LAST_200, MOMENT, fill_features, fill_moment
+from freshflow.ranking.queries import CAME, EXCLUDE_SEEN, HISTORY, KEEP, MODEL, K, Queries
 from freshflow.ranking.rising import OWN as OWN_KEPT
 from freshflow.ranking.rising import take_base
 from freshflow.ranking.scoring import (
     AGAIN,
-    INPUTS,
+    PLAIN,
     SEARCHED,
+    SIMILAR,
     TOGETHER,
     Weights,
     best,
@@ -45,7 +47,7 @@ class Visits(NamedTuple):
 
 # Columns of `Answers.facts`, of `Answers.candidates` and of `Answers.places`.
 FOUND, LISTED, TIED, STANDS, RANK, POPULAR_RANK = range(6)
-ROW, OWN, BEHIND = range(3)
+ROW, OWN, BEHIND, LIKE = range(4)
 CANDIDATE, ITEM, REASON, SOURCE = range(4)
 
 
@@ -54,9 +56,10 @@ class Answers(NamedTuple):
 
     `facts` (Q, 6): how many candidates; how many of them are listed; the places among which ids must break ties, 0 if
     none; where the item that came stands among the candidates, or -1, its rank by score, 0 if it is none of them, and
-    its rank by what was popular right now. `candidates` (Q, C, 3): row, index into the user's history or -1, row of the
-    item of the context that speaks most for it, -1, or -2 where a search does. `scores` (Q, C), `moment` (Q, Z).
-    `features` (Q, F, C) and `units` (Q, H, C), or those of the last query only, where Q = 1 for these two.
+    its rank by what was popular right now. `candidates` (Q, C, 4): row, index into the user's history or -1, row of the
+    item of the context that speaks most for it, -1, or -2 where a search does, and row of the one that it resembles
+    most or -1. `scores` (Q, C), `moment` (Q, Z). `features` (Q, F, C) and `units` (Q, H, C), or those of the last query
+    only, where Q = 1 for these two.
 
     The list is in `places` (Q, K, 4): candidate, row, index of `REASONS`, row of the item behind the reason or -1; and
     `listed_scores` (Q, K). Rows behind its end are -1, but where there are ties, all candidates that may be meant stand
@@ -80,8 +83,10 @@ class Answers(NamedTuple):
     unit_gradient: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, queries: int, candidates: int, longest: int, hidden: int, *, kept: bool) -> "Answers":
-        """Room for so many queries, candidates of each, items of a list, and hidden units.
+    def empty(
+        cls, queries: int, candidates: int, longest: int, hidden: int, *, kept: bool, features: int = PLAIN
+    ) -> "Answers":
+        """Room for so many queries, candidates of each, items of a list, hidden units, and features.
 
         Features and hidden units are `kept` of every query, or overwritten by those of the next: they take most of the
         memory, and memory that is written anew each time is not in the cache.
@@ -89,9 +94,9 @@ class Answers(NamedTuple):
         described, longest = queries if kept else 1, max(longest, candidates, OWN_KEPT)
         return cls(
             facts=np.zeros((queries, 6), np.int32),
-            candidates=np.zeros((queries, candidates, 3), np.int32),
+            candidates=np.zeros((queries, candidates, 4), np.int32),
             moment=np.zeros((queries, len(MOMENT)), np.float32),
-            features=np.zeros((described, len(FEATURES), candidates), np.float32),
+            features=np.zeros((described, features, candidates), np.float32),
             units=np.zeros((described, hidden, candidates), np.float32),
             scores=np.zeros((queries, candidates)),
             places=np.zeros((queries, longest, 4), np.int32),
@@ -99,8 +104,8 @@ class Answers(NamedTuple):
             own=np.zeros((queries, OWN_KEPT, 3), np.int32),
             rests=np.zeros((queries, OWN_KEPT), np.float32),
             levels=np.zeros((queries, 2), np.float32),
-            gradient=np.zeros((queries, len(FEATURES) + hidden)),
-            unit_gradient=np.zeros((queries, hidden, len(INPUTS)), np.float32),
+            gradient=np.zeros((queries, features + hidden)),
+            unit_gradient=np.zeros((queries, hidden, features + len(MOMENT) + 1), np.float32),
         )
 
 
@@ -142,6 +147,8 @@ def _rank(
     linear = weights.linear[queries.facts[q, MODEL]]
     fill_moment(tables, queries, q, moment)
     personal = fill_features(tables, queries, q, scratch, found, features)
+    if has_content(tables.contents):
+        _fill_content(tables, queries, q, scratch, found, features)
     score(linear, weights.units, moment, features, personal, units, scores)
     came = queries.facts[q, CAME]
     facts[FOUND], facts[STANDS], facts[RANK], facts[POPULAR_RANK] = found, -1, 0, 0
@@ -151,6 +158,7 @@ def _rank(
         candidates[at, OWN] = scratch.marks[at, MARKED_OWN]
         because = scratch.marks[at, BECAUSE]
         candidates[at, BEHIND] = queries.context[q, because] if because >= 0 else because
+        candidates[at, LIKE] = scratch.marks[at, RESEMBLES]
         if came >= 0 and candidates[at, ROW] == came:
             facts[STANDS] = at
     if facts[STANDS] >= 0:
@@ -167,6 +175,20 @@ def _rank(
         for n in range(len(best_of_all)):
             for column in range(3):
                 answers.own[q, n, column] = best_of_all[n, ITEM + column]
+
+
+@compiled
+def _fill_content(
+    tables: Tables, queries: Queries, q: int, scratch: Scratch, found: int, features: NDArray[np.float32]
+) -> None:
+    """Write what content says of the `found` candidates of query `q`, and be done with the query's tastes."""
+    contents, counts, marks, context = tables.contents, tables.returns.counts, scratch.marks, queries.context[q]
+    fill_content(
+        *(contents, counts, context, scratch.tastes, scratch.lengths, scratch.likes, marks[:found, MARKED_ROW]),
+        *(features[AGE], marks[:found, RESEMBLES], features[PLAIN:]),
+    )
+    history = queries.history[queries.starts[q, HISTORY] : queries.starts[q + 1, HISTORY]]
+    clear_tastes(contents, context, history, scratch.likes)
 
 
 @compiled
@@ -187,13 +209,18 @@ def order(
     features, units, of_list = answers.features[kept], answers.units[kept], answers.listed_scores[q]
     at = places[:described, CANDIDATE].copy()
     mine, behind, reasons = candidates[at, OWN] >= 0, candidates[at, BEHIND], np.empty(described, np.int32)
-    reasons_of(linear, unit_weights, features, units, at, mine, behind != NO_ROW, reasons)
+    similar, untouched = candidates[at, LIKE], np.zeros(described, np.bool_)
+    if len(features) > PLAIN:
+        untouched[:] = features[PLAIN + COLD][at] == 1
+    reasons_of(linear, unit_weights, features, units, at, mine, behind != NO_ROW, similar >= 0, untouched, reasons)
     for n in range(described):
         row = candidates[at[n], ROW]
         if reasons[n] == TOGETHER and behind[n] == AFTER_SEARCH:
             reasons[n] = SEARCHED
         places[n, ITEM], places[n, REASON], of_list[n] = row, reasons[n], scores[at[n]]
         places[n, SOURCE] = behind[n] if reasons[n] == TOGETHER else row if reasons[n] == AGAIN else NO_ROW
+        if reasons[n] == SIMILAR:
+            places[n, SOURCE] = similar[n]
     for n in range(described, len(places)):
         places[n, ITEM] = NO_ROW
 

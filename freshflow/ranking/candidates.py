@@ -1,8 +1,8 @@
 """Candidates of a query, each with the evidence for it.
 
-Five sources: neighbours of the items in the context (weighted 0.8^age), what people choose after a search in it, what
-lies two steps from the last items, the user's own items, and what is popular right now. A candidate's number in the
-scratch tables is its place of discovery.
+Six sources: neighbours of the items in the context (weighted 0.8^age), what people choose after a search in it, what
+lies two steps from the last items, the user's own items, what is popular right now and, where content is on, what few
+have touched yet (`freshflow.ranking.content`). A candidate's number in the scratch tables is its place of discovery.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.compiled import compiled, inlined, lean
+from freshflow.items.contents import NEAREST, NEWEST, Contents
 from freshflow.items.covisits import FOLLOW, FORWARD, TOGETHER
 from freshflow.items.fold import Tables
 from freshflow.items.popularity import recent
 from freshflow.items.returns import VISITS
 from freshflow.items.rows import grown
+from freshflow.ranking.content import fill_tastes, has_content, nearest
 from freshflow.ranking.queries import BANNED as BANNED_AT
 from freshflow.ranking.queries import CHOSEN, CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, SEARCH_AGE, Queries
 
@@ -44,10 +46,10 @@ GATHERED = 4096  # candidates of one query before the most promising are kept; b
 NONE, BANNED = -1, -2  # in `number`: no candidate yet; must not become one
 
 # Columns of `Scratch.marks`.
-ROW, OWN, PLACE, BECAUSE, FLAGS = range(5)
+ROW, OWN, PLACE, BECAUSE, FLAGS, RESEMBLES = range(6)
 AFTER_SEARCH = -2  # in `BECAUSE`: the search weighs most
 # What speaks for a candidate beside company, in `FLAGS`.
-OWN_RECENT, POPULAR = 1, 2
+OWN_RECENT, POPULAR, UNTOUCHED = 1, 2, 4
 # Behind the evidence: how much the company of `BECAUSE` weighs.
 COMPANY = len(EVIDENCE)
 
@@ -55,26 +57,41 @@ COMPANY = len(EVIDENCE)
 class Scratch(NamedTuple):
     """Room for the candidates of one query at a time.
 
-    `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 5) the row, the index into
+    `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 6) the row, the index into
     the user's history or -1, the candidate's own index in the context or -1, the index into the context of the item
-    whose company weighs most, -1, or -2 where a search weighs most, and flags; `evidence` (G, E + 1) shares in 0..1,
-    sums and counts of them, see `EVIDENCE`. `touched` is for intermediate results.
+    whose company weighs most, -1, or -2 where a search weighs most, flags, and the row of the item of the context that
+    it resembles most or -1; `evidence` (G, E + 1) shares in 0..1, sums and counts of them, see `EVIDENCE`. `touched` is
+    for intermediate results; `tastes` (2, D), `lengths` (2, 2) and `likes` (2, C) are those of the query
+    (`freshflow.ranking.content`).
     """
 
     number: NDArray[np.int32]
     marks: NDArray[np.int32]
     evidence: NDArray[np.float32]
     touched: NDArray[np.int32]
+    tastes: NDArray[np.int8]
+    lengths: NDArray[np.float32]
+    likes: NDArray[np.float32]
 
     @classmethod
     def empty(cls) -> "Scratch":
         """Room for queries about no item yet."""
         evidence = np.zeros((GATHERED, len(EVIDENCE) + 1), np.float32)
-        return cls(np.empty(0, np.int32), np.zeros((GATHERED, 5), np.int32), evidence, np.zeros(RECENT, np.int32))
+        return cls(
+            *(np.empty(0, np.int32), np.full((GATHERED, 6), NONE, np.int32), evidence, np.zeros(RECENT, np.int32)),
+            *(np.zeros((2, 0), np.int8), np.zeros((2, 2), np.float32), np.zeros((2, 0), np.float32)),
+        )
 
     def for_items(self, capacity: int) -> "Scratch":
         """The same with room for `capacity` item rows."""
         return self if len(self.number) >= capacity else self._replace(number=grown(self.number, capacity, NONE))
+
+    def for_contents(self, contents: Contents) -> "Scratch":
+        """The same with room for tastes."""
+        width, categories = len(contents.centre), len(contents.sizes)
+        if self.tastes.shape[1] == width and self.likes.shape[1] == categories:
+            return self
+        return self._replace(tastes=np.zeros((2, width), np.int8), likes=np.zeros((2, categories), np.float32))
 
 
 @lean
@@ -98,6 +115,10 @@ def gather(tables: Tables, queries: Queries, q: int, most: int, scratch: Scratch
         found = _popular(rows, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
     rows = scratch.touched[: recent(tables.popularity.ring, tables.popularity.clock, scratch.touched)]
     found = _popular(rows, number, available, counts, scratch.marks, scratch.evidence, found, open_to)
+    if has_content(tables.contents):
+        fill_tastes(tables.contents, context, history, scratch.tastes, scratch.lengths, scratch.likes)
+        if found < open_to:
+            found = _untouched(tables, scratch, found, open_to)
     covisits, search_age = tables.covisits, CONTEXT_LENGTH
     if queries.starts[q, CHOSEN] < queries.starts[q + 1, CHOSEN]:
         search_age = queries.facts[q, SEARCH_AGE]
@@ -345,6 +366,27 @@ def _popular(
 
 
 @compiled
+def _untouched(tables: Tables, scratch: Scratch, found: int, open_to: int) -> int:
+    """What few have visited and is like what the user has touched, and what is new; an item needs no visit for it."""
+    contents, number, marks = tables.contents, scratch.number, scratch.marks
+    rows = np.empty(contents.facts[NEAREST] + 2 * contents.facts[NEWEST], np.int32)
+    size = nearest(tables, number, scratch.tastes, scratch.lengths, scratch.likes, rows)
+    for row in rows[:size]:
+        at = number[row]
+        if at == NONE:
+            if found >= open_to:
+                break
+            at, number[row] = found, found
+            scratch.evidence[at] = 0
+            marks[at, ROW] = row
+            marks[at, OWN] = marks[at, PLACE] = marks[at, BECAUSE] = marks[at, RESEMBLES] = NONE
+            marks[at, FLAGS] = 0
+            found += 1
+        marks[at, FLAGS] |= UNTOUCHED
+    return found
+
+
+@compiled
 def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], found: int, most: int) -> int:
     """Keep the `most` candidates with the most company; ties in order of discovery."""
     prior = np.empty(found, np.float32)
@@ -353,7 +395,7 @@ def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], fou
         prior[at] += evidence[at, TWO_STEPS]
         if marks[at, FLAGS] & OWN_RECENT:
             prior[at] += OWN_PRIOR
-        if marks[at, FLAGS] & POPULAR:
+        if marks[at, FLAGS] & (POPULAR | UNTOUCHED):
             prior[at] += POPULAR_PRIOR
     floor = np.partition(prior, found - most)[found - most]
     at_floor = most

@@ -25,11 +25,12 @@ from freshflow.errors import ConfigError
 from freshflow.ranking import shortlist
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.answers import STANDS, Answers
-from freshflow.ranking.features import FEATURES
+from freshflow.ranking.content import CONTENT
+from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choices
 from freshflow.ranking.queries import Query
 from freshflow.ranking.rankers import adam
-from freshflow.ranking.scoring import INPUTS, Weights
+from freshflow.ranking.scoring import Weights
 from freshflow.ranking.shortlist import SHORTLIST_INPUTS, Features
 
 __all__ = ["Ranker", "model_factory"]
@@ -44,10 +45,11 @@ STATE = ("models", "units", "optimizer", "updates", "scored_with", "rerankers", 
 class Ranker:
     """Holds the weights to score with, and teaches the models; scores follow what was learned at `take_over`.
 
-    `models` are linear. `rerankers` re-order what these rank best; there are none where `ranker.model` is linear.
+    With `content` there are its features, too. `models` are linear. `rerankers` re-order what these rank best; there
+    are none where `ranker.model` is linear.
     """
 
-    def __init__(self, config: RankerConfig) -> None:
+    def __init__(self, config: RankerConfig, *, content: bool = False) -> None:
         factory = model_factory(config.model)
         made: list[Any] = [factory(), factory()]
         linear = is_linear(made[0])
@@ -57,10 +59,12 @@ class Ranker:
         self.waiting: list[tuple[int, Features, bool]] = []
         self.room = config.shortlist
         self.random = np.random.default_rng(SEED)
-        units = np.random.default_rng(SEED).normal(0, UNIT_SPREAD, (len(INPUTS), config.units))
+        features = (*FEATURES, *CONTENT) if content else FEATURES
+        inputs = len(features) + len(MOMENT) + 1
+        units = np.random.default_rng(SEED).normal(0, UNIT_SPREAD, (inputs, config.units))
         self.units = units.T.astype(np.float32, order="C")
         self.optimizer = Adam(lr=UNIT_RATE)
-        self.names = (*FEATURES, *(f"unit_{h}" for h in range(config.units)))
+        self.names = (*features, *(f"unit_{h}" for h in range(config.units)))
         self.updates = self.scored_with = 0
         at_first = np.array([effective_weights(model, self.names)[0] for model in self.models])
         self.weights = Weights(at_first, self.units.copy())

@@ -86,7 +86,7 @@ def _everyones_scores(
 ) -> NDArray[np.float64]:
     """g (N,) of items from `features` (F, N), of which only those count that are the same for everyone."""
     items = features.shape[1]
-    plain = np.zeros((len(FEATURES), items), np.float32)
+    plain = np.zeros((unit_weights.shape[1] - len(MOMENT) - 1, items), np.float32)
     for f in IMPERSONAL:
         plain[f] = features[f]
     units = np.empty((len(unit_weights), items), np.float32)
@@ -130,7 +130,7 @@ def take_base(
 ) -> None:
     """Write what is to be kept of a full ranking: the `rests` (P,) of the best and the `level` (2,), see `Views`.
 
-    `candidates` (C, 3), `features` (F, C) and `scores` (C,) are those of the ranking, the best stand at `places` (P,).
+    `candidates` (C, 4), `features` (F, C) and `scores` (C,) are those of the ranking, the best stand at `places` (P,).
     """
     n, biased = len(places), 0
     at_rest = np.empty(BIASED, np.int64)

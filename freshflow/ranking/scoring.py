@@ -19,17 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.compiled import compiled, inlined, lean
+from freshflow.ranking.content import CONTENT
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
 __all__ = [
     "AGAIN",
     "INPUTS",
+    "NEW",
     "POPULAR",
     "REASONS",
+    "SIMILAR",
     "STEP",
     "TOGETHER",
     "Weights",
     "best",
+    "names_of",
     "rank_of",
     "reasons_of",
     "score",
@@ -37,10 +41,11 @@ __all__ = [
     "teach",
 ]
 
-REASONS = ("together", "again", "popular")
+REASONS = ("together", "again", "popular", "similar", "new")
 INPUTS = (*FEATURES, *MOMENT, "constant")  # of the hidden units
-TOGETHER, AGAIN, POPULAR = range(len(REASONS))
+TOGETHER, AGAIN, POPULAR, SIMILAR, NEW = range(len(REASONS))
 SEARCHED = len(REASONS)  # no feature's: it is the company of a search, and not that of an item
+PLAIN = len(FEATURES)  # from here on features are those of content, which all candidates have
 SOURCE = np.array([REASONS.index(SOURCES[name]) for name in FEATURES], np.int64)
 # Scores are whole multiples of it: a power of two, so that rounding is exact, and more than the ninth decimal, so that
 # scores written with nine decimals are equal only where they are, and whoever reads a list finds it in order.
@@ -52,6 +57,11 @@ class Weights(NamedTuple):
 
     linear: NDArray[np.float64]
     units: NDArray[np.float32]
+
+
+def names_of(features: int) -> tuple[str, ...]:
+    """The names of so many features: all but those of content, or these, too."""
+    return (*FEATURES, *CONTENT)[:features]
 
 
 @inlined
@@ -72,16 +82,16 @@ def score(
 ) -> None:
     """Write the hidden units (H, C) and the `settled` scores (C,) of candidates with `features` (F, C).
 
-    There may be room left for more candidates.
+    There may be room left for more candidates. Where content is on, F counts its features, too, which come last.
 
     `linear` (F + H,) are w and a, `unit_weights` (H, F + Z + 1) is V. Only the first `personal` candidates have
-    features from number `PERSONAL` on.
+    features from number `PERSONAL` up to those of content.
     """
     width, hidden, found = len(features), len(units), len(scores)
     scores[:] = 0
     for f in range(width):
         x, weight = features[f], linear[f]
-        for c in range(found if f < PERSONAL else personal):
+        for c in range(found if f < PERSONAL or f >= PLAIN else personal):
             scores[c] += weight * x[c]
     for h in range(hidden):
         of_moment = unit_weights[h, width + len(moment)]
@@ -90,7 +100,9 @@ def score(
         units[h, :found] = of_moment
     for h in range(0, hidden, 2):
         _add_weighted(unit_weights, features[:PERSONAL], 0, units, h, found)
-        _add_weighted(unit_weights, features[PERSONAL:], PERSONAL, units, h, personal)
+        _add_weighted(unit_weights, features[PERSONAL:PLAIN], PERSONAL, units, h, personal)
+        if width > PLAIN:
+            _add_weighted(unit_weights, features[PLAIN:], PLAIN, units, h, found)
     for h in range(hidden):
         unit, weight = units[h], linear[width + h]
         for c in range(found):
@@ -159,7 +171,7 @@ def teach(
         missing[c] *= np.float32(-1 / total)
     missing[came] += np.float32(1)
     for f in range(width):
-        gradient[f] = _dot(features[f], missing, found if f < PERSONAL else personal)
+        gradient[f] = _dot(features[f], missing, found if f < PERSONAL or f >= PLAIN else personal)
     back = np.empty((hidden, found), np.float32)
     for h in range(hidden):
         unit, weight, through = units[h], np.float32(linear[width + h]), back[h]
@@ -172,7 +184,9 @@ def teach(
         unit_gradient[h, width + len(moment)] = constant
     for h in range(0, hidden, 2):
         _dots(features[:PERSONAL], back, h, found, 0, unit_gradient)
-        _dots(features[PERSONAL:], back, h, personal, PERSONAL, unit_gradient)
+        _dots(features[PERSONAL:PLAIN], back, h, personal, PERSONAL, unit_gradient)
+        if width > PLAIN:
+            _dots(features[PLAIN:], back, h, found, PLAIN, unit_gradient)
 
 
 @lean
@@ -287,12 +301,15 @@ def reasons_of(
     places: NDArray[np.int32],
     mine: NDArray[np.bool_],
     kept_company: NDArray[np.bool_],
+    resembles: NDArray[np.bool_],
+    untouched: NDArray[np.bool_],
     reasons: NDArray[np.int32],
 ) -> None:
     """Write a reason that is true of each candidate at `places` (N,) to `reasons` (N,).
 
     That is the source whose features add most to the score, if it is the company it keeps and it has `kept_company`, or
-    the user's own return to what is `mine`; otherwise it is popular.
+    the user's own return to what is `mine`; otherwise it is popular. Where content is on, it may be that it `resembles`
+    something; what is `untouched` is not popular: it resembles something, or is new.
     """
     n, width, hidden = len(places), len(features), len(units)
     through = np.empty((hidden, n), np.float32)  # what the score gains by one more in a hidden unit
@@ -300,17 +317,22 @@ def reasons_of(
         weight, unit, gains = np.float32(linear[width + h]), units[h], through[h]
         for at in range(n):
             gains[at] = weight if unit[places[at]] > 0 else np.float32(0)
-    spoken, weights = np.zeros((len(REASONS), n), np.float32), np.empty(n, np.float32)
+    sources = SIMILAR + 1 if width > PLAIN else POPULAR + 1
+    spoken, weights = np.zeros((sources, n), np.float32), np.empty(n, np.float32)
     for f in range(width):
         _weights_of(linear[f], unit_weights, f, through, weights)
-        feature, of_source = features[f], spoken[SOURCE[f]]
+        feature, of_source = features[f], spoken[SOURCE[f] if f < PLAIN else SIMILAR]
         for at in range(n):
             of_source[at] += weights[at] * feature[places[at]]
     for at in range(n):
         strongest = np.argmax(spoken[:, at])
         if strongest == AGAIN and mine[at]:
             reasons[at] = AGAIN
+        elif strongest == SIMILAR and resembles[at]:
+            reasons[at] = SIMILAR
         elif strongest != POPULAR and kept_company[at]:
             reasons[at] = TOGETHER
+        elif untouched[at]:
+            reasons[at] = SIMILAR if resembles[at] else NEW
         else:
             reasons[at] = POPULAR

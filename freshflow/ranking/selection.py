@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from freshflow.items.rows import NO_ROW
 from freshflow.ranking.answers import ITEM, LISTED, TIED, Answers
-from freshflow.ranking.features import FEATURES
-from freshflow.ranking.scoring import INPUTS, Weights
+from freshflow.ranking.features import MOMENT
+from freshflow.ranking.scoring import Weights, names_of
 
 __all__ = ["break_ties", "contributions", "explained"]
 
@@ -37,7 +37,7 @@ def contributions(q: int, candidate: int, answers: Answers, weights: Weights, mo
     x = answers.features[q, :, candidate].astype(np.float64)
     inputs = np.concatenate([x, answers.moment[q], [1.0]])
     parts = weights.units.T.astype(np.float64) * inputs[:, None]  # (F + Z + 1, H)
-    unit, width = answers.units[q, :, candidate].astype(np.float64), len(FEATURES)
+    unit, width = answers.units[q, :, candidate].astype(np.float64), len(x)
     active = unit > 0
     added = weights.linear[model, width:][active] * unit[active] / parts[:, active].sum(axis=0)
     shares: NDArray[np.float64] = parts[:, active] @ added
@@ -54,4 +54,5 @@ def explained(q: int, candidate: int, answers: Answers, weights: Weights, model:
     shares = contributions(q, candidate, answers, weights, model).tolist()
     if not math.isclose(sum(shares), score, rel_tol=ROUNDING, abs_tol=ROUNDING):
         return {"model": score}
-    return {name: value for name, value in zip(INPUTS, shares, strict=True) if value}
+    inputs = (*names_of(answers.features.shape[1]), *MOMENT, "constant")
+    return {name: value for name, value in zip(inputs, shares, strict=True) if value}

@@ -23,11 +23,12 @@ import numpy as np
 from freshflow.ranking.answers import FOUND, OWN, RANK, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query
-from freshflow.ranking.scoring import STEP, Weights, score
+from freshflow.ranking.scoring import STEP, Weights, names_of, score
 
 __all__ = ["SHORTLIST_INPUTS", "Features", "chance", "examples", "rescore"]
 
-# What the model is asked with: the candidate, the moment, and log P(c) as the first stage has it.
+# What the model is asked with: the candidate, the moment, and log P(c) as the first stage has it. Where content is on,
+# its features stand behind those of the candidate.
 SHORTLIST_INPUTS = (*FEATURES, *MOMENT, "log_share")
 LEAST_LOG_SHARE = -20.0
 LEAST_CHANCE = 1e-9  # log-odds stay within 21 of 0
@@ -66,8 +67,9 @@ class _Shortlist:
         """What the model is asked with, for the members with these numbers."""
         moment = self.answers.moment[self.q].tolist()
         candidates = self.answers.features[self.q][:, self.places[at]].T.tolist()
+        names = (*names_of(self.answers.features.shape[1]), *MOMENT, "log_share")
         return [
-            dict(zip(SHORTLIST_INPUTS, (*candidate, *moment, log_share), strict=True))
+            dict(zip(names, (*candidate, *moment, log_share), strict=True))
             for candidate, log_share in zip(candidates, self.log_shares[at].tolist(), strict=True)
         ]
 

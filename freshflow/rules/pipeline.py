@@ -49,7 +49,7 @@ class Rules:
     def __init__(self, config: Config, knowledge: ItemKnowledge) -> None:
         self.config, self.values = config.rules, config.values
         self.knowledge = knowledge
-        self.candidates = config.ranking.candidates
+        self.candidates = config.ranking.candidates + config.content.candidates
         self.places = config.lists.k
         self.traits = Traits(config.rules)
         self.outcomes = Outcomes()

@@ -35,19 +35,23 @@ PUBLISHED_WITHIN_DAYS = 365  # of the opening of the shop, for what it opens wit
 
 
 class Catalogue(NamedTuple):
-    """The columns of the catalogue, one row an item: leaf category, adjective, price, time of publication."""
+    """The columns of the catalogue, one row an item: leaf category, adjective, price, time of publication, and vectors
+    (items, D) where there are any.
+    """
 
     leaf: list[int]
     adjective: list[int]
     price: list[float]
     published_ms: list[int]
+    embeddings: NDArray[np.float32] | None = None
 
     def launched(self, ts_ms: int, item: int) -> bytes:
         """The line with which an item appears."""
         leaf = LEAVES[self.leaf[item]]
         noun = leaf[1].partition("/")[2]
         title = f"{ADJECTIVES[self.adjective[item]]} {noun} {item + 1}"
-        return lines.item_launched(ts_ms, item, title, leaf, self.price[item], self.published_ms[item])
+        vector = None if self.embeddings is None else [round(x, 3) for x in self.embeddings[item].tolist()]
+        return lines.item_launched(ts_ms, item, title, leaf, self.price[item], self.published_ms[item], vector)
 
 
 def build_catalogue(

@@ -27,7 +27,8 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
     more where visitors would otherwise be too busy. `requests` is the share of events preceded by a request
     for the user's list, `searches` the share of items that are chosen from the results of a search. `dirty` adds
     duplicates, late events, a bot and broken lines, and changes no other. From the event number `shift` on (from 1),
-    other items go together and are popular; None means never.
+    other items go together and are popular; None means never. With `embeddings` items appear with vectors of so many
+    numbers, which say what they are like; 0 means none.
     """
 
     events: int = 50_000
@@ -40,6 +41,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
     dirty: bool = True
     shift: int | None = None
     searches: float = 0.0
+    embeddings: int = 0
 
     def __post_init__(self) -> None:
         _require("events", self.events, 1 <= self.events <= 10**10, "a whole number from 1 to 10000000000")
@@ -49,6 +51,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
         _require("requests", self.requests, 0 <= self.requests <= 1, "a share from 0 to 1")
         _require("searches", self.searches, 0 <= self.searches <= 1, "a share from 0 to 1")
         _require("start", self.start, _has_offset(self.start), "an ISO 8601 time with its offset")
+        _require("embeddings", self.embeddings, 0 <= self.embeddings <= 4096, "a whole number from 0 to 4096")
         if self.shift is not None:
             _require("shift", self.shift, 1 <= self.shift <= self.events, f"a whole number from 1 to {self.events}")
         if self.days is not None:
@@ -75,12 +78,11 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The parts that draw by lot; each has its own, so that noise or requests leave the visitors as they are.
-PARTS = ("shop", "visitors", "sessions", "requests", "noise", "shift", "searches")
+PARTS = ("shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings")
+Part = Literal["shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings"]
 
 
-def generator(
-    config: ShopConfig, part: Literal["shop", "visitors", "sessions", "requests", "noise", "shift", "searches"]
-) -> np.random.Generator:
+def generator(config: ShopConfig, part: Part) -> np.random.Generator:
     """The lot that one part of the simulation draws by; a function of the seed and the part alone."""
     return np.random.Generator(np.random.PCG64([config.seed, PARTS.index(part)]))
 

@@ -49,6 +49,7 @@ class ItemLine(msgspec.Struct, tag_field="type", tag="item", omit_defaults=True,
     categories: tuple[str, ...] | None = None
     price: float | None = None
     published_at: str | None = None
+    embedding: list[float] | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -80,11 +81,17 @@ def search(ts_ms: int, user: int, query: str, items: list[int], request_id: str)
 
 
 def item_launched(
-    ts_ms: int, item: int, title: str, categories: tuple[str, ...], price: float, published_ms: int
+    ts_ms: int,
+    item: int,
+    title: str,
+    categories: tuple[str, ...],
+    price: float,
+    published_ms: int,
+    embedding: list[float] | None = None,
 ) -> bytes:
     """The line of an item that appears in the catalogue."""
     published_at = datetime.fromtimestamp(published_ms / 1000, UTC).isoformat(timespec="seconds")
-    return _encode(ItemLine(item_id(item), ts_ms, True, title, categories, price, published_at))
+    return _encode(ItemLine(item_id(item), ts_ms, True, title, categories, price, published_at, embedding))
 
 
 def item_switched(ts_ms: int, item: int, available: bool) -> bytes:

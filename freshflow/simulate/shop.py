@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from freshflow.simulate.catalogue import LEAVES, Catalogue, build_catalogue
 from freshflow.simulate.config import ShopConfig, generator
+from freshflow.simulate.embeddings import embeddings
 
 __all__ = ["Change", "Shop", "Trend", "build_shop", "shifted"]
 
@@ -66,12 +67,14 @@ def build_shop(config: ShopConfig) -> Shop:
     out = _outages(config, launch_ms, rng)
     evergreen = launch_ms == config.start_ms
     evergreen[[change.item for change in out]] = False
+    catalogue = build_catalogue(leaf, launch_ms, config.start_ms, rng)
+    neighbours = _neighbours(leaf, shelves, rng)
     opening = (Change(int(ts), item, "launched") for item, ts in enumerate(launch_ms))
     return Shop(
-        catalogue=build_catalogue(leaf, launch_ms, config.start_ms, rng),
+        catalogue=catalogue._replace(embeddings=embeddings(neighbours, leaf, config)),
         by_popularity=order.tolist(),
         by_leaf=[shelf.tolist() for shelf in shelves],
-        neighbours=_neighbours(leaf, shelves, rng).tolist(),
+        neighbours=neighbours.tolist(),
         evergreens=order[evergreen[order]].tolist(),
         changes=sorted([*opening, *out]),
         trend=_trend(config, shelves, evergreen, rng),

@@ -197,6 +197,25 @@ def test_figures_of_a_stream_made_by_hand(tmp_path: Path) -> None:
     assert job["coverage"] == 1
 
 
+def test_an_item_is_in_its_first_day_from_when_it_is_heard_of_but_not_on_the_first_day_of_all(tmp_path: Path) -> None:
+    hour, lines = 3600, []
+    for hours, event in (
+        (0, {"type": "view", "user_id": "u", "item_id": "old"}),
+        (1, {"type": "view", "user_id": "v", "item_id": "old"}),  # on the first day of all
+        (30, {"type": "item", "item_id": "launched"}),
+        (40, {"type": "view", "user_id": "u", "item_id": "launched"}),
+        (41, {"type": "view", "user_id": "u", "item_id": "unheard of"}),
+        (42, {"type": "view", "user_id": "v", "item_id": "unheard of"}),
+        (53, {"type": "view", "user_id": "w", "item_id": "launched"}),
+        (54, {"type": "view", "user_id": "w", "item_id": "launched"}),  # a day after
+    ):
+        lines.append(json.dumps(event | {"ts": START + hour * hours}) + "\n")
+    path = tmp_path / "e.jsonl"
+    path.write_text("".join(lines))
+    figures = report_of(path)["job"]["launches"]
+    assert (figures["events"], figures["hr20"]) == (4, 2 / 4)
+
+
 def test_a_forgotten_user_is_a_new_one(tmp_path: Path) -> None:
     path = write_views(tmp_path / "e.jsonl", ("u", "a"), ("u", "b"), ("u", "a"))
     lines = path.read_text().splitlines()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from freshflow.ranking.answers import BEHIND, FOUND, OWN, RANK, ROW, STANDS, Answers, order
+from freshflow.ranking.answers import FOUND, OWN, RANK, ROW, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
 from freshflow.ranking.queries import Query
 from freshflow.ranking.ranker import Ranker
@@ -42,7 +42,7 @@ def answered(
     answers.moment[0] = 0 if moment is None else moment
     answers.facts[0, FOUND], answers.facts[0, STANDS] = len(x), came
     answers.candidates[0, :, ROW] = np.arange(len(x))
-    answers.candidates[0, :, OWN] = answers.candidates[0, :, BEHIND] = -1
+    answers.candidates[0, :, OWN:] = -1
     linear, units = ranker.weights.linear[query.model], ranker.weights.units
     score(linear, units, answers.moment[0], answers.features[0], len(x), answers.units[0], answers.scores[0])
     if came >= 0:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
-from freshflow.ranking.scoring import INPUTS, REASONS, best, rank_of, reasons_of, score, teach
+from freshflow.ranking.content import CONTENT
+from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
+from freshflow.ranking.scoring import REASONS, best, names_of, rank_of, reasons_of, score, teach
 
 F, Z, H = len(FEATURES), len(MOMENT), 5
 
@@ -14,13 +15,13 @@ F, Z, H = len(FEATURES), len(MOMENT), 5
 class Choice:
     """Random candidates, half of whose features are zero, and random weights to score them with."""
 
-    def __init__(self, seed: int, candidates: int = 7, hidden: int = H) -> None:
+    def __init__(self, seed: int, candidates: int = 7, hidden: int = H, features: int = F) -> None:
         random = np.random.default_rng(seed)
-        shape = (F, candidates)
+        shape = (features, candidates)
         self.features = (random.uniform(0, 1, shape) * random.integers(0, 2, shape)).astype(np.float32)
         self.moment = (random.uniform(0, 1, Z) * random.integers(0, 2, Z)).astype(np.float32)
-        self.linear = random.normal(0, 1, F + hidden)
-        self.unit_weights = random.normal(0, 0.3, (hidden, len(INPUTS))).astype(np.float32)
+        self.linear = random.normal(0, 1, features + hidden)
+        self.unit_weights = random.normal(0, 0.3, (hidden, features + Z + 1)).astype(np.float32)
         self.scored()
 
     def scored(self) -> np.ndarray:
@@ -47,7 +48,7 @@ class Choice:
         features = self.features.T.astype(np.float64)
         rest = np.tile([*self.moment, 1.0], (len(features), 1))
         units = np.maximum(0, np.hstack([features, rest]) @ unit_weights.T)
-        return units, features @ linear[:F] + units @ linear[F:]
+        return units, features @ linear[: features.shape[1]] + units @ linear[features.shape[1] :]
 
 
 @pytest.mark.parametrize("hidden", [0, 1, H, 16])
@@ -59,6 +60,18 @@ def test_scores_are_weights_times_features_and_units(seed, hidden):
     np.testing.assert_allclose(choice.scores, scores, atol=1e-4)
     linear = choice.features.T.astype(np.float64) @ choice.linear[:F]
     np.testing.assert_allclose(choice.scores, linear + choice.units.T @ choice.linear[F:], rtol=0, atol=1e-9)
+
+
+def test_features_of_content_count_for_candidates_that_have_no_company():
+    choice = Choice(6, features=F + len(CONTENT))
+    choice.features[PERSONAL:F, 4:] = 0  # as of candidates that are none of the user's
+    _, expected = choice.by_definition(choice.linear, choice.unit_weights.astype(np.float64))
+    score(choice.linear, choice.unit_weights, choice.moment, choice.features, 4, choice.units, choice.scores)
+    np.testing.assert_allclose(choice.scores, expected, atol=1e-4)
+    full, some = choice.taught(2), (np.ones_like(choice.linear), np.ones_like(choice.unit_weights))
+    teach(choice.linear, choice.moment, choice.features, 4, choice.units, choice.scores, 2, *some)
+    for one, other in zip(full, some, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_scores_of_no_candidates_are_none():
@@ -134,27 +147,38 @@ def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.integers(0, 10**6), st.lists(st.integers(0, 2), max_size=4), st.integers(0, 15), st.integers(0, 15))
-def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, places, mine, kept_company):
-    choice = Choice(seed, candidates=3)
-    of_each = [[bool(bits >> n & 1) for n in range(len(places))] for bits in (mine, kept_company)]
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(0, 2), max_size=4),
+    st.tuples(*[st.integers(0, 15)] * 4),
+    st.sampled_from([F, F + len(CONTENT)]),
+)
+def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, places, flags, features):
+    choice = Choice(seed, candidates=3, features=features)
+    of_each = [[bool(bits >> n & 1) for n in range(len(places))] for bits in flags]
     reasons = np.full(len(places), -1, np.int32)
     reasons_of(
         *(choice.linear, choice.unit_weights, choice.features, choice.units, np.array(places, np.int32)),
         *(np.array(flags, np.bool_) for flags in of_each),
         reasons,
     )
-    for at, is_mine, has_company, reason in zip(places, *of_each, reasons.tolist(), strict=True):
-        assert REASONS[reason] == reason_by_definition(choice, at, is_mine, has_company)
+    for at, *said, reason in zip(places, *of_each, reasons.tolist(), strict=True):
+        assert REASONS[reason] == reason_by_definition(choice, at, *said)
 
 
-def reason_by_definition(choice: Choice, at: int, mine: bool, kept_company: bool) -> str:
-    x, units = choice.features[:, at].astype(np.float64), choice.units[:, at] > 0
-    through_units = choice.linear[F:][units] @ choice.unit_weights[units, :F].astype(np.float64)
-    spoken = dict.fromkeys(REASONS, 0.0)
-    for name, value in zip(FEATURES, x * (choice.linear[:F] + through_units), strict=True):
-        spoken[SOURCES[name]] += value
+def reason_by_definition(
+    choice: Choice, at: int, mine: bool, kept_company: bool, resembles: bool, untouched: bool
+) -> str:
+    x, units, f = choice.features[:, at].astype(np.float64), choice.units[:, at] > 0, len(choice.features)
+    through_units = choice.linear[f:][units] @ choice.unit_weights[units, :f].astype(np.float64)
+    spoken = dict.fromkeys(REASONS[: 4 if f > F else 3], 0.0)
+    for name, value in zip(names_of(f), x * (choice.linear[:f] + through_units), strict=True):
+        spoken[SOURCES.get(name, "similar")] += value
     strongest = max(spoken, key=spoken.get)
-    if strongest == "again" and mine:
-        return "again"
-    return "together" if strongest != "popular" and kept_company else "popular"
+    if (strongest == "again" and mine) or (strongest == "similar" and resembles):
+        return strongest
+    if strongest != "popular" and kept_company:
+        return "together"
+    if untouched:
+        return "similar" if resembles else "new"
+    return "popular"

@@ -22,7 +22,7 @@ def listed(scores: list[float], k: int = 5) -> list[Chosen]:
     answers = Answers.empty(1, ITEMS, k, UNITS, kept=True)
     answers.facts[0, [FOUND, STANDS]] = len(scores), -1
     for row in range(len(scores)):
-        answers.candidates[0, row] = row, -1, -1
+        answers.candidates[0, row] = row, -1, -1, -1
     answers.scores[0, : len(scores)] = scores
     order(NOTHING_LEARNED.linear[0], NOTHING_LEARNED.units, k, False, 0, answers)
     return chosen(0, answers, NAMES)
