@@ -51,8 +51,8 @@ class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         str,
         Meta(
             description="`together`: it comes with the items in `because`; `again`: the user came back to it before; "
-            "`popular`; `pinned`, `fresh`: a rule put it there; `explore`: a young item that is tried; of a search "
-            "also `searched`: people choose it after the query; `engine`: the engine has it there; `unknown`.",
+            "`popular`; `searched`: people choose it after a search; `pinned`, `fresh`: a rule put it there; "
+            "`explore`: a young item that is tried; of search results `engine`: the engine has it there; `unknown`.",
             extra_json_schema={"enum": list(REASONS)},
         ),
     ]
