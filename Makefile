@@ -22,7 +22,7 @@ ARGS :=
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
-		printf '  make %-12s %s\n' "$$name" "$$what"; done
+		printf '  make %-15s %s\n' "$$name" "$$what"; done
 
 .PHONY: run
 run: $(VENV)/.runtime $(VENV)/.project ## Simulate a shop and recommend to its visitors; the lists go to out/
@@ -62,6 +62,14 @@ bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, two proces
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz $(VENV)/.project ## Try to break what reads bytes: a million mutations (ARGS="--runs 20000 records")
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.dev $(VENV)/.project ## Build the documentation as a site, out/site/index.html
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: docs-reference
+docs-reference: $(VENV)/.dev $(VENV)/.project ## Write what is generated of the documentation: tables and schemas
+	$(BIN)/python -m tests.docs
 
 .PHONY: check
 check: lint types test ## Run lint, types and test

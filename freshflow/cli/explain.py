@@ -13,13 +13,11 @@ from rich.table import Table
 from freshflow.config import load_config
 from freshflow.connectors.latest import latest_list
 from freshflow.errors import InputError
-from freshflow.lists.types import ListItem, RecommendationList
+from freshflow.lists.types import ListItem, PublishedList
 
 __all__ = ["explain"]
 
 MOST = 3  # contributions told of an item
-
-List = RecommendationList[tuple[ListItem, ...]]
 
 CAUSES = {
     "interaction": "because of what the user did",
@@ -60,7 +58,7 @@ def explain(
     if found is None:
         raise InputError(f"There is no list of {user} in {lists}: they have done nothing yet, or were forgotten.")
     try:
-        told = msgspec.json.decode(found, type=List)
+        told = msgspec.json.decode(found, type=PublishedList)
     except msgspec.MsgspecError as error:
         raise InputError(f"What {lists} holds of {user} is no list ({error}); name what a job has written.") from None
     console = Console()
@@ -68,7 +66,7 @@ def explain(
     console.print(_table(told))
 
 
-def _headline(told: List) -> str:
+def _headline(told: PublishedList) -> str:
     made, event = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (told.computed_at, told.event_ts))
     source = " ".join(f"{name} {value}" for name, value in told.source.items())
     return (
@@ -78,7 +76,7 @@ def _headline(told: List) -> str:
     )
 
 
-def _table(told: List) -> Table:
+def _table(told: PublishedList) -> Table:
     explained = any(item.contributions for item in told.items)
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")

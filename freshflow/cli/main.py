@@ -6,7 +6,7 @@ import sys
 import typer
 
 from freshflow import __version__
-from freshflow.cli import evaluate, explain, forget, run, simulate, topics
+from freshflow.cli import evaluate, explain, forget, run, schema, simulate, topics
 from freshflow.cli.stderr import panics_kept_back
 from freshflow.errors import user_error
 
@@ -23,6 +23,7 @@ app.command()(evaluate.evaluate)
 app.command()(explain.explain)
 app.command()(forget.forget)
 app.command()(simulate.simulate)
+app.command()(schema.schema)
 app.add_typer(topics.app, name="topics")
 
 

@@ -1,23 +1,38 @@
-"""Refused records as dead letters: what it was, where it stood and what is wrong with it, as a JSON object.
-
-```
-{"reason", "code", "source": {"file", "line"} | {"topic", "partition", "offset"}, "rejected_at",
- "raw" | "raw_base64" | "raw_left_out", "raw_bytes"?, "truncated"?}
-```
-`rejected_at` is epoch milliseconds. `raw` is the record as text (null for a tombstone), or `raw_base64`
-where it is not UTF-8. Where users have pseudonyms, `raw_left_out` says so in its place: the record may name one, and
-stands in the source as long as that is kept. `code` is one of those that `freshflow.events.parse` lists.
-"""
+"""Refused records as dead letters: what it was, where it stood and what is wrong with it, as a JSON object."""
 
 import base64
 import codecs
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from freshflow.connectors.records import Record
-from freshflow.events.types import Rejected
+from freshflow.events.codes import Code
+from freshflow.events.types import Place, Rejected
 
-__all__ = ["encode_rejected"]
+__all__ = ["DeadLetter", "encode_rejected"]
+
+LEFT_OUT = "privacy.pseudonymise is on, and the record may name a user"
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that is no event. Of `raw`, `raw_base64` and `raw_left_out` there is one."""
+
+    reason: Annotated[str, Meta(description="What is wrong with it and what is asked for, in a sentence.")]
+    code: Annotated[Code, Meta(description="The same as a word to count by.")]
+    source: Annotated[Place, Meta(description="Where it stood.")]
+    rejected_at: Annotated[int, Meta(description="When it was refused, in epoch milliseconds.")]
+    raw: Annotated[str | UnsetType | None, Meta(description="The record as text; null for a tombstone.")] = UNSET
+    raw_base64: Annotated[str | UnsetType, Meta(description="The record where it is not UTF-8.")] = UNSET
+    raw_left_out: Annotated[
+        str | UnsetType,
+        Meta(description="Why the record is not here: where users have pseudonyms it may name one. `source` has it."),
+    ] = UNSET
+    raw_bytes: Annotated[int | UnsetType, Meta(description="Bytes of the record, where not all of them are here.")] = (
+        UNSET
+    )
+    truncated: Annotated[bool | UnsetType, Meta(description="True where only the beginning is here.")] = UNSET
 
 
 def encode_rejected(rejected: Rejected, at_ms: int, max_raw: int | None = None) -> Record:
@@ -26,21 +41,16 @@ def encode_rejected(rejected: Rejected, at_ms: int, max_raw: int | None = None) 
     Of a record that takes more than `max_raw` bytes in the letter only the beginning is kept, and `raw_bytes` says how
     many it had.
     """
-    letter = {
-        "reason": rejected.reason,
-        "code": rejected.code,
-        "source": rejected.origin.place(rejected.position),
-        "rejected_at": at_ms,
-        **(_raw(rejected.raw, max_raw) if rejected.left_out is None else _left_out(rejected.left_out)),
-    }
-    return None, msgspec.json.encode(letter)
+    kept = _raw(rejected.raw, max_raw) if rejected.left_out is None else _left_out(rejected.left_out)
+    source = rejected.origin.place(rejected.position)
+    return None, msgspec.json.encode(DeadLetter(rejected.reason, rejected.code, source, at_ms, **kept))
 
 
-def _left_out(raw_bytes: int) -> dict[str, str | int | bool | None]:
-    return {"raw_left_out": "privacy.pseudonymise is on, and the record may name a user", "raw_bytes": raw_bytes}
+def _left_out(raw_bytes: int) -> dict[str, Any]:
+    return {"raw_left_out": LEFT_OUT, "raw_bytes": raw_bytes}
 
 
-def _raw(raw: bytes | None, max_raw: int | None) -> dict[str, str | int | bool | None]:
+def _raw(raw: bytes | None, max_raw: int | None) -> dict[str, Any]:
     if raw is None:
         return {"raw": None}
     kept = raw[:max_raw]

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from freshflow.events.codes import Code
 from freshflow.events.times import LATEST_MS, epoch_ms
 
 __all__ = [
@@ -43,7 +44,7 @@ class RefusedError(Exception):
     fault lies with one field, `field` is its name, and the reason begins with it.
     """
 
-    def __init__(self, code: str, reason: str, value: object = None, *, field: str = "") -> None:
+    def __init__(self, code: Code, reason: str, value: object = None, *, field: str = "") -> None:
         self.code = code
         self.reason = reason.replace(QUOTED, shortened(value), 1)
         self.unquoted = reason.replace(QUOTED, UNQUOTED, 1)

@@ -1,23 +1,8 @@
 """Records in, events or refusals out: the one place that knows the wire format of what comes in.
 
 Pure: no clock, no environment, no connector. Every record becomes exactly one `Event` or one `Rejected`,
-whatever its bytes are. The codes of a `Rejected`:
-
-| code | the record |
-|---|---|
-| `empty` | is blank, or a tombstone |
-| `too_large` | has more bytes than `events.max_bytes` |
-| `not_utf8` | is not UTF-8, or has half a character in a field |
-| `not_json` | is not JSON, or nested too deeply |
-| `not_an_object` | is JSON, but no object |
-| `bad_row` | is a CSV row that does not fit its header |
-| `unknown_type` | has a type that is not configured |
-| `missing_field` | lacks a field that its type needs |
-| `wrong_type` | has a field of a type, length or range that is not allowed |
-| `not_finite` | has a number that is NaN or infinite |
-| `bad_time` | has a time that cannot be read or cannot be true |
-| `future` | is dated more than `events.future_s` after it was read |
-| `ahead` | is dated far ahead of its stream (`freshflow.users.jumps` finds it, not the parser) |
+whatever its bytes are. Codes of a `Rejected` are in `freshflow.events.codes`; `ahead` alone is not found here, but by
+`freshflow.users.jumps`.
 
 A record of another shape (`freshflow.events.adapters`) may give several events, or none where its types are not
 known: these are counted by name in `EventParser.passed_over`. Of such a record all events are taken, or it is refused.

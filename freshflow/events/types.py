@@ -9,9 +9,12 @@ counts them from 0: (position, nth) names an event of an origin.
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
+
+from freshflow.events.codes import Code
 
 __all__ = [
     "CONTROL_TYPES",
@@ -21,6 +24,7 @@ __all__ = [
     "Identify",
     "ItemUpdate",
     "Origin",
+    "Place",
     "RawBatch",
     "Rejected",
     "Request",
@@ -28,6 +32,26 @@ __all__ = [
 ]
 
 CONTROL_TYPES = ("forget", "identify", "item", "request", "search")
+
+_LINE = {"file": {"type": "string"}, "line": {"type": "integer", "minimum": 1}}
+_OFFSET = {
+    "topic": {"type": "string"},
+    "partition": {"type": "integer", "minimum": 0},
+    "offset": {"type": "integer", "minimum": 0},
+}
+_NTH = {"event": {"type": "integer", "minimum": 1}}
+# Where an event stands, as published: see `Origin.place`.
+Place = Annotated[
+    dict[str, str | int],
+    Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"properties": place | _NTH, "required": list(place), "additionalProperties": False}
+                for place in (_LINE, _OFFSET)
+            ]
+        }
+    ),
+]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -42,7 +66,7 @@ class Origin(msgspec.Struct, frozen=True):
         """A name that no other origin of the job has."""
         return f"{self.kind}:{self.name}/{self.partition}"
 
-    def place(self, position: int, nth: int = 0) -> dict[str, str | int]:
+    def place(self, position: int, nth: int = 0) -> Place:
         """Where an event stands, as published: file and line (from 1), or topic, partition and offset.
 
         Of a record with several events, `event` counts those after the first.
@@ -182,6 +206,6 @@ class Rejected(msgspec.Struct, frozen=True):
     origin: Origin
     position: int
     raw: bytes | None
-    code: str
+    code: Code
     reason: str
     left_out: int | None = None

@@ -1,77 +1,128 @@
-"""What comes out: the recommendation list as consumers read it, one JSON object, keyed by user id."""
+"""What comes out: the recommendation list as consumers read it, one JSON object, keyed by user id.
+
+What a field means stands with it, and goes from here into the JSON Schemas (`freshflow.reference.schemas`).
+"""
 
 from collections.abc import Iterable
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
+
+from freshflow.events.types import Place
 
 __all__ = [
+    "REASONS",
     "Cause",
     "Forgotten",
     "ListItem",
     "Model",
     "Output",
+    "PublishedList",
     "RecommendationList",
     "RelatedItem",
     "RelatedItems",
+    "Tombstone",
     "encode",
     "encode_all",
     "encode_related",
 ]
 
 Cause = Literal["interaction", "request", "search", "refresh", "identify"]
+# Why an item is on a list: what the ranking says, the rules, exploration, and the order of search results.
+REASONS = (
+    *("together", "again", "popular", "similar", "new", "searched"),
+    *("pinned", "fresh", "explore", "engine", "unknown"),
+)
+
+EventMs = Annotated[int, Meta(description="When the latest event that it knows happened, in epoch milliseconds.")]
+ComputedMs = Annotated[int, Meta(description="When it was made, in epoch milliseconds.")]
 
 
 class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One item of a list, with its score and what speaks for it.
+    """One item of a list, with its score and what speaks for it."""
 
-    `reason` is "together" (it comes with the items in `because`), "again" (the user came back to it before) or
-    "popular"; of items that a rule has put there, "pinned" or "fresh"; of a young item that is tried, "explore"; of a
-    search also "searched" (people choose it after the query), "engine" (it stands where the engine has it) or
-    "unknown". `contributions`, by feature or rule, add up to `score`; they are there if `lists.contributions` is set.
-    `propensity`, of items at places that may be explored, is how likely they were to stand there.
-    """
-
-    item_id: str
-    score: float
-    reason: str
-    because: tuple[str, ...]
-    contributions: dict[str, float] | None = None
-    propensity: float | None = None
+    item_id: Annotated[str, Meta(description="The item.")]
+    score: Annotated[
+        float,
+        Meta(
+            description="The ranker's score and what rules add. It orders the list, descending, ties by item id, "
+            "unless rules or exploration give places. Only the order of one list means something."
+        ),
+    ]
+    reason: Annotated[
+        str,
+        Meta(
+            description="`together`: it comes with the items in `because`; `again`: the user came back to it before; "
+            "`popular`; `similar`: it resembles the item in `because`; `new`: nobody has touched it yet; "
+            "`searched`: people choose it after a search; `pinned`, `fresh`: a rule put it there; "
+            "`explore`: a young item that is tried; of search results `engine`: the engine has it there; `unknown`.",
+            extra_json_schema={"enum": list(REASONS)},
+        ),
+    ]
+    because: Annotated[tuple[str, ...], Meta(description="The items of the user that speak for it.")]
+    contributions: Annotated[
+        dict[str, float] | None,
+        Meta(
+            description="What each feature or rule added to the score; they add up to it. With `lists.contributions`."
+        ),
+    ] = None
+    propensity: Annotated[
+        float | None,
+        Meta(
+            description="How likely it was that the item stands here, of places that may be explored. With "
+            "`explore.share`."
+        ),
+    ] = None
 
 
 class Model(msgspec.Struct, frozen=True, gc=False):
-    """Which model made a list: the partition's, after so many updates."""
+    """Which model made a list."""
 
-    partition: int
-    updates: int
+    partition: Annotated[int, Meta(description="The partition whose model it is.")]
+    updates: Annotated[int, Meta(description="How many updates its ranker had seen.")]
 
 
-Items = TypeVar("Items", tuple[ListItem, ...], msgspec.Raw)
+Items = TypeVar("Items", tuple[ListItem, ...], msgspec.Raw)  # as they are read, and as they are written
 
 
 class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defaults=True, gc=False):
-    """An ordered list for a user. `event_ts` and `computed_at` are epoch milliseconds.
+    """An ordered list for a user."""
 
-    `items` are published as JSON text that is already written, a `msgspec.Raw`, and read as a tuple of `ListItem`.
+    user_id: Annotated[str, Meta(description="Whose list it is: a user's id, a guest's, or a pseudonym.")]
+    list_id: Annotated[
+        str,
+        Meta(
+            description="Follows from the event that caused the list, so a list that is published twice after a crash "
+            "can be recognised."
+        ),
+    ]
+    surface: Annotated[
+        Literal["feed", "search"], Meta(description="`feed`: what to show by itself; `search`: the order of results.")
+    ]
+    cause: Annotated[
+        Cause,
+        Meta(
+            description="`interaction`: the user did something and the list changed; `refresh`: the world did; "
+            "`request`, `search`: someone asked; `identify`: it is known who a guest is."
+        ),
+    ]
+    event_ts: EventMs
+    computed_at: ComputedMs
+    source: Annotated[Place, Meta(description="The place of that event.")]
+    model: Annotated[Model, Meta(description="Which model made it.")]
+    items: Annotated[Items, Meta(description="The items, the best first.")]
+    request_id: Annotated[
+        str | None, Meta(description="That of the request or search it answers, if that had one.")
+    ] = None
+    variant: Annotated[
+        str | None, Meta(description="The name of the configuration it was made under, if that has one.")
+    ] = None
+    policy: Annotated[str | None, Meta(description="What explored in it, if something did.")] = None
 
-    `list_id` follows from the event that caused the list, so a list that is published twice after a crash can be
-    recognised. `source` is the place of that event. `variant` is the name of the configuration it was made under, and
-    `policy` what explored in it.
-    """
 
-    user_id: str
-    list_id: str
-    surface: Literal["feed", "search"]
-    cause: Cause
-    event_ts: int
-    computed_at: int
-    source: dict[str, str | int]
-    model: Model
-    items: Items
-    request_id: str | None = None
-    variant: str | None = None
-    policy: str | None = None
+class PublishedList(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_defaults=True, gc=False):
+    """An ordered list for a user, as consumers read it."""
 
 
 class Forgotten(msgspec.Struct, frozen=True):
@@ -84,25 +135,36 @@ Output = RecommendationList[msgspec.Raw] | Forgotten
 
 
 class RelatedItem(msgspec.Struct, frozen=True, gc=False):
-    """An item that others also came to, and how similar the two are, from 0 to 1 (`freshflow.items.related`)."""
+    """An item that others also came to."""
 
-    item_id: str
-    score: float
+    item_id: Annotated[str, Meta(description="The item.")]
+    score: Annotated[float, Meta(description="How similar the two are, from 0 to 1.")]
 
 
 class RelatedItems(msgspec.Struct, frozen=True, gc=False):
-    """The items nearest to an item, in order. `event_ts` and `computed_at` are epoch milliseconds.
+    """The items nearest to an item."""
 
-    `source` is the place of the latest event that the list knows, `model` says which partition made it. Without
-    `items` it is to be deleted wherever it is kept: a tombstone on the topic.
-    """
+    # Without `items` it is to be deleted wherever it is kept: a tombstone on the topic.
 
-    item_id: str
-    computed_at: int
-    event_ts: int
-    source: dict[str, str | int]
-    model: dict[str, int]
-    items: tuple[RelatedItem, ...]
+    item_id: Annotated[str, Meta(description="The item whose neighbours these are.")]
+    computed_at: ComputedMs
+    event_ts: EventMs
+    source: Annotated[Place, Meta(description="The place of that event.")]
+    model: Annotated[
+        dict[str, int],
+        Meta(
+            description="`partition`: the one that made it.",
+            extra_json_schema={"properties": {"partition": {"type": "integer"}}, "required": ["partition"]},
+        ),
+    ]
+    items: Annotated[tuple[RelatedItem, ...], Meta(description="At most `related.k`, the nearest first.")]
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """A list that is to be deleted wherever it is kept, as a line of a file; on a topic its value is null."""
+
+    key: Annotated[str, Meta(description="The user, or the item of related items.")]
+    value: None
 
 
 _encode = msgspec.json.Encoder().encode

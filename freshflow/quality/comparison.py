@@ -20,9 +20,11 @@ square expands to sums over groups of X^2, X N and N^2, and these add up over pa
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from math import sqrt
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from freshflow.quality.validation import CUTOFF
@@ -82,9 +84,9 @@ NO_SUMS = Sums(0, 0, 0, {figure: Found() for figure in FIGURES})
 class Difference(msgspec.Struct, frozen=True):
     """How much more a figure is in the second variant than in the first, and the 95 % interval, if there is one."""
 
-    by: float
-    low: float | None
-    high: float | None
+    by: Annotated[float, Meta(description="How much more.")]
+    low: Annotated[float | None, Meta(description="The lower end of the interval; null where there is none.")]
+    high: Annotated[float | None, Meta(description="Its upper end.")]
 
 
 def difference(first: Sums, second: Sums, figure: str) -> Difference:

@@ -1,47 +1,88 @@
-"""What a partition reports to the metrics sink: how it stands, and that it has forgotten a user."""
+"""What goes to the metrics sink: how a partition stands, that it has forgotten a user, and how two variants differ.
+
+A record has its kind and when it was made (epoch milliseconds), then the fields of the `KINDS` it is of that are known.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
-from freshflow.quality.comparison import FIGURES, Sums, difference, total
+from freshflow.events.types import Place
+from freshflow.quality.comparison import FIGURES, Difference, Sums, difference, total
 
-__all__ = ["Receipt", "Report", "encode_comparison", "encode_receipt", "encode_report", "sums_by_variant"]
+__all__ = [
+    "KINDS",
+    "Comparison",
+    "Differences",
+    "Kind",
+    "Receipt",
+    "Report",
+    "Standing",
+    "encode_comparison",
+    "encode_receipt",
+    "encode_report",
+    "sums_by_variant",
+]
+
+Kind = Literal["partition", "forget", "comparison"]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """How partition `partition` stands after its event at `event_ts` (epoch milliseconds).
+    """How a partition stands after its latest event. `freshflow.quality.counts` says what its numbers are."""
 
-    `counts`: events (learned from), lists, answers, unchanged (lists not published, as they did not change), updates
-    (of the ranker), items, users forgotten or gone, what was evicted, and what the user stage has counted: duplicate,
-    ignored (of no weight), late, noise_rate, noise_repeats, noise_sequence, all of which teach nothing, and reordered.
-    `quality`: HR@20 and MRR@20 of progressive validation over all events and over the last 5,000 (`recent_`), ours and
-    those of popularity. Of a configuration with a name, `variant`, there is by `sums` what it takes to compare it with
-    another (`freshflow.quality.comparison`).
-    """
-
-    partition: int
-    event_ts: int
-    counts: dict[str, int]
-    quality: dict[str, float]
-    variant: str | None = None
-    sums: Sums | None = None
+    partition: Annotated[int, Meta(description="The partition that reports.")]
+    event_ts: Annotated[int, Meta(description="Time of its latest event, in epoch milliseconds.")]
+    counts: Annotated[dict[str, int], Meta(description="What it has counted, and how large its tables are.")]
+    quality: Annotated[
+        dict[str, float], Meta(description="How well it predicts; each event is predicted, then learned.")
+    ]
+    variant: Annotated[str | None, Meta(description="The name of its configuration, if that has one.")] = None
+    sums: Annotated[
+        Sums | None, Meta(description="What it takes to compare this variant with another, if it has a name.")
+    ] = None
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """Evidence that a partition has forgotten the user whom the forget event at `source` names, without the name.
+    """Evidence that a partition has forgotten the user whom a forget event names, without the name."""
 
-    `event_ts` is the event's time in epoch milliseconds; `known` says whether there was something to forget,
-    `forgotten` how many forget events the partition has obeyed so far.
-    """
+    partition: Annotated[int, Meta(description="The partition that has forgotten.")]
+    event_ts: Annotated[int, Meta(description="Time of the forget event, in epoch milliseconds.")]
+    source: Annotated[Place, Meta(description="Where the forget event stands.")]
+    known: Annotated[bool, Meta(description="Whether there was something to forget.")]
+    forgotten: Annotated[int, Meta(description="Forget events that the partition has obeyed so far.")]
 
-    partition: int
-    event_ts: int
-    source: dict[str, str | int]
-    known: bool
-    forgotten: int
 
+class Standing(msgspec.Struct, frozen=True):
+    """The figures of a variant over all its partitions, named as in `quality`."""
+
+    events: int
+    hr20: float
+    mrr20: float
+    published_hr20: float
+    published_mrr20: float
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """The second variant's figures less the first's, with 95 % intervals, which take 30 groups of users each."""
+
+    of: Annotated[str, Meta(description="The names of both, as `second - first`.")]
+    hr20: Annotated[Difference, Meta(description="Of HR@20.")]
+    mrr20: Annotated[Difference, Meta(description="Of MRR@20, likewise.")]
+    published_hr20: Annotated[Difference, Meta(description="Of HR@20 of what users were last sent, likewise.")]
+    published_mrr20: Annotated[Difference, Meta(description="Of its MRR@20, likewise.")]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """How two variants stand and differ (`freshflow.quality.comparison`)."""
+
+    event_ts: Annotated[int, Meta(description="Time of the latest event in it, in epoch milliseconds.")]
+    variants: Annotated[dict[str, Standing], Meta(description="The figures of each, by name.")]
+    difference: Annotated[Differences, Meta(description="How far they are apart.")]
+
+
+KINDS: dict[Kind, type[msgspec.Struct]] = {"partition": Report, "forget": Receipt, "comparison": Comparison}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -66,29 +107,21 @@ def sums_by_variant(reports: Iterable[Report]) -> dict[str, Sums]:
 
 
 def encode_comparison(reports: Sequence[Report], at_ms: int) -> tuple[None, bytes]:
-    """A record for the metrics sink: how two variants stand and differ, by the reports of all their partitions.
-
-    `difference` is of the second from the first, with 95 % intervals (`freshflow.quality.comparison`).
-    """
+    """A record for the metrics sink: how two variants stand and differ, by the reports of all their partitions."""
     sums = sums_by_variant(reports)
     (first, of_first), (second, of_second) = sums.items()
-    variants = {
-        name: {"events": of.events, **{figure: of.mean(figure) for figure in FIGURES}} for name, of in sums.items()
-    }
-    return None, _encode(
-        {
-            "kind": "comparison",
-            "computed_at": at_ms,
-            "event_ts": max(report.event_ts for report in reports),
-            "variants": variants,
-            "difference": {
-                "of": f"{second} - {first}",
-                **{figure: difference(of_first, of_second, figure) for figure in FIGURES},
-            },
-        }
+    comparison = Comparison(
+        event_ts=max(report.event_ts for report in reports),
+        variants={
+            name: Standing(of.events, **{figure: of.mean(figure) for figure in FIGURES}) for name, of in sums.items()
+        },
+        difference=Differences(
+            f"{second} - {first}", **{figure: difference(of_first, of_second, figure) for figure in FIGURES}
+        ),
     )
+    return _record("comparison", comparison, at_ms)
 
 
-def _record(kind: str, of: Report | Receipt, at_ms: int) -> tuple[None, bytes]:
+def _record(kind: Kind, of: Report | Receipt | Comparison, at_ms: int) -> tuple[None, bytes]:
     fields: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(of).items() if value is not None}
     return None, _encode({"kind": kind, "computed_at": at_ms, **fields})

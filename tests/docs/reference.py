@@ -1,0 +1,86 @@
+"""What of the pages is generated: regions between two comments, and the schemas.
+
+<!-- generated: NAME -->
+...
+<!-- end -->
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from freshflow.cli.schema import written
+from freshflow.config import DEFAULT_WEIGHTS, Config, UsersConfig
+from freshflow.events.wire import RECORDS
+from freshflow.quality.counts import COUNTS, QUALITY
+from freshflow.reference.schemas import SCHEMAS, schema
+from tests.docs.commands import commands_reference
+from tests.docs.fields import fields_table
+from tests.docs.pages import DOCS, PAGES
+from tests.docs.refusals import refusals_table
+from tests.docs.settings import settings_reference
+from tests.docs.tables import table
+
+__all__ = ["REGIONS", "generated"]
+
+REGION = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+TITLE = re.compile(r"^# (?:\d+[.:]? *)?(.+)$", re.MULTILINE)
+
+
+def _fields(name: str, definition: str) -> Callable[[], str]:
+    return lambda: fields_table(schema(name), definition)
+
+
+def _named(heads: tuple[str, str], of: dict[str, str]) -> Callable[[], str]:
+    return lambda: table(heads, [(f"`{name}`", says) for name, says in of.items()])
+
+
+def _events(definition: str) -> Callable[[], str]:
+    guests = definition == "IdentifyEvent"  # which there is only where they are known
+    return lambda: fields_table(schema("events", Config(users=UsersConfig(guests=guests))), definition)
+
+
+def _weights() -> str:
+    return " · ".join(f"`{type_}` {weight:g}" for type_, weight in DEFAULT_WEIGHTS.items())
+
+
+def _decisions() -> str:
+    rows = []
+    for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        title = TITLE.search(path.read_text("utf-8"))
+        assert title is not None, f"{path} has no title"
+        rows.append((path.name[:4].lstrip("0"), f"[{title[1]}]({path.name})"))
+    return table(("", "decision"), rows)
+
+
+def _schemas() -> str:
+    return table(("schema", "of"), [(f"[{name}](schemas/{name}.schema.json)", SCHEMAS[name][0]) for name in SCHEMAS])
+
+
+REGIONS: dict[str, Callable[[], str]] = {
+    **{f"event {record.__name__}": _events(record.__name__) for record in RECORDS},
+    "event types": _weights,
+    "refusals": refusals_table,
+    "list": _fields("recommendations", "PublishedList"),
+    "related items": _fields("related", "RelatedItems"),
+    "report": _fields("metrics", "Report"),
+    "receipt": _fields("metrics", "Receipt"),
+    "comparison": _fields("metrics", "Comparison"),
+    "counts": _named(("count", "of what"), COUNTS),
+    "quality": _named(("figure", "what it is"), QUALITY),
+    "dead letter": _fields("dead-letters", "DeadLetter"),
+    "schemas": _schemas,
+    "settings": settings_reference,
+    "commands": commands_reference,
+    "decisions": _decisions,
+}
+
+
+def generated() -> Iterator[tuple[Path, str]]:
+    """Each file that is generated, or has a region that is, and what it should say."""
+    for name in SCHEMAS:
+        yield DOCS / "schemas" / f"{name}.schema.json", written(schema(name)) + "\n"
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        if REGION.search(text):
+            yield page, REGION.sub(lambda found: f"{found[1]}\n{REGIONS[found[2]]()}\n\n{found[3]}", text)

@@ -1,0 +1,38 @@
+"""The reference of settings, from the configuration and the comments of its example file."""
+
+from typing import Any
+
+from freshflow.config_check import is_mapping
+from freshflow.reference.settings import SectionSettings, Setting, sections
+from tests.docs.tables import table
+
+__all__ = ["settings_reference"]
+
+
+def settings_reference() -> str:
+    """A table for each section, and the examples that the file gives."""
+    return "\n\n".join(map(_section, sections()))
+
+
+def _section(section: SectionSettings) -> str:
+    rows = [(f"`{one.name.partition('.')[2]}`", _default(one), one.allowed, _meaning(one)) for one in section.settings]
+    return "\n\n".join([f"## {section.name}", section.about, table(("key", "default", "allowed", "meaning"), rows)])
+
+
+def _meaning(setting: Setting) -> str:
+    examples = "; ".join(f"`{example}`" for example in setting.examples)
+    return f"{setting.meaning} {examples}".strip() if examples else setting.meaning
+
+
+def _default(setting: Setting) -> str:
+    if is_mapping(setting.hint):
+        return ", ".join(f"`{key} = {_toml(value)}`" for key, value in setting.default.items())
+    return f"`{_toml(setting.default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(list(value)) if isinstance(value, tuple) else str(value)

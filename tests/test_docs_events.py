@@ -1,0 +1,56 @@
+"""The page on events: its examples are taken, every one, and show every type; its CSV is what its JSON is."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from freshflow.config import Config
+from freshflow.events.codes import CODES
+from freshflow.events.parse import EventParser
+from freshflow.events.types import Origin, RawBatch
+from freshflow.events.wire import RECORDS
+from freshflow.reference.schemas import schema
+from tests.docs.pages import DOCS, blocks, call, commands, write_files
+from tests.docs.refusals import SAMPLES, refused
+
+PAGE = DOCS / "events.md"
+(LINES,) = (block.text.splitlines() for block in blocks(PAGE, "json"))
+
+
+def test_the_commands_of_the_page_take_every_record_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files(PAGE, tmp_path)
+    for command in commands(PAGE):
+        call(command)
+    assert not list(Path("events").glob("*dead-letters*"))
+    lists = [json.loads(line) for line in Path("events/lists.jsonl").read_text().splitlines()]
+    assert [one.get("cause", "tombstone") for one in lists] == ["interaction", "request", "search", "tombstone"]
+
+
+def test_the_examples_show_every_type_of_event_and_are_of_the_schema():
+    events = [json.loads(line) for line in LINES]
+    for event in events:
+        Draft202012Validator(schema("events")).validate(event)
+    tags = {record.__struct_config__.tag for record in RECORDS} - {None, "identify"}  # which has a page of its own
+    assert tags < {event["type"] for event in events}
+
+
+def test_the_csv_of_the_page_says_what_its_json_does():
+    (text,) = (block.text for block in blocks(PAGE, "csv"))
+    header, *rows = text.splitlines()
+    parser, origin = EventParser(Config().events), Origin("file", "-")
+    rows = RawBatch(origin, tuple((n, row.encode()) for n, row in enumerate(rows)), 0, tuple(header.split(",")))
+    events, rejected = parser.parse(rows)
+    assert not rejected
+    assert [type(event).__name__ for event in events] == ["Behaviour", "Behaviour", "ItemUpdate"]
+    assert (events[0].ts_ms, events[1].value, events[2].categories) == (1764000010000, 4.0, ("shoes", "red"))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_sample_of_a_refusal_is_refused_with_its_code(code):
+    assert refused(code).code == code
+    assert refused(code).raw in SAMPLES[code].lines or code == "ahead"

@@ -1,0 +1,36 @@
+"""The page on privacy: its pseudonyms are those of the job, and its variables are taken.
+
+What it says of forgetting on Kafka is tried in `tests/kafka/test_forgetting.py`.
+"""
+
+import hmac
+import shlex
+
+from typer.testing import CliRunner
+
+from freshflow.cli.main import app
+from freshflow.config import load_config
+from freshflow.events.pseudonyms import Pseudonyms
+from tests.docs.pages import DOCS, blocks, commands
+
+PAGE = DOCS / "privacy.md"
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def test_the_line_of_python_gives_the_pseudonym():
+    (block,) = blocks(PAGE, "python")
+    assert eval(block.text, {"hmac": hmac, "key": KEY, "user_id": "u7"}) == Pseudonyms(KEY).of("u7")
+
+
+def test_the_variables_switch_pseudonyms_on():
+    (line,) = (block.text for block in blocks(PAGE, "sh") if "export" in block.text)
+    _, *pairs = shlex.split(line.replace("$(openssl rand -hex 32)", KEY), comments=True)
+    privacy = load_config(None, dict(pair.split("=") for pair in pairs)).privacy
+    assert (privacy.pseudonymise, privacy.key) == (True, KEY)
+
+
+def test_the_command_that_forgets_has_the_options_that_it_names():
+    ((name, user, *options),) = commands(PAGE)
+    assert (name, user, options[::2]) == ("forget", "u7", ["--input", "--output"])
+    told = CliRunner().invoke(app, ["forget", "--help"], env={"COLUMNS": "200"})
+    assert all(option in told.output for option in options[::2])
