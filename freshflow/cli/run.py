@@ -14,8 +14,11 @@ from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
 from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import idle_processes, run_cluster
+from freshflow.dataflow.exposition import serve
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.job import Places, StopFlag, build, prepare, run_flow
+from freshflow.dataflow.log import set_up_log
+from freshflow.dataflow.offsets import published_offsets
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import held, keeping_in
 from freshflow.dataflow.variants import Variants, load_variants
@@ -76,11 +79,17 @@ def run(
         bool, typer.Option("--until-end", help="Stop where a topic ended when the job started.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
+    metrics_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Answer Prometheus here, e.g. 127.0.0.1:9464. [nowhere]")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="text|json", help="Of the log. [text]")] = None,
 ) -> None:
     """Read events, keep every user's list fresh, and write the lists."""
     overrides: dict[str, dict[str, Any]] = {
         "job": {"partitions": partitions, "batch_size": batch_size},
         "events": shape(format, map),
+        "metrics": {"address": metrics_address},
+        "log": {"format": log_format},
     }
     defaults = {"job": {"partitions": processes}}
     if variants is not None:
@@ -88,21 +97,24 @@ def run(
     else:
         split = Variants([load_config(config, os.environ, overrides, defaults)])
     settings = split.configs[0]
+    set_up_log(settings.log)
     _check_processes(processes, split.partitions)
     places = Places(input, output, dead_letters, metrics, until_end, related)
     progress, stop = Progress(), StopFlag()
+    if settings.metrics.address:
+        serve(progress, settings)
     prepare(places, settings, resumes=recovery is not None, variants=split)
     with held(recovery, split.settings()) if recovery is not None else nullcontext() as lock:
         if processes == 1:
             keeping = keeping_in(recovery)
             flow = build(places, settings, progress, stop, Failures(), keeping=keeping, variants=split)
             stop.install()
-            with show_progress(progress, quiet=quiet):
+            with show_progress(progress, quiet=quiet), published_offsets(places.input, settings, recovery):
                 run_flow(flow, settings, recovery)
         else:
             stop.install()
             job = Job(places, settings, str(recovery) if recovery is not None else None, split)
-            with show_progress(progress, quiet=quiet):
+            with show_progress(progress, quiet=quiet), published_offsets(places.input, settings, recovery):
                 run_cluster(job, processes, progress, stop, lock)
         stop.release()
     if not quiet:

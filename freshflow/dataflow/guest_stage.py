@@ -87,7 +87,7 @@ class GuestStage(StatefulBatchLogic[EventBatch, Routed, bytes]):  # type: ignore
     def _sent(
         self, own: int, origin: Origin, read_ms: int, handed: list[Handed], refused: list[Rejected], upto: int
     ) -> Iterable[Routed]:
-        counts = dict(self.bucket.counts)
+        counts = {**self.bucket.counts, "guests": len(self.bucket.known.users)}
         for n, part in enumerate(by_user(handed, own, self.partitions, self.place)):
             yield partition_key(n), HandedBatch(n, own, origin, read_ms, part, upto, counts if n == own else {})
         if refused:

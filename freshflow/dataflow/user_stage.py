@@ -105,13 +105,23 @@ class UserStage(StatefulBatchLogic[EventBatch | HandedBatch, Routed, bytes]):  #
     def _sent(
         self, own: int, origin: Origin, read_ms: int, upto: int, steps: list[Step], refused: list[Rejected]
     ) -> Iterable[Routed]:
-        counts = dict(self.bucket.counts + Counter(self._of_guests)) if self._of_guests else dict(self.bucket.counts)
-        yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, counts)
+        yield partition_key(own), StepBatch(own, origin, read_ms, steps, upto, self._counts())
         if refused:
             yield partition_key(own), refused
         interactions = [step for step in steps if isinstance(step, Interaction)]
         if interactions and self.variants.partitions > 1:
             yield from self._signals(own, origin, interactions)
+
+    def _counts(self) -> dict[str, int]:
+        """What is counted of the own partition's users, and guests."""
+        users = {"users": len(self.bucket.users)}
+        if not self.variants.configs[0].users.guests:
+            return {**self.bucket.counts, **users}
+        if not self._of_guests:
+            return users  # a bucket that is resumed, before its guests have been heard of
+        counts = Counter(self.bucket.counts)
+        counts.update(self._of_guests)
+        return {**counts, **users}
 
     def _signals(self, own: int, origin: Origin, interactions: list[Interaction]) -> Iterable[Routed]:
         """What other partitions learn: those of the own variant what its ranker learns from, too."""

@@ -547,6 +547,8 @@ class Partition:
             "items_evicted": self.knowledge.evicted,
             "items_idle": self.knowledge.idle,
             "users_active": len(self.refresh.active.ids),
+            "users_active_evicted": self.refresh.active.evicted,
+            "refreshes_allowed": int(self.refresh.allowed),
         }
         counts |= {} if self.rules is None else self.rules.counts
         if self.exploration is not None:

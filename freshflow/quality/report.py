@@ -14,8 +14,9 @@ class Report(msgspec.Struct, frozen=True):
     """How partition `partition` stands after its event at `event_ts` (epoch milliseconds).
 
     `counts`: events (learned from), lists, answers, unchanged (lists not published, as they did not change), updates
-    (of the ranker), items, users forgotten or gone, what was evicted, and what the user stage has counted: duplicate,
-    ignored (of no weight), late, noise_rate, noise_repeats, noise_sequence, all of which teach nothing, and reordered.
+    (of the ranker), items, users known and active, forgotten or gone, what was evicted, refreshes allowed
+    now, and what the user stage has counted: duplicate, ignored (of no weight), late, noise_rate, noise_repeats,
+    noise_sequence, all of which teach nothing, and reordered.
     `quality`: HR@20 and MRR@20 of progressive validation over all events and over the last 5,000 (`recent_`), ours and
     those of popularity. Of a configuration with a name, `variant`, there is by `sums` what it takes to compare it with
     another (`freshflow.quality.comparison`).
