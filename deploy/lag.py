@@ -1,7 +1,7 @@
 """How far a job is behind: `python deploy/lag.py HOST:PORT TOPIC RECOVERY`, for each partition of the topic it reads.
 
-How far it has read is in its recovery folder, as of its last snapshot; with `kafka.group` the job also publishes that to
-a consumer group, for tools that watch those.
+How far it has read is in its recovery folder, as of its last snapshot; with `kafka.group` the job also publishes it
+to a consumer group, for tools that watch those.
 """
 
 import pickle
