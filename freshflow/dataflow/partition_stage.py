@@ -42,12 +42,14 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         self._tells_ages = live and bool(config.metrics.address)
         self.time = LiveTime(0, clock()) if live and (config.refresh.interval_s > 0 or related) else None
         self._origin: Origin | None = None
+        self.before: dict[str, int] = {}  # the counts that are resumed from
         if kept.base is not None:
             self.partition = load(kept.base, config, clock)
             kept.base = None
         for taken in kept.taken_since():
             self._take(taken)
-        self.before = {} if self.partition is None else self.partition.report().counts
+        if self.partition is not None:
+            self.before = self.partition.report().counts
         if self.time is not None and self.partition is not None:
             self.time = LiveTime(self.partition.event_ts, clock())
 
