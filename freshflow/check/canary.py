@@ -19,7 +19,7 @@ __all__ = ["canary"]
 
 
 def canary(config: Config, clock: Callable[[], int]) -> Iterator[Finding]:
-    """Whether a view and a request of a user of our own give a list with what was viewed."""
+    """Whether an event and a request of a user of our own give a list with the item of the event."""
     liked = [name for name, weight in config.events.weights.items() if weight > 0 and name not in CONTROL_TYPES]
     if not liked:
         yield bad(
@@ -37,7 +37,7 @@ def canary(config: Config, clock: Callable[[], int]) -> Iterator[Finding]:
         run_flow(flow, ours, None)
         lists = Path(places.output).read_bytes().splitlines() if Path(places.output).exists() else []
     answers = [one for one in map(msgspec.json.decode, lists) if one.get("request_id") == "canary"]
-    if answers and [item["item_id"] for item in answers[0]["items"]] == ["canary"]:
+    if answers and "canary" in [item["item_id"] for item in answers[0]["items"]]:
         yield good("canary", f"an event became a list in {time.monotonic() - began_s:.1f} s, the start included")
     else:
         yield bad(

@@ -8,25 +8,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from freshflow.check.findings import Finding, bad, good
-from freshflow.config import Config
 from freshflow.dataflow.keeping import MAGIC, referred
 from freshflow.dataflow.recovery import LOCK, STATES
+from freshflow.dataflow.variants import Variants
 from freshflow.errors import SnapshotError
-from freshflow.lists.snapshot import VERSION, settings_of
+from freshflow.lists import snapshot
 from freshflow.unpickling import plain
-from freshflow.users.bucket import SNAPSHOT_VERSION
+from freshflow.users import bucket, guests
 
 __all__ = ["recovery"]
 
 WHAT = "recovery"
-VERSIONS = {"freshflow.users": SNAPSHOT_VERSION, "freshflow.partitions": VERSION}
 SNAPSHOTS = "SELECT step_id, state_key, ser_change FROM snaps WHERE ser_change IS NOT NULL ORDER BY snap_epoch"
 LEAST_ROOM, COPIES = 1 << 26, 3  # bytes; new states are written beside the old ones
 
 
-def recovery(folder: Path | None, config: Config) -> Iterator[Finding]:
+def recovery(folder: Path | None, variants: Variants) -> Iterator[Finding]:
     """Whether a job could keep its state there, and go on from what is there."""
     if folder is None:
         yield good(WHAT, "none: a job that is started again begins anew (--recovery keeps its state)")
@@ -47,7 +47,7 @@ def recovery(folder: Path | None, config: Config) -> Iterator[Finding]:
         yield from _room(folder, 0, "empty: the job begins anew")
         return
     kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    yield from _room(folder, kept, f"the job goes on from its snapshots, {_states(folder, config)} of them")
+    yield from _room(folder, kept, f"the job goes on from its snapshots, {_states(folder, variants)} of them")
 
 
 def _new(folder: Path) -> Iterator[Finding]:
@@ -82,12 +82,21 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _states(folder: Path, config: Config) -> int:
+def _steps(variants: Variants) -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """The steps that have states: with which version these begin, and the settings that shape them."""
+    split = variants.settings()
+    steps = {"guests": (guests.SNAPSHOT_VERSION, split), "users": (bucket.SNAPSHOT_VERSION, split)}
+    for number, config in enumerate(variants.configs):
+        steps[variants.step(number)] = (snapshot.VERSION, snapshot.settings_of(config) | split)
+    return {f"freshflow.{step}": of for step, of in steps.items()}
+
+
+def _states(folder: Path, variants: Variants) -> int:
     """How many states there are to go on from; raises `SnapshotError` if one is of another version or other settings.
 
     SQLite writes beside a database even to read it, so copies are read.
     """
-    wanted = {"freshflow.partitions": settings_of(config), "freshflow.users": {"job.partitions": config.job.partitions}}
+    steps = _steps(variants)
     latest: dict[tuple[str, str], bytes] = {}
     with tempfile.TemporaryDirectory(prefix="freshflow-check-") as copies:
         for path in folder.glob("part-*.sqlite3*"):
@@ -102,17 +111,17 @@ def _states(folder: Path, config: Config) -> int:
                     latest |= {(step, key): blob for step, key, blob in rows}
         except sqlite3.Error as error:
             raise SnapshotError(f"The recovery folder {folder} cannot be used ({error}); restore it whole.") from None
-    states = [(step, plain(blob)) for (step, _), blob in latest.items() if step in VERSIONS]
-    for step, stored in states:
+    states = [(*steps[step], plain(blob)) for (step, _), blob in latest.items() if step in steps]
+    for version, settings, stored in states:
         if stored.startswith(MAGIC):
-            reference = referred(stored, wanted[step])
+            reference = referred(stored, settings)
             if reference.base is None:
                 continue
             with (folder / STATES / reference.base[0]).open("rb") as base:
-                begins = base.read(len(VERSIONS[step]))
+                begins = base.read(len(version))
         else:
-            begins = stored[: len(VERSIONS[step])]
-        if begins and begins != VERSIONS[step]:
+            begins = stored[: len(version)]
+        if begins and begins != version:
             raise SnapshotError(
                 f"The recovery folder {folder} is of another version of FreshFlow; resume with that version, or start "
                 "anew with an empty folder."

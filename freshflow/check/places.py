@@ -13,6 +13,7 @@ from freshflow.connectors.urls import STDIN, is_kafka, open_sink
 from freshflow.dataflow.job import Places
 from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.parse import EventParser
+from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.types import Origin, RawBatch
 
 __all__ = ["input_place", "output_place"]
@@ -48,7 +49,9 @@ def events(
     """Whether records are events to the parser of the job."""
     if not records:
         return good(what, f"{place} can be read, and is empty")
-    taken, rejected = EventParser(config.events).parse(RawBatch(origin, tuple(records), clock(), columns, separator))
+    guests = config.users.guests
+    parser = EventParser(config.events, Pseudonyms.of_config(config.privacy, guests=guests), guests=guests)
+    taken, rejected = parser.parse(RawBatch(origin, tuple(records), clock(), columns, separator))
     if taken:
         return good(what, f"{place}: of {len(records)} records, {len(records) - len(rejected)} can be read as events")
     reason = rejected[0].unquoted or rejected[0].reason if rejected else "their types are not known."

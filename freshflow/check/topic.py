@@ -25,6 +25,7 @@ class Topic(Enum):
     LISTS = "recommendations"
     DEAD_LETTERS = "dead-letters"
     METRICS = "metrics"
+    RELATED = "related"
 
 
 def topic(

@@ -16,9 +16,9 @@ from freshflow.check.machine import metrics_address as address_of_metrics
 from freshflow.check.places import input_place, output_place
 from freshflow.check.topic import Topic
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.config import Config, load_config
 from freshflow.connectors.urls import check_distinct
 from freshflow.dataflow.job import Places, system_clock
+from freshflow.dataflow.variants import Variants, load_variants
 from freshflow.errors import FreshFlowError
 
 __all__ = ["check"]
@@ -29,9 +29,11 @@ def check(
     output: Annotated[str, typer.Option(metavar="URL")],
     dead_letters: Annotated[str | None, typer.Option(metavar="URL")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="URL")] = None,
+    related: Annotated[str | None, typer.Option(metavar="URL")] = None,
     format: Format = None,
     map: Map = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    variants: Annotated[tuple[Path, Path] | None, typer.Option(metavar="A.toml B.toml")] = None,
     recovery: Annotated[Path | None, typer.Option(metavar="DIR")] = None,
     partitions: Annotated[int | None, typer.Option()] = None,
     processes: Annotated[int, typer.Option(min=1)] = 1,
@@ -51,13 +53,13 @@ def check(
         "metrics": {"address": metrics_address},
         "log": {"format": log_format},
     }
-    places = Places(input, output, dead_letters, metrics, until_end)
+    places = Places(input, output, dead_letters, metrics, until_end, related)
     try:
-        settings = load_config(config, os.environ, overrides, defaults={"job": {"partitions": processes}})
+        split = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
     except FreshFlowError as error:
         found: Iterator[Finding] = iter([bad("configuration", str(error))])
     else:
-        found = _looked(places, settings, recovery, processes)
+        found = _looked(places, split, recovery, processes)
     fails = False
     for finding in found:
         fails |= not finding.is_ok
@@ -67,9 +69,9 @@ def check(
         raise typer.Exit(1)
 
 
-def _looked(places: Places, config: Config, recovery: Path | None, processes: int) -> Iterator[Finding]:
-    resumes = recovery is not None
-    yield from guarded("configuration", partial(_options, places, config, processes))
+def _looked(places: Places, split: Variants, recovery: Path | None, processes: int) -> Iterator[Finding]:
+    config, resumes = split.configs[0], recovery is not None
+    yield from guarded("configuration", partial(_options, places, split, processes))
     yield from packages()
     yield from environment(os.environ)
     yield from privacy(config)
@@ -79,23 +81,27 @@ def _looked(places: Places, config: Config, recovery: Path | None, processes: in
         "output": (places.output, Topic.LISTS),
         "dead letters": (places.dead_letter_place(), Topic.DEAD_LETTERS),
         "reports": (places.metrics, Topic.METRICS),
+        "related items": (places.related, Topic.RELATED),
     }
     for what, (url, kind) in outputs.items():
         yield from guarded(what, partial(output_place, what, url, kind, config, resumes, system_clock))
-    yield from guarded("recovery", partial(recovery_folder, recovery, config))
-    yield from guarded("canary", partial(canary, config, system_clock))
+    yield from guarded("recovery", partial(recovery_folder, recovery, split))
+    for one in split.configs:
+        yield from guarded("canary", partial(canary, one, system_clock))
 
 
-def _options(places: Places, config: Config, processes: int) -> Iterator[Finding]:
+def _options(places: Places, split: Variants, processes: int) -> Iterator[Finding]:
     check_distinct(
         {
             "--input": places.input,
             "--output": places.output,
             "--dead-letters": places.dead_letter_place(),
             "--metrics": places.metrics,
+            "--related": places.related,
         }
     )
-    if processes > config.job.partitions:
+    if processes > split.partitions:
         yield bad("configuration", f"--processes {processes} needs as many partitions: give --partitions {processes}.")
     else:
-        yield good("configuration", f"can be read; {config.job.partitions} partitions, {processes} processes")
+        of = f" of the variants {' and '.join(split.names)}" if len(split.configs) > 1 else ""
+        yield good("configuration", f"can be read; {split.partitions} partitions{of}, {processes} processes")

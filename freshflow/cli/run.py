@@ -11,7 +11,6 @@ import typer
 from freshflow.cli.comparison import print_comparison
 from freshflow.cli.progress import show_progress, summary
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.config import load_config
 from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import idle_processes, run_cluster
 from freshflow.dataflow.exposition import serve
@@ -21,7 +20,7 @@ from freshflow.dataflow.log import set_up_log
 from freshflow.dataflow.offsets import published_offsets
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import held, keeping_in
-from freshflow.dataflow.variants import Variants, load_variants
+from freshflow.dataflow.variants import load_variants
 from freshflow.errors import ConfigError
 
 __all__ = ["run"]
@@ -91,18 +90,14 @@ def run(
         "metrics": {"address": metrics_address},
         "log": {"format": log_format},
     }
-    defaults = {"job": {"partitions": processes}}
-    if variants is not None:
-        split = load_variants(variants, config, os.environ, overrides, defaults)
-    else:
-        split = Variants([load_config(config, os.environ, overrides, defaults)])
+    split = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
     settings = split.configs[0]
     set_up_log(settings.log)
     _check_processes(processes, split.partitions)
     places = Places(input, output, dead_letters, metrics, until_end, related)
     progress, stop = Progress(), StopFlag()
     if settings.metrics.address:
-        serve(progress, settings)
+        serve(progress, split)
     prepare(places, settings, resumes=recovery is not None, variants=split)
     with held(recovery, split.settings()) if recovery is not None else nullcontext() as lock:
         if processes == 1:

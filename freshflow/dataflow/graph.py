@@ -125,7 +125,7 @@ def _partitions(
     """The partition stage: of several variants, a step each, with its configuration."""
     outputs = []
     for number, config in enumerate(variants.configs):
-        step = f"partitions-{number + 1}" if number else "partitions"
+        step = variants.step(number)
         build = partition_stage(config, clock, keeping, live=live, related=related, split=variants.settings())
         own = op.filter(f"for-{step}", steps, _is_of(variants, number)) if len(variants.configs) > 1 else steps
         outputs.append(op.stateful_batch(step, own, builder(step, build)))

@@ -12,7 +12,7 @@ import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
-from freshflow.config import Config, load_config
+from freshflow.config import Config
 from freshflow.connectors.kafka import KafkaSink, KafkaSource
 from freshflow.connectors.kafka_source import NoteLag
 from freshflow.connectors.urls import beside, check_distinct, is_kafka, is_live, open_sink, open_source, start_fresh
@@ -212,13 +212,13 @@ def flow_from_environment(
             related=environment.get("FRESHFLOW_RELATED"),
         )
         base, files = environment.get("FRESHFLOW_CONFIG"), environment.get("FRESHFLOW_VARIANTS")
-        variants = load_variants([Path(f) for f in files.split(":")], base, environment) if files else None
-        config = variants.configs[0] if variants is not None else load_config(base, environment)
+        variants = load_variants([Path(f) for f in files.split(":")] if files else None, base, environment)
+        config = variants.configs[0]
         stop = StopFlag()
         stop.install()
         progress = Progress()
         if config.metrics.address:
-            serve(progress, config)
+            serve(progress, variants)
         return assemble(places, config, progress, stop, keeping=Keeping(any=True), variants=variants)
     except FreshFlowError as error:
         raise SystemExit(f"freshflow: {error}") from None

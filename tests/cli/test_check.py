@@ -1,10 +1,12 @@
 """`freshflow check`: what it finds, and that it changes nothing."""
 
 import fcntl
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from freshflow.cli.main import app
 from freshflow.dataflow.job import Places
 from freshflow.dataflow.progress import Progress
 
+Finished = CompletedProcess[str]
 Checked = Callable[..., tuple[int, str]]
 PAGE = Path(__file__).parents[2] / "freshflow" / "docs" / "check.md"
 
@@ -92,6 +95,35 @@ def test_a_state_of_another_version_is_refused(
     code, said = checked("--input", "events.jsonl", "--output", "lists.jsonl", "--recovery", "state", "--quiet")
     assert code == 1
     assert "another version of FreshFlow" in said
+
+
+def test_a_state_of_variants_and_guests_is_one_to_go_on_from_for_the_same_variants_alone(
+    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], freshflow: Callable[..., Finished]
+) -> None:
+    simulate("events.jsonl", events=60, users=5, items=20)
+    (tmp_path / "base.toml").write_text("[users]\nguests = true\n")
+    (tmp_path / "calm.toml").write_text("[rules]\npinned = { i1 = 1 }\n")
+    (tmp_path / "bold.toml").write_text("[explore]\nshare = 0.2\n")
+    options = ["--input", "events.jsonl", "--output", "lists.jsonl", "--recovery", "state", "--config", "base.toml"]
+    split = ["--variants", "calm.toml", "bold.toml"]
+    done = freshflow("run", *options, *split, "--log-format", "json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stderr.splitlines()[-1])["variants"]) == {"calm", "bold"}
+    code, said = checked(*options, *split)
+    assert (code, failures(said)) == (0, []), said
+    assert "2 partitions of the variants calm and bold" in said
+    assert "goes on from its snapshots, 6 of them" in said
+    assert said.count("ok   canary") == 2
+    code, said = checked(*options, "--partitions", 2, "--quiet")
+    assert (code, "was written with variants = ['calm', 'bold'], and this job has None" in said) == (1, True)
+
+
+def test_guests_are_events_only_where_they_are_known(tmp_path: Path, checked: Checked) -> None:
+    (tmp_path / "events.jsonl").write_text('{"type": "view", "session_id": "s1", "item_id": "i1", "ts": 1764000000}\n')
+    (tmp_path / "guests.toml").write_text("[users]\nguests = true\n")
+    options = ["--input", "events.jsonl", "--output", "-"]
+    assert "none of 1 records is an event" in checked(*options)[1]
+    assert "of 1 records, 1 can be read as events" in checked(*options, "--config", "guests.toml")[1]
 
 
 def test_the_page_shows_what_the_command_says(checked: Checked, simulate: Callable[..., Counter[str]]) -> None:
