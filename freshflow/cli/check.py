@@ -15,6 +15,7 @@ from freshflow.check.machine import environment, packages, privacy
 from freshflow.check.machine import metrics_address as address_of_metrics
 from freshflow.check.places import input_place, output_place
 from freshflow.check.topic import Topic
+from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import Format, Map, shape
 from freshflow.connectors.urls import check_distinct
 from freshflow.dataflow.job import Places, system_clock
@@ -32,7 +33,7 @@ def check(
     related: Annotated[str | None, typer.Option(metavar="URL")] = None,
     format: Format = None,
     map: Map = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    config: ConfigFile = None,
     variants: Annotated[tuple[Path, Path] | None, typer.Option(metavar="A.toml B.toml")] = None,
     recovery: Annotated[Path | None, typer.Option(metavar="DIR")] = None,
     partitions: Annotated[int | None, typer.Option()] = None,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from freshflow.cli.comparison import print_comparison
+from freshflow.cli.options import ConfigFile
 from freshflow.cli.progress import show_progress, summary
 from freshflow.cli.shapes import Format, Map, shape
 from freshflow.dataflow.channel import Job
@@ -47,10 +48,7 @@ def run(
     ] = None,
     format: Format = None,
     map: Map = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
-    ] = None,
+    config: ConfigFile = None,
     variants: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
