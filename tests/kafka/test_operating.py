@@ -2,11 +2,12 @@
 
 import re
 import socket
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, run
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
@@ -22,6 +23,7 @@ from .brokers import NewTopicFn, Triple, drain, fill
 
 pytestmark = pytest.mark.kafka
 
+LAG = Path(__file__).parents[2] / "deploy" / "lag.py"
 Freshflow = Callable[..., CompletedProcess[str]]
 
 
@@ -50,6 +52,8 @@ def test_a_group_is_told_the_stored_offsets_and_no_job_goes_by_it(
         assert re.search(rf"^events in +{len(records):,} ", done.stderr, re.MULTILINE), done.stderr
     ends = {partition: sum(record[0] == partition for record in records) for partition in (0, 1)}
     assert stored_offsets(tmp_path / "state") == {f"{events}/{n:05d}": end for n, end in ends.items()}
+    lag = run([sys.executable, LAG, broker, events, str(tmp_path / "state")], capture_output=True, text=True)
+    assert {int(line.split()[0]): int(line.split()[1]) for line in lag.stdout.splitlines()[1:]} == ends, lag.stderr
     assert published(broker, group) == ends
 
 
