@@ -116,8 +116,8 @@ class Progress:
         return sum(parts) / events if events else 0.0
 
     def seconds(self) -> float:
-        """From the first record read to the last list handed on."""
-        return max(0, self.last_output_ms - (self.first_read_ms or 0)) / 1000 if self.last_output_ms else 0.0
+        """From the first record read to the last list handed on; 0 where none was read."""
+        return 0.0 if self.first_read_ms is None else max(0, self.last_output_ms - self.first_read_ms) / 1000
 
     def counts(self) -> Counts:
         """All of it as a value; safe while another thread counts on."""
