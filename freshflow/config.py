@@ -37,6 +37,7 @@ __all__ = [
     "JobConfig",
     "KafkaConfig",
     "ListsConfig",
+    "LogConfig",
     "MetricsConfig",
     "NoiseConfig",
     "PrivacyConfig",
@@ -99,6 +100,9 @@ EVENT_FIELDS = (
 
 # Types of control events (`freshflow.events.types`), which no behaviour can be called.
 RESERVED_TYPES = ("forget", "identify", "item", "request", "search")
+
+# Of the metrics endpoint: a name or an IPv4 address, or an IPv6 address in brackets, and a port.
+ADDRESS = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 
 # Characters of the shortest key of pseudonyms: 128 random bits in hexadecimal digits.
 MIN_KEY_CHARS = 32
@@ -225,9 +229,10 @@ class RefreshConfig(Section, frozen=True):
 
 
 class MetricsConfig(Section, frozen=True):
-    """How often a partition reports, in events it has seen."""
+    """How often a partition reports, in events it has seen, and where Prometheus may ask ("" for nowhere)."""
 
     every_events: Positive = 10_000
+    address: str = ""
 
 
 class PrivacyConfig(Section, frozen=True):
@@ -255,6 +260,14 @@ class KafkaConfig(Section, frozen=True):
     options: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     source: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     sink: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
+    group: str = ""
+
+
+class LogConfig(Section, frozen=True):
+    """How the log is written, and whether it may quote what was refused, which may name a user."""
+
+    format: Literal["text", "json"] = "text"
+    quotes: bool = False
 
 
 class VariantConfig(Section, frozen=True):
@@ -356,6 +369,7 @@ class Config(Section, frozen=True):
     rules: RulesConfig = RulesConfig()
     values: ValuesConfig = ValuesConfig()
     content: ContentConfig = ContentConfig()
+    log: LogConfig = LogConfig()
 
     @property
     def ruled(self) -> bool:
@@ -441,6 +455,9 @@ def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) ->
         if smaller > larger:
             setting = given.get(low) or given[high]
             raise _refused(setting, low, smaller, f"at most {'.'.join(high)}, which is {larger}")
+    address = config.metrics.address
+    if address and (re.fullmatch(ADDRESS, address) is None or not 0 < int(address.rpartition(":")[2]) < 65_536):
+        raise _refused(given["metrics", "address"], ("metrics", "address"), address, "host:port, as 127.0.0.1:9464")
     model = config.ranker.model
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model):
         raise _refused(given["ranker", "model"], ("ranker", "model"), model, "package.module:function")

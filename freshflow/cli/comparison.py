@@ -1,15 +1,19 @@
 """The table of two variants: the figures of each, and how far they are apart."""
 
 from collections.abc import Iterable, Mapping
+from logging import getLogger
 
 from rich.console import Console
 from rich.table import Table
 
+from freshflow.dataflow.log import in_json
 from freshflow.evaluate.paired import Paired
 from freshflow.quality.comparison import Difference, Sums, difference
 from freshflow.quality.report import Report, sums_by_variant
 
 __all__ = ["comparison_table", "paired_table", "print_comparison"]
+
+log = getLogger("freshflow")
 
 NAMES = {
     "hr20": "HR@20",
@@ -21,12 +25,25 @@ NOTHING = "too few users"
 
 
 def print_comparison(reports: Iterable[Report]) -> None:
-    """Print what the last reports of all partitions say of two variants; nothing of a job without."""
+    """Print, or log, what the last reports of all partitions say of two variants; nothing of a job without."""
     sums = sums_by_variant(reports)
-    if len(sums) == 2:
-        console = Console(stderr=True, markup=False, highlight=False)
-        console.print()
-        console.print(comparison_table(sums))
+    if len(sums) != 2:
+        return
+    if in_json():
+        _log(sums)
+        return
+    console = Console(stderr=True, markup=False, highlight=False)
+    console.print()
+    console.print(comparison_table(sums))
+
+
+def _log(sums: Mapping[str, Sums]) -> None:
+    first, second = sums.values()
+    of_each = {
+        name: {"events": of.events, **{figure: of.mean(figure) for figure in NAMES}} for name, of in sums.items()
+    }
+    apart = {figure: difference(first, second, figure) for figure in NAMES}
+    log.info("The variants compared.", extra={"counted": {"variants": of_each, "difference": apart}})
 
 
 def comparison_table(sums: Mapping[str, Sums]) -> Table:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.status import Status
 
 from freshflow.cli.comparison import paired_table
+from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
 from freshflow.connectors.urls import check_distinct
@@ -60,10 +61,7 @@ def evaluate(
     ] = None,
     format: Format = None,
     map: Map = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Predict each event of a file from those before it, then learn from it, and say how good the lists were.
 

@@ -2,7 +2,6 @@
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from freshflow.cli.options import ConfigFile
 from freshflow.config import load_config
 from freshflow.connectors.latest import latest_list
 from freshflow.errors import InputError
@@ -46,9 +46,7 @@ def explain(
     lists: Annotated[
         str, typer.Option("--lists", metavar="URL", help="What the job wrote: a path or kafka://…/topic.")
     ],
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The job's TOML file, for its table kafka.")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Print a user's latest list with the reason for every item.
 

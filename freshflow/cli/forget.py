@@ -2,11 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from freshflow.cli.options import ConfigFile
 from freshflow.config import load_config
 from freshflow.connectors.forgetting import write_forget_event, write_tombstone
 from freshflow.connectors.urls import check_distinct
@@ -30,9 +30,7 @@ def forget(
     output: Annotated[
         str | None, typer.Option(metavar="URL", help="The job's topic of lists, to which a tombstone is written.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The job's TOML file, for its tables kafka and privacy.")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Forget a user: the job drops what it knows when it reads the event, and publishes a tombstone and a receipt.
 

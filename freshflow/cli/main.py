@@ -6,8 +6,9 @@ import sys
 import typer
 
 from freshflow import __version__
-from freshflow.cli import evaluate, explain, forget, run, schema, simulate, topics
+from freshflow.cli import check, evaluate, explain, forget, run, schema, simulate, topics
 from freshflow.cli.stderr import panics_kept_back
+from freshflow.dataflow.log import in_json
 from freshflow.errors import user_error
 
 __all__ = ["app", "main"]
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="FreshFlow keeps recommendations fresh: behaviour events in, updated top-k lists out.",
 )
 app.command()(run.run)
+app.command()(check.check)
 app.command()(evaluate.evaluate)
 app.command()(explain.explain)
 app.command()(forget.forget)
@@ -50,6 +52,8 @@ def main() -> None:
         sentence = user_error(error)
         if sentence is None:
             raise
+        if in_json():
+            logging.getLogger("freshflow").error("%s", sentence)
         typer.echo(f"freshflow: {sentence}", err=True)
         sys.exit(1)
 

@@ -4,15 +4,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from freshflow.dataflow.job import Places
+from freshflow.dataflow.log import in_json
 from freshflow.dataflow.progress import Progress
 
 __all__ = ["shortened", "show_progress", "summary"]
+
+log = getLogger("freshflow")
 
 # A terminal is redrawn; a log gets a line that a person can still read after an hour.
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
@@ -30,6 +34,10 @@ LEFT_OUT = (
 @contextmanager
 def show_progress(progress: Progress, *, quiet: bool) -> Iterator[None]:
     """Show what `progress` says while the block runs."""
+    if in_json():
+        with _logged(progress, quiet):
+            yield
+        return
     console = _console()
     done = threading.Event()
     started = time.monotonic()
@@ -46,6 +54,9 @@ def show_progress(progress: Progress, *, quiet: bool) -> Iterator[None]:
 
 def summary(progress: Progress, places: Places) -> None:
     """Print what the job did."""
+    if in_json():
+        _log(progress, "The job has ended.")
+        return
     console = _console()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -54,6 +65,35 @@ def summary(progress: Progress, places: Places) -> None:
     for row in _rows(progress, places, max(30, console.width - NOTE_FROM)):
         table.add_row(*row)
     console.print(table)
+
+
+@contextmanager
+def _logged(progress: Progress, quiet: bool) -> Iterator[None]:
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(LOG_PERIOD_S):
+            if progress.read:
+                _log(progress, "The job goes on.")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    if not quiet:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _log(progress: Progress, message: str) -> None:
+    """What was counted, as fields of a record of the log."""
+    counted = {
+        "events": progress.read,
+        "lists": progress.lists,
+        "rejected": dict(progress.rejected),
+        "hr20": round(progress.quality("hr20"), 6),
+    }
+    log.info(message, extra={"counted": counted})
 
 
 def shortened(place: str, width: int) -> str:

@@ -9,16 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from freshflow.cli.comparison import print_comparison
+from freshflow.cli.options import ConfigFile
 from freshflow.cli.progress import show_progress, summary
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.config import load_config
 from freshflow.dataflow.channel import Job
 from freshflow.dataflow.cluster import idle_processes, run_cluster
+from freshflow.dataflow.exposition import serve
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.job import Places, StopFlag, build, prepare, run_flow
+from freshflow.dataflow.log import set_up_log
+from freshflow.dataflow.offsets import published_offsets
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import held, keeping_in
-from freshflow.dataflow.variants import Variants, load_variants
+from freshflow.dataflow.variants import load_variants
 from freshflow.errors import ConfigError
 
 __all__ = ["run"]
@@ -45,10 +48,7 @@ def run(
     ] = None,
     format: Format = None,
     map: Map = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML file; see freshflow/docs/freshflow.example.toml."),
-    ] = None,
+    config: ConfigFile = None,
     variants: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
@@ -76,33 +76,38 @@ def run(
         bool, typer.Option("--until-end", help="Stop where a topic ended when the job started.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
+    metrics_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Answer Prometheus here, e.g. 127.0.0.1:9464. [nowhere]")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="text|json", help="Of the log. [text]")] = None,
 ) -> None:
     """Read events, keep every user's list fresh, and write the lists."""
     overrides: dict[str, dict[str, Any]] = {
         "job": {"partitions": partitions, "batch_size": batch_size},
         "events": shape(format, map),
+        "metrics": {"address": metrics_address},
+        "log": {"format": log_format},
     }
-    defaults = {"job": {"partitions": processes}}
-    if variants is not None:
-        split = load_variants(variants, config, os.environ, overrides, defaults)
-    else:
-        split = Variants([load_config(config, os.environ, overrides, defaults)])
+    split = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
     settings = split.configs[0]
+    set_up_log(settings.log)
     _check_processes(processes, split.partitions)
     places = Places(input, output, dead_letters, metrics, until_end, related)
     progress, stop = Progress(), StopFlag()
+    if settings.metrics.address:
+        serve(progress, split)
     prepare(places, settings, resumes=recovery is not None, variants=split)
     with held(recovery, split.settings()) if recovery is not None else nullcontext() as lock:
         if processes == 1:
             keeping = keeping_in(recovery)
             flow = build(places, settings, progress, stop, Failures(), keeping=keeping, variants=split)
             stop.install()
-            with show_progress(progress, quiet=quiet):
+            with show_progress(progress, quiet=quiet), published_offsets(places.input, settings, recovery):
                 run_flow(flow, settings, recovery)
         else:
             stop.install()
             job = Job(places, settings, str(recovery) if recovery is not None else None, split)
-            with show_progress(progress, quiet=quiet):
+            with show_progress(progress, quiet=quiet), published_offsets(places.input, settings, recovery):
                 run_cluster(job, processes, progress, stop, lock)
         stop.release()
     if not quiet:

@@ -1,13 +1,13 @@
 """`freshflow topics`: create the topics that a job reads and writes."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from freshflow.cli.options import ConfigFile
 from freshflow.config import load_config
 from freshflow.connectors.kafka import parse_kafka_servers
 from freshflow.connectors.topics import TopicReport, create_topics, topic_specs
@@ -28,7 +28,7 @@ def create(
     prefix: Annotated[str, typer.Option(help="Put before each topic's name, e.g. freshflow.")] = "",
     partitions: Annotated[int, typer.Option(min=1, help="Of events, recommendations and related.")] = 8,
     replication: Annotated[int, typer.Option(min=1, help="Copies of each partition; 3 in production.")] = 1,
-    config: Annotated[Path | None, typer.Option(help="The job's TOML file, for its table kafka.")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Create events, recommendations, metrics, dead-letters and related; existing ones stay as they are."""
     settings = load_config(config, os.environ).kafka

@@ -13,6 +13,8 @@ from freshflow.events.types import Origin, RawBatch
 
 __all__ = ["KafkaSource", "KafkaSourcePartition"]
 
+NoteLag = Callable[[int, int], None]  # a partition's number, and how many records are left there
+
 # How broker and client say that nothing is at the offset asked for.
 _OFFSET_IS_GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
@@ -23,6 +25,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
     `clock` gives processing time in epoch milliseconds. When `stop()` turns true every partition ends, so
     that the job takes a last snapshot and exits. `until_end` reads a partition to where it ended when it was
     first fetched. In a job that `resumes`, a partition without a snapshot was added since, and is read whole.
+    At the end of each epoch `note_lag` is told how many records of a partition are left.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         stop: Callable[[], bool],
         until_end: bool = False,
         resumes: bool = False,
+        note_lag: NoteLag = lambda partition, records: None,
     ) -> None:
+        self._note_lag = note_lag
         self._topic = topic
         self._config = config
         self._options = client_options(bootstrap, config, "source")
@@ -71,6 +76,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
             clock=self._clock,
             stop=self._stop,
             until_end=self._until_end,
+            note_lag=self._note_lag,
         )
 
 
@@ -93,7 +99,9 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         clock: Callable[[], int],
         stop: Callable[[], bool],
         until_end: bool,
+        note_lag: NoteLag = lambda partition, records: None,
     ) -> None:
+        self._note_lag = note_lag
         self._consumer = consumer
         self._origin = origin
         self._next_offset = next_offset
@@ -125,7 +133,11 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         return [RawBatch(self._origin, tuple(records), self._clock())] if records else []
 
     def snapshot(self) -> int:
-        """Return the next offset to read."""
+        """Return the next offset to read, and tell how far that is from the end as of the last fetch."""
+        partition = TopicPartition(self._origin.name, self._origin.partition)
+        known = self._consumer.get_watermark_offsets(partition, cached=True)  # asks nobody
+        if known is not None and known[1] >= 0:  # before the first fetch there is none
+            self._note_lag(self._origin.partition, max(0, known[1] - self._next_offset))
         return self._next_offset
 
     def close(self) -> None:

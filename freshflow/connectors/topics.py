@@ -13,7 +13,7 @@ from freshflow.connectors.kafka_client import client_options, connect
 from freshflow.connectors.kafka_errors import reason, unreachable
 from freshflow.errors import BrokerError
 
-__all__ = ["TopicReport", "TopicSpec", "create_topics", "topic_specs"]
+__all__ = ["TopicReport", "TopicSpec", "create_topics", "shortcomings", "topic_specs"]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -104,6 +104,14 @@ def _create(admin: Any, spec: TopicSpec, partitions: int | None, timeout_s: floa
 def _found(admin: Any, spec: TopicSpec, partitions: int, timeout_s: float) -> TopicReport:
     note = "; ".join(_differences(spec, partitions, _settings(admin, spec.name, timeout_s)))
     return TopicReport(spec.name, "exists", partitions, note)
+
+
+def shortcomings(admin: Any, spec: TopicSpec, partitions: int, timeout_s: float) -> list[str]:
+    """How a topic that is there, with so many partitions, differs from its spec in a way that matters.
+
+    Raises `BrokerError` where its settings cannot be read.
+    """
+    return _differences(spec, partitions, _settings(admin, spec.name, timeout_s))
 
 
 def _await(admin: Any, topic: str, timeout_s: float) -> int:

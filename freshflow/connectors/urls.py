@@ -10,6 +10,7 @@ from freshflow.config import Config
 from freshflow.connectors.file_sink import STDOUT, FileSink
 from freshflow.connectors.file_source import FileSource
 from freshflow.connectors.kafka import KafkaSink, KafkaSource, parse_kafka_url
+from freshflow.connectors.kafka_source import NoteLag
 from freshflow.connectors.records import OutBatch
 from freshflow.connectors.stdin_source import StdinSource
 from freshflow.errors import ConfigError
@@ -39,10 +40,11 @@ def open_source(
     *,
     until_end: bool = False,
     resumes: bool = False,
+    note_lag: NoteLag = lambda partition, records: None,
 ) -> Source[RawBatch]:
     """The source of a URL. Raises a `FreshFlowError` if it cannot be read; Kafka is asked when the job starts.
 
-    `resumes` says that the job goes on from snapshots.
+    `resumes` says that the job goes on from snapshots; `note_lag` is told what a topic has left to read.
     """
     batch_size, max_bytes = config.job.batch_size, config.events.max_bytes
     if is_kafka(url):
@@ -53,6 +55,7 @@ def open_source(
             stop=stop,
             until_end=until_end,
             resumes=resumes,
+            note_lag=note_lag,
         )
     _refuse_unknown_scheme(url)
     if url == STDIN:

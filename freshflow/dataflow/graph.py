@@ -69,7 +69,15 @@ def build_flow(
     `live` is for events that are read as they happen: lists are refreshed by the clock, too, while none comes.
     """
     variants = variants or Variants([config])
-    watched, builder, endpoint = failures.watched, failures.watched_builder, failures.watched_endpoint
+    watched, times = failures.watched, progress.epochs
+    keeping = keeping._replace(noted=progress.note_base)
+
+    def builder(step: str, build: Callable[..., Any]) -> Callable[..., Any]:
+        return failures.watched_builder(step, times.timed_builder(step, build))
+
+    def endpoint(step: str, place: Any) -> Any:
+        return failures.watched_endpoint(step, times.timed_endpoint(step, place))
+
     flow = Dataflow("freshflow")
     raw = op.input("source", flow, endpoint("source", endpoints.source))
     parsed = op.flat_map("parse", raw, watched("parse", _parse(variants, progress)))
@@ -84,13 +92,13 @@ def build_flow(
     taken = op.branch("refused", steps, _is_refused)
     refused = op.map("refusal", taken.trues, _payload)
     rejected = op.merge("all-rejected", split.trues, *early, refused)
-    noted = op.map("note-rejected", rejected, watched("note-rejected", _note_rejected(endpoints, progress)))
+    noted = op.map("note-rejected", rejected, watched("note-rejected", _note_rejected(config, endpoints, progress)))
     if endpoints.dead_letters is not None:
         letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
         op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
 
     relates = endpoints.related is not None
-    outputs = _partitions(taken.falses, variants, clock, failures, keeping, live=live, related=relates)
+    outputs = _partitions(taken.falses, variants, clock, builder, keeping, live=live, related=relates)
     lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
     op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
@@ -108,7 +116,7 @@ def _partitions(
     steps: KeyedStream[StepBatch | SignalBatch],
     variants: Variants,
     clock: Callable[[], int],
-    failures: Failures,
+    builder: Callable[[str, Callable[..., Any]], Callable[..., Any]],
     keeping: Keeping,
     *,
     live: bool,
@@ -117,10 +125,10 @@ def _partitions(
     """The partition stage: of several variants, a step each, with its configuration."""
     outputs = []
     for number, config in enumerate(variants.configs):
-        step = f"partitions-{number + 1}" if number else "partitions"
+        step = variants.step(number)
         build = partition_stage(config, clock, keeping, live=live, related=related, split=variants.settings())
         own = op.filter(f"for-{step}", steps, _is_of(variants, number)) if len(variants.configs) > 1 else steps
-        outputs.append(op.stateful_batch(step, own, failures.watched_builder(step, build)))
+        outputs.append(op.stateful_batch(step, own, builder(step, build)))
     return op.merge("all-partitions", *outputs) if len(outputs) > 1 else outputs[0]
 
 
@@ -169,14 +177,18 @@ def _is_refused(keyed: tuple[str, Any]) -> bool:
     return isinstance(keyed[1], list)
 
 
-def _note_rejected(endpoints: Endpoints, progress: Progress) -> Callable[[list[Rejected]], list[Rejected]]:
+def _note_rejected(
+    config: Config, endpoints: Endpoints, progress: Progress
+) -> Callable[[list[Rejected]], list[Rejected]]:
     """Count what is rejected, and log it where nothing else takes it."""
+    quotes = config.log.quotes
 
     def noted(rejected: list[Rejected]) -> list[Rejected]:
         progress.note_rejected(rejected)
         if endpoints.dead_letters is None:
             for one in rejected:
-                log.warning("Refused %s: %s", one.origin.place(one.position), one.reason)
+                reason = one.reason if quotes else one.unquoted or one.reason
+                log.warning("Refused %s: %s", one.origin.place(one.position), reason)
         return rejected
 
     return noted

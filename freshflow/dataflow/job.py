@@ -12,9 +12,11 @@ import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
-from freshflow.config import Config, load_config
+from freshflow.config import Config
 from freshflow.connectors.kafka import KafkaSink, KafkaSource
+from freshflow.connectors.kafka_source import NoteLag
 from freshflow.connectors.urls import beside, check_distinct, is_kafka, is_live, open_sink, open_source, start_fresh
+from freshflow.dataflow.exposition import serve
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.graph import Endpoints, build_flow
 from freshflow.dataflow.keeping import Keeping
@@ -152,7 +154,7 @@ def build(
     """
     for one in (variants or Variants([config])).configs:
         warm_up(one, related=places.related is not None)  # takes seconds, for which no event should wait
-    endpoints = _endpoints(places, config, clock, stop, resumes=keeping.resumes)
+    endpoints = _endpoints(places, config, clock, stop, resumes=keeping.resumes, note_lag=progress.note_lag)
     live = is_live(places.input) and not places.until_end
     return build_flow(
         *(config, endpoints, clock, progress), failures=failures, keeping=keeping, live=live, variants=variants
@@ -160,11 +162,18 @@ def build(
 
 
 def _endpoints(
-    places: Places, config: Config, clock: Callable[[], int], stop: Callable[[], bool], *, resumes: bool = False
+    places: Places,
+    config: Config,
+    clock: Callable[[], int],
+    stop: Callable[[], bool],
+    *,
+    resumes: bool = False,
+    note_lag: NoteLag = lambda partition, records: None,
 ) -> Endpoints:
     dead_letters = places.dead_letter_place()
+    until_end = places.until_end
     return Endpoints(
-        source=open_source(places.input, config, clock, stop, until_end=places.until_end, resumes=resumes),
+        source=open_source(places.input, config, clock, stop, until_end=until_end, resumes=resumes, note_lag=note_lag),
         recommendations=open_sink(places.output, config),
         dead_letters=open_sink(dead_letters, config) if dead_letters else None,
         metrics=open_sink(places.metrics, config) if places.metrics else None,
@@ -203,11 +212,14 @@ def flow_from_environment(
             related=environment.get("FRESHFLOW_RELATED"),
         )
         base, files = environment.get("FRESHFLOW_CONFIG"), environment.get("FRESHFLOW_VARIANTS")
-        variants = load_variants([Path(f) for f in files.split(":")], base, environment) if files else None
-        config = variants.configs[0] if variants is not None else load_config(base, environment)
+        variants = load_variants([Path(f) for f in files.split(":")] if files else None, base, environment)
+        config = variants.configs[0]
         stop = StopFlag()
         stop.install()
-        return assemble(places, config, Progress(), stop, keeping=Keeping(any=True), variants=variants)
+        progress = Progress()
+        if config.metrics.address:
+            serve(progress, variants)
+        return assemble(places, config, progress, stop, keeping=Keeping(any=True), variants=variants)
     except FreshFlowError as error:
         raise SystemExit(f"freshflow: {error}") from None
 

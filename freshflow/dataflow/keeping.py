@@ -100,6 +100,7 @@ class Keeping(NamedTuple):
     any: bool = False
     folder: Path | None = None
     resumes: bool = False
+    noted: Callable[[float], None] = lambda _: None  # told of each base how many seconds it took
 
     def of(self, stored: bytes | None, type_taken: Any, settings: dict[str, Any]) -> Kept:
         """What is kept of a key, of which Bytewax had `stored` something or nothing; it takes things of one type.
@@ -110,7 +111,7 @@ class Keeping(NamedTuple):
             return Kept()
         if self.folder is None:
             return _Whole(stored)
-        return _InFiles(self.folder, stored, type_taken, settings)
+        return _InFiles(self.folder, stored, type_taken, settings, self.noted)
 
 
 class _Whole(Kept):
@@ -127,8 +128,16 @@ class _Whole(Kept):
 
 
 class _InFiles(Kept):
-    def __init__(self, folder: Path, stored: bytes | None, type_taken: Any, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stored: bytes | None,
+        type_taken: Any,
+        settings: dict[str, Any],
+        noted: Callable[[float], None],
+    ) -> None:
         self._files = _Files(folder)
+        self._noted = noted
         self._decode = msgspec.msgpack.Decoder(type_taken).decode
         self._encode = msgspec.msgpack.Encoder().encode
         self._reference = referred(stored, settings)
@@ -208,6 +217,7 @@ class _InFiles(Kept):
     def _with_base(self, making: "_Making") -> Reference:
         """Refer to a new base, once it is done."""
         took_s, length, checksum = making.finish()
+        self._noted(took_s)
         self._pause_until_s = time.monotonic() + took_s / SHARE
         self._making = None
         since = tuple(journal for journal in self._reference.journals if journal not in making.replaced.journals)

@@ -16,6 +16,7 @@ from typing import TypeVar
 from freshflow.dataflow.channel import Channel, Go, Job, Ready, Stop, Stopped, ToMember
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.job import Peers, StopFlag, build, run_flow
+from freshflow.dataflow.log import set_up_log
 from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import keeping_in
 from freshflow.errors import user_error
@@ -48,6 +49,7 @@ def main(index: int, descriptor: int) -> None:
 def _run(index: int, channel: Channel[ToMember], failures: Failures) -> None:
     told, progress, stop = channel.messages(), Progress(), StopFlag()
     job = _next(told, Job)
+    set_up_log(job.config.log)
     recovery = Path(job.recovery) if job.recovery is not None else None
     keeping = keeping_in(recovery)
     flow = build(job.places, job.config, progress, stop, failures, keeping=keeping, variants=job.variants)

@@ -102,3 +102,5 @@ class PartitionOutput(msgspec.Struct, frozen=True):
     report: Report
     metrics: OutBatch
     related: OutBatch = []
+    before: dict[str, int] = {}  # the counts of the report with which this process began
+    ages_ms: list[int] = []  # of lists that an event caused: how long before it happened; where somebody asks

@@ -16,7 +16,7 @@ from freshflow.events.types import Forget, Origin
 from freshflow.lists.live import LiveTime
 from freshflow.lists.partition import Partition
 from freshflow.lists.snapshot import frozen, load, settings_of
-from freshflow.lists.types import Output, encode_all, encode_related
+from freshflow.lists.types import Output, RecommendationList, encode_all, encode_related
 from freshflow.quality.report import encode_receipt, encode_report
 
 __all__ = ["PartitionStage", "partition_stage"]
@@ -39,13 +39,17 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         self.kept = kept
         self.partition: Partition | None = None
         self.related = related
+        self._tells_ages = live and bool(config.metrics.address)
         self.time = LiveTime(0, clock()) if live and (config.refresh.interval_s > 0 or related) else None
         self._origin: Origin | None = None
+        self.before: dict[str, int] = {}  # the counts that are resumed from
         if kept.base is not None:
             self.partition = load(kept.base, config, clock)
             kept.base = None
         for taken in kept.taken_since():
             self._take(taken)
+        if self.partition is not None:
+            self.before = self.partition.report().counts
         if self.time is not None and self.partition is not None:
             self.time = LiveTime(self.partition.event_ts, clock())
 
@@ -96,7 +100,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
         partition.finish(self._origin)
         report = partition.report()
         metrics: OutBatch = [encode_report(report, self.clock())]
-        return [PartitionOutput(self.clock(), [], report, metrics, self._related(partition))]
+        return [PartitionOutput(self.clock(), [], report, metrics, self._related(partition), self.before)]
 
     def _take_batches(self, several: list[StepBatch | SignalBatch]) -> list[PartitionOutput]:
         """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
@@ -135,7 +139,10 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
             self.kept.renew()  # what was taken so far names who is to be forgotten
         metrics: OutBatch = [encode_receipt(receipt, self.clock()) for receipt in receipts]
         metrics += [encode_report(report, self.clock())] if report else []
-        return PartitionOutput(read_ms, lists, partition.report(), metrics, self._related(partition))
+        ages_ms = _ages_ms(outputs) if self._tells_ages else []
+        return PartitionOutput(
+            read_ms, lists, partition.report(), metrics, self._related(partition), self.before, ages_ms
+        )
 
     def _related(self, partition: Partition) -> OutBatch:
         return [encode_related(one) for one in partition.take_relations()]
@@ -143,6 +150,12 @@ class PartitionStage(StatefulBatchLogic[StepBatch | SignalBatch, PartitionOutput
     def snapshot(self) -> bytes:
         """What recovery needs of the partition, if there is one; Bytewax asks in any case."""
         return b"" if self.partition is None else self.kept.mark(partial(frozen, self.partition))
+
+
+def _ages_ms(outputs: list[Output]) -> list[int]:
+    """From event to list, of the lists that an event caused: those of a refresh are caused by the world."""
+    lists = (one for one in outputs if isinstance(one, RecommendationList) and one.cause != "refresh")
+    return [one.computed_at - one.event_ts for one in lists]
 
 
 def partition_stage(

@@ -6,15 +6,18 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
+from freshflow.dataflow.epochs import EpochTimes
 from freshflow.dataflow.messages import PartitionOutput
 from freshflow.events.types import RawBatch, Rejected
 from freshflow.quality.report import Report
 
-__all__ = ["Counts", "Progress"]
+__all__ = ["AGES_S", "BIN_RATIO", "Counts", "Progress"]
 
 # Latencies are counted in bins of equal ratio, 1 ms to about 17 min, 2 % wide: exact enough for p50 and p99.
 BIN_RATIO = 1.02
 BINS = 700
+# How old events were when their lists were made is counted up to each of these.
+AGES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
 
 
 class Counts(msgspec.Struct, frozen=True, tag=True):
@@ -28,10 +31,22 @@ class Counts(msgspec.Struct, frozen=True, tag=True):
     reports: list[Report]
     first_read_ms: int | None
     last_output_ms: int
+    latency_sum_ms: int = 0
+    before: dict[int, dict[str, int]] = {}
+    ages: list[int] = []
+    ages_sum_ms: int = 0
+    lags: dict[str, int] = {}
+    epochs: dict[str, tuple[int, float]] = {}
+    bases: tuple[int, float] = (0, 0.0)
 
 
 class Progress:
-    """Records read, rejected by code, lists by how long after their event's reading; of this process or of several."""
+    """Records read, rejected by code, lists by how long after their event's reading; of this process or of several.
+
+    Of the metrics (`freshflow.dataflow.exposition`) also: `before`, by partition the counts with which the job began;
+    `ages` (bins of `AGES_S`, and beyond) of the events of lists; `lags` by partition of the input, in records; what
+    ends of `epochs` took, and how many `bases` were written in how many seconds.
+    """
 
     def __init__(self) -> None:
         self.read = 0
@@ -42,6 +57,13 @@ class Progress:
         self.reports: dict[int, Report] = {}
         self.first_read_ms: int | None = None
         self.last_output_ms = 0
+        self.latency_sum_ms = self.ages_sum_ms = 0
+        self.before: dict[int, dict[str, int]] = {}
+        self.ages = np.zeros(len(AGES_S) + 1, np.int64)
+        self.lags: dict[str, int] = {}
+        self.epochs = EpochTimes()
+        self.bases: tuple[int, float] = (0, 0.0)
+        self._epochs_elsewhere: dict[str, tuple[int, float]] = {}
 
     def note_read(self, batch: RawBatch) -> None:
         """Count a batch of records."""
@@ -55,11 +77,26 @@ class Progress:
 
     def note_output(self, output: PartitionOutput, now_ms: int) -> None:
         """Count a partition's lists, handed to the sink at `now_ms` (epoch milliseconds)."""
-        self.reports[output.report.partition] = output.report
+        partition = output.report.partition
+        self.reports[partition] = output.report
+        self.before[partition] = output.before
         self.lists += len(output.lists)
         late_ms = max(1, now_ms - output.read_ms)
         self.latency[min(BINS - 1, int(np.log(late_ms) / np.log(BIN_RATIO)))] += len(output.lists)
+        self.latency_sum_ms += late_ms * len(output.lists)
         self.last_output_ms = now_ms
+        if output.ages_ms:
+            ages_s = np.array(output.ages_ms) / 1000
+            np.add.at(self.ages, np.searchsorted(AGES_S, ages_s), 1)
+            self.ages_sum_ms += sum(output.ages_ms)
+
+    def note_lag(self, partition: int, records: int) -> None:
+        """A partition of the input has so many records that were not read yet."""
+        self.lags[str(partition)] = records
+
+    def note_base(self, seconds: float) -> None:
+        """A base was written in so many seconds."""
+        self.bases = (self.bases[0] + 1, self.bases[1] + seconds)
 
     def latency_ms(self, share: float) -> float:
         """The latency, read to handed to the sink, that this share of the lists did not exceed; 0 without lists."""
@@ -79,8 +116,8 @@ class Progress:
         return sum(parts) / events if events else 0.0
 
     def seconds(self) -> float:
-        """From the first record read to the last list handed on."""
-        return max(0, self.last_output_ms - (self.first_read_ms or 0)) / 1000 if self.last_output_ms else 0.0
+        """From the first record read to the last list handed on; 0 where none was read."""
+        return 0.0 if self.first_read_ms is None else max(0, self.last_output_ms - self.first_read_ms) / 1000
 
     def counts(self) -> Counts:
         """All of it as a value; safe while another thread counts on."""
@@ -94,6 +131,14 @@ class Progress:
             reports=list(self.reports.values()),
             first_read_ms=self.first_read_ms,
             last_output_ms=self.last_output_ms,
+            latency_sum_ms=self.latency_sum_ms,
+            before=dict(self.before),
+            ages=self.ages.tolist(),
+            ages_sum_ms=self.ages_sum_ms,
+            lags=dict(self.lags),
+            epochs=self._epochs_elsewhere
+            or {step: (count, self.epochs.seconds[step]) for step, count in list(self.epochs.count.items())},
+            bases=self.bases,
         )
 
     def show_sum(self, parts: Iterable[Counts]) -> None:
@@ -110,3 +155,15 @@ class Progress:
         self.reports = {report.partition: report for part in parts for report in part.reports}
         self.first_read_ms = min((p.first_read_ms for p in parts if p.first_read_ms is not None), default=None)
         self.last_output_ms = max((part.last_output_ms for part in parts), default=0)
+        self.latency_sum_ms = sum(part.latency_sum_ms for part in parts)
+        self.before = {partition: counts for part in parts for partition, counts in part.before.items()}
+        self.ages = sum((np.array(part.ages) for part in parts if part.ages), np.zeros(len(AGES_S) + 1, np.int64))
+        self.ages_sum_ms = sum(part.ages_sum_ms for part in parts)
+        self.lags = {partition: lag for part in parts for partition, lag in part.lags.items()}
+        epochs = {step: [part.epochs.get(step, (0, 0.0)) for part in parts] for part in parts for step in part.epochs}
+        self._epochs_elsewhere = {step: _added(several) for step, several in epochs.items()}
+        self.bases = _added([part.bases for part in parts])
+
+
+def _added(several: list[tuple[int, float]]) -> tuple[int, float]:
+    return sum(count for count, _ in several), sum(seconds for _, seconds in several)

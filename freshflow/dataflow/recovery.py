@@ -24,7 +24,7 @@ from freshflow.dataflow.keeping import FILE_NAME, MAGIC, Keeping, referred
 from freshflow.errors import FreshFlowError, OutputError, SnapshotError
 from freshflow.unpickling import plain
 
-__all__ = ["held", "keeping_in", "no_room", "open_store", "store_errors_as_sentences"]
+__all__ = ["LOCK", "STATES", "held", "keeping_in", "no_room", "open_store", "store_errors_as_sentences"]
 
 # Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
 RECOVERY_PARTS = 8

@@ -59,6 +59,11 @@ class Variants(msgspec.Struct, frozen=True):
         """The number of the variant that a partition belongs to."""
         return partition // self.of_each
 
+    @staticmethod
+    def step(number: int) -> str:
+        """The id of the step of a variant's partitions."""
+        return f"partitions-{number + 1}" if number else "partitions"
+
     def placement(self) -> Callable[[str], int]:
         """What tells the partition of a user by id."""
         if len(self.configs) == 1:
@@ -72,7 +77,7 @@ class Variants(msgspec.Struct, frozen=True):
 
 
 def load_variants(
-    files: Sequence[Path],
+    files: Sequence[Path] | None,
     base: str | Path | None,
     environment: Mapping[str, str],
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
@@ -80,8 +85,10 @@ def load_variants(
 ) -> Variants:
     """The variants in `files` (`load_configs`), for one job; `job.partitions` in there is the number of each.
 
-    Raises `ConfigError`, too, where that is too many.
+    Without files, the only configuration. Raises `ConfigError`, too, where there are too many partitions.
     """
+    if files is None:
+        return Variants([load_config(base, environment, overrides, defaults)])
     configs = load_configs(files, base, environment, overrides, defaults)
     job = configs[0].job
     if job.partitions * len(configs) > MAX_PARTITIONS:

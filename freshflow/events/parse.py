@@ -119,7 +119,7 @@ class EventParser:
 
     def _rejected(self, origin: Origin, position: int, raw: bytes | None, refusal: RefusedError) -> Rejected:
         if self._pseudonyms is None or raw is None:
-            return Rejected(origin, position, raw, refusal.code, refusal.reason)
+            return Rejected(origin, position, raw, refusal.code, refusal.reason, unquoted=refusal.unquoted)
         # An id may stand anywhere in what is no event, in a field of another name for instance.
         return Rejected(origin, position, None, refusal.code, refusal.unquoted, left_out=len(raw))
 

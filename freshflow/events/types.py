@@ -200,6 +200,7 @@ Event = Behaviour | Request | Search | ItemUpdate | Forget | Identify
 class Rejected(msgspec.Struct, frozen=True):
     """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place.
 
+    `unquoted` is the reason without what it quotes of the record, where it quotes something.
     `left_out` says how many bytes there were where they are kept back, as they may name a user.
     """
 
@@ -209,3 +210,4 @@ class Rejected(msgspec.Struct, frozen=True):
     code: Code
     reason: str
     left_out: int | None = None
+    unquoted: str | None = None

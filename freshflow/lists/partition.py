@@ -33,7 +33,7 @@ from freshflow.lists.ruled import Shown, choose
 from freshflow.lists.searches import Searches
 from freshflow.lists.signals import Signals
 from freshflow.lists.texts import ItemTexts, text_of
-from freshflow.lists.types import Cause, Forgotten, Model, Output, RecommendationList, RelatedItems
+from freshflow.lists.types import Cause, Forgotten, ListItem, Model, Output, RecommendationList, RelatedItems
 from freshflow.quality.comparison import UserGroups
 from freshflow.quality.drift import DriftWatch
 from freshflow.quality.report import Receipt, Report
@@ -540,10 +540,19 @@ class Partition:
             (feed,) = items_of(listed([q], [batch.queries[q].k], answers), self.knowledge.rows.ids)
             hidden = () if self.rules is None else self.rules.hidden_in_search(batch.queries[q])
             found = self.searches.answer(step, q, feed, answers, self.knowledge, hidden)
+            self._count_search(step, found)
             if not self.config.lists.contributions:
                 found = [structs.replace(item, contributions=None) for item in found]
             texts[q] = text_of(found)
         return texts
+
+    def _count_search(self, ask: Ask, found: Sequence[ListItem]) -> None:
+        """Count an answer, and whether it has another order than the engine's."""
+        assert isinstance(ask.event, Search)
+        shown = {item.item_id for item in found}
+        engine = [item for item in dict.fromkeys(ask.event.items) if item in shown]
+        self.counts["searches"] += 1
+        self.counts["searches_reordered"] += engine != [item.item_id for item in found]
 
     def report(self) -> Report:
         """How the partition stands."""
@@ -555,6 +564,9 @@ class Partition:
             "items_idle": self.knowledge.idle,
             "embeddings_left_out": self.knowledge.contents.misfits,
             "users_active": len(self.refresh.active.ids),
+            "users_active_evicted": self.refresh.active.evicted,
+            "refreshes_allowed": int(self.refresh.allowed),
+            "search_choices": self.searches.ours.events,
         }
         counts |= {} if self.rules is None else self.rules.counts
         if self.exploration is not None:

@@ -30,7 +30,7 @@ from freshflow.ranking.features import FEATURES
 from freshflow.unpickling import Piece, unpickled
 from freshflow.users.state import UserState
 
-__all__ = ["check_settings", "dump", "frozen", "load", "settings_of"]
+__all__ = ["VERSION", "check_settings", "dump", "frozen", "load", "settings_of"]
 
 VERSION = b"freshflow-partition-12\n"
 ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made

@@ -34,7 +34,7 @@ from freshflow.users.state import (
     with_shared_ids,
 )
 
-__all__ = ["UserBucket", "what_is_kept"]
+__all__ = ["SNAPSHOT_VERSION", "UserBucket", "what_is_kept"]
 
 # Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
 Head = tuple[int, dict[str, int], list[Stream], HeldEvents]

@@ -21,7 +21,7 @@ from freshflow.users.bucket import UserBucket, what_is_kept
 from freshflow.users.interactions import Departure, Handed, Join
 from freshflow.users.jumps import Clocks, Stream
 
-__all__ = ["GuestBucket", "Link"]
+__all__ = ["SNAPSHOT_VERSION", "GuestBucket", "Link"]
 
 SNAPSHOT_VERSION = b"freshflow-guests-1\n"
 LOOKED_AT = 4  # links that may have ended, for each that is made

@@ -45,3 +45,9 @@ def test_the_sum_of_nothing_is_nothing() -> None:
     total = Progress()
     total.show_sum([])
     assert total.counts() == Progress().counts()
+
+
+def test_a_job_that_was_given_nothing_to_read_took_no_time_for_it() -> None:
+    progress = Progress()
+    published(progress, 0, 1_000, 1_010, report(0, 100, 0.5))  # it is resumed, and its partition reports at the end
+    assert progress.seconds() == 0

@@ -6,10 +6,11 @@ import msgspec
 from msgspec import structs
 
 from freshflow.config import Config, JobConfig
+from freshflow.dataflow.bucket_stage import IDLE_S
 from freshflow.dataflow.keeping import Keeping
 from freshflow.dataflow.keys import partition_key, partition_of
 from freshflow.dataflow.messages import Batches, EventBatch, StepBatch, Taken
-from freshflow.dataflow.user_stage import IDLE_S, UserStage, user_stage
+from freshflow.dataflow.user_stage import UserStage, user_stage
 from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, Search
 from freshflow.users.interactions import Departure, Noise
 from freshflow.users.state import NEW_USER

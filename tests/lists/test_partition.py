@@ -134,7 +134,7 @@ def test_questions_teach_nothing(size):
     assert encoded(taken) == encoded(outputs(silent, size=size))
 
 
-def test_a_question_changes_nothing_but_the_count_of_answers():
+def test_a_question_changes_nothing_but_the_counts_of_answers_and_searches():
     settings, events = config(), stream(4, 150)
     one, other = partition(settings), partition(settings)
     asked = [step for step in steps([*events, request(151, "u1"), search(152, "u1", "i01")]) if isinstance(step, Ask)]
@@ -142,7 +142,7 @@ def test_a_question_changes_nothing_but_the_count_of_answers():
         each.take(ORIGIN, steps(events))
     one.take(ORIGIN, asked[-2:])
     counts = other.report().counts
-    assert one.report().counts == counts | {"answers": counts["answers"] + 2}
+    assert one.report().counts == counts | {"answers": counts["answers"] + 2, "searches": counts["searches"] + 1}
     more = [event for event in stream(5, 150) if isinstance(event, Behaviour)]
     assert encoded(one.take(ORIGIN, steps(more))) == encoded(other.take(ORIGIN, steps(more)))
 

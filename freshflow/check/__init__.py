@@ -1,0 +1,1 @@
+"""What can be known of a job before it is started, without changing anything."""
