@@ -45,6 +45,7 @@ __all__ = [
     "RelatedConfig",
     "RulesConfig",
     "SearchConfig",
+    "ServeConfig",
     "UsersConfig",
     "ValuesConfig",
     "VariantConfig",
@@ -312,6 +313,13 @@ class RelatedConfig(Section, frozen=True):
     min_change: Annotated[float, Meta(ge=0, le=1)] = 0.15
 
 
+class ServeConfig(Section, frozen=True):
+    """Where `freshflow serve` listens."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -331,6 +339,7 @@ class Config(Section, frozen=True):
     search: SearchConfig = SearchConfig()
     explore: ExploreConfig = ExploreConfig()
     related: RelatedConfig = RelatedConfig()
+    serve: ServeConfig = ServeConfig()
     rules: RulesConfig = RulesConfig()
     values: ValuesConfig = ValuesConfig()
 

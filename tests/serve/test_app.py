@@ -1,0 +1,224 @@
+"""The API over a file of lists: answers, refusals, figures, and that its description is true."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from freshflow.config import Config
+from freshflow.serve.app import Serving, make_app
+from freshflow.serve.openapi import PATHS, description
+from freshflow.serve.records import Change
+from freshflow.serve.server import Served, serving
+from freshflow.serve.types import Health, Problem, Recommendations, Related
+
+ITEMS = [{"item_id": f"i{n}", "score": 3.0 - n, "reason": "popular", "because": []} for n in range(3)]
+LIST = {
+    "user_id": "u1",
+    "list_id": "5ae71d0cbfdb8d64",
+    "surface": "feed",
+    "cause": "interaction",
+    "event_ts": 1,
+    "computed_at": 2,
+    "source": {"file": "events.jsonl", "line": 3},
+    "model": {"partition": 0, "updates": 4},
+    "items": ITEMS,
+}
+RELATED = {
+    "item_id": "i1",
+    "computed_at": 2,
+    "event_ts": 1,
+    "source": {"file": "events.jsonl", "line": 3},
+    "model": {"partition": 0},
+    "items": [{"item_id": "i2", "score": 0.5}, {"item_id": "i3", "score": 0.25}],
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    content_type: str
+
+
+def get(app: Any, path: str, query: str = "", method: str = "GET") -> Answer:
+    """Ask an application as a server would, with a path that is decoded."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": []}
+    asyncio.run(app(scope | {"http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80)}, receive, send))
+    headers = dict(sent[0]["headers"])
+    return Answer(
+        sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:]), headers[b"content-type"].decode()
+    )
+
+
+def append(path: Path, *several: object) -> None:
+    with path.open("a") as file:
+        file.writelines(json.dumps(one) + "\n" for one in several)
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    append(tmp_path / "lists.jsonl", LIST)
+    append(tmp_path / "related.jsonl", RELATED)
+    return tmp_path / "lists.jsonl"
+
+
+@pytest.fixture
+def answers(lists: Path) -> Iterator[Serving]:
+    related = str(lists.with_name("related.jsonl"))
+    with serving(Served(str(lists), related, str(lists.with_name("store.sqlite"))), Config()) as answers:
+        wait_until(lambda: all(reader.caught_up for reader in answers.readers))
+        yield answers
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end_s, "it never happened"
+        time.sleep(0.01)
+
+
+def test_a_list_is_answered_byte_for_byte_and_with_k_its_first_items(answers: Serving) -> None:
+    app = make_app(answers)
+    assert get(app, "/recommendations/u1") == Answer(200, json.dumps(LIST).encode(), "application/json")
+    assert get(app, "/related/i1") == Answer(200, json.dumps(RELATED).encode(), "application/json")
+    assert json.loads(get(app, "/recommendations/u1", "k=2").body) == LIST | {"items": ITEMS[:2]}
+    assert json.loads(get(app, "/related/i1", "k=1").body) == RELATED | {"items": RELATED["items"][:1]}
+    assert json.loads(get(app, "/recommendations/u1", "k=200").body) == LIST
+
+
+@pytest.mark.parametrize(
+    "user", ["a/b", "/", "//a", "a%2Fb", "%", "ü", "日本", "a b", "u?k=1", ".", "..", "a/../b", "\n"]
+)
+def test_an_id_may_be_any_text(lists: Path, answers: Serving, user: str) -> None:
+    app = make_app(answers)
+    assert get(app, f"/recommendations/{user}").status == 404
+    append(lists, LIST | {"user_id": user})
+    wait_until(lambda: get(app, f"/recommendations/{user}").status == 200)
+    assert json.loads(get(app, f"/recommendations/{user}").body)["user_id"] == user
+    append(lists, {"key": user, "value": None})
+    wait_until(lambda: get(app, f"/recommendations/{user}").status == 404)
+    assert get(app, "/recommendations/u1").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "sentence"),
+    [
+        ("/recommendations/u2", "", 404, "There is no list of the user 'u2'"),
+        ("/recommendations/", "", 404, "There is no list of the user ''"),
+        ("/recommendations/\udc80", "", 404, "There is no list of the user"),
+        ("/related/u1", "", 404, "There are no related items of the item 'u1'"),
+        ("/recommendations/u1", "k=0", 400, "k = '0' is not allowed: expected a whole number from 1 to 200."),
+        ("/recommendations/u1", "k=201", 400, "k = '201' is not allowed"),
+        ("/recommendations/u1", "k=2.0", 400, "k = '2.0' is not allowed"),
+        ("/recommendations/u1", "k=%C2%B2", 400, "k = '²' is not allowed"),
+        ("/recommendations/u1", "k=" + "9" * 5000, 400, "is not allowed"),
+        ("/related/i1", "k=", 400, "k = '' is not allowed"),
+        ("/elsewhere", "", 404, "/elsewhere is no path that is served"),
+    ],
+)
+def test_what_cannot_be_answered_is_told_in_a_sentence(
+    answers: Serving, path: str, query: str, status: int, sentence: str
+) -> None:
+    answer = get(make_app(answers), path, query)
+    assert (answer.status, answer.content_type) == (status, "application/json")
+    assert sentence in msgspec.json.decode(answer.body, type=Problem).error
+
+
+def test_the_api_is_read_only(answers: Serving) -> None:
+    assert get(make_app(answers), "/recommendations/u1", method="DELETE").status == 405
+    assert get(make_app(answers), "/recommendations/u1").status == 200
+
+
+def test_the_description_names_every_path_and_answers_are_of_its_types(answers: Serving) -> None:
+    app, told = make_app(answers), description()
+    assert [re.sub(r":id", "", route.path) for route in app.routes] == list(told["paths"]) == list(PATHS)
+    assert json.loads(get(app, "/openapi.json").body) == told
+    types = {"Recommendations": Recommendations, "Related": Related, "Health": Health}
+    for path, answer in told["paths"].items():
+        asked = path.replace("{user}", "u1").replace("{item}", "i1")
+        given = get(app, asked)
+        ((content_type, content),) = answer["get"]["responses"][str(given.status)]["content"].items()
+        assert given.content_type.startswith(content_type)
+        name = content["schema"].get("$ref", "").removeprefix("#/components/schemas/")
+        if name:
+            assert set(json.loads(given.body)) <= set(told["components"]["schemas"][name]["properties"])
+            msgspec.json.decode(given.body, type=types[name])
+    refs = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(told)))
+    assert refs <= told["components"]["schemas"].keys()
+    missing = {name for path in told["paths"] for name in re.findall(r"\{(\w+)\}", path)}
+    assert missing == {"user", "item"}
+
+
+def test_health_says_how_far_the_inputs_are_read_and_metrics_count_what_was_asked(
+    lists: Path, answers: Serving
+) -> None:
+    app = make_app(answers)
+    append(lists, {"no": "list"}, {"key": "u1", "value": None})
+    wait_until(lambda: get(app, "/recommendations/u1").status == 404)
+    health = msgspec.json.decode(get(app, "/healthz").body, type=Health)
+    assert (health.status, health.users, health.items) == ("ok", 0, 1)
+    of_lists, of_related = health.inputs
+    assert (of_lists.records, of_lists.tombstones, of_lists.skipped, of_lists.behind) == (2, 1, 1, 0)
+    assert (of_related.records, of_related.failure) == (1, None)
+    assert of_related.staleness_s is not None
+    text = get(app, "/metrics").body.decode()
+    samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert all(re.fullmatch(r'\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})?', name) for name in samples)
+    assert samples['freshflow_serve_input_tombstones_total{kind="recommendations"}'] == "1"
+    assert samples['freshflow_serve_requests_total{path="/healthz",status="200"}'] == "1"
+    counted = sum(int(value) for name, value in samples.items() if "requests_total" in name)
+    assert samples['freshflow_serve_request_seconds_bucket{le="+Inf"}'] == str(counted)
+
+
+def test_an_input_that_can_no_longer_be_read_fails_the_health_and_lists_are_served_on(
+    lists: Path, answers: Serving
+) -> None:
+    app = make_app(answers)
+    lists.unlink()
+    lists.mkdir()
+    wait_until(lambda: get(app, "/healthz").status == 503)
+    health = msgspec.json.decode(get(app, "/healthz").body, type=Health)
+    assert health.status == "failed"
+    assert "cannot be read: Is a directory" in (health.inputs[0].failure or "")
+    assert get(app, "/recommendations/u1").status == 200
+
+
+def test_who_listens_hears_of_every_change_once_it_can_be_read(lists: Path, answers: Serving) -> None:
+    async def listen() -> list[tuple[str, str, bool]]:
+        heard: list[tuple[str, str, bool]] = []
+        with answers.broadcast.listening() as updates:
+            append(lists, LIST | {"user_id": "u2"}, {"key": "u1", "value": None})
+            while len(heard) < 2:
+                for kind, change in await asyncio.wait_for(updates.next(), 30):
+                    assert (answers.reading.value("recommendations", change.key) is None) == (change.value is None)
+                    heard.append((kind, change.key, change.value is None))
+        return heard
+
+    assert asyncio.run(listen()) == [("recommendations", "u2", False), ("recommendations", "u1", True)]
+    append(lists, LIST | {"user_id": "u3"})  # nobody listens any more
+    wait_until(lambda: answers.reading.value("recommendations", "u3") is not None)
+
+
+def test_a_listener_that_is_slow_misses_the_oldest(answers: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freshflow.serve.broadcast.HELD", 3)
+
+    async def listen() -> tuple[list[str], int]:
+        with answers.broadcast.listening() as updates:
+            answers.broadcast.send("related", [Change(f"i{n}", b"{}") for n in range(5)])
+            return [update.change.key for update in await asyncio.wait_for(updates.next(), 30)], updates.missed
+
+    assert asyncio.run(listen()) == (["i2", "i3", "i4"], 2)
