@@ -314,10 +314,12 @@ class RelatedConfig(Section, frozen=True):
 
 
 class ServeConfig(Section, frozen=True):
-    """Where `freshflow serve` listens."""
+    """Where `freshflow serve` listens, where it keeps its lists, and after how long a topic is read anew."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    store: Annotated[str, Meta(min_length=1)] = "freshflow-serve.sqlite"
+    away_s: PositiveSeconds = 43_200.0
 
 
 class Config(Section, frozen=True):

@@ -13,7 +13,7 @@ from freshflow.errors import ConfigError
 
 __all__ = ["serve"]
 
-NEEDED = ("starlette", "uvicorn")
+NEEDED = ("httptools", "starlette", "uvicorn")
 
 
 def serve(
@@ -24,8 +24,11 @@ def serve(
         str | None, typer.Option(metavar="URL", help="Related items, where the job writes them, likewise.")
     ] = None,
     store: Annotated[
-        str, typer.Option(metavar="PATH", help="The SQLite file in which the lists are kept.")
-    ] = "freshflow-serve.sqlite",
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="The SQLite file in which lists are kept, or redis://… [freshflow-serve.sqlite]"
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen at. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one. [8080]")] = None,
     config: Annotated[
@@ -36,7 +39,7 @@ def serve(
 
     GET /recommendations/{user}, /related/{item}, /healthz, /metrics; described at /openapi.json.
     """
-    overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port}}
+    overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port, "store": store}}
     settings = load_config(config, os.environ, overrides)
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -46,4 +49,4 @@ def serve(
     from freshflow.serve.server import Served
     from freshflow.serve.server import serve as run
 
-    run(Served(lists, related, store), settings, partial(typer.echo, err=True))
+    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True))

@@ -1,10 +1,10 @@
 """Updates as they happen, to whoever in this process listens, as a live page does."""
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from freshflow.serve.records import Change
@@ -41,7 +41,7 @@ class Subscription:
 
     def put(self, updates: list[Update]) -> None:
         """Hand over updates, from any thread; nothing happens where the loop has ended."""
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # it is closed
             self._loop.call_soon_threadsafe(self._put, updates)
 
     def _put(self, updates: list[Update]) -> None:
@@ -59,7 +59,7 @@ class Broadcast:
         self._lock = threading.Lock()
         self._listening: tuple[Subscription, ...] = ()
 
-    @contextmanager
+    @contextlib.contextmanager
     def listening(self) -> Iterator[Subscription]:
         """A subscription of the running event loop, for as long as the block runs."""
         subscription = Subscription(asyncio.get_running_loop())

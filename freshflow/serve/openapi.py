@@ -13,7 +13,7 @@ MOST_ITEMS = 200
 PATHS: dict[str, tuple[str, str | None]] = {  # by path: what it answers, and whose id it takes
     "/recommendations/{user}": ("A user's latest list.", "user"),
     "/related/{item}": ("The items nearest to an item.", "item"),
-    "/healthz": ("How far the inputs have been read, and how old the lists are.", None),
+    "/healthz": ("How far the inputs have been read, and how long ago the latest list was made.", None),
     "/metrics": ("The same and more for Prometheus.", None),
     "/openapi.json": ("This description.", None),
 }
@@ -45,14 +45,19 @@ def _get(path: str, summary: str, whose: str | None) -> dict[str, Any]:
     responses = {"200": {"description": summary, "content": {content: {"schema": answer}}}}
     if whose is None:
         if path == "/healthz":
-            responses["503"] = responses["200"] | {"description": "An input cannot be read on."}
-        return {"summary": summary, "responses": responses}
+            responses["503"] = responses["200"] | {"description": "An input cannot be read, or the store not be used."}
+        return {"summary": summary, "operationId": _operation(path), "responses": responses}
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses["400"] = {"description": "`k` is no number that is allowed.", "content": problem}
     responses["404"] = {"description": f"There is no list of this {whose}.", "content": problem}
+    responses["503"] = {"description": "The store does not answer.", "content": problem}
     k = {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}
     parameters = [
         {"name": whose, "in": "path", "required": True, "description": IDS, "schema": {"type": "string"}},
         {"name": "k", "in": "query", "description": "Items at most.", "schema": k},
     ]
-    return {"summary": summary, "parameters": parameters, "responses": responses}
+    return {"summary": summary, "operationId": _operation(path), "parameters": parameters, "responses": responses}
+
+
+def _operation(path: str) -> str:
+    return path.split("/")[1].removesuffix(".json")

@@ -1,5 +1,6 @@
 """A topic of lists, read on from the offsets that were stored."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -9,49 +10,59 @@ from freshflow.config import KafkaConfig
 from freshflow.connectors.kafka_client import client_options, connect, parse_kafka_url, partitions_of
 from freshflow.connectors.kafka_errors import LOG, Outage, reason
 from freshflow.errors import BrokerError
-from freshflow.serve.records import Batch, Change, of_message
+from freshflow.serve.records import Batch, Change, of_message, read_position
 from freshflow.serve.types import Kind
 
 __all__ = ["TopicInput"]
 
 AT_ONCE = 500
-WAIT_S = 0.1  # for the first of them; what has been fetched comes at once
+WAIT_S = 0.1  # for the first of them
+MINUTE_MS = 60_000
 GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """The next offset to read of each partition of a topic."""
+    """The next offset to read of each partition of a topic, and when it was read, to the minute."""
 
     topic: str
     offsets: dict[int, int]
+    read_ms: int = 0
 
 
 class TopicInput:
     """All partitions of a topic, by a consumer that is in no group: the offsets are kept with the lists.
 
-    Where an offset is gone because the topic was compacted or cut, reading goes on with what is left: a later record of
-    the same keys is behind it. Where the topic ends before it, it was made anew, and so is read anew.
+    The topic is read anew where an offset is not in it any more, as it was cut or made anew, and where it was last read
+    more than `away_s` ago: by then compaction may have dropped a tombstone that was never seen.
     """
 
     unit: Literal["bytes", "records"] = "records"
 
-    def __init__(self, kind: Kind, url: str, config: KafkaConfig, position: bytes | None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        url: str,
+        config: KafkaConfig,
+        position: bytes | None,
+        *,
+        clock: Callable[[], int],
+        away_s: float,
+    ) -> None:
         self.kind = kind
+        self._clock = clock
         servers, self._topic = parse_kafka_url(url)
         self._timeout_s = config.timeout_s
         options = client_options(servers, config, "source")
         partitions = partitions_of(options, self._topic, config.timeout_s)
         self._outage = Outage(f"Kafka at {servers}, reading {self._topic}")
         self._consumer = connect(Consumer, options, error_cb=self._outage.note)
-        name = f"{servers}/{self._topic}"
-        stored = msgspec.json.decode(position, type=_Place) if position else None
-        known = stored is not None and stored.topic == name
+        self._name = f"{servers}/{self._topic}"
         self._ended: set[int] = set()  # partitions of which all has been read that there was
-        self._name, self._anew = name, position is not None and not known
-        offsets = stored.offsets if stored is not None and known else {}
         try:
             bounds = {partition: self._bounds(partition) for partition in partitions}
-            self._next = {partition: max(offsets.get(partition, low), low) for partition, (low, _) in bounds.items()}
+            offsets = self._offsets(read_position(position, _Place), bounds, away_s)
+            self._anew = position is not None and not offsets
+            self._next = {partition: offsets.get(partition, low) for partition, (low, _) in bounds.items()}
             self._highs = {partition: high for partition, (_, high) in bounds.items()}
             self._assign()
         except BaseException:
@@ -66,7 +77,8 @@ class TopicInput:
     def read(self) -> Batch | None:
         """What has come since the last call; None if nothing has, for a moment. Raises `BrokerError` if refused."""
         try:
-            messages = self._consumer.consume(AT_ONCE, timeout=WAIT_S)
+            messages = self._consumer.consume(1, timeout=WAIT_S)
+            messages += self._consumer.consume(AT_ONCE - 1, timeout=0)  # what has been fetched by now
         except KafkaException as error:
             raise self._refused(error.args[0]) from None
         changes: list[Change] = []
@@ -74,7 +86,8 @@ class TopicInput:
         for message in messages:
             if message.error() is not None:
                 if self._note(message):
-                    break  # what follows is read again
+                    changes.clear()  # of what was there before
+                    break
                 continue
             records += 1
             self._ended.discard(message.partition())
@@ -88,20 +101,39 @@ class TopicInput:
         if not records and not self._anew and not at_end:
             return None
         anew, self._anew = self._anew, False
-        return Batch(changes, skipped, msgspec.json.encode(_Place(self._name, self._next)), anew, at_end)
+        read_ms = self._clock() // MINUTE_MS * MINUTE_MS
+        return Batch(changes, skipped, msgspec.json.encode(_Place(self._name, self._next, read_ms)), anew, at_end)
 
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
 
+    def _offsets(self, stored: _Place | None, bounds: dict[int, tuple[int, int]], away_s: float) -> dict[int, int]:
+        """Where to go on; nothing, to read it all."""
+        if stored is None or stored.topic != self._name:
+            return {}
+        if self._clock() - stored.read_ms > away_s * 1000:
+            LOG.warning(
+                "%s was last read %.1f h ago, longer than serve.away_s; tombstones may be gone from it by now.",
+                *(self._name, (self._clock() - stored.read_ms) / 3_600_000),
+            )
+            return {}
+        there = {partition: at for partition, at in stored.offsets.items() if partition in bounds}
+        gone = len(there) < len(stored.offsets)
+        if gone or any(not bounds[partition][0] <= at <= bounds[partition][1] for partition, at in there.items()):
+            return {}
+        return there
+
     def _note(self, message: Message) -> bool:
-        """Take in what is no record; whether reading begins elsewhere now."""
+        """Take in what is no record; whether all is read anew now."""
         error = message.error()
         if error.code() == KafkaError._PARTITION_EOF:
             self._ended.add(message.partition())
             self._reach(message.partition(), message.offset())
         elif error.code() in GONE:
-            self._lost(message.partition())
+            self._anew = True
+            self._next = {partition: self._bounds(partition)[0] for partition in self._next}
+            self._assign()
             return True
         else:
             self._outage.note(error)
@@ -112,17 +144,6 @@ class TopicInput:
         self._next[partition] = max(self._next[partition], offset)
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
         self._highs[partition] = max(high, self._next[partition])
-
-    def _lost(self, partition: int) -> None:
-        """Go on with what is left of a partition, or read everything anew where it ends before the next offset."""
-        low, _ = self._bounds(partition)
-        if self._next[partition] < low:
-            LOG.warning("Lists of %s/%d were deleted before they were read.", self._topic, partition)
-            self._next[partition] = low
-        else:
-            self._anew = True
-            self._next = {each: self._bounds(each)[0] for each in self._next}
-        self._assign()
 
     def _assign(self) -> None:
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in self._next.items()]

@@ -6,9 +6,10 @@ import msgspec
 
 from freshflow.lists.types import ListItem, RecommendationList, RelatedItem, RelatedItems
 
-__all__ = ["Health", "InputHealth", "Kind", "Problem", "Recommendations", "Related", "RelatedItem"]
+__all__ = ["KINDS", "Health", "InputHealth", "Kind", "Problem", "Recommendations", "Related", "RelatedItem"]
 
 Kind = Literal["recommendations", "related"]
+KINDS: tuple[Kind, ...] = ("recommendations", "related")
 
 
 class Recommendations(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_defaults=True, gc=False):
@@ -28,8 +29,10 @@ class Problem(msgspec.Struct, frozen=True):
 class InputHealth(msgspec.Struct, frozen=True):
     """How far one input has been read.
 
-    `behind` is what is there and not read yet, in bytes of a file or records of a topic; `staleness_s` is how long ago
-    the latest record that was read was made, null before the first. `failure` says why reading has ended.
+    `records` were taken over since the start, `tombstones` among them; `skipped` were not: answers to searches, and
+    what is no record of this kind. `behind` is what is there and not read yet, in bytes of a file or records of a
+    topic; `staleness_s` is how long ago the latest record was made, null before the first. `failure` says why nothing
+    is read at the moment.
     """
 
     kind: Kind
@@ -44,9 +47,13 @@ class InputHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`ok` if all that was there at the start has been read, `catching up` before, `failed` if an input has ended."""
+    """`ok` if all that was there at the start has been read, `catching up` before, `failed` while something is wrong.
+
+    `users` and `items` are those that have lists, null while the store does not say; `failure` tells why it does not.
+    """
 
     status: Literal["ok", "catching up", "failed"]
-    users: int
-    items: int
+    users: int | None
+    items: int | None
     inputs: tuple[InputHealth, ...]
+    failure: str | None = None

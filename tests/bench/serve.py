@@ -1,8 +1,8 @@
 """How fast `freshflow serve` answers: requests at a fixed rate from a process of their own, while lists come in.
 
-`python -m tests.bench.serve [--rate 1000] [--seconds 20] [--users 20000] [--writes 500]`: a file of lists of 20 items is
-written, served, and grown by so many lists a second while the requests are made. Each request has its time; one that
-begins late counts from when it should have begun, so that a server that stalls is not asked less.
+`python -m tests.bench.serve [--rate 1000] [--seconds 20] [--users 20000] [--writes 500] [--store PLACE]`: a file of
+lists of 20 items is written, served, and grown by so many lists a second while the requests are made. Each request has
+its time; one that begins late counts from when it should have begun, so that a server that stalls is not asked less.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
-from tests.bench.machine import machine
+from tests.bench.machine import described
 
 CONNECTIONS = 32
-FREE = {"PYTHONUNBUFFERED": "1"}
 
 
 def a_list(user: int, now_ms: int) -> bytes:
@@ -75,10 +75,20 @@ def grow(path: Path, users: int, rate: float, seconds: float) -> None:
             time.sleep(0.05)
 
 
+def wait_until_read(port: int, users: int) -> None:
+    """Return once the server has a list of every user."""
+    while True:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz") as answer:
+            if json.load(answer)["users"] == users:
+                return
+        time.sleep(0.1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("rate", 1000), ("seconds", 20), ("users", 20_000), ("writes", 500)):
         parser.add_argument(f"--{name}", type=float, default=default)
+    parser.add_argument("--store", help="A path, or redis://… that is empty; else a file in a folder of its own.")
     parser.add_argument("--asking", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     users = int(asked.users)
@@ -89,11 +99,11 @@ def main() -> None:
         path = Path(folder, "lists.jsonl")
         path.write_bytes(b"".join(a_list(user, 0) for user in range(users)))
         command = [sys.executable, "-m", "freshflow.cli.main", "serve", "--lists", str(path), "--port", "0"]
-        command += ["--store", str(Path(folder, "store.sqlite"))]
+        command += ["--store", asked.store or str(Path(folder, "store.sqlite"))]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert server.stderr is not None
         (port,) = re.findall(r":(\d+)$", server.stderr.readline())
-        time.sleep(5)  # for all lists to be read
+        wait_until_read(int(port), users)
         options = [f"--{name}={getattr(asked, name)}" for name in ("rate", "seconds", "users")]
         client = [sys.executable, "-m", "tests.bench.serve", "--asking", port, *options]
         asking = subprocess.Popen(client, stdout=subprocess.PIPE)
@@ -101,7 +111,7 @@ def main() -> None:
         took = sorted(json.loads(asking.communicate()[0]))
         server.terminate()
         server.wait()
-    print(machine())
+    print(described())
     print(f"{len(took):,} answers at {asked.rate:,.0f} a second, {asked.writes:,.0f} lists a second written meanwhile")
     for share in (0.5, 0.9, 0.99, 0.999):
         print(f"  p{share * 100:<5g} {took[int(share * len(took))]:8.2f} ms")
