@@ -128,9 +128,7 @@ class Reader:
             self._broadcast.send(self.input.kind, changed)
             self._note_ages(batch)
         if batch.anew:
-            log.warning(
-                "%s is not what it was: it is read anew, and lists that it no longer has are dropped.", self.place
-            )
+            log.warning("%s is not what it was: it is read anew, and lists that it lacks are dropped.", self.place)
         self.records += len(batch.changes)
         self.tombstones += sum(change.value is None for change in batch.changes)
         self.skipped += batch.skipped

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from freshflow.config import KafkaConfig
 from freshflow.connectors.kafka_client import client_options, connect, parse_kafka_url, partitions_of
@@ -18,11 +19,12 @@ __all__ = ["TopicInput"]
 AT_ONCE = 500
 WAIT_S = 0.1  # for the first of them
 MINUTE_MS = 60_000
+NO_ID = "A" * 22  # zeros, in base64
 GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """The next offset to read of each partition of a topic, and when it was read, to the minute."""
+    """The next offset to read of each partition of a topic, by its id, and when it was read, to the minute."""
 
     topic: str
     offsets: dict[int, int]
@@ -56,13 +58,14 @@ class TopicInput:
         partitions = partitions_of(options, self._topic, config.timeout_s)
         self._outage = Outage(f"Kafka at {servers}, reading {self._topic}")
         self._consumer = connect(Consumer, options, error_cb=self._outage.note)
-        self._name = f"{servers}/{self._topic}"
+        self._id = _id_of(self._topic, servers, config)
         self._ended: set[int] = set()  # partitions of which all has been read that there was
         try:
             bounds = {partition: self._bounds(partition) for partition in partitions}
-            offsets = self._offsets(read_position(position, _Place), bounds, away_s)
+            lows = {partition: low for partition, (low, _) in bounds.items()}
+            offsets = self._offsets(read_position(position, _Place), lows, away_s)
             self._anew = position is not None and not offsets
-            self._next = {partition: offsets.get(partition, low) for partition, (low, _) in bounds.items()}
+            self._next = lows | offsets
             self._highs = {partition: high for partition, (_, high) in bounds.items()}
             self._assign()
         except BaseException:
@@ -102,27 +105,24 @@ class TopicInput:
             return None
         anew, self._anew = self._anew, False
         read_ms = self._clock() // MINUTE_MS * MINUTE_MS
-        return Batch(changes, skipped, msgspec.json.encode(_Place(self._name, self._next, read_ms)), anew, at_end)
+        return Batch(changes, skipped, msgspec.json.encode(_Place(self._id, self._next, read_ms)), anew, at_end)
 
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
 
-    def _offsets(self, stored: _Place | None, bounds: dict[int, tuple[int, int]], away_s: float) -> dict[int, int]:
-        """Where to go on; nothing, to read it all."""
-        if stored is None or stored.topic != self._name:
+    def _offsets(self, stored: _Place | None, lows: dict[int, int], away_s: float) -> dict[int, int]:
+        """Where to go on; nothing, to read it all. Of an offset behind the end the broker will say that it is none."""
+        if stored is None or stored.topic != self._id:
             return {}
         if self._clock() - stored.read_ms > away_s * 1000:
             LOG.warning(
                 "%s was last read %.1f h ago, longer than serve.away_s; tombstones may be gone from it by now.",
-                *(self._name, (self._clock() - stored.read_ms) / 3_600_000),
+                *(self._topic, (self._clock() - stored.read_ms) / 3_600_000),
             )
             return {}
-        there = {partition: at for partition, at in stored.offsets.items() if partition in bounds}
-        gone = len(there) < len(stored.offsets)
-        if gone or any(not bounds[partition][0] <= at <= bounds[partition][1] for partition, at in there.items()):
-            return {}
-        return there
+        is_whole = all(partition in lows and lows[partition] <= at for partition, at in stored.offsets.items())
+        return stored.offsets if is_whole else {}
 
     def _note(self, message: Message) -> bool:
         """Take in what is no record; whether all is read anew now."""
@@ -163,3 +163,14 @@ class TopicInput:
             f"Kafka does not let us read {self._topic} on: {reason(error)}; check the topic, the rights of this user, "
             "and [kafka]."
         )
+
+
+def _id_of(topic: str, servers: str, config: KafkaConfig) -> str:
+    """What tells a topic from others, also from an earlier one of its name; its address where a cluster has no ids."""
+    admin = connect(AdminClient, client_options(servers, config, "admin"))
+    try:
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=config.timeout_s)
+        found = str(asked[topic].result().topic_id)
+    except KafkaException:
+        found = NO_ID
+    return f"{servers}/{topic}" if found in (NO_ID, "None") else found

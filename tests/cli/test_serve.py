@@ -1,10 +1,11 @@
-"""`freshflow serve` as a process: over a file that grows, through percent-encoding, SIGTERM and a restart."""
+"""`freshflow serve` as a process beside a job: what changes, what is forgotten, SIGTERM, and what is refused."""
 
 import http.client
 import json
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,10 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.errors import ConfigError, OutputError
-from tests.conftest import Finished, Running
+from tests.conftest import LIMIT_S, Finished, Running
 from tests.serve.test_app import LIST
 
-IDS = ["u1", "a/b", "50%", "a%2Fb", "ü ñ", "日本", "?k=1#x", "//", ".."]
+IDS = ["u1", "a/b", "50%", "a%2Fb", "ü ñ", "日本", "?k=1#x", "//", "..", "a/"]
 
 
 class Server(NamedTuple):
@@ -28,21 +29,25 @@ class Server(NamedTuple):
     process: Running
     port: int
 
-    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+    def ask(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
-        body = json.loads(response.read())
+        body = response.read()
         connection.close()
-        return response.status, body
+        return response.status, dict(response.getheaders()), body
 
-    def wait_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Its health once that is as it should be."""
-        end_s = time.monotonic() + 60
-        while not holds(health := self.get("/healthz")[1]):
-            assert time.monotonic() < end_s, health
+    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        status, _, body = self.ask("GET", path)
+        return status, json.loads(body)
+
+    def wait_until(self, holds: Callable[[dict[str, Any]], bool], path: str = "/healthz") -> dict[str, Any]:
+        """What it answers once that is as it should be."""
+        end_s = time.monotonic() + LIMIT_S
+        while not holds(body := self.get(path)[1]):
+            assert time.monotonic() < end_s, body
             time.sleep(0.02)
-        return health
+        return body
 
 
 @pytest.fixture
@@ -59,13 +64,69 @@ def serve(start: Callable[..., Running]) -> Callable[..., Server]:
     return serve
 
 
+@pytest.fixture
+def stopped(finish: Callable[[Running], Finished]) -> Callable[[Server], list[str]]:
+    """Stop a server by SIGTERM; what it said since it began."""
+
+    def stopped(server: Server) -> list[str]:
+        server.process.send_signal(signal.SIGTERM)
+        ended = finish(server.process)
+        assert (ended.returncode, ended.stdout) == (0, "")
+        return ended.stderr.splitlines()
+
+    return stopped
+
+
 def append(path: Path, *several: object) -> None:
     with path.open("a") as file:
         file.writelines(json.dumps(one) + "\n" for one in several)
 
 
-def test_lists_are_served_as_they_grow_and_from_where_it_was_after_sigterm(
-    tmp_path: Path, serve: Callable[..., Server], finish: Callable[[Running], Finished]
+def test_what_a_job_writes_is_served_at_once_and_what_it_forgets_is_not(
+    start: Callable[..., Running],
+    finish: Callable[[Running], Finished],
+    serve: Callable[..., Server],
+    stopped: Callable[[Server], list[str]],
+) -> None:
+    job = start(
+        "freshflow.cli.main", "run", "--input", "-", "--output", "lists.jsonl", "--quiet", stdin=subprocess.PIPE
+    )
+    assert job.stdin is not None
+    ts = 1_764_000_000
+
+    def happens(user: str, type: str = "view", **fields: object) -> None:
+        nonlocal ts
+        ts += 1
+        print(json.dumps({"type": type, "user_id": user, "ts": ts} | fields), file=job.stdin, flush=True)
+
+    server = serve("--lists", "lists.jsonl")
+    happens("u1", item_id="i1")
+    happens("u2", item_id="i2")
+    first = server.wait_until(lambda body: "items" in body, "/recommendations/u2")
+    happens("u2", item_id="i3")
+    later = server.wait_until(lambda body: body["list_id"] != first["list_id"], "/recommendations/u2")
+    assert {item["item_id"] for item in later["items"]} == {"i1", "i2", "i3"}
+    happens("u2", "search", query="shoes", items=["s1"], request_id="r1")
+    server.wait_until(lambda health: health["inputs"][0]["skipped"] == 1)
+    assert server.get("/recommendations/u2")[1]["list_id"] == later["list_id"]
+    happens("u1", "forget")
+    server.wait_until(lambda body: "error" in body, "/recommendations/u1")
+    assert server.get("/recommendations/u2")[0] == 200
+    assert set(stopped(server)) <= {"WARNING freshflow: There is no file lists.jsonl; it is waited for."}
+    happens("u3", item_id="i1")
+    job.stdin.close()
+    job.stdin = None
+    assert finish(job).returncode == 0
+    again = serve("--lists", "lists.jsonl")
+    assert again.get("/recommendations/u2")[1]["list_id"] == later["list_id"]  # before anything is read
+    health = again.wait_until(lambda health: health["users"] == 2)
+    assert health["inputs"][0]["records"] == 1
+    assert again.get("/recommendations/u1")[0] == 404
+    assert stopped(again) == []
+
+
+def test_any_id_can_be_asked_for_and_a_file_that_is_replaced_is_read_anew(
+    tmp_path: Path, serve: Callable[..., Server], stopped: Callable[[Server], list[str]]
 ) -> None:
     lists = tmp_path / "lists.jsonl"
     append(lists, *(LIST | {"user_id": user} for user in IDS))
@@ -76,19 +137,32 @@ def test_lists_are_served_as_they_grow_and_from_where_it_was_after_sigterm(
         assert (status, body["user_id"], len(body["items"])) == (200, user, 1)
     assert server.get("/recommendations/a/b")[1]["user_id"] == "a/b"
     assert server.get("/recommendations/%FF")[0] == 404
-    append(lists, {"key": "a/b", "value": None}, LIST | {"user_id": "late", "computed_at": 7})
-    server.wait_until(lambda health: health["inputs"][0]["tombstones"] == 1)
-    assert server.get("/recommendations/a%2Fb")[0] == 404
-    assert server.get("/recommendations/late")[1]["computed_at"] == 7
-    server.process.send_signal(signal.SIGTERM)
-    ended = finish(server.process)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    append(lists, LIST | {"user_id": "later"})
-    again = serve("--lists", "lists.jsonl")
-    assert again.get("/recommendations/late")[1]["computed_at"] == 7  # before anything is read
-    health = again.wait_until(lambda health: health["users"] == len(IDS) + 1)
-    assert health["inputs"][0]["records"] == 1
-    assert again.get("/recommendations/a%2Fb")[0] == 404
+    status, headers, body = server.ask("HEAD", "/recommendations/u1")
+    assert (status, headers["content-length"], body) == (200, str(len(json.dumps(LIST))), b"")
+    assert headers["cache-control"] == "no-store"
+    append(tmp_path / "next.jsonl", LIST | {"user_id": "a/b", "computed_at": 7})
+    (tmp_path / "next.jsonl").replace(lists)
+    server.wait_until(lambda health: health["users"] == 1)
+    assert server.get("/recommendations/a%2Fb")[1]["computed_at"] == 7
+    assert stopped(server) == [
+        "WARNING freshflow: lists.jsonl is not what it was: it is read anew, and lists that it lacks are dropped."
+    ]
+
+
+def test_a_request_whose_head_does_not_end_is_refused_and_others_are_answered(
+    tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    append(tmp_path / "lists.jsonl", LIST)
+    server = serve("--lists", "lists.jsonl")
+    for begun in (b"GET /", b"GET / HTTP/1.1\r\nx: "):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(begun + b"a" * 40_000)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+    long = b"POST /recommendations/u1 HTTP/1.1\r\nhost: h\r\ncontent-length: 60000\r\n\r\n" + b"a" * 60_000
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(long)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 405 ")
+    server.wait_until(lambda body: "items" in body, f"/recommendations/u1?{'x' * 20_000}")
 
 
 def test_a_port_that_is_taken_and_a_missing_package_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,8 @@ def test_health_says_how_far_the_inputs_are_read_and_metrics_count_what_was_aske
 ) -> None:
     app = make_app(answers)
     append(lists, {"no": "list"}, {"key": "u1", "value": None})
-    wait_until(lambda: get(app, "/recommendations/u1").status == 404)
+    wait_until(lambda: answers.readers[0].skipped == 1)
+    assert get(app, "/recommendations/u1").status == 404
     health = msgspec.json.decode(get(app, "/healthz").body, type=Health)
     assert (health.status, health.users, health.items) == ("ok", 0, 1)
     of_lists, of_related = health.inputs
@@ -180,8 +181,15 @@ def test_health_says_how_far_the_inputs_are_read_and_metrics_count_what_was_aske
     assert all(re.fullmatch(r'\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})?', name) for name in samples)
     assert samples['freshflow_serve_input_tombstones_total{kind="recommendations"}'] == "1"
     assert samples['freshflow_serve_requests_total{path="/healthz",status="200"}'] == "1"
-    counted = sum(int(value) for name, value in samples.items() if "requests_total" in name)
-    assert samples['freshflow_serve_request_seconds_bucket{le="+Inf"}'] == str(counted)
+    asked = samples['freshflow_serve_requests_total{path="/recommendations/{user}",status="404"}']
+    assert samples['freshflow_serve_request_seconds_count{path="/recommendations/{user}"}'] == asked
+    assert samples['freshflow_serve_request_seconds_bucket{path="/recommendations/{user}",le="+Inf"}'] == asked
+    assert samples['freshflow_serve_list_age_seconds_count{kind="recommendations"}'] == "0"  # it was all there before
+    append(lists, LIST | {"computed_at": time.time_ns() // 1_000_000 - 3_000})
+    wait_until(lambda: answers.readers[0].records == 3)
+    text = get(app, "/metrics").body.decode()
+    assert 'freshflow_serve_list_age_seconds_bucket{kind="recommendations",le="2.5"} 0' in text
+    assert 'freshflow_serve_list_age_seconds_bucket{kind="recommendations",le="600.0"} 1' in text
 
 
 def test_an_input_that_can_no_longer_be_read_fails_the_health_and_lists_are_served_on(

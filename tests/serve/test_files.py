@@ -165,7 +165,14 @@ def test_whatever_becomes_of_a_file_the_store_ends_with_what_it_holds(data, tmp_
 
 
 def test_what_is_no_list_is_no_change() -> None:
-    for raw in (b"", b"no json", b"[]", b'{"user_id": 7}', b'{"item_id": "i1", "items": []}', b'{"user_id": "\xff"}'):
+    for raw in (
+        *(b"", b"no json", b"[]", b'{"user_id": 7}', b'{"item_id": "i1", "items": []}', b'{"user_id": "\xff"}'),
+        *(
+            b'{"user_id": "u1"}',
+            b'{"user_id": "u1", "items": {}}',
+            b'{"user_id": "u1", "items": [], "computed_at": "x"}',
+        ),
+    ):
         assert of_line("recommendations", raw) is None
         assert of_message("recommendations", b"u1", raw) is None
     assert of_message("recommendations", None, None) is None
@@ -175,20 +182,44 @@ def test_what_is_no_list_is_no_change() -> None:
     assert of_line("related", b'{"key": "i1", "value": null}') == Change("i1", None)
 
 
-def test_files_and_stores_that_cannot_be_used_are_told(tmp_path: Path, store: Store) -> None:
+def test_an_answer_to_a_search_does_not_take_the_place_of_the_list() -> None:
+    searched = b'{"user_id": "u1", "surface": "search", "items": []}'
+    assert of_line("recommendations", searched) is None
+    assert of_message("recommendations", b"u1", searched) is None
+    feed = searched.replace(b"search", b"feed")
+    assert of_line("recommendations", feed) == Change("u1", feed)
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path: Path, store: Store) -> None:
     for place in ("lists.jsonl.gz", "-", "lists.csv"):
         with pytest.raises(InputError, match=r"name a file that ends in .jsonl"):
             FileInput("recommendations", place, None)
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(InputError, match="cannot be read"):
         opened(store, tmp_path / "folder.jsonl").read()
-    (tmp_path / "text").write_text("not a database, but long enough to be taken for one " * 30)
-    with pytest.raises(OutputError, match=r"The store .*text cannot be used: file is not a database"):
-        open_store(str(tmp_path / "text"))
-    with pytest.raises(OutputError, match=r"The folder of the store .* does not exist"):
-        open_store(str(tmp_path / "nowhere" / "store.sqlite"))
-    with pytest.raises(OutputError, match="is no store"):
-        open_store("mysql://localhost/lists")
-    store._connection.execute("PRAGMA user_version = 9")
-    with pytest.raises(OutputError, match="of another version or another program"):
-        open_store(store.path)
+    with pytest.raises(InputError, match=r"The folder of .*lists.jsonl does not exist: create"):
+        opened(store, tmp_path / "nowhere" / "lists.jsonl")
+
+
+@pytest.mark.parametrize(
+    "position", [b"no json", b"\xff", b'{"topic":"h/t","offsets":{"0":7}}', b'{"path":"","offset":-9}']
+)
+def test_a_position_of_another_sort_of_input_has_all_read_anew(tmp_path: Path, position: bytes) -> None:
+    path = tmp_path / "lists.jsonl"
+    path.write_bytes(line("u1", 1))
+    batch = FileInput("recommendations", str(path), position).read()
+    assert batch is not None
+    assert ([change.key for change in batch.changes], batch.anew) == (["u1"], True)
+
+
+def test_a_file_that_is_waited_for_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "lists.jsonl"
+    input = opened(store, path)
+    assert [input.read(), input.read()] == [None, None]
+    assert [record.getMessage() for record in caplog.records] == [f"There is no file {path}; it is waited for."]
+    path.write_bytes(line("u1", 1))
+    read_all(store, input)
+    path.unlink()
+    assert input.read() is None
+    assert len(caplog.records) == 2
+    assert kept(store) == {"u1": 1}
