@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from jsonschema import ValidationError
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
 
 from freshflow.config import Config
 from freshflow.serve.app import Serving, make_app
@@ -43,7 +47,11 @@ RELATED = {
 class Answer(NamedTuple):
     status: int
     body: bytes
-    content_type: str
+    headers: dict[str, str]
+
+    @property
+    def content_type(self) -> str:
+        return self.headers["content-type"]
 
 
 def get(app: Any, path: str, query: str = "", method: str = "GET") -> Answer:
@@ -58,10 +66,8 @@ def get(app: Any, path: str, query: str = "", method: str = "GET") -> Answer:
 
     scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": []}
     asyncio.run(app(scope | {"http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80)}, receive, send))
-    headers = dict(sent[0]["headers"])
-    return Answer(
-        sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:]), headers[b"content-type"].decode()
-    )
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:]), headers)
 
 
 def append(path: Path, *several: object) -> None:
@@ -93,8 +99,13 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_a_list_is_answered_byte_for_byte_and_with_k_its_first_items(answers: Serving) -> None:
     app = make_app(answers)
-    assert get(app, "/recommendations/u1") == Answer(200, json.dumps(LIST).encode(), "application/json")
-    assert get(app, "/related/i1") == Answer(200, json.dumps(RELATED).encode(), "application/json")
+    for path, record in (("/recommendations/u1", LIST), ("/related/i1", RELATED)):
+        answer = get(app, path)
+        assert (answer.status, answer.body, answer.content_type) == (
+            200,
+            json.dumps(record).encode(),
+            "application/json",
+        )
     assert json.loads(get(app, "/recommendations/u1", "k=2").body) == LIST | {"items": ITEMS[:2]}
     assert json.loads(get(app, "/related/i1", "k=1").body) == RELATED | {"items": RELATED["items"][:1]}
     assert json.loads(get(app, "/recommendations/u1", "k=200").body) == LIST
@@ -126,6 +137,10 @@ def test_an_id_may_be_any_text(lists: Path, answers: Serving, user: str) -> None
         ("/recommendations/u1", "k=2.0", 400, "k = '2.0' is not allowed"),
         ("/recommendations/u1", "k=%C2%B2", 400, "k = '²' is not allowed"),
         ("/recommendations/u1", "k=" + "9" * 5000, 400, "is not allowed"),
+        ("/recommendations/u1", "k=" + "0" * 5000 + "1", 400, "is not allowed"),
+        ("/recommendations/" + "u" * 5000, "", 404, f"of the user '{'u' * 100}':"),
+        ("/recommendations", "", 404, "/recommendations is no path that is served"),
+        ("/healthz/", "", 404, "/healthz/ is no path that is served"),
         ("/related/i1", "k=", 400, "k = '' is not allowed"),
         ("/elsewhere", "", 404, "/elsewhere is no path that is served"),
     ],
@@ -136,6 +151,25 @@ def test_what_cannot_be_answered_is_told_in_a_sentence(
     answer = get(make_app(answers), path, query)
     assert (answer.status, answer.content_type) == (status, "application/json")
     assert sentence in msgspec.json.decode(answer.body, type=Problem).error
+
+
+def test_what_is_unknown_to_this_version_stays_in_a_list_that_is_cut(lists: Path, answers: Serving) -> None:
+    newer = {
+        "user_id": "u2",
+        "new": {"a": 1.50},
+        "items": [{"item_id": "i1", "new": 1e2}, {"item_id": "i2"}],
+        "last": [],
+    }
+    append(lists, newer)
+    app = make_app(answers)
+    wait_until(lambda: get(app, "/recommendations/u2").status == 200)
+    assert json.loads(get(app, "/recommendations/u2", "k=1").body) == newer | {"items": newer["items"][:1]}
+
+
+def test_no_cache_on_the_way_may_keep_an_answer(answers: Serving) -> None:
+    app = make_app(answers)
+    for path in ("/recommendations/u1", "/recommendations/none", "/related/i1", "/healthz", "/metrics", "/nowhere"):
+        assert get(app, path).headers["cache-control"] == "no-store"
 
 
 def test_the_api_is_read_only(answers: Serving) -> None:
@@ -161,6 +195,17 @@ def test_the_description_names_every_path_and_answers_are_of_its_types(answers: 
     assert refs <= told["components"]["schemas"].keys()
     missing = {name for path in told["paths"] for name in re.findall(r"\{(\w+)\}", path)}
     assert missing == {"user", "item"}
+
+
+def test_the_description_is_valid_openapi_and_answers_are_valid_under_it(answers: Serving) -> None:
+    app, told = make_app(answers), description()
+    validate(told)
+    for path, asked in (("/recommendations/{user}", "u1"), ("/related/{item}", "i1"), ("/healthz", "")):
+        answer = get(app, re.sub(r"\{.*\}", asked, path))
+        schema = told["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        OAS31Validator(schema | {"components": told["components"]}).validate(json.loads(answer.body))
+    with pytest.raises(ValidationError):
+        OAS31Validator(schema | {"components": told["components"]}).validate({"status": "fine"})
 
 
 def test_health_says_how_far_the_inputs_are_read_and_metrics_count_what_was_asked(
@@ -203,6 +248,34 @@ def test_an_input_that_can_no_longer_be_read_fails_the_health_and_lists_are_serv
     assert health.status == "failed"
     assert "cannot be read: Is a directory" in (health.inputs[0].failure or "")
     assert get(app, "/recommendations/u1").status == 200
+
+
+def test_what_cannot_be_stored_fails_the_health_and_is_stored_once_it_can(
+    lists: Path, answers: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freshflow.serve.reader.RETRY_S", 0.05)
+    app = make_app(answers)
+    store = sqlite3.connect(lists.with_name("store.sqlite"))
+    store.execute("CREATE TRIGGER full BEFORE UPDATE ON recommendations BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    store.commit()
+    append(lists, LIST | {"computed_at": 7})
+    wait_until(lambda: get(app, "/healthz").status == 503)
+    assert "cannot be written: disk is full; make room" in json.loads(get(app, "/healthz").body)["inputs"][0]["failure"]
+    append(lists, LIST | {"user_id": "u2"})
+    assert json.loads(get(app, "/recommendations/u1").body)["computed_at"] == 2
+    store.execute("DROP TRIGGER full")
+    store.close()
+    wait_until(lambda: get(app, "/recommendations/u2").status == 200)
+    assert json.loads(get(app, "/recommendations/u1").body)["computed_at"] == 7
+    wait_until(lambda: get(app, "/healthz").status == 200)
+
+
+def test_a_store_that_cannot_be_read_is_told_to_who_asks(answers: Serving) -> None:
+    app = make_app(answers)
+    answers.reading.close()
+    answer = get(app, "/recommendations/u1")
+    assert answer.status == 503
+    assert re.search("The store .* cannot be read: ", msgspec.json.decode(answer.body, type=Problem).error)
 
 
 def test_who_listens_hears_of_every_change_once_it_can_be_read(lists: Path, answers: Serving) -> None:
