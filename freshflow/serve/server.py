@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,12 +25,13 @@ from freshflow.serve.store import Store, open_store
 from freshflow.serve.topics import TopicInput
 from freshflow.serve.types import Kind
 
-__all__ = ["Served", "serve", "serving"]
+__all__ = ["Served", "listening", "serve", "serving"]
 
 LEAVE_S = 2  # for requests that are under way when the server is told to stop
 POLL_S = 0.02  # from one look at a file that had no more to the next, which takes some 20 us
 KEPT_S = 75  # a connection that is not used; longer than the minute for which balancers keep theirs
 CONNECTIONS = 1000  # more are told that there are too many
+SWITCH_S = 0.0005  # that a thread which stores lists may keep others from Python; 5 ms, unasked, add up for answers
 HEAD_BYTES = 32_768  # of a request: an id of 512 characters takes at most 6,144
 
 
@@ -67,7 +69,7 @@ def serving(places: Served, config: Config) -> Iterator[Serving]:
 
 def serve(places: Served, config: Config, say: Callable[[str], None], more: tuple[BaseRoute, ...] = ()) -> None:
     """Serve until SIGTERM or SIGINT, and `say` where. Raises a `FreshFlowError` if that cannot begin."""
-    with _listening(config.serve.host, config.serve.port) as listener, serving(places, config) as answers:
+    with listening(config.serve.host, config.serve.port) as listener, serving(places, config) as answers:
         host, port = listener.getsockname()[:2]
         say(f"Serving {places.lists} at http://{f'[{host}]' if ':' in host else host}:{port}")
         asyncio.run(_run(make_app(answers, more), listener))
@@ -114,21 +116,26 @@ async def _run(app: Starlette, listener: socket.socket) -> None:
         timeout_graceful_shutdown=LEAVE_S,
     )
     server = _Server(settings)
+    sys.setswitchinterval(SWITCH_S)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
     await server.serve([listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises `OutputError` if there cannot be one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         what = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address, which stands here
         raise OutputError(
             f"Nothing can be served at {host}, port {port}: {what}; give another --host or --port."
         ) from None
+    # asyncio does so for sockets it has made itself; else an answer's body waits 40 ms for the receipt of its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _input(kind: Kind, url: str, config: Config, store: Store) -> Input:

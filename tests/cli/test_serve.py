@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.errors import ConfigError, OutputError
+from freshflow.serve.server import listening
 from tests.conftest import LIMIT_S, Finished, Running
 from tests.serve.test_app import LIST
 
@@ -57,9 +58,10 @@ def serve(start: Callable[..., Running]) -> Callable[..., Server]:
     def serve(*options: str) -> Server:
         process = start("freshflow.cli.main", "serve", "--port", 0, *options)
         assert process.stderr is not None
-        said = process.stderr.readline()
-        (port,) = re.findall(r"Serving .* at http://127\.0\.0\.1:(\d+)$", said)
-        return Server(process, int(port))
+        for said in process.stderr:
+            if found := re.search(r"Serving .* at http://127\.0\.0\.1:(\d+)$", said):
+                return Server(process, int(found[1]))
+        raise AssertionError("it ended before it served")
 
     return serve
 
@@ -80,6 +82,20 @@ def stopped(finish: Callable[[Running], Finished]) -> Callable[[Server], list[st
 def append(path: Path, *several: object) -> None:
     with path.open("a") as file:
         file.writelines(json.dumps(one) + "\n" for one in several)
+
+
+def refuse_heads_that_do_not_end(server: Server) -> None:
+    for begun in (b"GET /", b"GET / HTTP/1.1\r\nx: "):
+        assert first_of_answer(server, begun + b"a" * 40_000) == b"HTTP/1.1 400 "
+    body = b"POST /recommendations/u1 HTTP/1.1\r\nhost: h\r\ncontent-length: 60000\r\n\r\n" + b"a" * 60_000
+    assert first_of_answer(server, body) == b"HTTP/1.1 405 "
+    assert server.get(f"/recommendations/u1?{'x' * 20_000}")[0] == 200
+
+
+def first_of_answer(server: Server, asked: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(asked)
+        return connection.recv(13)
 
 
 def test_what_a_job_writes_is_served_at_once_and_what_it_forgets_is_not(
@@ -125,7 +141,7 @@ def test_what_a_job_writes_is_served_at_once_and_what_it_forgets_is_not(
     assert stopped(again) == []
 
 
-def test_any_id_can_be_asked_for_and_a_file_that_is_replaced_is_read_anew(
+def test_any_id_but_no_endless_head_can_be_asked_for_and_a_file_that_is_replaced_is_read_anew(
     tmp_path: Path, serve: Callable[..., Server], stopped: Callable[[Server], list[str]]
 ) -> None:
     lists = tmp_path / "lists.jsonl"
@@ -140,6 +156,7 @@ def test_any_id_can_be_asked_for_and_a_file_that_is_replaced_is_read_anew(
     status, headers, body = server.ask("HEAD", "/recommendations/u1")
     assert (status, headers["content-length"], body) == (200, str(len(json.dumps(LIST))), b"")
     assert headers["cache-control"] == "no-store"
+    refuse_heads_that_do_not_end(server)
     append(tmp_path / "next.jsonl", LIST | {"user_id": "a/b", "computed_at": 7})
     (tmp_path / "next.jsonl").replace(lists)
     server.wait_until(lambda health: health["users"] == 1)
@@ -149,20 +166,13 @@ def test_any_id_can_be_asked_for_and_a_file_that_is_replaced_is_read_anew(
     ]
 
 
-def test_a_request_whose_head_does_not_end_is_refused_and_others_are_answered(
-    tmp_path: Path, serve: Callable[..., Server]
-) -> None:
-    append(tmp_path / "lists.jsonl", LIST)
-    server = serve("--lists", "lists.jsonl")
-    for begun in (b"GET /", b"GET / HTTP/1.1\r\nx: "):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-            connection.sendall(begun + b"a" * 40_000)
-            assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
-    long = b"POST /recommendations/u1 HTTP/1.1\r\nhost: h\r\ncontent-length: 60000\r\n\r\n" + b"a" * 60_000
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(long)
-        assert connection.recv(1000).startswith(b"HTTP/1.1 405 ")
-    server.wait_until(lambda body: "items" in body, f"/recommendations/u1?{'x' * 20_000}")
+def test_no_part_of_an_answer_waits_for_the_receipt_of_another() -> None:
+    with (
+        listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_that_is_taken_and_a_missing_package_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
