@@ -92,7 +92,7 @@ def cpu_s(pid: int) -> float:
 
 
 def mean_age_ms(port: int) -> float:
-    """How old lists were on average when they could be asked for; some are 50 ms old when they are written here."""
+    """How old lists were on average when they could be asked for."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text = answer.read().decode()
     total, count = (
