@@ -95,7 +95,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for the newest versions)
 	@$(PIP) install 'uv>=0.9,<1'
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.lock
-	$(COMPILE) $(ARGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra serve --extra serve-redis --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
 
 .PHONY: clean

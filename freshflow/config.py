@@ -47,6 +47,7 @@ __all__ = [
     "RelatedConfig",
     "RulesConfig",
     "SearchConfig",
+    "ServeConfig",
     "UsersConfig",
     "ValuesConfig",
     "VariantConfig",
@@ -347,6 +348,15 @@ class ContentConfig(Section, frozen=True):
         return self.candidates > 0
 
 
+class ServeConfig(Section, frozen=True):
+    """Where `freshflow serve` listens, where it keeps its lists, and after how long a topic is read anew."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    store: Annotated[str, Meta(min_length=1)] = "freshflow-serve.sqlite"
+    away_s: PositiveSeconds = 43_200.0
+
+
 class Config(Section, frozen=True):
     """The whole configuration of a job."""
 
@@ -366,6 +376,7 @@ class Config(Section, frozen=True):
     search: SearchConfig = SearchConfig()
     explore: ExploreConfig = ExploreConfig()
     related: RelatedConfig = RelatedConfig()
+    serve: ServeConfig = ServeConfig()
     rules: RulesConfig = RulesConfig()
     values: ValuesConfig = ValuesConfig()
     content: ContentConfig = ContentConfig()

@@ -27,3 +27,9 @@ def test_growth_processes_and_epochs_are_measured() -> None:
     told = told_by("scale", "--events", 25_000, "--short", 1_500, "--runs", 1)
     for name in ("late / early", "peak memory", "two processes", "Ends of epochs"):
         assert name in told
+
+
+def test_answers_are_timed_while_lists_come_in() -> None:
+    told = told_by("serve", "--rate", 50, "--seconds", 1, "--users", 20, "--writes", 20)
+    for name in ("50 answers", "p99", "us an answer", "could be asked for"):
+        assert name in told

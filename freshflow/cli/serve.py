@@ -1,0 +1,52 @@
+"""`freshflow serve`: the latest lists over HTTP, from what a job writes."""
+
+import os
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from freshflow.config import load_config
+from freshflow.errors import ConfigError
+
+__all__ = ["serve"]
+
+NEEDED = ("httptools", "starlette", "uvicorn")
+
+
+def serve(
+    lists: Annotated[
+        str, typer.Option("--lists", metavar="URL", help="What the job writes: a path (.jsonl) or kafka://…/topic.")
+    ],
+    related: Annotated[
+        str | None, typer.Option(metavar="URL", help="Related items, where the job writes them, likewise.")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="The SQLite file in which lists are kept, or redis://… [freshflow-serve.sqlite]"
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen at. [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one. [8080]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The job's TOML file, for its tables serve and kafka.")
+    ] = None,
+) -> None:
+    """Keep the latest list of every user in a store, and answer over HTTP, until SIGTERM.
+
+    GET /recommendations/{user}, /related/{item}, /healthz, /metrics; described at /openapi.json.
+    """
+    overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port, "store": store}}
+    settings = load_config(config, os.environ, overrides)
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"freshflow serve needs {' and '.join(missing)}, which is not installed: pip install 'freshflow[serve]'."
+        )
+    from freshflow.serve.server import Served
+    from freshflow.serve.server import serve as run
+
+    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True))
