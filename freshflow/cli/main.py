@@ -6,7 +6,7 @@ import sys
 import typer
 
 from freshflow import __version__
-from freshflow.cli import evaluate, explain, forget, run, serve, simulate, topics
+from freshflow.cli import demo, evaluate, explain, forget, run, serve, simulate, topics
 from freshflow.cli.stderr import panics_kept_back
 from freshflow.errors import user_error
 
@@ -24,6 +24,7 @@ app.command()(explain.explain)
 app.command()(forget.forget)
 app.command()(serve.serve)
 app.command()(simulate.simulate)
+app.command()(demo.demo)
 app.add_typer(topics.app, name="topics")
 
 

@@ -1,6 +1,5 @@
 """How long lists took from their event, and how many there are a second: of the last minute, and over hours."""
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 
@@ -80,23 +79,19 @@ class PerSecond:
     """How often something happened in each of the last 60 seconds, by its own time."""
 
     def __init__(self) -> None:
-        self._counts: deque[list[int]] = deque(maxlen=MINUTE_S + 1)  # second, count; in order
+        self._counts: dict[int, int] = {}  # by second, the latest of them
 
     def add(self, at_ms: int) -> None:
-        """It happened; what is out of order by more than is held goes uncounted."""
+        """It happened."""
         second = at_ms // 1000
-        if not self._counts or second > self._counts[-1][0]:
-            self._counts.append([second, 1])
-            return
-        place = bisect_left(self._counts, second, key=lambda one: one[0])
-        if self._counts[place][0] == second:
-            self._counts[place][1] += 1
+        self._counts[second] = self._counts.get(second, 0) + 1
+        if len(self._counts) > 2 * MINUTE_S:
+            self._counts = dict(sorted(self._counts.items())[-MINUTE_S - 1 :])
 
     def minute(self, now_ms: int) -> list[int]:
         """Counts of the 60 whole seconds before now, the oldest first."""
-        by_second = {second: count for second, count in self._counts}
         now_s = now_ms // 1000
-        return [by_second.get(second, 0) for second in range(now_s - MINUTE_S, now_s)]
+        return [self._counts.get(second, 0) for second in range(now_s - MINUTE_S, now_s)]
 
     def rate(self, now_ms: int) -> float:
         """How often a second, over the last whole ones."""

@@ -1,4 +1,4 @@
-"""The end of another output of the job, read on as it grows: metrics and dead letters, of which only the latest matter."""
+"""The end of an output of the job, read on as it grows: metrics and dead letters, of which only the latest matter."""
 
 import os
 from pathlib import Path
@@ -66,7 +66,7 @@ class FileTail:
         skipped = self._offset == 0 and found.st_size > BACK_BYTES
         if skipped:
             self._offset = found.st_size - BACK_BYTES
-        piece = os.pread(fd, BACK_BYTES, self._offset)
+        piece = os.pread(fd, min(BACK_BYTES, found.st_size - self._offset), self._offset)
         whole = piece[: piece.rfind(b"\n") + 1]
         if not whole and len(piece) == BACK_BYTES:  # no line of ours is as long
             whole = piece

@@ -114,6 +114,11 @@ class Watch:
                 self._refused.add(letter.rejected_at)
                 self._refusals += 1
 
+    def latest_user(self) -> str | None:
+        """Whose list was published last, of those that are offered."""
+        with self._lock:
+            return next(reversed(self._users), None)
+
     def figures(self) -> dict[str, Any]:
         """How it stands now, without what changes slowly."""
         now_ms = self.clock()
@@ -163,9 +168,7 @@ def watching(serving: Serving, sources: Sources, kafka: KafkaConfig, clock: Call
         yield watch
 
 
-def _follow(
-    watch: Watch, done: threading.Event, url: str, tail: Tail, take: Callable[[Iterable[bytes]], None]
-) -> None:
+def _follow(watch: Watch, done: threading.Event, url: str, tail: Tail, take: Callable[[Iterable[bytes]], None]) -> None:
     try:
         while not done.wait(POLL_S):
             take(tail.read())

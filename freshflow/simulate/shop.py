@@ -1,6 +1,6 @@
 """The world of a simulated shop: what it sells, what goes with what, and what changes while it is watched."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from freshflow.simulate.catalogue import LEAVES, Catalogue, build_catalogue
 from freshflow.simulate.config import ShopConfig, generator
 
-__all__ = ["Change", "Shop", "Trend", "build_shop", "shifted"]
+__all__ = ["Change", "Shop", "Trend", "build_shop", "described_as_shifted", "shifted"]
 
 ITEMS_A_LEAF = 10  # at least, so that a small shop has few categories rather than empty ones
 SUBSTITUTES, COMPLEMENTS = 4, 3  # neighbours of an item, in its own leaf and in the one that goes with it
@@ -96,6 +96,19 @@ def shifted(shop: Shop, config: ShopConfig) -> Shop:
         neighbours=neighbours.tolist(),
         evergreens=by_popularity[evergreen[by_popularity]].tolist(),
     )
+
+
+def described_as_shifted(shop: Shop, config: ShopConfig) -> Shop:
+    """The same world with a catalogue that is right after the shift, and not before it."""
+    place = generator(config, "shift").permutation(config.items)
+    moved = Catalogue(*(_moved(column, place) for column in shop.catalogue))
+    return shop._replace(catalogue=moved._replace(published_ms=shop.catalogue.published_ms))
+
+
+def _moved(column: list[Any], place: NDArray[np.int64]) -> list[Any]:
+    moved = np.empty(len(column), np.array(column).dtype)
+    moved[place] = column
+    return moved.tolist()
 
 
 def _leaves(order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
