@@ -1,4 +1,4 @@
-"""`freshflow demo`: a simulated shop as it happens, the job on it, and the live page, with one command and no broker."""
+"""`freshflow demo`: a simulated shop as it happens, the job on it, and the live page, by one command without a broker."""
 
 import errno
 import os
@@ -55,7 +55,7 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where events, lists, metrics and the job's log go, 0.3 GB an hour. [deleted at the end]",
+            help="Where events, lists, metrics and the job's log go. [deleted at the end]",
         ),
     ] = None,
 ) -> None:
@@ -125,16 +125,13 @@ def feed(
 ) -> None:
     """Write lines at their time and clicks as they come, until None does. Who clicks waits for what is past already."""
 
-    class Ended(Exception):
-        pass
-
     def wait(seconds: float | None) -> None:
         try:
             click = clicks.get(timeout=seconds)
         except queue.Empty:
             return
         if click is None:
-            raise Ended
+            raise EOFError
         write(click)
 
     try:
@@ -142,7 +139,7 @@ def feed(
             write(raw)
         while True:
             wait(None)
-    except Ended:
+    except EOFError:
         return
 
 
