@@ -1,4 +1,4 @@
-"""`freshflow demo`: a simulated shop as it happens, the job on it, and the live page, by one command without a broker."""
+"""`freshflow demo`: a simulated shop as it happens, the job on it, and the live page, one command and no broker."""
 
 import errno
 import os
