@@ -18,7 +18,8 @@ def report(events: int, hits: int, at_ms: int, partition: int = 0, **counts: int
 
 def history_of(*records: bytes, hours: float = 6.0) -> History:
     history = History(hours)
-    assert all([history.add(record) for record in records])
+    for record in records:
+        assert history.add(record)
     return history
 
 

@@ -20,9 +20,8 @@ from freshflow.serve.records import Change
 from freshflow.serve.server import Served, now_ms, serving
 from freshflow.serve.shop import Shelf, Shop
 from freshflow.serve.watch import LETTERS, USERS, Sources, Watch, watching
-
-from .test_app import LIST, append, get, wait_until
-from .test_history import report
+from tests.serve.test_app import LIST, append, get, wait_until
+from tests.serve.test_history import report
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u2028\r\n\nevent: list\ndata: {}\n\n"
 
@@ -137,14 +136,14 @@ def test_metrics_and_dead_letters_are_read_as_they_grow_and_failures_told(tmp_pa
 
 # The stream
 
+Heard = list[tuple[str, Any]]
 
-def told(
-    answers: Serving, watch: Watch, user: str | None, enough: Callable[[list[tuple[str, Any]]], bool]
-) -> list[Any]:
+
+def told(answers: Serving, watch: Watch, user: str | None, enough: Callable[[Heard], bool]) -> Heard:
     """What the stream says until that is enough."""
 
-    async def listen() -> list[Any]:
-        heard: list[tuple[str, Any]] = []
+    async def listen() -> Heard:
+        heard: Heard = []
         async for text in stream(answers, watch, user, {"metrics": None}, lambda: enough(heard)):
             found = re.fullmatch(r"event: (\w+)\ndata: ([^\r\n]*)\n\n", text.decode())
             assert found is not None, text
@@ -157,7 +156,7 @@ def told(
 def test_the_stream_tells_what_is_there_and_then_what_changes(tmp_path: Path, answers: Serving) -> None:
     appended: list[bool] = []
 
-    def enough(heard: list[tuple[str, Any]]) -> bool:
+    def enough(heard: Heard) -> bool:
         if len(heard) >= 3 and not appended:
             appended.append(True)
             append(tmp_path / "lists.jsonl", LIST | {"user_id": "u2"}, LIST | {"items": []})
