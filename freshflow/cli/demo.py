@@ -37,7 +37,8 @@ SHIFTED = 0.55  # of the past: the shop changes, so that there is a drift to see
 ITEMS, USERS = 240, 2_000
 WINDOW, SHELF = 6, 4  # categories in the shop's window, and items of each
 VISITOR = "you"
-REPORT_EVERY = 50  # events; some four seconds
+REPORT_EVERY = 50  # events of a partition; some eight seconds
+PARTITIONS = 2  # so that there is a table of them
 PORTS = 20  # tried one after the other
 LEAVE_S = 20  # for the job to end
 STARTED = "The demo is at {}. Ctrl-C ends it."
@@ -162,7 +163,8 @@ def _job(place: Path) -> Iterator[BinaryIO]:
 
     Raises `ProcessError` if it ends before the block does, which then is left at once.
     """
-    command = ["run", "--input", "-", "--output", "lists.jsonl", "--metrics", "metrics.jsonl", "--quiet"]
+    command = ["run", "--input", "-", "--output", "lists.jsonl", "--metrics", "metrics.jsonl"]
+    command += ["--partitions", str(PARTITIONS), "--quiet"]
     # Ctrl-C goes to all that run in a terminal, but how things end is for this process to say.
     with (place / "job.log").open("wb") as log:
         job = subprocess.Popen(

@@ -6,6 +6,7 @@ last; figures every second; lines over time as they grow. Each is an event with 
 
 import asyncio
 import time
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -17,10 +18,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from freshflow.config import KafkaConfig
+from freshflow.errors import OutputError
 from freshflow.serve.app import Serving
 from freshflow.serve.broadcast import Update
 from freshflow.serve.shop import Click, Shop
-from freshflow.serve.types import Problem
+from freshflow.serve.types import Kind, Problem
 from freshflow.serve.watch import Sources, Watch, watching
 
 __all__ = ["Following", "live_page", "page_routes", "stream"]
@@ -30,6 +32,8 @@ LINES_S = 2.0  # from one drawing of lines to the next at least
 LISTS_S = 0.2  # from one list to the next: more than this nobody could read
 STAY_S = 4.0  # with a user, where whoever was updated last is followed
 LONGEST = 1_000  # bytes of a click
+KIND: Kind = "recommendations"
+STORE = "store"  # whose failures these are
 
 # Everything comes from this server, and nothing that is shown can become a script, a style, a frame or a form.
 HEADERS = {
@@ -69,7 +73,7 @@ class Following:
     def take(self, updates: Iterable[Update]) -> None:
         """Lists have changed."""
         for kind, change in updates:
-            if kind != "recommendations":
+            if kind != KIND:
                 continue
             if change.key == self._shown:
                 self._next = change.key
@@ -105,20 +109,20 @@ async def stream(
         first = user if user is not None else watch.latest_user()
         if first is not None:
             following.show(first, time.monotonic())
-            yield _list(serving, watch, first)
+            yield await _list(serving, watch, first)
         figures_at = lines_at = time.monotonic()
         drawn: tuple[int, int] | None = None
         while not is_ending():
             now_s = time.monotonic()
             if now_s >= figures_at:
-                yield _event("figures", watch.figures())
+                yield _event("figures", watch.figures() | _health(serving, watch))
                 figures_at = now_s + FIGURES_S
             if now_s >= lines_at and watch.version != drawn:
                 drawn, lines_at = watch.version, now_s + LINES_S
                 yield _event("lines", watch.lines())
             shown = following.next(now_s)
             if shown is not None:
-                yield _list(serving, watch, shown)
+                yield await _list(serving, watch, shown)
             wait_s = min(figures_at - now_s, following.due_s(now_s) or FIGURES_S)
             try:
                 following.take(await asyncio.wait_for(updates.next(), max(0.01, wait_s)))
@@ -129,7 +133,7 @@ async def stream(
 def page_routes(serving: Serving, watch: Watch, shop: Shop | None) -> tuple[BaseRoute, ...]:
     """The page, what it listens to, and where clicks go if there is a shop."""
     about = {
-        "lists": [reader.place for reader in serving.readers if reader.input.kind == "recommendations"],
+        "lists": [reader.place for reader in serving.readers if reader.input.kind == KIND],
         "metrics": watch.sources.metrics,
         "dead_letters": watch.sources.dead_letters,
         "visitor": None if shop is None else shop.visitor,
@@ -163,10 +167,25 @@ def live_page(
         yield page_routes(serving, watch, shop)
 
 
-def _list(serving: Serving, watch: Watch, user: str) -> bytes:
-    value = serving.reading.value("recommendations", user)
+async def _list(serving: Serving, watch: Watch, user: str) -> bytes:
+    """The list of a user as it is now; without one also while the store does not answer, which figures tell."""
+    reading, value = serving.reading, None
+    try:
+        value = await to_thread(reading.value, KIND, user) if reading.waits else reading.value(KIND, user)
+        watch.failures.pop(STORE, None)
+    except OutputError as error:
+        watch.failures[STORE] = str(error)
     shown = None if value is None else msgspec.Raw(value)
     return _event("list", {"user": user, "now_ms": watch.clock(), "list": shown})
+
+
+def _health(serving: Serving, watch: Watch) -> dict[str, Any]:
+    """Whether the lists there were at the start have been read, and what is not read any longer."""
+    failed = [reader.failure for reader in serving.readers if reader.failure is not None]
+    return {
+        "caught_up": all(reader.caught_up for reader in serving.readers),
+        "failures": [*failed, *watch.failures.values()],
+    }
 
 
 def _event(name: str, about: dict[str, Any]) -> bytes:

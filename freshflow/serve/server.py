@@ -152,7 +152,7 @@ def listening(host: str, port: int) -> socket.socket:
 def _input(kind: Kind, url: str, config: Config, store: Store) -> Input:
     position = store.position(kind)
     if url.startswith("kafka://"):
-        return TopicInput(kind, url, config.kafka, position, clock=_now_ms, away_s=config.serve.away_s)
+        return TopicInput(kind, url, config.kafka, position, clock=now_ms, away_s=config.serve.away_s)
     return FileInput(kind, url, position)
 
 

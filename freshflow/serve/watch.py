@@ -137,7 +137,6 @@ class Watch:
                 "archived": self._archived,
                 "users": list(reversed(self._users)),
                 "partitions": self._history.partitions(),
-                "failures": list(self.failures.values()),
             }
 
     def lines(self) -> dict[str, Any]:

@@ -130,8 +130,12 @@ def test_metrics_and_dead_letters_are_read_as_they_grow_and_failures_told(tmp_pa
         wait_until(lambda: watch.latest_user() == "u2")
         (tmp_path / "letters.jsonl").unlink()
         (tmp_path / "letters.jsonl").mkdir()
-        wait_until(lambda: bool(watch.figures()["failures"]))
-        assert "letters.jsonl cannot be read: Is a directory." in watch.figures()["failures"][0]
+        wait_until(lambda: bool(watch.failures))
+        (heard,) = [
+            told for name, told in stream_of(answers, watch, "u1", lambda heard: len(heard) > 2) if name == "figures"
+        ]
+        assert heard["caught_up"]
+        assert "letters.jsonl cannot be read: Is a directory." in heard["failures"][0]
 
 
 # The stream
@@ -139,7 +143,7 @@ def test_metrics_and_dead_letters_are_read_as_they_grow_and_failures_told(tmp_pa
 Heard = list[tuple[str, Any]]
 
 
-def told(answers: Serving, watch: Watch, user: str | None, enough: Callable[[Heard], bool]) -> Heard:
+def stream_of(answers: Serving, watch: Watch, user: str | None, enough: Callable[[Heard], bool]) -> Heard:
     """What the stream says until that is enough."""
 
     async def listen() -> Heard:
@@ -163,7 +167,7 @@ def test_the_stream_tells_what_is_there_and_then_what_changes(tmp_path: Path, an
         return any(name == "list" and told["list"]["items"] == [] for name, told in heard)
 
     with watching(answers, Sources(), Config().kafka, now_ms) as watch:
-        heard = told(answers, watch, "u1", enough)
+        heard = stream_of(answers, watch, "u1", enough)
     assert heard[0] == ("about", {"metrics": None})
     lists = [about for name, about in heard if name == "list"]
     assert [about["list"] for about in lists] == [LIST, LIST | {"items": []}]
@@ -172,7 +176,7 @@ def test_the_stream_tells_what_is_there_and_then_what_changes(tmp_path: Path, an
 
 def test_who_has_no_list_yet_is_told_so(answers: Serving) -> None:
     watch = Watch(Sources(), now_ms)
-    heard = told(answers, watch, "nobody", lambda heard: len(heard) > 1)
+    heard = stream_of(answers, watch, "nobody", lambda heard: len(heard) > 1)
     assert heard[1][0] == "list"
     assert (heard[1][1]["user"], heard[1][1]["list"]) == ("nobody", None)
 
@@ -182,7 +186,7 @@ def test_an_id_cannot_leave_its_event(tmp_path: Path, answers: Serving) -> None:
     with (tmp_path / "lists.jsonl").open("a", newline="") as file:
         file.write(text + "\n")
     wait_until(lambda: answers.reading.value("recommendations", HOSTILE) is not None)
-    heard = told(answers, Watch(Sources(), now_ms), HOSTILE, lambda heard: len(heard) > 3)
+    heard = stream_of(answers, Watch(Sources(), now_ms), HOSTILE, lambda heard: len(heard) > 3)
     assert [about["list"]["user_id"] for name, about in heard if name == "list"] == [HOSTILE]
 
 

@@ -18,7 +18,11 @@ const CAUSES = new Map([
   ["identify", "because a guest is known now"],
 ]);
 const SPOKEN_EVERY_MS = 10_000; // what a screen reader is told of lists that change by themselves
-const LOST_AFTER_MS = 6_000; // without a word from the server
+const LOST_AFTER_MS = 6_000; // without a word from the server, which has one every second
+const OPEN_WITHIN_MS = 1_500; // or a connection counts as lost, too
+const AGAIN_MS = 3_000; // from one attempt to connect to the next
+const PATIENCE_MS = 5_000; // with a click that may change no list
+const NAMED = 3; // items that a reason names
 const GOLDEN = 137.508; // degrees from one hue to the next: neighbours differ, and none comes twice
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -30,11 +34,15 @@ const hues = new Map(); // by category
 let about = {};
 let source = null; // the connection
 let heard = 0; // when the server was last heard of
+let waitingSince = null; // for the connection to open
+let triedAt = 0;
 let skew = 0; // of the server's clock against ours, in ms
 let user = new URLSearchParams(location.search).get("user"); // null follows the latest
 let shown = null; // the list on the screen, as it came
 let clicked = null; // {ts, at, title} of a click whose list has not come yet
 let lines = null;
+let failures = [];
+let caughtUp = true;
 let paused = false;
 let held = new Map(); // what came meanwhile, the latest of each kind
 let spokenAt = 0;
@@ -99,7 +107,7 @@ function title(id) {
 }
 
 function why(item) {
-  const because = Array.isArray(item.because) ? item.because : [];
+  const because = (item.because ?? []).slice(0, NAMED);
   if (item.reason === "together" && because.length) {
     return ["goes with ", ...because.flatMap((id, n) => [n ? ", " : "", bdi(title(id))])];
   }
@@ -110,8 +118,18 @@ function why(item) {
 
 function connect() {
   source?.close();
+  triedAt = performance.now();
+  waitingSince ??= triedAt;
   source = new EventSource(user === null ? "/live" : `/live?user=${encodeURIComponent(user)}`);
-  for (const [name, take] of Object.entries({ about: takeAbout, list: takeList, figures: takeFigures, lines: takeLines })) {
+  source.onopen = () => {
+    waitingSince = null;
+    heard = performance.now();
+  };
+  source.onerror = () => {
+    waitingSince ??= performance.now();
+    showState();
+  };
+  for (const [name, take] of Object.entries(TAKERS)) {
     source.addEventListener(name, (event) => {
       heard = performance.now();
       const told = JSON.parse(event.data);
@@ -120,18 +138,18 @@ function connect() {
       showState();
     });
   }
-  source.onerror = () => showState();
 }
 
 function isLost() {
-  return source === null || source.readyState !== EventSource.OPEN || performance.now() - heard > LOST_AFTER_MS;
+  const since = waitingSince ?? heard;
+  return performance.now() - since > (waitingSince === null ? LOST_AFTER_MS : OPEN_WITHIN_MS);
 }
 
 function showState() {
-  const lost = heard > 0 && isLost();
-  const state = lost ? "lost" : heard === 0 ? "waiting" : paused ? "paused" : "live";
+  const lost = isLost();
+  const state = lost ? "lost" : heard === 0 ? "waiting" : paused ? "paused" : caughtUp ? "live" : "reading";
   $("state").dataset.state = state;
-  set("state", { lost: "Connection lost", waiting: "Connecting", paused: "Paused", live: "Live" }[state]);
+  set("state", { lost: "Connection lost", waiting: "Connecting", reading: "Catching up", paused: "Paused", live: "Live" }[state]);
   document.body.classList.toggle("is-lost", lost);
   const wrong = lost
     ? ["The connection to the server is lost. What is shown is as it was; it goes on by itself once the server answers."]
@@ -140,12 +158,11 @@ function showState() {
   set("alert", wrong.join(" "));
 }
 
-let failures = [];
-
+// A browser gives up on some failures, and a server may hang: then it is for us to try again.
 function watchConnection() {
-  const closed = source.readyState === EventSource.CLOSED; // as where the server has ended: it is tried again by us
-  if (closed || (heard > 0 && performance.now() - heard > 2 * LOST_AFTER_MS)) {
-    if (heard > 0) heard = performance.now() - LOST_AFTER_MS - 1;
+  const again = source.readyState === EventSource.CLOSED || (waitingSince === null && isLost());
+  if (again && performance.now() - triedAt > AGAIN_MS) {
+    waitingSince ??= heard;
     connect();
   }
   showState();
@@ -163,6 +180,7 @@ function takeAbout(told) {
 function takeFigures(told) {
   skew = told.now_ms - Date.now();
   failures = told.failures;
+  caughtUp = told.caught_up;
   set("events", told.events === null ? "–" : rate(told.events));
   set("events-note", eventsNote(told));
   set("lists", rate(told.lists));
@@ -272,7 +290,7 @@ function showLetters(letters) {
     const rows = letters.map((one) => [
       `${span(now() - one.rejected_at)} ago`,
       bdi(one.reason),
-      bdi(Object.entries(one.source).map(([name, value]) => `${name} ${value}`).join(" ")),
+      bdi(Object.entries(one.source).map(([name, value]) => (value === "-" ? "standard input," : `${name} ${value}`)).join(" ")),
     ]);
     put("letters", table("The latest records that were no events", [["When"], ["Why", true], ["Where", true]], rows));
   }
@@ -282,14 +300,22 @@ function showLetters(letters) {
 
 function takeList(told) {
   const before = shown !== null && shown.user === told.user ? shown.list : null;
-  shown = told;
+  shown = { ...told, at: performance.now(), change: told.list === null ? null : changeFrom(before, told.list) };
   skew = told.now_ms - Date.now();
   set("whose", told.user);
   if (document.activeElement !== $("user") && $("user").value !== told.user) $("user").value = told.user;
   $("items").hidden = told.list === null;
   if (told.list !== null) showRows(told.list.items, before);
   showAge();
-  noteClick(told, before);
+  if (told.list !== null && !noteClick()) speak(`The list of ${told.user}: ${shown.change.text}, first ${shown.change.first}.`);
+}
+
+function changeFrom(before, list) {
+  const first = list.items.length ? title(list.items[0].item_id) : "nothing";
+  if (before === null) return { first, text: `${list.items.length} items` };
+  const ids = new Set(before.items.map((item) => item.item_id));
+  const fresh = list.items.filter((item) => !ids.has(item.item_id)).length;
+  return { first, text: fresh === 0 ? "the same items in another order" : `${fresh} new of ${list.items.length}` };
 }
 
 function showRows(items, before) {
@@ -366,19 +392,13 @@ function showAge() {
   set("about-list", `${parts[0]}; ${parts[1]}. From ${parts[2]}.`);
 }
 
-function noteClick(told, before) {
-  const list = told.list;
-  if (list === null) return;
-  const first = list.items.length ? title(list.items[0].item_id) : "nothing";
-  const fresh = before === null ? list.items.length : list.items.filter((item) => !before.items.some((one) => one.item_id === item.item_id)).length;
-  if (clicked !== null && told.user === about.visitor && list.event_ts >= clicked.ts) {
-    const ms = performance.now() - clicked.at;
-    const changed = before === null ? `your first list is here, ${fresh} items` : `${fresh} new on your list`;
-    put("outcome", "You clicked ", bdi(clicked.title), `; ${took(ms)} later ${changed}, first `, bdi(first), ".");
-    clicked = null;
-    return; // that is a status itself
-  }
-  speak(before === null ? `The list of ${told.user}: first ${first}.` : `The list of ${told.user} has changed: ${fresh} new, first ${first}.`);
+// Whether the list on the screen is what has become of a click, which then has been told.
+function noteClick() {
+  if (clicked === null || shown?.user !== about.visitor || shown.list === null || shown.list.event_ts < clicked.ts) return false;
+  put("outcome", "You clicked ", bdi(clicked.title), `. Your list has changed ${took(shown.at - clicked.at)} later: `,
+    `${shown.change.text}, first `, bdi(shown.change.first), ".");
+  clicked = null;
+  return true;
 }
 
 // A list may change many times a second; somebody who listens is told at most every ten seconds, and then the latest.
@@ -516,7 +536,11 @@ function drawChart(id, series, { y, ticks, format, marks, label, marksTold = "",
 async function openShop() {
   $("shop").hidden = false;
   set("visitor", about.visitor);
-  const told = await (await fetch("/live/shop")).json();
+  const told = await fetch("/live/shop").then((answer) => answer.json()).catch(() => null);
+  if (told === null) { // the connection is lost again: it is asked for when that is back
+    $("shop").hidden = true;
+    return;
+  }
   for (const item of told.items) known.set(item.item_id, item);
   const shelves = new Map();
   for (const id of told.in_window) {
@@ -552,7 +576,7 @@ async function click(item) {
     const told = await answer.json();
     if (!answer.ok) throw new Error(told.error);
     clicked = { ts: told.ts, at, title: item.title };
-    if (shown?.user === user && shown.list !== null && shown.list.event_ts >= told.ts) noteClick(shown, null);
+    noteClick(); // the list may have been faster than the answer
   } catch (error) {
     clicked = null;
     set("outcome", `The click did not arrive: ${error.message}`);
@@ -560,6 +584,8 @@ async function click(item) {
 }
 
 // ---- Begin.
+
+const TAKERS = { about: takeAbout, list: takeList, figures: takeFigures, lines: takeLines };
 
 $("chooser").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -570,8 +596,7 @@ $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
   if (!paused) {
-    const takers = { list: takeList, figures: takeFigures, lines: takeLines };
-    for (const [name, told] of held) takers[name](told);
+    for (const [name, told] of held) TAKERS[name](told);
     held = new Map();
   }
   showState();
@@ -586,6 +611,9 @@ new ResizeObserver(() => {
 setInterval(() => {
   watchConnection();
   if (!paused) showAge();
+  if (clicked !== null && performance.now() - clicked.at > PATIENCE_MS) {
+    put("outcome", "You clicked ", bdi(clicked.title), ". Your list has not changed yet.");
+  }
   if (performance.now() - spokenAt > SPOKEN_EVERY_MS) sayNow();
 }, 1000);
 
