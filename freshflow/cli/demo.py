@@ -34,9 +34,10 @@ __all__ = ["demo", "feed", "shown_of"]
 
 PAST_S = 1_800.0  # before the start, told at once so that there is something to see
 SHIFTED = 0.55  # of the past: the shop changes, so that there is a drift to see
-ITEMS, USERS = 240, 2_000
-WINDOW, SHELF = 6, 4  # categories in the shop's window, and items of each
+ITEMS, USERS = 400, 2_000
+WINDOW, SHELF = 5, 4  # departments in the shop's window, and items of each
 VISITOR = "you"
+LISTS, METRICS, REFUSED = "lists.jsonl", "metrics.jsonl", "lists.dead-letters.jsonl"
 REPORT_EVERY = 50  # events of a partition; some eight seconds
 PARTITIONS = 2  # so that there is a table of them
 PORTS = 20  # tried one after the other
@@ -89,26 +90,32 @@ def _run(place: Path, settings: Config, config: ShopConfig, shop: Shop) -> None:
     clicks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     items, in_window = shown_of(shop, config)
     window = Window(VISITOR, msgspec.convert(items, list[Shelf]), in_window, clicks.put, _now_ms)
-    sources = Sources(str(place / "metrics.jsonl"), str(place / "lists.dead-letters.jsonl"))
+    sources = Sources(str(place / METRICS), str(place / REFUSED))
     page = partial(live_page, sources=sources, kafka=settings.kafka, clock=_now_ms, shop=window)
     with _job(place) as pipe:
         lines = shop_lines(config, shop)
         threading.Thread(target=_fed, args=(lines, clicks, pipe, place / "events.jsonl"), daemon=True).start()
         try:
-            places = Served(str(place / "lists.jsonl"), None, str(place / "lists.sqlite"))
+            places = Served(str(place / LISTS), None, str(place / "lists.sqlite"))
             serve(places, settings, lambda said: typer.echo(STARTED.format(said.rpartition(" at ")[2])), page)
         finally:
             clicks.put(None)
 
 
 def shown_of(shop: Shop, config: ShopConfig) -> tuple[list[dict[str, Any]], list[str]]:
-    """All items of a shop as the page wants them, and which stand in its window: the best known, by category."""
+    """All items of a shop as the page wants them, and which stand in its window: of a category of each department those
+    that are best known, no two with one title.
+    """
     items = [_described(shop.catalogue.launched(config.start_ms, item)) for item in range(config.items)]
-    shelves: dict[str, list[str]] = {}
+    shelves: dict[str, dict[str, str]] = {}
     for item in shifted(shop, config).evergreens:
-        shelves.setdefault(items[item]["category"], []).append(items[item]["item_id"])
-    full = [shelf[:SHELF] for shelf in shelves.values() if len(shelf) >= SHELF]
-    return items, [item_id for shelf in full[:WINDOW] for item_id in shelf]
+        entry = items[item]
+        shelves.setdefault(entry["category"], {}).setdefault(entry["title"], entry["item_id"])
+    of_department: dict[str, list[str]] = {}
+    for category, shelf in shelves.items():
+        if len(shelf) >= SHELF:
+            of_department.setdefault(category.partition(" ")[0], list(shelf.values())[:SHELF])
+    return items, [item_id for shelf in list(of_department.values())[:WINDOW] for item_id in shelf]
 
 
 def _described(raw: bytes) -> dict[str, Any]:
@@ -163,7 +170,7 @@ def _job(place: Path) -> Iterator[BinaryIO]:
 
     Raises `ProcessError` if it ends before the block does, which then is left at once.
     """
-    command = ["run", "--input", "-", "--output", "lists.jsonl", "--metrics", "metrics.jsonl"]
+    command = ["run", "--input", "-", "--output", LISTS, "--metrics", METRICS]
     command += ["--partitions", str(PARTITIONS), "--quiet"]
     # Ctrl-C goes to all that run in a terminal, but how things end is for this process to say.
     with (place / "job.log").open("wb") as log:
@@ -228,8 +235,9 @@ def _folder(given: Path | None) -> Iterator[Path]:
         place = Path(name)
         try:
             place.mkdir(parents=True, exist_ok=True)
-            for old in (*place.glob("lists.*"), place / "metrics.jsonl"):
+            for old in (*place.glob("lists.*"), place / METRICS):
                 old.unlink(missing_ok=True)
+            (place / LISTS).touch()  # which the server would say it waits for
         except OSError as error:
             raise OutputError(
                 f"The demo cannot use the folder {place}: {error.strerror}; give another --folder."

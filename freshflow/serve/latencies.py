@@ -9,6 +9,7 @@ __all__ = ["Latencies", "LatencyPoint", "PerSecond", "quantile"]
 
 STEP_MS = 10_000  # a point of the line over time
 HELD = 5_000  # latencies of the last minute, of which the latest are enough
+LATELY_MS, MANY = 15_000, 100  # where there are as many in this time, what was before counts no more
 SHOWN = 180  # points of the line
 OVER_MS = 60_000  # what is older is no latency, but an event read from an archive
 MINUTE_S = 60
@@ -58,10 +59,12 @@ class Latencies:
         self._step_ms = now_ms
 
     def minute(self) -> dict[str, float] | None:
-        """p50 and p99 of the last minute; None without any."""
+        """p50 and p99 of the last minute, or of less where that is much; None without any."""
         if not self._minute:
             return None
-        made, shown = sorted(one[1] for one in self._minute), sorted(one[2] for one in self._minute)
+        lately = [one for one in self._minute if one[0] > self._minute[-1][0] - LATELY_MS]
+        several = lately if len(lately) >= MANY else self._minute
+        made, shown = sorted(one[1] for one in several), sorted(one[2] for one in several)
         return {
             "made_p50": quantile(made, 0.5),
             "made_p99": quantile(made, 0.99),

@@ -22,6 +22,8 @@ const LOST_AFTER_MS = 6_000; // without a word from the server, which has one ev
 const OPEN_WITHIN_MS = 1_500; // or a connection counts as lost, too
 const AGAIN_MS = 3_000; // from one attempt to connect to the next
 const PATIENCE_MS = 5_000; // with a click that may change no list
+const DAY_MS = 86_400_000;
+const NEAR = 70; // pixels between marks that are told apart
 const NAMED = 3; // items that a reason names
 const GOLDEN = 137.508; // degrees from one hue to the next: neighbours differ, and none comes twice
 const SVG = "http://www.w3.org/2000/svg";
@@ -86,13 +88,14 @@ function span(ms) {
 }
 
 function took(ms) {
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  return ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)}\u00a0s`;
 }
 
-function time(ms, withDate = false) {
+// As exact as it takes to tell the ends of a span of so many milliseconds apart.
+function time(ms, of) {
   const at = new Date(ms);
-  const clock = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-  return withDate ? `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${clock}` : clock;
+  const clock = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: of < 600_000 ? "2-digit" : undefined });
+  return of > DAY_MS ? `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${clock}` : clock;
 }
 
 const now = () => Date.now() + skew;
@@ -170,7 +173,8 @@ function watchConnection() {
 
 function takeAbout(told) {
   about = told;
-  put("source", ...(about.lists.length ? ["reading ", bdi(about.lists.join(", "))] : []));
+  const places = about.visitor === null ? ["reading ", bdi(about.lists.join(", "))] : ["a simulated shop, as it happens"];
+  put("source", ...places);
   if (about.visitor !== null && $("shop").hidden) openShop();
   if (lines === null) takeLines({ quality: [], marks: [], latency: [] });
 }
@@ -212,7 +216,7 @@ function showLatency(told) {
   if (of === null) {
     set("latency-note", told.archived ? "events are older than a minute: read from an archive" : "no list in the last minute");
   } else {
-    set("latency-note", `99 % within ${took(of.shown_p99)}; made after ${took(of.made_p50)}, 99 % ${took(of.made_p99)}`);
+    set("latency-note", `99\u00a0% within ${took(of.shown_p99)}; computed in ${took(of.made_p50)}, 99\u00a0% in ${took(of.made_p99)}`);
   }
 }
 
@@ -226,8 +230,8 @@ function showQuality(partitions) {
   const mean = (name) => partitions.reduce((sum, one) => sum + one[name] * one.events, 0) / events;
   const [ours, popular] = [mean("hr20"), mean("popularity_hr20")];
   set("quality", share(ours));
-  const times = popular > 0 ? `, ${(ours / popular).toFixed(1)} times as much` : "";
-  set("quality-note", `popularity alone ${share(popular)}${times}`);
+  const times = popular > 0 ? `${(ours / popular).toFixed(1)} times ` : "";
+  set("quality-note", `${times}that of popularity alone, ${share(popular)}`);
 }
 
 function sparkline(counts) {
@@ -375,7 +379,8 @@ function swatch(category) {
 
 function showAge() {
   if (shown === null) {
-    set("about-list", user === null ? "Nothing has been published since this page was opened." : "Waiting.");
+    const starting = about.visitor ? " The job may still be starting: the first start compiles for up to a minute." : "";
+    set("about-list", `Nothing has been published yet.${starting}`);
     return;
   }
   const list = shown.list;
@@ -451,10 +456,9 @@ function drawQuality() {
   const most = Math.max(...series.flatMap((one) => one.points.map(([, y]) => y)));
   const top = Math.min(1, Math.ceil((most + 0.04) * 10) / 10);
   const ticks = Array.from({ length: Math.round(top * 10) + 1 }, (_, n) => n / 10).filter((_, n, all) => all.length < 8 || n % 2 === 0);
-  const named = marks.map((one) => ({ x: one.event_ts, text: one.steep ? "drift, steep" : "drift" }));
-  const told = marks.length ? `Drift was noticed ${marks.length === 1 ? "once, at" : `${marks.length} times, last at`} ${time(marks.at(-1).event_ts)}.` : "No drift was noticed.";
+  const told = marks.length ? `Drift was noticed ${marks.length === 1 ? "once, at" : `${marks.length} times, last at`} ${time(marks.at(-1).event_ts, quality.at(-1)[0] - quality[0][0])}.` : "No drift was noticed.";
   const last = series.map((one) => `${one.name} ${share(one.points.at(-1)[1])}`).join(", ");
-  drawChart("hr", series, { y: (v) => v / top, ticks, format: share, marks: named, label: `Hit rate over time. Latest: ${last}. ${told}`, marksTold: told });
+  drawChart("hr", series, { y: (v) => v / top, ticks, format: share, marks, label: `Hit rate over time. Latest: ${last}. ${told}`, marksTold: told });
 }
 
 function drawLatency() {
@@ -486,17 +490,17 @@ function drawChart(id, series, { y, ticks, format, marks, label, marksTold = "",
   const last = Math.max(...series.map((one) => one.points.at(-1)[0]));
   const px = (x) => left + ((x - first) / Math.max(1, last - first)) * (width - left - right);
   const py = (v) => bottom - Math.max(0, Math.min(1, y(v))) * (bottom - topEdge);
-  const withDate = last - first > 86_400_000;
+  const of = last - first;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   for (const tick of ticks) {
     svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: py(tick), y2: py(tick) }));
     svg.append(draw("text", { x: left - 8, y: py(tick) + 4, "text-anchor": "end" }, format(tick)));
   }
-  const steps = Math.max(1, Math.min(5, Math.floor((width - left) / (withDate ? 120 : 90))));
+  const steps = Math.max(1, Math.min(5, Math.floor((width - left) / (of > DAY_MS ? 120 : 90))));
   for (let n = 0; n <= steps; n += 1) {
     const x = first + ((last - first) * n) / steps;
     const anchor = n === 0 ? "start" : n === steps ? "end" : "middle";
-    svg.append(draw("text", { x: px(x), y: height - 6, "text-anchor": anchor }, time(x, withDate)));
+    svg.append(draw("text", { x: px(x), y: height - 6, "text-anchor": anchor }, time(x, of)));
   }
   if (band) {
     const [inner, outer] = series.map((one) => one.points.map(([x, v]) => `${px(x).toFixed(1)} ${py(v).toFixed(1)}`));
@@ -506,29 +510,37 @@ function drawChart(id, series, { y, ticks, format, marks, label, marksTold = "",
     const d = one.points.map(([x, v], n) => `${n ? "L" : "M"}${px(x).toFixed(1)} ${py(v).toFixed(1)}`).join("");
     svg.append(draw("path", { class: `line ${one.kind}`, d }));
   }
-  let free = -Infinity; // where text of the last mark ends
-  for (const mark of marks) {
-    if (mark.x < first || mark.x > last) continue;
-    const x = px(mark.x);
-    svg.append(draw("line", { class: "mark-line", x1: x, x2: x, y1: 8, y2: bottom }));
-    svg.append(draw("path", { class: "flag", d: `M${x} 6h9l-2.5 4 2.5 4h-9z` }));
-    const wide = 14 + 6.2 * mark.text.length;
-    const toLeft = x + wide > width - right;
-    if (x > free) svg.append(draw("text", { class: "mark-text", x: toLeft ? x - 5 : x + 13, y: 14, "text-anchor": toLeft ? "end" : "start" }, mark.text));
-    free = x + wide;
+  for (const group of together(marks.filter((mark) => mark.event_ts >= first && mark.event_ts <= last), px)) {
+    for (const mark of group) svg.append(draw("line", { class: "mark-line", x1: px(mark.event_ts), x2: px(mark.event_ts), y1: 8, y2: bottom }));
+    const x = px(group[0].event_ts);
+    svg.append(draw("path", { class: "flag", d: `M${x} 4l9 5-9 5z` }));
+    const text = `${group.some((mark) => mark.steep) ? "steep drift" : "drift"}${group.length > 1 ? ` (${group.length})` : ""}`;
+    const toLeft = x + NEAR > width - right;
+    svg.append(draw("text", { class: "mark-text", x: toLeft ? x - 6 : x + 13, y: 13, "text-anchor": toLeft ? "end" : "start" }, text));
   }
   const legend = make("ul", { class: "legend" }, ...series.map((one) => make(
     "li", {},
     draw("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" }, draw("path", { class: `line ${one.kind}`, d: "M1 4H25" })),
     make("span", {}, one.name, " ", make("b", {}, format(one.points.at(-1)[1]))),
   )));
-  const rows = series[0].points.map(([x], n) => [time(x, withDate), ...series.map((one) => format(one.points[n][1]))]).slice(-12).reverse();
-  const headings = [[withDate ? "Until" : "Time"], ...series.map((one) => [one.short])];
+  const rows = series[0].points.map(([x], n) => [time(x, of), ...series.map((one) => format(one.points[n][1]))]).slice(-12).reverse();
+  const headings = [["Until"], ...series.map((one) => [one.short])];
   const details = make("details", {}, make("summary", {}, "As a table"), table(marksTold || "The latest first", headings, rows));
   details.open = open;
   const focused = box.contains(document.activeElement) && document.activeElement.tagName === "SUMMARY";
   put(id, svg, legend, details);
   if (focused) details.querySelector("summary").focus();
+}
+
+// Marks in groups of those that would cover each other.
+function together(marks, px) {
+  const groups = [];
+  for (const mark of [...marks].sort((a, b) => a.event_ts - b.event_ts)) {
+    const near = groups.at(-1);
+    if (near !== undefined && px(mark.event_ts) - px(near[0].event_ts) < NEAR) near.push(mark);
+    else groups.push([mark]);
+  }
+  return groups;
 }
 
 // ---- The shop.
