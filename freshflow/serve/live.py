@@ -22,8 +22,8 @@ from freshflow.errors import OutputError
 from freshflow.serve.app import Serving
 from freshflow.serve.broadcast import Update
 from freshflow.serve.shop import Click, Shop
-from freshflow.serve.types import Kind, Problem
-from freshflow.serve.watch import Sources, Watch, watching
+from freshflow.serve.types import Problem
+from freshflow.serve.watch import KIND, Sources, Watch, watching
 
 __all__ = ["Following", "live_page", "page_routes", "stream"]
 
@@ -32,7 +32,6 @@ LINES_S = 2.0  # from one drawing of lines to the next at least
 LISTS_S = 0.2  # from one list to the next: more than this nobody could read
 STAY_S = 4.0  # with a user, where whoever was updated last is followed
 LONGEST = 1_000  # bytes of a click
-KIND: Kind = "recommendations"
 STORE = "store"  # whose failures these are
 
 # Everything comes from this server, and nothing that is shown can become a script, a style, a frame or a form.

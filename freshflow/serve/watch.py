@@ -4,24 +4,27 @@ import asyncio
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from logging import getLogger
 from typing import Any
 
 import msgspec
 
 from freshflow.config import KafkaConfig
-from freshflow.errors import FreshFlowError
+from freshflow.errors import FreshFlowError, InputError
 from freshflow.serve.app import Serving
 from freshflow.serve.broadcast import Update
 from freshflow.serve.history import History
 from freshflow.serve.latencies import Latencies, PerSecond
-from freshflow.serve.tail import Tail, open_tail
+from freshflow.serve.records import Change, of_line
+from freshflow.serve.tail import FileTail, Tail, open_tail
+from freshflow.serve.types import Kind
 
-__all__ = ["HOURS", "DeadLetter", "Sources", "Watch", "watching"]
+__all__ = ["HOURS", "KIND", "DeadLetter", "Sources", "Watch", "watching"]
 
 log = getLogger("freshflow")
 
+KIND: Kind = "recommendations"
 HOURS = 6.0  # of reports and latencies that are kept
 USERS, LONGEST = 60, 100  # users offered to choose from, and characters of an id that is offered
 LETTERS, LETTER = 8, 300  # dead letters shown, and characters of a reason
@@ -82,7 +85,7 @@ class Watch:
         now_ms = self.clock()
         with self._lock:
             for kind, change in updates:
-                if kind != "recommendations":
+                if kind != KIND:
                     continue
                 self._users.pop(change.key, None)
                 if change.value is None:
@@ -93,8 +96,16 @@ class Watch:
                     self._users[change.key] = head.computed_at
                 if head.cause != "refresh" and not self._latencies.add(now_ms, head.event_ts, head.computed_at):
                     self._archived += 1
-            while len(self._users) > USERS:
-                self._users.popitem(last=False)
+            self._bound_users()
+
+    def recall(self, changes: Iterable[Change]) -> None:
+        """Lists that were published before this watch began, in order: whose they are, and no more."""
+        with self._lock:
+            for change in changes:
+                self._users.pop(change.key, None)
+                if change.value is not None and len(change.key) <= LONGEST:
+                    self._users[change.key] = change.computed_at
+            self._bound_users()
 
     def take_metrics(self, records: Iterable[bytes]) -> None:
         """The job has reported."""
@@ -118,6 +129,10 @@ class Watch:
         """Whose list was published last, of those that are offered."""
         with self._lock:
             return next(reversed(self._users), None)
+
+    def _bound_users(self) -> None:
+        while len(self._users) > USERS:
+            self._users.popitem(last=False)
 
     def figures(self) -> dict[str, Any]:
         """How it stands now, without what changes slowly."""
@@ -154,6 +169,7 @@ def watching(serving: Serving, sources: Sources, kafka: KafkaConfig, clock: Call
     """
     watch, done = Watch(sources, clock), threading.Event()
     wanted = ((sources.metrics, watch.take_metrics), (sources.dead_letters, watch.take_letters))
+    watch.recall(_published(serving))
     with ExitStack() as open_until_the_end:
         tails = [(url, open_tail(url, kafka), take) for url, take in wanted if url is not None]
         for _, tail, _ in tails:
@@ -165,6 +181,17 @@ def watching(serving: Serving, sources: Sources, kafka: KafkaConfig, clock: Call
             open_until_the_end.callback(thread.join)
         open_until_the_end.callback(done.set)
         yield watch
+
+
+def _published(serving: Serving) -> Iterator[Change]:
+    """The latest lists of a file, which may not grow any more; a topic will."""
+    for reader in serving.readers:
+        if reader.input.kind == KIND and not reader.place.startswith("kafka://"):
+            with suppress(InputError):  # for the reader to say
+                for line in FileTail(reader.place).read():
+                    change = of_line(KIND, line)
+                    if change is not None:
+                        yield change
 
 
 def _follow(watch: Watch, done: threading.Event, url: str, tail: Tail, take: Callable[[Iterable[bytes]], None]) -> None:

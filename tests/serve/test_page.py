@@ -152,7 +152,7 @@ def test_a_click_in_the_shop_changes_the_list_on_the_screen(page: Page) -> None:
     assert any(why.startswith("goes with ") for why in page.texts("#rows .why"))
     last.click()
     page.until(lambda: page.items() != before)
-    page.until(lambda: re.search(r"changed (\d+ ms|\d\.\d s) later", page.text("#outcome")))
+    page.until(lambda: re.search(r"changed [\d.]+\sm?s later", page.text("#outcome")))
     assert page.run("return location.search") == "?user=you"
 
 
@@ -172,9 +172,9 @@ def test_all_of_it_works_with_the_keyboard(page: Page) -> None:
     page.until(lambda: page.text("#whose") == "you" and "later" in page.text("#outcome"))
     page.until(page.items)
     assert page.focused().get_attribute("data-item") == chosen  # what changes takes nobody's focus
-    page.driver.find_element(By.ID, "user").click()
-    page.press(Keys.CONTROL, "a", Keys.NULL)
-    page.press("nobody <b>", Keys.ENTER)
+    while page.focused().get_attribute("id") != "user":
+        page.press(Keys.TAB)
+    page.press("nobody <b>", Keys.ENTER)  # what was there is selected
     page.until(lambda: "There is no list of nobody <b>" in page.text("#about-list"))
     assert page.items() == []
     page.press(Keys.TAB, Keys.TAB, Keys.SPACE)
@@ -193,7 +193,7 @@ def test_a_screen_reader_finds_names_for_everything(page: Page) -> None:
     ]
     roles = {role for role, _ in told}
     assert {"banner", "main", "contentinfo", "region", "table", "row", "columnheader", "radio"} <= roles
-    named = {"button", "textbox", "combobox", "radio", "link", "table", "region", "img", "image", "heading", "group"}
+    named = {"button", "textbox", "combobox", "radio", "link", "table", "region", "img", "image", "heading"}
     assert [(role, name) for role, name in told if role in named and not name] == []
     levels = page.run("return [...document.querySelectorAll('h1,h2,h3')].map((node) => Number(node.tagName[1]))")
     assert levels[0] == 1

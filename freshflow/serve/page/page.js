@@ -603,6 +603,7 @@ $("chooser").addEventListener("submit", (event) => {
   event.preventDefault();
   if ($("user").value !== "") choose($("user").value);
 });
+$("user").addEventListener("focus", () => $("user").select());
 $("follow").addEventListener("click", () => choose(user === null ? (shown?.user ?? null) : null));
 $("pause").addEventListener("click", () => {
   paused = !paused;
