@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Annotated, Any, BinaryIO, NoReturn
+from typing import IO, Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -151,7 +151,7 @@ def feed(
         return
 
 
-def _fed(lines: Iterable[Line], clicks: "queue.SimpleQueue[bytes | None]", pipe: BinaryIO, copy: Path) -> None:
+def _fed(lines: Iterable[Line], clicks: "queue.SimpleQueue[bytes | None]", pipe: IO[bytes], copy: Path) -> None:
     with copy.open("wb", buffering=0) as kept:
 
         def write(raw: bytes) -> None:
@@ -165,7 +165,7 @@ def _fed(lines: Iterable[Line], clicks: "queue.SimpleQueue[bytes | None]", pipe:
 
 
 @contextmanager
-def _job(place: Path) -> Iterator[BinaryIO]:
+def _job(place: Path) -> Iterator[IO[bytes]]:
     """The job in a process of its own, and the pipe that it reads.
 
     Raises `ProcessError` if it ends before the block does, which then is left at once.

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +55,7 @@ def simulate(
     comes and goes. With --shift, what was learned is suddenly wrong. The same options give the same bytes, but
     with --rate, which stamps events with the time of their writing and lets in as many visitors as that takes.
     """
-    shop = {
+    shop: dict[str, Any] = {
         "items": items,
         "seed": seed,
         "requests": requests,

@@ -98,11 +98,11 @@ class TopicTail:
             raise self._refused(error.args[0]) from None
         values: list[bytes] = []
         for message in messages:
-            error, value = message.error(), message.value()
-            if error is None:
+            met, value = message.error(), message.value()
+            if met is None:
                 values += [value] if value is not None else []
-            elif error.code() != KafkaError._PARTITION_EOF:
-                self._outage.note(error)
+            elif met.code() != KafkaError._PARTITION_EOF:
+                self._outage.note(met)
         if values:
             self._outage.over()
         if self._outage.failure is not None:

@@ -106,9 +106,8 @@ def described_as_shifted(shop: Shop, config: ShopConfig) -> Shop:
 
 
 def _moved(column: list[Any], place: NDArray[np.int64]) -> list[Any]:
-    moved = np.empty(len(column), np.array(column).dtype)
-    moved[place] = column
-    return moved.tolist()
+    came_from = np.argsort(place).tolist()
+    return [column[item] for item in came_from]
 
 
 def _leaves(order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
