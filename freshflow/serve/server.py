@@ -127,6 +127,7 @@ async def _run(app: Starlette, listener: socket.socket) -> None:
         timeout_graceful_shutdown=LEAVE_S,
     )
     server = _Server(settings)
+    sys.setswitchinterval(SWITCH_S)
     app.state.is_ending = lambda: server.should_exit  # for answers that go on
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
