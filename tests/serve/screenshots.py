@@ -16,9 +16,9 @@ from tests.serve.test_page import Page, running
 FOLDER = Path(__file__).parents[2] / "freshflow" / "docs" / "images"
 PICTURES = {"light": (1440, 1000, False), "dark": (1440, 1000, True), "narrow": (360, 1560, False)}
 CLICKS = (0, 1, 4)  # of the shop's window
-LIVE_S = 75  # until there is a minute of live latencies to draw
+LIVE_S = 150  # until there are some minutes of live latencies to draw, and the past is not among the rates
 MOST_BYTES = 200_000
-COLOURS = 128
+COLOURS = 256
 
 
 def main() -> None:

@@ -82,9 +82,9 @@ function rate(number) {
 
 function span(ms) {
   const s = Math.max(0, ms) / 1000;
-  if (s < 60) return `${Math.floor(s)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  return s < 172_800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86_400)} days`;
+  if (s < 60) return `${Math.floor(s)}\u00a0s`;
+  if (s < 3600) return `${Math.floor(s / 60)}\u00a0min`;
+  return s < 172_800 ? `${Math.floor(s / 3600)}\u00a0h` : `${Math.floor(s / 86_400)}\u00a0days`;
 }
 
 function took(ms) {
@@ -270,11 +270,11 @@ function showPartitions(partitions) {
       "No report yet. A partition reports after every ", make("code", {}, "metrics.every_events"), " events, 10,000 by default."));
     return;
   }
-  const headings = [["No."], ["Events"], ["Lists"], ["of them refreshed"], ["Items"], ["Users"], ["HR@20"], ["popularity"], ["Drifts"], ["Report"]];
+  const headings = [["No."], ["Events"], ["Lists"], ["of them refreshed"], ["Items"], ["Users"], ["HR@20 (popularity)"], ["Drifts"], ["Report"]];
   const rows = partitions.map((one) => [
     one.variant === null ? String(one.number) : [`${one.number} `, bdi(one.variant)],
     count(one.events), count(one.lists), count(one.refreshed), count(one.items), count(one.users),
-    share(one.hr20), share(one.popularity_hr20), count(one.drifts), `${span(now() - one.reported_ms)} ago`,
+    `${share(one.hr20)} (${share(one.popularity_hr20)})`, count(one.drifts), `${span(now() - one.reported_ms)}\u00a0ago`,
   ]);
   put("partitions", table("As each reported last; hit rates of its last 5,000 events", headings, rows));
 }
@@ -294,7 +294,7 @@ function showLetters(letters) {
     const rows = letters.map((one) => [
       `${span(now() - one.rejected_at)} ago`,
       bdi(one.reason),
-      bdi(Object.entries(one.source).map(([name, value]) => (value === "-" ? "standard input," : `${name} ${value}`)).join(" ")),
+      bdi(Object.entries(one.source).map(([name, value]) => (value === "-" ? "standard input," : `${name}\u00a0${value}`)).join(" ")),
     ]);
     put("letters", table("The latest records that were no events", [["When"], ["Why", true], ["Where", true]], rows));
   }
