@@ -29,6 +29,9 @@ def serve(
     dead_letters: Annotated[
         str | None, typer.Option(metavar="URL", help="What the job refuses, for the live page; likewise.")
     ] = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="No live page, which tells whoever opens it whose list has just changed.")
+    ] = False,
     store: Annotated[
         str | None,
         typer.Option(
@@ -43,7 +46,7 @@ def serve(
 ) -> None:
     """Keep the latest list of every user in a store, and answer over HTTP, until SIGTERM.
 
-    A live page is at /. GET /recommendations/{user}, /related/{item}, /healthz, /metrics; described at /openapi.json.
+    A live page is at /; GET /recommendations/{user}, /related/{item}, /healthz, /metrics; described at /openapi.json.
     """
     overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port, "store": store}}
     settings = load_config(config, os.environ, overrides)
@@ -55,7 +58,8 @@ def serve(
 
     sources = Sources(metrics, dead_letters)
     page = partial(live_page, sources=sources, kafka=settings.kafka, clock=now_ms)
-    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True), page)
+    more = {} if no_page else {"more": page}
+    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True), **more)
 
 
 def check_installed() -> None:
