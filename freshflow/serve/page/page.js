@@ -621,7 +621,19 @@ new ResizeObserver(() => {
   width = $("hr").clientWidth;
 }).observe($("hr"));
 
+// A page that one has left may be kept, with its connection, and a browser opens no more than six to a server.
+let left = false;
+addEventListener("pagehide", () => {
+  left = true;
+  source.close();
+});
+addEventListener("pageshow", (event) => {
+  left = false;
+  if (event.persisted) connect();
+});
+
 setInterval(() => {
+  if (left) return;
   watchConnection();
   if (!paused) showAge();
   if (clicked !== null && performance.now() - clicked.at > PATIENCE_MS) {
