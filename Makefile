@@ -30,6 +30,10 @@ run: $(VENV)/.runtime $(VENV)/.project ## Simulate a shop and recommend to its v
 	$(BIN)/freshflow simulate --events 20000 --output out/events.jsonl
 	$(BIN)/freshflow run --input out/events.jsonl --output out/recommendations.jsonl --metrics out/metrics.jsonl
 
+.PHONY: demo
+demo: $(VENV)/.serve $(VENV)/.project ## Show a simulated shop, its lists and how good they are on a live page
+	$(BIN)/freshflow demo $(ARGS)
+
 .PHONY: evaluate
 evaluate: $(VENV)/.runtime $(VENV)/.project ## Say how good the lists are over a file of events, DATA=events.jsonl
 	@if [ -z '$(DATA)' ]; then echo "Name a file of events: make evaluate DATA=events.jsonl" >&2; exit 1; fi
@@ -58,6 +62,10 @@ bench-kafka: $(VENV)/.dev $(VENV)/.project ## Measure from event to list through
 .PHONY: bench-scale
 bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, two processes and ends of epochs (half an hour)
 	$(BIN)/python -m tests.bench.scale $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev $(VENV)/.project ## Take the pictures of the live page in the docs (needs chromium)
+	$(BIN)/python -m tests.serve.screenshots
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz $(VENV)/.project ## Try to break what reads bytes: a million mutations (ARGS="--runs 20000 records")
@@ -95,6 +103,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for the newest versions)
 	@$(PIP) install 'uv>=0.9,<1'
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra serve --constraint requirements.lock --output-file requirements-serve.lock
 	$(COMPILE) $(ARGS) pyproject.toml --extra serve --extra serve-redis --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
 
@@ -123,10 +132,15 @@ $(VENV)/.runtime: requirements.lock | $(VENV)/.created
 	@$(PIP) install --require-hashes -r requirements.lock
 	@touch $@
 
+$(VENV)/.serve: requirements-serve.lock | $(VENV)/.created
+	@echo "Installing requirements-serve.lock into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-serve.lock
+	@touch $@ $(VENV)/.runtime
+
 $(VENV)/.dev: requirements-dev.lock | $(VENV)/.created
 	@echo "Installing requirements-dev.lock into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
-	@touch $@ $(VENV)/.runtime
+	@touch $@ $(VENV)/.runtime $(VENV)/.serve
 
 $(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.dev
 	@echo "Installing requirements-fuzz.lock into $(VENV)"

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from freshflow import __version__
-from freshflow.cli import check, evaluate, explain, forget, run, schema, serve, simulate, topics
+from freshflow.cli import check, demo, evaluate, explain, forget, run, schema, serve, simulate, topics
 from freshflow.cli.stderr import panics_kept_back
 from freshflow.dataflow.log import in_json
 from freshflow.errors import user_error
@@ -27,6 +27,7 @@ app.command()(forget.forget)
 app.command()(serve.serve)
 app.command()(simulate.simulate)
 app.command()(schema.schema)
+app.command()(demo.demo)
 app.add_typer(topics.app, name="topics")
 
 

@@ -11,7 +11,7 @@ import typer
 from freshflow.config import load_config
 from freshflow.errors import ConfigError
 
-__all__ = ["serve"]
+__all__ = ["check_installed", "serve"]
 
 NEEDED = ("httptools", "starlette", "uvicorn")
 
@@ -23,6 +23,15 @@ def serve(
     related: Annotated[
         str | None, typer.Option(metavar="URL", help="Related items, where the job writes them, likewise.")
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="URL", help="The job's reports on itself, for the live page; likewise.")
+    ] = None,
+    dead_letters: Annotated[
+        str | None, typer.Option(metavar="URL", help="What the job refuses, for the live page; likewise.")
+    ] = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="No live page, which tells whoever opens it whose list has just changed.")
+    ] = False,
     store: Annotated[
         str | None,
         typer.Option(
@@ -37,16 +46,26 @@ def serve(
 ) -> None:
     """Keep the latest list of every user in a store, and answer over HTTP, until SIGTERM.
 
-    GET /recommendations/{user}, /related/{item}, /healthz, /metrics; described at /openapi.json.
+    A live page is at /; GET /recommendations/{user}, /related/{item}, /healthz, /metrics; described at /openapi.json.
     """
     overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port, "store": store}}
     settings = load_config(config, os.environ, overrides)
+    check_installed()
+    from freshflow.serve.live import live_page
+    from freshflow.serve.server import Served, now_ms
+    from freshflow.serve.server import serve as run
+    from freshflow.serve.watch import Sources
+
+    sources = Sources(metrics, dead_letters)
+    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=now_ms)
+    more = {} if no_page else {"more": page}
+    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True), **more)
+
+
+def check_installed() -> None:
+    """Raise `ConfigError` if what only the server needs is not there."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"freshflow serve needs {' and '.join(missing)}, which is not installed: pip install 'freshflow[serve]'."
         )
-    from freshflow.serve.server import Served
-    from freshflow.serve.server import serve as run
-
-    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True))

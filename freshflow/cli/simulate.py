@@ -2,12 +2,15 @@
 
 import os
 import sys
+import time
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from freshflow.errors import ConfigError
 from freshflow.simulate.config import ShopConfig
+from freshflow.simulate.pace import live_config, paced
 from freshflow.simulate.write import shop_lines, write_lines
 
 __all__ = ["simulate"]
@@ -43,31 +46,45 @@ def simulate(
     embeddings: Annotated[
         int, typer.Option(help="Numbers in the vectors with which items appear; 0: no vectors.")
     ] = DEFAULTS.embeddings,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Events a second, each written as it happens, from now on.", show_default="all at once"),
+    ] = None,
     clean: Annotated[bool, typer.Option("--clean", help="No duplicates, late events, bot and broken lines.")] = False,
 ) -> None:
     """Write the events of a shop that does not exist, to try FreshFlow on.
 
     Its visitors have tastes and habits that can be learned; items are launched and sell out, and a trend
-    comes and goes. With --shift, what was learned is suddenly wrong. The same options give the same bytes.
+    comes and goes. With --shift, what was learned is suddenly wrong. The same options give the same bytes, but
+    with --rate, which stamps events with the time of their writing and lets in as many visitors as that takes.
     """
-    config = ShopConfig(
-        events=events,
-        users=users,
-        items=items,
-        days=days,
-        seed=seed,
-        requests=requests,
-        dirty=not clean,
-        shift=shift,
-        searches=searches,
-        embeddings=embeddings,
-    )
+    shop: dict[str, Any] = {
+        "items": items,
+        "seed": seed,
+        "requests": requests,
+        "dirty": not clean,
+        "shift": shift,
+        "searches": searches,
+        "embeddings": embeddings,
+    }
+    if rate is None:
+        config = ShopConfig(events=events, users=users, days=days, **shop)
+        lines = shop_lines(config)
+    elif days is not None:
+        raise ConfigError("--days and --rate both say how long the events take; give one of them.")
+    else:
+        config = live_config(rate, events, users, _now_ms(), **shop)
+        lines = paced(shop_lines(config), _now_ms, time.sleep)
     try:
-        kinds = write_lines(shop_lines(config), output)
+        kinds = write_lines(lines, output, at_once=rate is not None)
     except BrokenPipeError:  # `freshflow simulate | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         return
     typer.echo(summary(config, kinds), err=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def summary(config: ShopConfig, kinds: Counter[str]) -> str:

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import msgspec
 import uvicorn
@@ -25,7 +25,7 @@ from freshflow.serve.store import Store, open_store
 from freshflow.serve.topics import TopicInput
 from freshflow.serve.types import Kind
 
-__all__ = ["Served", "listening", "serve", "serving"]
+__all__ = ["Served", "listening", "now_ms", "serve", "serving"]
 
 LEAVE_S = 2  # for requests that are under way when the server is told to stop
 POLL_S = 0.02  # from one look at a file that had no more to the next, which takes some 20 us
@@ -33,6 +33,8 @@ KEPT_S = 75  # a connection that is not used; longer than the minute for which b
 CONNECTIONS = 1000  # more are told that there are too many
 SWITCH_S = 0.0005  # that a thread which stores lists may keep others from Python; 5 ms, unasked, add up for answers
 HEAD_BYTES = 32_768  # of a request: an id of 512 characters takes at most 6,144
+
+More = Callable[[Serving], AbstractContextManager[tuple[BaseRoute, ...]]]
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ def serving(places: Served, config: Config) -> Iterator[Serving]:
         readers: list[Reader] = []
         for kind, url in urls.items():
             if url is not None:
-                reader = Reader(_input(kind, url, config, store), url, store, broadcast, _now_ms, POLL_S)
+                reader = Reader(_input(kind, url, config, store), url, store, broadcast, now_ms, POLL_S)
                 reader.start()
                 open_until_the_end.callback(reader.stop)
                 readers.append(reader)
@@ -67,12 +69,21 @@ def serving(places: Served, config: Config) -> Iterator[Serving]:
         yield Serving(reading, counting, tuple(readers), broadcast, Figures())
 
 
-def serve(places: Served, config: Config, say: Callable[[str], None], more: tuple[BaseRoute, ...] = ()) -> None:
-    """Serve until SIGTERM or SIGINT, and `say` where. Raises a `FreshFlowError` if that cannot begin."""
-    with listening(config.serve.host, config.serve.port) as listener, serving(places, config) as answers:
+def serve(
+    places: Served, config: Config, say: Callable[[str], None], more: More = lambda answers: nullcontext(())
+) -> None:
+    """Serve until SIGTERM or SIGINT, and `say` where; `more` gives routes beside those of the API.
+
+    Raises a `FreshFlowError` if that cannot begin.
+    """
+    with (
+        listening(config.serve.host, config.serve.port) as listener,
+        serving(places, config) as answers,
+        more(answers) as routes,
+    ):
         host, port = listener.getsockname()[:2]
         say(f"Serving {places.lists} at http://{f'[{host}]' if ':' in host else host}:{port}")
-        asyncio.run(_run(make_app(answers, more), listener))
+        asyncio.run(_run(make_app(answers, routes), listener))
 
 
 class _Bounded(HttpToolsProtocol):
@@ -117,6 +128,7 @@ async def _run(app: Starlette, listener: socket.socket) -> None:
     )
     server = _Server(settings)
     sys.setswitchinterval(SWITCH_S)
+    app.state.is_ending = lambda: server.should_exit  # for answers that go on
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
@@ -141,9 +153,10 @@ def listening(host: str, port: int) -> socket.socket:
 def _input(kind: Kind, url: str, config: Config, store: Store) -> Input:
     position = store.position(kind)
     if url.startswith("kafka://"):
-        return TopicInput(kind, url, config.kafka, position, clock=_now_ms, away_s=config.serve.away_s)
+        return TopicInput(kind, url, config.kafka, position, clock=now_ms, away_s=config.serve.away_s)
     return FileInput(kind, url, position)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Epoch milliseconds."""
     return time.time_ns() // 1_000_000

@@ -9,7 +9,7 @@ from freshflow.simulate.catalogue import LEAVES, Catalogue, build_catalogue
 from freshflow.simulate.config import ShopConfig, generator
 from freshflow.simulate.embeddings import embeddings
 
-__all__ = ["Change", "Shop", "Trend", "build_shop", "shifted"]
+__all__ = ["Change", "Shop", "Trend", "build_shop", "described_as_shifted", "shifted"]
 
 ITEMS_A_LEAF = 10  # at least, so that a small shop has few categories rather than empty ones
 SUBSTITUTES, COMPLEMENTS = 4, 3  # neighbours of an item, in its own leaf and in the one that goes with it
@@ -99,6 +99,19 @@ def shifted(shop: Shop, config: ShopConfig) -> Shop:
         neighbours=neighbours.tolist(),
         evergreens=by_popularity[evergreen[by_popularity]].tolist(),
     )
+
+
+def described_as_shifted(shop: Shop, config: ShopConfig) -> Shop:
+    """The same world with a catalogue that is right after the shift, and not before it."""
+    place = generator(config, "shift").permutation(config.items)
+    came_from, said = np.argsort(place), shop.catalogue
+    moved = {
+        name: [getattr(said, name)[item] for item in came_from.tolist()]
+        for name in said._fields
+        if name not in ("published_ms", "embeddings")
+    }
+    vectors = None if said.embeddings is None else said.embeddings[came_from]
+    return shop._replace(catalogue=said._replace(embeddings=vectors, **moved))
 
 
 def _leaves(order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from freshflow.simulate.config import ShopConfig
 from freshflow.simulate.lines import Line
 from freshflow.simulate.noise import with_noise
 from freshflow.simulate.sessions import Walk
-from freshflow.simulate.shop import build_shop
+from freshflow.simulate.shop import Shop, build_shop
 from freshflow.simulate.visitors import build_visitors
 
 __all__ = ["shop_lines", "write_lines"]
@@ -22,19 +22,21 @@ __all__ = ["shop_lines", "write_lines"]
 BUFFER = 1 << 20  # bytes written at once; line by line, gzip takes most of the time
 
 
-def shop_lines(config: ShopConfig) -> Iterator[Line]:
+def shop_lines(config: ShopConfig, shop: Shop | None = None) -> Iterator[Line]:
     """Everything that a shop writes, as (event time in ms, kind, line), in the order in which it arrives.
 
     Kinds are item, behaviour and request, in order of time, and the noise: duplicate, late, bot and broken.
-    The same configuration gives the same bytes, on any machine with the same version of numpy.
+    The shop is that of the configuration, or a variation of it. The same configuration gives the same bytes, on any
+    machine with the same version of numpy.
     """
-    shop = build_shop(config)
+    shop = shop or build_shop(config)
     clean = Walk(shop, build_visitors(config, len(shop.by_leaf)), config).lines()
     return with_noise(clean, shop.evergreens, config) if config.dirty else clean
 
 
-def write_lines(lines: Iterable[Line], path: str) -> Counter[str]:
-    """Write lines to a file, gzipped where its name ends in .gz, or to standard output for "-".
+def write_lines(lines: Iterable[Line], path: str, *, at_once: bool = False) -> Counter[str]:
+    """Write lines to a file, gzipped where its name ends in .gz, or to standard output for "-"; each of them `at_once`
+    for those who read along, or many together.
 
     Returns how many lines of each kind were written. Raises `OutputError` where the file cannot be written,
     and BrokenPipeError where the reader of standard output has gone away.
@@ -45,6 +47,8 @@ def write_lines(lines: Iterable[Line], path: str) -> Counter[str]:
             for _, kind, raw in lines:
                 file.write(raw)
                 file.write(b"\n")
+                if at_once:
+                    file.flush()
                 kinds[kind] += 1
     except BrokenPipeError:
         raise

@@ -175,6 +175,18 @@ def test_no_part_of_an_answer_waits_for_the_receipt_of_another() -> None:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+def test_the_page_is_there_and_with_no_page_it_is_not(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    append(tmp_path / "lists.jsonl", LIST)
+    for options, status in (((), 200), (("--no-page",), 404)):
+        server = serve("--lists", "lists.jsonl", *options)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == status
+        connection.close()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait()
+
+
 def test_a_port_that_is_taken_and_a_missing_package_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["serve", "--lists", "lists.jsonl", "--port"]
