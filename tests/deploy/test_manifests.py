@@ -1,40 +1,11 @@
-"""What deploys the job is valid, and says what the commands take."""
+"""What deploys the job is valid, asks for no more than it needs, and fits together."""
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
-MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")
-LISTS_OPTIONS = re.compile(r"--[a-z][a-z-]+")
-
-
-def tool(name: str) -> str:
-    """Where a tool of the dependency group `deploy` is; a test that needs it is skipped if nobody asked for it."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        assert "FRESHFLOW_TEST_DEPLOY" not in os.environ, f"{name} is missing"
-        pytest.skip(f"{name} is not installed: make test-deploy")
-    return found
-
-
-def check(name: str, *arguments: object) -> None:
-    done = subprocess.run([tool(name), *map(str, arguments)], cwd=DEPLOY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def manifests() -> list[dict[str, Any]]:
-    yaml = pytest.importorskip("yaml")
-    return [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_bytes())]
+from .tools import DEPLOY, MANIFESTS, ROOT, check, containers, documents, manifests, pods, services
 
 
 def test_the_compose_file_follows_its_specification() -> None:
@@ -50,55 +21,92 @@ def test_the_image_is_built_as_the_linter_of_dockerfiles_wants_it() -> None:
     check("hadolint", "Dockerfile")
 
 
+def test_all_that_the_image_is_made_of_is_sent_to_the_builder() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    sent = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sources == sent
+    assert all((ROOT / source).exists() for source in sources)
+
+
 def test_no_pod_runs_as_root_writes_to_its_image_or_may_ask_for_more() -> None:
-    pods = [document["spec"]["template"]["spec"] for document in manifests() if "template" in document["spec"]]
-    assert len(pods) == 3
-    for pod in pods:
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        for container in pod["containers"]:
-            of = container["securityContext"]
-            assert of["readOnlyRootFilesystem"] is True
-            assert of["allowPrivilegeEscalation"] is False
-            assert of["capabilities"] == {"drop": ["ALL"]}
-            assert "memory" in container["resources"]["limits"]
+    for pod in pods():
+        of = pod["securityContext"]
+        assert of["runAsNonRoot"] is True
+        assert of["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
+    assert len(containers()) == 4
+    for container in containers():
+        of = container["securityContext"]
+        assert of["readOnlyRootFilesystem"] is True
+        assert of["allowPrivilegeEscalation"] is False
+        assert of["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
 
 
-def test_every_command_that_is_deployed_has_the_options_it_is_given() -> None:
-    yaml = pytest.importorskip("yaml")
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_bytes())["services"]
-    commands = [service["command"] for service in services.values() if "command" in service]
-    for document in manifests():
-        for container in document["spec"].get("template", {}).get("spec", {}).get("containers", []):
-            commands.append(container["args"])
-    assert len(commands) == 6
-    for command in commands:
-        words = [word for word in command if not word.startswith(("-", "kafka:"))]
-        helped = subprocess.run(
-            [sys.executable, "-m", "freshflow.cli.main", *words, "--help"],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-        assert helped.returncode == 0, helped.stderr
-        known = set(LISTS_OPTIONS.findall(helped.stdout))
-        assert {word.partition("=")[0] for word in command if word.startswith("--")} <= known, words
+def test_pods_run_as_the_user_of_the_image() -> None:
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    for pod in pods():
+        of = pod["securityContext"]
+        assert (of["runAsUser"], of["runAsGroup"], of["fsGroup"]) == (int(user[0]), int(user[1]), int(user[1]))
+
+
+def test_services_of_compose_that_are_ours_have_no_rights_and_a_file_system_that_is_read_only() -> None:
+    ours = [service for service in services().values() if service["image"].startswith("freshflow:")]
+    assert len(ours) == 3
+    for service in ours:
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_ports_of_the_compose_file_are_open_to_its_machine_alone() -> None:
-    yaml = pytest.importorskip("yaml")
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_bytes())["services"]
-    ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert ports
+    ports = [port for service in services().values() for port in service.get("ports", [])]
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_alerts_come_and_go_as_they_should() -> None:
-    check("promtool", "check", "config", "prometheus/prometheus.yml")
-    check("promtool", "test", "rules", "prometheus/alerts_test.yml")
+def test_a_job_is_given_the_same_time_to_stop_wherever_it_runs() -> None:
+    (stateful,) = [one for one in manifests() if one["kind"] == "StatefulSet"]
+    grace_s = stateful["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert services()["job"]["stop_grace_period"] == f"{grace_s}s"
 
 
-def test_dashboards_are_read_by_the_name_they_are_provisioned_under() -> None:
-    for path in (DEPLOY / "grafana" / "dashboards").glob("*.json"):
-        dashboard = json.loads(path.read_bytes())
-        assert dashboard["uid"] == path.stem
-        assert all(panel["targets"] for panel in dashboard["panels"] if panel["type"] != "row")
+def test_budgets_services_and_policies_select_pods_that_there_are() -> None:
+    labels = [one["spec"]["template"]["metadata"]["labels"] for one in manifests() if "template" in one.get("spec", {})]
+    selectors = {
+        "PodDisruptionBudget": lambda spec: spec["selector"]["matchLabels"],
+        "NetworkPolicy": lambda spec: spec["podSelector"]["matchLabels"],
+        "Service": lambda spec: spec["selector"],
+    }
+    kinds = []
+    for one in manifests():
+        if one["kind"] in selectors:
+            kinds.append(one["kind"])
+            selected = selectors[one["kind"]](one["spec"])
+            assert any(selected.items() <= of.items() for of in labels), one
+    assert sorted(set(kinds)) == sorted(selectors)
+    assert kinds.count("PodDisruptionBudget") == 2
+
+
+def test_volumes_that_are_mounted_are_there() -> None:
+    claims = {
+        claim["metadata"]["name"] for one in manifests() for claim in one.get("spec", {}).get("volumeClaimTemplates", [])
+    }
+    for pod in pods():
+        there = {volume["name"] for volume in pod["volumes"]} | claims
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounted <= there
+    (shell,) = [pod for pod in pods() if pod["containers"][0]["name"] == "shell"]
+    claimed = [volume["persistentVolumeClaim"]["claimName"] for volume in shell["volumes"] if volume["name"] == "data"]
+    assert claimed == ["data-job-0"]
+
+
+def test_the_kustomization_names_the_files_that_there_are_and_no_secret() -> None:
+    (kustomization,) = documents(DEPLOY / "kubernetes" / "kustomization.yaml")
+    assert {*kustomization["resources"], "shell.yaml"} == {path.name for path in MANIFESTS}
+    assert "secretGenerator" not in kustomization
+    assert not [one for one in manifests() if one["kind"] == "Secret"]
+    image = "{newName}:{newTag}".format(**kustomization["images"][0])
+    assert [one["image"] for one in containers()].count(image) == 1  # the shell, which is applied by itself
