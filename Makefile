@@ -94,7 +94,7 @@ lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for t
 	$(COMPILE) $(ARGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
 	$(COMPILE) $(ARGS) --group deploy --constraint requirements-dev.lock --output-file requirements-deploy.lock
-	$(COMPILE) $(ARGS) pyproject.toml --extra serve --group image --constraint requirements.lock \
+	$(COMPILE) $(ARGS) pyproject.toml --extra serve --extra serve-redis --group image --constraint requirements.lock \
 		--output-file requirements-image.lock
 
 .PHONY: clean

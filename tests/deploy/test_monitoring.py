@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from freshflow.dataflow.exposition import METRICS
-from freshflow.serve.figures import Figures
+from freshflow.serve.figures import Figures, Histogram
 from freshflow.serve.types import Health, InputHealth
 
 from .tools import DEPLOY, ROOT, check, documents
@@ -26,7 +26,8 @@ def exposed() -> set[str]:
     figures = Figures()
     figures.note("/healthz", 200, 0.1)
     health = InputHealth("related", "kafka://a:1/related", 1, 0, 0, 0, "records", 1.0, None)
-    families = text_string_to_metric_families(figures.text(Health("ok", 1, 1, (health,))))
+    ages = {"related": Histogram((1.0,))}
+    families = text_string_to_metric_families(figures.text(Health("ok", 1, 1, (health,)), ages))
     served = {sample.name for family in families for sample in family.samples}
     return OTHERS | served | {metric.name + suffix for metric in METRICS for suffix in SUFFIXES[metric.type]}
 

@@ -4,11 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from freshflow.connectors.dead_letters import encode_rejected
-from freshflow.events.parse import EventParser
+from freshflow.events.types import Origin, Rejected
 
 from .brokers import NewTopicFn, drain, fill
 
@@ -17,8 +16,8 @@ pytestmark = pytest.mark.kafka
 SCRIPT = Path(__file__).parents[2] / "deploy" / "drain.py"
 
 
-def letter(code: str, raw: bytes | None, **others: object) -> bytes:
-    return msgspec.json.encode({"code": code, "reason": "", "raw": None if raw is None else raw.decode(), **others})
+def letter(code: str, raw: bytes | None, max_raw: int | None = None, left_out: int | None = None) -> bytes | None:
+    return encode_rejected(Rejected(Origin("topic", "events", 0), 7, raw, code, "Why.", left_out), 123, max_raw)[1]
 
 
 def give_back(broker: str, letters: str, events: str, code: str) -> str:
@@ -32,12 +31,13 @@ def test_records_of_a_code_are_given_back_once_as_they_came(broker: str, new_top
     records = [
         (0, None, letter("unknown_type", b'{"type":"sniff"}')),
         (0, None, letter("not_json", b"{")),
-        (0, None, letter("unknown_type", b'{"type":"sn', truncated=True, raw_bytes=2_000_000)),
-        (0, None, letter("unknown_type", None, raw_left_out="a reason", raw_bytes=20)),
-        (1, None, msgspec.json.encode({"code": "unknown_type", "raw_base64": "/wA="})),
+        (0, None, letter("unknown_type", b'{"type":"sniff"}', max_raw=9)),
+        (0, None, letter("unknown_type", None, left_out=20)),
+        (0, None, letter("unknown_type", None)),
+        (1, None, letter("unknown_type", b"\xff\x00")),
     ]
     fill(broker, letters, records)
-    assert "2 records given back; of 2 others" in give_back(broker, letters, events, "unknown_type")
+    assert "2 records given back; of 3 others" in give_back(broker, letters, events, "unknown_type")
     assert sorted(value or b"" for _, _, value in drain(broker, events)) == [b'{"type":"sniff"}', b"\xff\x00"]
     assert "0 records given back; of 0 others" in give_back(broker, letters, events, "unknown_type")
     fill(broker, letters, [(1, None, letter("unknown_type", b"later"))])
