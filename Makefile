@@ -91,11 +91,11 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for the newest versions)
 	@$(PIP) install 'uv>=0.9,<1'
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra serve --constraint requirements.lock --output-file requirements-serve.lock
 	$(COMPILE) $(ARGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
 	$(COMPILE) $(ARGS) --group deploy --constraint requirements-dev.lock --output-file requirements-deploy.lock
-	$(COMPILE) $(ARGS) pyproject.toml --extra serve --extra serve-redis --group image --constraint requirements.lock \
-		--output-file requirements-image.lock
+	$(COMPILE) $(ARGS) --group build --output-file requirements-build.lock
 
 .PHONY: clean
 clean: ## Delete .venv, caches and everything that was made
