@@ -51,6 +51,10 @@ test-kafka: $(VENV)/.dev $(VENV)/.project ## Run the tests of Kafka on Apache Ka
 test-faults: $(VENV)/.dev $(VENV)/.project ## Kill, stop and starve jobs on Apache Kafka (a quarter of an hour)
 	tests/kafka/apache_kafka.sh run -- sh -c '$(BIN)/python -m tests.faults "$$FRESHFLOW_TEST_KAFKA" $(ARGS)'
 
+.PHONY: test-deploy
+test-deploy: $(VENV)/.deploy $(VENV)/.project ## Check what is in deploy/ (needs promtool, of Debian's package prometheus)
+	FRESHFLOW_TEST_DEPLOY=1 $(BIN)/pytest tests/deploy $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.project ## Compare speeds on a simulated shop, or on files (DATA="a.jsonl.gz b.jsonl.gz")
 	$(BIN)/python -m tests.bench.throughput $(DATA) $(ARGS)
@@ -106,6 +110,8 @@ lock: $(VENV)/.created ## Pin what pyproject.toml asks for (ARGS=--upgrade for t
 	$(COMPILE) $(ARGS) pyproject.toml --extra serve --constraint requirements.lock --output-file requirements-serve.lock
 	$(COMPILE) $(ARGS) pyproject.toml --extra serve --extra serve-redis --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) $(ARGS) --group fuzz --output-file requirements-fuzz.lock
+	$(COMPILE) $(ARGS) --group deploy --constraint requirements-dev.lock --output-file requirements-deploy.lock
+	$(COMPILE) $(ARGS) --group build --output-file requirements-build.lock
 
 .PHONY: clean
 clean: ## Delete .venv, caches and everything that was made
@@ -145,6 +151,11 @@ $(VENV)/.dev: requirements-dev.lock | $(VENV)/.created
 $(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.dev
 	@echo "Installing requirements-fuzz.lock into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
+$(VENV)/.deploy: requirements-deploy.lock $(VENV)/.dev
+	@echo "Installing requirements-deploy.lock into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-deploy.lock
 	@touch $@
 
 $(VENV)/.project: pyproject.toml | $(VENV)/.created

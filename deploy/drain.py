@@ -1,0 +1,78 @@
+"""Give refused records back to the job, once their cause is mended: `python deploy/drain.py DEAD_LETTERS EVENTS CODE`.
+
+DEAD_LETTERS and EVENTS are topics' addresses, `kafka://HOST:PORT/TOPIC`; CODE is that of the letters.
+What was given back is not given back again: a consumer group for each code, freshflow-drain-CODE, keeps how far that
+has come. Options of Kafka's client come from the environment, as those of the job (FRESHFLOW_KAFKA_OPTIONS_...).
+"""
+
+import base64
+import os
+import sys
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from freshflow.config import load_config
+from freshflow.connectors.kafka_client import client_options, connect, parse_kafka_url, partitions_of
+from freshflow.errors import FreshFlowError, OutputError
+
+WAIT_S = 30.0
+
+
+def main(dead_letters: str, events: str, code: str) -> None:
+    """Give them back, and say how many."""
+    config = load_config(None, os.environ).kafka
+    servers, topic = parse_kafka_url(dead_letters)
+    options = client_options(servers, config, "source") | {"group.id": f"freshflow-drain-{code}"}
+    places = [TopicPartition(topic, partition) for partition in partitions_of(options, topic, config.timeout_s)]
+    target_servers, target = parse_kafka_url(events)
+    partitions_of(client_options(target_servers, config, "source"), target, config.timeout_s)
+    consumer = connect(Consumer, options)
+    producer = connect(Producer, client_options(target_servers, config, "sink"))
+    refused: list[KafkaError] = []
+    given = kept = 0
+    for place in consumer.committed(places, timeout=WAIT_S):
+        low, end = consumer.get_watermark_offsets(place, timeout=WAIT_S)
+        place.offset = max(low, place.offset)  # below 0: nothing was committed
+        consumer.assign([place])
+        while place.offset < end:
+            message = consumer.poll(WAIT_S)
+            if message is None:
+                raise OutputError(f"{dead_letters} did not answer within {WAIT_S:.0f} s; try again.")
+            if message.error() is not None:
+                if message.error().code() == KafkaError._PARTITION_EOF:  # before `end`, where transactions leave marks
+                    break
+                raise KafkaException(message.error())
+            place.offset = message.offset() + 1
+            letter = msgspec.json.decode(message.value())
+            if letter.get("code") == code:
+                raw = _whole(letter)
+                given, kept = (given, kept + 1) if raw is None else (given + 1, kept)
+                if raw is not None:
+                    producer.produce(target, raw, on_delivery=lambda error, _: error and refused.append(error))
+                    producer.poll(0)
+        if producer.flush(WAIT_S) or refused:
+            why = refused[0].str() if refused else f"no answer within {WAIT_S:.0f} s"
+            raise OutputError(f"{events} did not take everything: {why}; what it took will be given to it again.")
+        consumer.commit(offsets=[place], asynchronous=False)
+    consumer.close()
+    print(f"{given} records given back; of {kept} others the letters do not hold the whole record")  # noqa: T201
+
+
+def _whole(letter: dict[str, Any]) -> bytes | None:
+    """The record as it came, if the letter has all of it."""
+    if letter.get("truncated"):
+        return None
+    if isinstance(raw := letter.get("raw"), str):
+        return raw.encode()
+    return base64.b64decode(letter["raw_base64"]) if "raw_base64" in letter else None
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python deploy/drain.py kafka://HOST:PORT/dead-letters kafka://HOST:PORT/events CODE")
+    try:
+        main(*sys.argv[1:])
+    except FreshFlowError as error:
+        sys.exit(f"freshflow: {error}")
