@@ -165,6 +165,13 @@ METRICS = (
             "active_users": "users_active_evicted",
         },
     ),
+    Described(
+        "freshflow_embeddings_left_out_total",
+        "counter",
+        P,
+        "Embeddings of another length than content.dimensions.",
+        {"": "embeddings_left_out"},
+    ),
     Described("freshflow_drifts_total", "counter", P, "Sudden falls of the hit rate.", {"": "drifts"}),
     Described("freshflow_adapted_total", "counter", P, "Steep falls, after which old company fades.", {"": "adapted"}),
     Described(
