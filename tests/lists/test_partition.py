@@ -126,8 +126,8 @@ def test_a_search_knows_nothing_of_an_item_first_visited_below_it(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_questions_teach_nothing(size):
-    events = [event for event in stream(3, 150) if not isinstance(event, ItemUpdate | Forget)]
+def test_requests_teach_nothing(size):
+    events = [event for event in stream(3, 150) if not isinstance(event, ItemUpdate | Forget | Search)]
     silent = [event for event in events if isinstance(event, Behaviour)]
     taken = [one for one in outputs(events, size=size) if one.cause == "interaction"]
     assert len(taken) > 80
