@@ -47,7 +47,7 @@ let failures = [];
 let caughtUp = true;
 let paused = false;
 let held = new Map(); // what came meanwhile, the latest of each kind
-let spokenAt = 0;
+let spokenAt = -Infinity;
 let toSpeak = null;
 
 // ---- Small things.
