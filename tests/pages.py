@@ -119,5 +119,5 @@ def assert_printed(shown: str, printed: str, ran: str) -> None:
 
 
 def steady(text: str) -> str:
-    """A text without what differs from run to run, nor blanks at the ends of its lines."""
-    return "\n".join(line.rstrip() for line in VOLATILE.sub("", text).splitlines())
+    """A text without what differs from run to run, nor how wide its columns are, which follows from that."""
+    return "\n".join(re.sub("  +", "  ", line.rstrip()) for line in VOLATILE.sub("", text).splitlines())

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -20,7 +19,7 @@ EVENT, LIST = (block.text for block in blocks(README, "json"))
 
 def test_the_targets_of_make_that_it_names_are_there():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert {name for name, *_ in commands(README, "make")} == {"run", "test"}
+    assert {name for name, *_ in commands(README, "make")} == {"demo", "run", "test"}
     assert set(re.findall(r"[`\n]make ([a-z-]+)", TEXT)) <= targets
 
 
@@ -42,10 +41,3 @@ def test_it_names_every_control_event_and_every_reason():
     assert set(CONTROL_TYPES) <= set(rows)
     (row,) = re.findall(r"^\| `reason` \| (.*) \|$", TEXT, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", row)) >= set(REASONS)
-
-
-def test_its_python_recommends():
-    (block,) = blocks(README, "python")
-    names: dict[str, Any] = {}
-    exec(block.text, names)
-    assert [item.item_id for item in names["recommender"].recommend("u7", k=10)] == ["i42"]

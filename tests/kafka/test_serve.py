@@ -134,7 +134,7 @@ def test_a_server_that_was_away_for_long_reads_the_topic_anew_as_a_tombstone_may
         wait_until(lambda: answers.readers[0].caught_up)
         assert answers.reading.value(*GHOST) == b"{}"
     now_ms = time.time_ns() // 1_000_000 + 13 * 3_600_000
-    monkeypatch.setattr("freshflow.serve.server._now_ms", lambda: now_ms)
+    monkeypatch.setattr("freshflow.serve.server.now_ms", lambda: now_ms)
     with serve(url) as answers:
         wait_until(lambda: answers.reading.value(*GHOST) is None)
         assert [*numbers(answers, "u1", "u2")] == [1, 2]

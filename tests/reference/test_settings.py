@@ -16,7 +16,9 @@ def spelled(hint: Any) -> str:
         *others, last = (f'"{value}"' for value in get_args(hint))
         return f"{', '.join(others)} or {last}"
     if get_origin(hint) is Annotated:
-        _, meta = get_args(hint)
+        of, meta = get_args(hint)
+        if of is str:
+            return "text"
         low = f"above {meta.gt}" if meta.gt is not None else f"{meta.ge}"
         if meta.le is not None or meta.lt is not None:
             return f"{low} to {meta.le}" if meta.le is not None else f"{low} to below {meta.lt}"

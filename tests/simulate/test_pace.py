@@ -33,7 +33,7 @@ def test_each_line_comes_at_its_time_and_what_is_past_at_once() -> None:
     assert came == [(1_000, b"a"), (1_000, b"b"), (1_120, b"c"), (1_120, b"d")]
 
 
-@pytest.mark.parametrize("rate", [0.5, 20, 3_000])
+@pytest.mark.parametrize("rate", [0.5, 20, 300])
 def test_a_live_shop_begins_now_and_does_so_many_things_a_second(rate: float) -> None:
     config = live_config(rate, events=2_000, users=40, start_ms=START_MS, items=30, dirty=False)
     done = [event for line in shop_lines(config) if "user_id" in (event := json.loads(line[2]))]
