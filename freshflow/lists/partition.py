@@ -27,7 +27,7 @@ from freshflow.items.visits import Visit
 from freshflow.lists.batches import Batch, Ranked, length_of, visits_in_arrays
 from freshflow.lists.composing import explain, items_of, listed, settle_ties
 from freshflow.lists.explored import POLICY, explore, with_propensities
-from freshflow.lists.refresh import Refresh, Refreshed
+from freshflow.lists.refresh import Refresh, Refreshed, Ruled
 from freshflow.lists.related import LOOK_EVERY, Related, RelatedList
 from freshflow.lists.ruled import Shown, choose
 from freshflow.lists.searches import Searches
@@ -322,10 +322,8 @@ class Partition:
         after = self.latest
         if after is None:
             return []
-        hidden, remake = (None, None) if self.rules is None else (self.rules.traits.blocked, self._made_again)
-        made = self.refresh.lists(
-            *(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms, hidden, remake)
-        )
+        ruled = None if self.rules is None else Ruled(self.rules.traits.blocked, self._made_again)
+        made = self.refresh.lists(self.knowledge, self.ranker.weights, self._ask, self.counts["events"], now_ms, ruled)
         self.counts["refreshed"] += len(made)
         return self._refreshes(after, name, made)
 

@@ -6,7 +6,7 @@ gain enough. A user is ranked in full when their session ends, as what they will
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Raw, structs
@@ -28,7 +28,7 @@ from freshflow.ranking.rising import OWN, everyones_scores, look, popular_now
 from freshflow.ranking.scoring import AGAIN, NEW, POPULAR, SIMILAR, TOGETHER, Weights
 from freshflow.users.state import UserState, context_at
 
-__all__ = ["Refresh", "Refreshed"]
+__all__ = ["Refresh", "Refreshed", "Ruled"]
 
 SHARED = 400  # items at most that everyone may be shown
 # Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
@@ -46,8 +46,15 @@ LONGEST_PAUSE = 32
 
 Refreshed = tuple[str, Raw]
 Rank = Callable[[Sequence[Query]], Answers]
-# Makes the lists of users in full, and gives those that are new; see `Refresh.lists`.
-Remake = Callable[[NDArray[np.int32], int], list[Refreshed]]
+
+
+class Ruled(NamedTuple):
+    """Where rules choose what is shown: the rows `hidden` from everyone, and what makes the lists of users in slots in
+    full at a time, and gives those that are new.
+    """
+
+    hidden: NDArray[np.bool_]
+    remake: Callable[[NDArray[np.int32], int], list[Refreshed]]
 
 
 class Refresh:
@@ -94,18 +101,17 @@ class Refresh:
         rank: Rank,
         event: int,
         now_ms: int,
-        hidden: NDArray[np.bool_] | None = None,
-        remake: Remake | None = None,
+        ruled: Ruled | None = None,
     ) -> list[Refreshed]:
         """The lists that are worth publishing by `now_ms`, after event number `event`.
 
-        Where rules choose what is shown, shared scores only say whose list is worth a look: without the rows that are
-        `hidden` from everyone. These users, a few at a time, are ranked in full: `remake` makes their lists.
+        Where rules choose what is shown, shared scores only say whose list is worth a look: these users, a few at a
+        time, are ranked in full.
         """
         if self.paused < self.pause:
             self.paused += 1
             return []
-        changed = self._changed(knowledge, weights, rank, event, now_ms, hidden, remake)
+        changed = self._changed(knowledge, weights, rank, event, now_ms, ruled)
         self.worth *= DEARER if self.allowed < SAVED / 2 else 1 / DEARER
         self.worth = min(max(self.worth, LEAST_WORTH), MOST_WORTH)
         self.pause = self.pause // 2 if changed else min(2 * self.pause + 1, LONGEST_PAUSE)
@@ -119,8 +125,7 @@ class Refresh:
         rank: Rank,
         event: int,
         now_ms: int,
-        hidden: NDArray[np.bool_] | None,
-        remake: Remake | None,
+        ruled: Ruled | None,
     ) -> list[Refreshed]:
         active = self.active
         slots, chances = self._in_turn(*active.who(event, now_ms, self.worth))
@@ -133,8 +138,8 @@ class Refresh:
         popular = popular[: popular_now(tables, popular, np.zeros(knowledge.capacity, np.bool_))]
         everyones_scores(tables, linear, units, now_ms, popular, known)
         popular = popular[np.argsort(-known[popular], kind="stable")]
-        if hidden is not None:
-            popular = popular[~hidden[popular]]
+        if ruled is not None:
+            popular = popular[~ruled.hidden[popular]]
         banned, starts = self._banned(slots, knowledge.rows)
         found = np.empty((len(slots), self.config.lists.k), np.int32)
         places, scores, worthy = np.empty_like(found), np.empty(found.shape), np.empty(len(slots), np.int32)
@@ -144,8 +149,8 @@ class Refresh:
             *(known, popular, found, places, scores, worthy, gains),
         )
         best = np.argsort(-gains[worthy[:n]], kind="stable")[: int(self.allowed)]
-        if remake is not None:
-            made = remake(slots[worthy[best[:REMADE_AT_ONCE]]], now_ms)
+        if ruled is not None:
+            made = ruled.remake(slots[worthy[best[:REMADE_AT_ONCE]]], now_ms)
             self.allowed -= len(made)
             return made
         self.allowed -= len(best)
