@@ -6,7 +6,7 @@ from freshflow.config import Config
 from freshflow.events.fields import MAX_IDS
 from freshflow.lists.partition import LAG
 from freshflow.lists.searches import SHOWN
-from tests.pages import DOCS
+from tests.docs.pages import DOCS
 
 CONFIG = Config()
 

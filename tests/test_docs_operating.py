@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import run_page
+from tests.docs.walk import run_page
 
 
 def test_what_the_page_says_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

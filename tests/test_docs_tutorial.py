@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.walk import run_page
 from tests.kafka.brokers import Tansu
-from tests.pages import run_page
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def run(
         int | None,
         typer.Option(
             help="Partitions of users, each with a model of its own; at least --processes, and the same for as long as "
-            "--recovery is. [as many as processes]"
+            "--recovery is. If not given, as many as processes."
         ),
     ] = None,
     processes: Annotated[

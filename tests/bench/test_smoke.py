@@ -33,3 +33,7 @@ def test_answers_are_timed_while_lists_come_in() -> None:
     told = told_by("serve", "--rate", 50, "--seconds", 1, "--users", 20, "--writes", 20)
     for name in ("50 answers", "p99", "us an answer", "could be asked for"):
         assert name in told
+
+
+def test_withdrawals_are_timed() -> None:
+    assert "us a list" in told_by("withdrawal", 300)

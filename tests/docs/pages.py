@@ -41,11 +41,11 @@ def commands(page: Path, program: str = "freshflow") -> list[list[str]]:
     return [arguments for name, *arguments in filter(None, words) if Path(name).name == program]
 
 
-def call(arguments: list[str]) -> str:
+def call(arguments: list[str], **environment: str) -> str:
     """Run `freshflow` with these arguments in this process and folder, to its end; what it printed."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # which a job takes over
     try:
-        told = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        told = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -10,20 +10,14 @@ import io
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from typer.testing import CliRunner
+from tests.docs.pages import DOCS, blocks, call
 
-import freshflow
-from freshflow.cli.main import app
-from freshflow.dataflow.job import SIGNALS
+__all__ = ["run_page"]
 
-DOCS = Path(freshflow.__file__).parent / "docs"
 BROKER = "localhost:9092"
 SHELL = set("|&;<>$*")
 # What differs from run to run: times, speeds, memory.
@@ -33,31 +27,17 @@ VOLATILE = re.compile(
 LIMIT_S = 240
 
 
-class Block(NamedTuple):
-    """A fenced block: its language, the name of the file that it is, if any, and its text."""
-
-    language: str
-    name: str
-    text: str
-
-
-def blocks(page: str) -> list[Block]:
-    """The fenced blocks of a page of the documentation, in order."""
-    text = (DOCS / page).read_text("utf-8")
-    return [Block(*found) for found in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
-
-
 def run_page(page: str, broker: str = BROKER) -> None:
     """Do what a page says in the current folder; it fails where a command fails or prints something else.
 
     Where it says `BROKER`, `broker` is meant.
     """
     printed, ran = "", ""
-    for block in blocks(page):
+    for block in blocks(DOCS / page):
         if block.name:
             Path(block.name).write_text(block.text, "utf-8")
         elif block.language == "sh":
-            for ran in commands(block.text.replace(BROKER, broker)):
+            for ran in lines_of(block.text.replace(BROKER, broker)):
                 printed = run_command(ran)
         elif block.language == "python":
             printed, ran = run_python(block.text), "the Python above"
@@ -65,7 +45,7 @@ def run_page(page: str, broker: str = BROKER) -> None:
             assert_printed(block.text, printed, ran)
 
 
-def commands(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """The commands of a block; a backslash at a line's end continues it, and comments are none."""
     lines = text.replace("\\\n", " ").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
@@ -74,10 +54,7 @@ def commands(text: str) -> list[str]:
 def run_command(command: str) -> str:
     """What a command prints: ours in this process, as Python starts slowly, and others in a shell."""
     if command.startswith("freshflow ") and not SHELL & set(command):
-        with handlers_kept():
-            done = CliRunner().invoke(app, shlex.split(command)[1:], env={"COLUMNS": "80"}, catch_exceptions=False)
-        assert done.exit_code == 0, f"{command}\n{done.output}"
-        return done.output
+        return call(shlex.split(command)[1:], COLUMNS="80")
     folder = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "80"}
     ran = subprocess.run(
@@ -98,17 +75,6 @@ def run_python(code: str) -> str:
     with contextlib.redirect_stdout(printed):
         exec(code, {"__name__": "__main__"})
     return printed.getvalue()
-
-
-@contextlib.contextmanager
-def handlers_kept() -> Iterator[None]:
-    """Put back the handlers of signals that a job in this process takes over."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def assert_printed(shown: str, printed: str, ran: str) -> None:
