@@ -1,8 +1,8 @@
 """Lines of bytes with a bound on their length, and rows of CSV, which may span several lines.
 
-A line ends with LF or CRLF, neither of which belongs to it; a UTF-8 byte order mark before the first line
-does not either. Of a line longer than the bound only the beginning is kept, and the rest is never held in
-memory.
+A line ends with LF or CRLF, neither of which belongs to it; nor does a CR at the end of the stream, nor a UTF-8 byte
+order mark before the first line. Of a line longer than the bound only the beginning is kept, and the rest is never held
+in memory.
 """
 
 from typing import Protocol
@@ -139,4 +139,4 @@ def _leaves_quote_open(line: bytes, *, inside: bool) -> bool:
 
 
 def _without_end(piece: bytes) -> bytes:
-    return piece[:-2] if piece.endswith(b"\r\n") else piece.removesuffix(b"\n")
+    return piece.removesuffix(b"\n").removesuffix(b"\r")

@@ -28,6 +28,10 @@ def test_line_ends_of_both_kinds_are_taken_off_and_the_last_line_needs_none():
     assert (reader.line, reader.offset) == (4, 7)
 
 
+def test_a_line_end_that_the_end_of_the_stream_has_cut_is_taken_off():
+    assert read_all(b"a\r\nb\r")[0] == split([b"a\r\nb\r"]) == [b"a", b"b"]
+
+
 def test_a_byte_order_mark_is_skipped_at_the_start_only():
     assert read_all(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n")[0] == [b"a", b"\xef\xbb\xbfb"]
 
