@@ -547,10 +547,12 @@ class Partition:
     def _count_search(self, ask: Ask, found: Sequence[ListItem]) -> None:
         """Count an answer, and whether it has another order than the engine's."""
         assert isinstance(ask.event, Search)
-        shown = {item.item_id for item in found}
-        engine = [item for item in dict.fromkeys(ask.event.items) if item in shown]
+        shown = dict.fromkeys(item.item_id for item in found)
+        engine = dict.fromkeys(ask.event.items)
         self.counts["searches"] += 1
-        self.counts["searches_reordered"] += engine != [item.item_id for item in found]
+        self.counts["searches_reordered"] += [one for one in engine if one in shown] != [
+            one for one in shown if one in engine
+        ]
 
     def report(self) -> Report:
         """How the partition stands."""

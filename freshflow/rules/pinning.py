@@ -8,12 +8,14 @@ __all__ = ["pinned", "taken_out"]
 
 
 def taken_out(ranked: Ranked, rows: list[int]) -> tuple[Ranked, Ranked]:
-    """The items in `rows`, in this order, as they were ranked or else as none, and the others."""
+    """The items in `rows`, in this order, scored as they were ranked, and the others."""
     at = {row: n for n, row in enumerate(ranked.rows.tolist())}
     out = Ranked.of_rows([], PINNED)
     for row in rows:
-        one = ranked.take(slice(at[row], at[row] + 1)) if row in at else Ranked.of_rows([row], PINNED)
-        out = out.followed_by(one)
+        pin = Ranked.of_rows([row], PINNED)
+        if row in at:  # with its score and all that made it; what has put it there is the rule in any case
+            pin = ranked.take(slice(at[row], at[row] + 1))._replace(reasons=pin.reasons, sources=pin.sources)
+        out = out.followed_by(pin)
     others = ranked.take(~np.isin(ranked.rows, np.array(rows, np.int32)))
     return out, others
 

@@ -96,6 +96,11 @@ def test_no_more_than_what_was_asked_for_is_added_to_an_answer_and_only_what_may
     assert sorted(items(outputs([*often, asked], SETTINGS)[-1])) == ["r0", "r6"]
     gone = [*often, availability(800, "r5", available=False), asked]
     assert "r5" not in items(outputs(gone, wanted)[-1])
+    made = partition(wanted)
+    take(made, [*often, asked])
+    before = made.report().counts["searches_reordered"]
+    take(made, [search(901, "newer", found=["r6"])])
+    assert made.report().counts["searches_reordered"] == before  # what is added is in nobody's order
     unknown = search(900, "new", "hat", ["r0"])
     assert items(outputs([*often, unknown], wanted)[-1]) == ["r0"]
 

@@ -152,11 +152,11 @@ class TestFreshness:
 
 
 class TestPins:
-    def test_pins_stand_in_their_places_and_keep_what_speaks_for_them(self):
+    def test_pins_stand_in_their_places_and_say_so_with_the_score_they_were_ranked_by(self):
         out, others = taken_out(ranked(0, 1, 2, 3), [3, 9])
         shown = pinned(others, out, [1, 3], 4)
         assert rows(shown) == [3, 0, 9, 1]
-        assert (shown.reasons.tolist(), shown.scores.tolist()) == ([0, 0, PINNED, 0], [1.0, 4.0, 0.0, 3.0])
+        assert (shown.reasons.tolist(), shown.scores.tolist()) == ([PINNED, 0, PINNED, 0], [1.0, 4.0, 0.0, 3.0])
 
     def test_a_list_that_is_too_short_ends_with_its_pin(self):
         assert rows(pinned(ranked(0), ranked(9), [5], 8)) == [0, 9]
