@@ -192,6 +192,8 @@ def _job(place: Path) -> Iterator[IO[bytes]]:
     except _Leave:
         pass
     finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C: the job is told already
         failed = job.poll() is not None
         ended.set()
         _end(job)

@@ -27,6 +27,7 @@ from freshflow.serve.types import Kind
 
 __all__ = ["Served", "listening", "now_ms", "serve", "serving"]
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LEAVE_S = 2  # for requests that are under way when the server is told to stop
 POLL_S = 0.02  # from one look at a file that had no more to the next, which takes some 20 us
 KEPT_S = 75  # a connection that is not used; longer than the minute for which balancers keep theirs
@@ -80,10 +81,23 @@ def serve(
         listening(config.serve.host, config.serve.port) as listener,
         serving(places, config) as answers,
         more(answers) as routes,
+        _noted() as came,
     ):
         host, port = listener.getsockname()[:2]
         say(f"Serving {places.lists} at http://{f'[{host}]' if ':' in host else host}:{port}")
-        asyncio.run(_run(make_app(answers, routes), listener))
+        asyncio.run(_run(make_app(answers, routes), listener, came))
+
+
+@contextmanager
+def _noted() -> Iterator[list[int]]:
+    """The signals that have come, which are only noted: an exception would break asyncio where it begins."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Bounded(HttpToolsProtocol):
@@ -113,7 +127,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(app: Starlette, listener: socket.socket) -> None:
+async def _run(app: Starlette, listener: socket.socket, came: list[int]) -> None:
     settings = uvicorn.Config(
         app,
         http=_Bounded,
@@ -127,11 +141,13 @@ async def _run(app: Starlette, listener: socket.socket) -> None:
         timeout_graceful_shutdown=LEAVE_S,
     )
     server = _Server(settings)
-    sys.setswitchinterval(SWITCH_S)
     app.state.is_ending = lambda: server.should_exit  # for answers that go on
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
+    if came:  # before there was a loop to tell
+        return
+    sys.setswitchinterval(SWITCH_S)
     await server.serve([listener])
 
 
