@@ -45,8 +45,11 @@ COUNT_LAST, COUNT_SUM = range(12, 14)
 GATHERED = 4096  # candidates of one query before the most promising are kept; beyond it none are taken in
 NONE, BANNED = -1, -2  # in `number`: no candidate yet; must not become one
 
+AT_A_TIME = 32  # numbers; loops over a multiple of it leave none to be taken one by one
+
 # Columns of `Scratch.marks`.
-ROW, OWN, PLACE, BECAUSE, FLAGS, RESEMBLES = range(6)
+MARKS = 7
+ROW, OWN, PLACE, BECAUSE, FLAGS, RESEMBLES, FOUND_AT = range(MARKS)
 AFTER_SEARCH = -2  # in `BECAUSE`: the search weighs most
 # What speaks for a candidate beside company, in `FLAGS`.
 OWN_RECENT, POPULAR, UNTOUCHED = 1, 2, 4
@@ -57,11 +60,11 @@ COMPANY = len(EVIDENCE)
 class Scratch(NamedTuple):
     """Room for the candidates of one query at a time.
 
-    `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 6) the row, the index into
+    `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 7) the row, the index into
     the user's history or -1, the candidate's own index in the context or -1, the index into the context of the item
     whose company weighs most, -1, or -2 where a search weighs most, flags, and the row of the item of the context that
-    it resembles most or -1; `evidence` (G, E + 1) shares in 0..1, sums and counts of them, see `EVIDENCE`. `touched` is
-    for intermediate results; `tastes` (2, D), `lengths` (2, 2) and `likes` (2, C) are those of the query
+    it resembles most or -1, and its place of discovery; `evidence` (G, E + 1), by the latter, shares in 0..1, sums and
+    counts of them, see `EVIDENCE`. `touched` is for intermediate results; `tastes` (2, D), `lengths` (2, 2) and `likes` (2, C) are those of the query
     (`freshflow.ranking.content`).
     """
 
@@ -78,7 +81,7 @@ class Scratch(NamedTuple):
         """Room for queries about no item yet."""
         evidence = np.zeros((GATHERED, len(EVIDENCE) + 1), np.float32)
         return cls(
-            *(np.empty(0, np.int32), np.full((GATHERED, 6), NONE, np.int32), evidence, np.zeros(RECENT, np.int32)),
+            *(np.empty(0, np.int32), np.full((GATHERED, MARKS), NONE, np.int32), evidence, np.zeros(RECENT, np.int32)),
             *(np.zeros((2, 0), np.int8), np.zeros((2, 2), np.float32), np.zeros((2, 0), np.float32)),
         )
 
@@ -162,11 +165,12 @@ def _admit(
     if found >= open_to or not available[row] or counts[row, VISITS] == 0:
         return BANNED, found
     number[row] = found
-    for n in range(evidence.shape[1]):
+    for n in range(COMPANY + 1):
         evidence[found, n] = np.float32(0)
     marks[found, ROW] = row
     marks[found, OWN] = marks[found, PLACE] = marks[found, BECAUSE] = NONE
     marks[found, FLAGS] = 0
+    marks[found, FOUND_AT] = found
     return found, found + 1
 
 
@@ -380,7 +384,7 @@ def _untouched(tables: Tables, scratch: Scratch, found: int, open_to: int) -> in
             scratch.evidence[at] = 0
             marks[at, ROW] = row
             marks[at, OWN] = marks[at, PLACE] = marks[at, BECAUSE] = marks[at, RESEMBLES] = NONE
-            marks[at, FLAGS] = 0
+            marks[at, FLAGS], marks[at, FOUND_AT] = 0, found
             found += 1
         marks[at, FLAGS] |= UNTOUCHED
     return found
@@ -389,7 +393,7 @@ def _untouched(tables: Tables, scratch: Scratch, found: int, open_to: int) -> in
 @compiled
 def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], found: int, most: int) -> int:
     """Keep the `most` candidates with the most company; ties in order of discovery."""
-    prior = np.empty(found, np.float32)
+    prior = np.zeros((found + AT_A_TIME - 1) // AT_A_TIME * AT_A_TIME, np.float32)
     for at in range(found):
         prior[at] = evidence[at, FORWARD_SUM] + evidence[at, TOGETHER_SUM] + evidence[at, COSINE]
         prior[at] += evidence[at, TWO_STEPS]
@@ -397,17 +401,34 @@ def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], fou
             prior[at] += OWN_PRIOR
         if marks[at, FLAGS] & (POPULAR | UNTOUCHED):
             prior[at] += POPULAR_PRIOR
-    floor = np.partition(prior, found - most)[found - most]
-    at_floor = most
+    bits = prior.view(np.int32)  # of numbers that are not negative, the bits are in the same order
+    floor, at_floor = _floor(bits, most), most
     for at in range(found):
-        at_floor -= prior[at] > floor
+        at_floor -= bits[at] > floor
     kept = 0
     for at in range(found):
-        if prior[at] > floor or (prior[at] == floor and at_floor > 0):
-            at_floor -= prior[at] == floor
-            for n in range(marks.shape[1]):
+        if bits[at] > floor or (bits[at] == floor and at_floor > 0):
+            at_floor -= bits[at] == floor
+            for n in range(MARKS):
                 marks[kept, n] = marks[at, n]
-            for n in range(evidence.shape[1]):
-                evidence[kept, n] = evidence[at, n]
             kept += 1
     return kept
+
+
+@lean
+def _floor(values: NDArray[np.int32], nth: int) -> int:
+    """A number that exactly `nth` of `values` (N,) reach, or else the `nth` highest of them; none is negative.
+
+    It is found bit by bit from the top. To count all of them some 20 times, several at once, takes less time than to
+    put them in order.
+    """
+    floor = np.int32(0)
+    for bit in range(30, -1, -1):
+        tried, reaching = floor | np.int32(1 << bit), np.int32(0)
+        for n in range(len(values)):
+            reaching += np.int32(values[n] >= tried)
+        if reaching >= nth:
+            floor = tried
+        if reaching == nth:
+            break
+    return int(floor)

@@ -26,7 +26,7 @@ from freshflow.items.popularity import (
 )
 from freshflow.items.popularity import NOW_MS as LATEST_MS
 from freshflow.items.returns import VISITS, return_rate, stay_rate
-from freshflow.ranking.candidates import EVIDENCE, OWN, ROW, Scratch
+from freshflow.ranking.candidates import EVIDENCE, FOUND_AT, OWN, ROW, Scratch
 from freshflow.ranking.candidates import PLACE as CONTEXT_PLACE
 from freshflow.ranking.elementary import scale_exp2, scale_log1p
 from freshflow.ranking.queries import DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, STAYS, Queries
@@ -143,8 +143,9 @@ def fill_features(
     """
     marks, evidence = scratch.marks, scratch.evidence
     for at in range(found):
+        of_candidate = evidence[marks[at, FOUND_AT]]
         for n in range(len(EVIDENCE)):
-            features[n, at] = evidence[at, n]
+            features[n, at] = of_candidate[n]
     for n in range(SHARES):
         scale_log1p(features[n], found, SHARE_SCALE, LOG_SCALE)
     for n in range(SHARES, len(EVIDENCE)):
