@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from freshflow.compiled import compiled, lean
 from freshflow.items.fold import Tables, fold
 from freshflow.items.rows import NO_ROW
-from freshflow.ranking.candidates import AFTER_SEARCH, BECAUSE, RESEMBLES, Scratch, gather
+from freshflow.ranking.candidates import AFTER_SEARCH, BECAUSE, RESEMBLES, Scratch, fill_up, gather
 from freshflow.ranking.candidates import OWN as MARKED_OWN
 from freshflow.ranking.candidates import ROW as MARKED_ROW
 from freshflow.ranking.content import COLD, clear_tastes, fill_content, has_content
@@ -140,16 +140,18 @@ def _rank(
     tables: Tables, weights: Weights, queries: Queries, q: int, scratch: Scratch, answers: Answers, most: int
 ) -> None:
     found = gather(tables, queries, q, max(most, queries.facts[q, K]), scratch)
+    room = fill_up(scratch, found, answers.scores.shape[1])
     facts, candidates = answers.facts[q], answers.candidates[q, :found]
     kept = q if len(answers.features) > 1 else 0
     moment, features, units = answers.moment[q], answers.features[kept], answers.units[kept]
-    scores = answers.scores[q, :found]
+    scores = answers.scores[q, :room]
     linear = weights.linear[queries.facts[q, MODEL]]
     fill_moment(tables, queries, q, moment)
-    personal = fill_features(tables, queries, q, scratch, found, features)
+    personal = fill_features(tables, queries, q, scratch, room, features)
     if has_content(tables.contents):
-        _fill_content(tables, queries, q, scratch, found, features)
+        _fill_content(tables, queries, q, scratch, room, features)
     score(linear, weights.units, moment, features, personal, units, scores)
+    scores[found:] = -np.inf
     came = queries.facts[q, CAME]
     facts[FOUND], facts[STANDS], facts[RANK], facts[POPULAR_RANK] = found, -1, 0, 0
     facts[LISTED], facts[TIED] = 0, 0
@@ -170,7 +172,8 @@ def _rank(
         order(linear, weights.units, queries.facts[q, K], queries.facts[q, EXCLUDE_SEEN], q, answers)
     if queries.facts[q, KEEP]:
         best_of_all = answers.places[q, : min(facts[LISTED], OWN_KEPT)]
-        take_base(weights, candidates, features, scores, best_of_all[:, CANDIDATE], answers.rests[q], answers.levels[q])
+        places = best_of_all[:, CANDIDATE]
+        take_base(weights, candidates, features, scores[:found], places, answers.rests[q], answers.levels[q])
         answers.own[q, :, 0] = NO_ROW
         for n in range(len(best_of_all)):
             for column in range(3):
@@ -201,26 +204,32 @@ def order(
     scores, candidates, places = answers.scores[q, :found], answers.candidates[q, :found], answers.places[q]
     if facts[STANDS] >= 0:
         facts[RANK] = rank_of(scores, facts[STANDS])
-    skipped = candidates[:, OWN] if exclude_seen else np.full(found, -1, np.int32)
+    skipped = np.full(found, -1, np.int32)
+    if exclude_seen:
+        skipped[:] = candidates[:, OWN]
     listed, tied = best(scores, skipped, k, places[:, CANDIDATE])
     described = _all_tied(scores, skipped, places[:, CANDIDATE], listed) if tied else listed
     facts[LISTED], facts[TIED] = listed, described if tied else 0
     kept = q if len(answers.features) > 1 else 0
     features, units, of_list = answers.features[kept], answers.units[kept], answers.listed_scores[q]
-    at = places[:described, CANDIDATE].copy()
-    mine, behind, reasons = candidates[at, OWN] >= 0, candidates[at, BEHIND], np.empty(described, np.int32)
-    similar, untouched = candidates[at, LIKE], np.zeros(described, np.bool_)
-    if len(features) > PLAIN:
-        untouched[:] = features[PLAIN + COLD][at] == 1
-    reasons_of(linear, unit_weights, features, units, at, mine, behind != NO_ROW, similar >= 0, untouched, reasons)
+    at, reasons = np.empty(described, np.int32), np.empty(described, np.int32)
+    mine, company = np.empty(described, np.bool_), np.empty(described, np.bool_)
+    similar, untouched = np.empty(described, np.bool_), np.zeros(described, np.bool_)
     for n in range(described):
-        row = candidates[at[n], ROW]
-        if reasons[n] == TOGETHER and behind[n] == AFTER_SEARCH:
+        at[n] = places[n, CANDIDATE]
+        candidate = candidates[at[n]]
+        mine[n], company[n], similar[n] = candidate[OWN] >= 0, candidate[BEHIND] != NO_ROW, candidate[LIKE] >= 0
+        if len(features) > PLAIN:
+            untouched[n] = features[PLAIN + COLD, at[n]] == 1
+    reasons_of(linear, unit_weights, features, units, at, mine, company, similar, untouched, reasons)
+    for n in range(described):
+        row, behind = candidates[at[n], ROW], candidates[at[n], BEHIND]
+        if reasons[n] == TOGETHER and behind == AFTER_SEARCH:
             reasons[n] = SEARCHED
         places[n, ITEM], places[n, REASON], of_list[n] = row, reasons[n], scores[at[n]]
-        places[n, SOURCE] = behind[n] if reasons[n] == TOGETHER else row if reasons[n] == AGAIN else NO_ROW
+        places[n, SOURCE] = behind if reasons[n] == TOGETHER else row if reasons[n] == AGAIN else NO_ROW
         if reasons[n] == SIMILAR:
-            places[n, SOURCE] = similar[n]
+            places[n, SOURCE] = candidates[at[n], LIKE]
     for n in range(described, len(places)):
         places[n, ITEM] = NO_ROW
 

@@ -18,10 +18,11 @@ from freshflow.items.popularity import recent
 from freshflow.items.returns import VISITS
 from freshflow.items.rows import grown
 from freshflow.ranking.content import fill_tastes, has_content, nearest
+from freshflow.ranking.elementary import whole
 from freshflow.ranking.queries import BANNED as BANNED_AT
 from freshflow.ranking.queries import CHOSEN, CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, SEARCH_AGE, Queries
 
-__all__ = ["AFTER_SEARCH", "EVIDENCE", "Scratch", "gather"]
+__all__ = ["AFTER_SEARCH", "EVIDENCE", "Scratch", "fill_up", "gather"]
 
 AGE_DECAY = np.float32(0.8)  # weight of the next older item of the context
 OWN_ITEMS = 30  # of a user's items, how many of the latest are candidates for no other reason
@@ -45,8 +46,6 @@ COUNT_LAST, COUNT_SUM = range(12, 14)
 GATHERED = 4096  # candidates of one query before the most promising are kept; beyond it none are taken in
 NONE, BANNED = -1, -2  # in `number`: no candidate yet; must not become one
 
-AT_A_TIME = 32  # numbers; loops over a multiple of it leave none to be taken one by one
-
 # Columns of `Scratch.marks`.
 MARKS = 7
 ROW, OWN, PLACE, BECAUSE, FLAGS, RESEMBLES, FOUND_AT = range(MARKS)
@@ -62,10 +61,10 @@ class Scratch(NamedTuple):
 
     `number` (rows,) is the candidate's number by item row, or -1. By number: `marks` (G, 7) the row, the index into
     the user's history or -1, the candidate's own index in the context or -1, the index into the context of the item
-    whose company weighs most, -1, or -2 where a search weighs most, flags, and the row of the item of the context that
-    it resembles most or -1, and its place of discovery; `evidence` (G, E + 1), by the latter, shares in 0..1, sums and
-    counts of them, see `EVIDENCE`. `touched` is for intermediate results; `tastes` (2, D), `lengths` (2, 2) and `likes` (2, C) are those of the query
-    (`freshflow.ranking.content`).
+    whose company weighs most, -1, or -2 where a search weighs most, flags, the row of the item of the context that it
+    resembles most or -1, and its place of discovery. By that: `evidence` (G, E + 1) shares in 0..1, sums and counts of
+    them, see `EVIDENCE`. `touched` is for intermediate results; `tastes` (2, D), `lengths` (2, 2) and `likes` (2, C)
+    are those of the query (`freshflow.ranking.content`).
     """
 
     number: NDArray[np.int32]
@@ -142,6 +141,19 @@ def gather(tables: Tables, queries: Queries, q: int, most: int, scratch: Scratch
     for at in range(found):
         number[scratch.marks[at, ROW]] = NONE
     return _most_promising(scratch.marks, scratch.evidence, found, most) if found > most else found
+
+
+@lean
+def fill_up(scratch: Scratch, found: int, most: int) -> int:
+    """Put the first of `found` candidates behind the last, until they are a `whole` number or `most`; how many.
+
+    Those behind are neither the user's own nor of the context, whatever the first is.
+    """
+    marks, room = scratch.marks, min(whole(found), most)
+    for at in range(found, room):
+        marks[at, ROW], marks[at, FOUND_AT] = marks[0, ROW], marks[0, FOUND_AT]
+        marks[at, OWN] = marks[at, PLACE] = NONE
+    return room
 
 
 @inlined
@@ -393,7 +405,7 @@ def _untouched(tables: Tables, scratch: Scratch, found: int, open_to: int) -> in
 @compiled
 def _most_promising(marks: NDArray[np.int32], evidence: NDArray[np.float32], found: int, most: int) -> int:
     """Keep the `most` candidates with the most company; ties in order of discovery."""
-    prior = np.zeros((found + AT_A_TIME - 1) // AT_A_TIME * AT_A_TIME, np.float32)
+    prior = np.zeros(whole(found), np.float32)
     for at in range(found):
         prior[at] = evidence[at, FORWARD_SUM] + evidence[at, TOGETHER_SUM] + evidence[at, COSINE]
         prior[at] += evidence[at, TWO_STEPS]

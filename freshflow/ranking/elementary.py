@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from freshflow.compiled import lean
 
-__all__ = ["LN_2", "scale_exp2", "scale_log1p"]
+__all__ = ["LN_2", "scale_exp2", "scale_log1p", "whole"]
 
 Number = float | np.float32
 
@@ -27,6 +27,13 @@ ATANH = (np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 /
 POWER = tuple(np.float32(np.log(2) ** n / factorial) for n, factorial in enumerate((1, 1, 2, 6, 24, 120, 720)))
 EXPONENT_BITS, BIAS, FRACTION = 23, 127, 0x007FFFFF
 LEAST_POWER = np.float32(-126)
+AT_A_TIME = 8  # numbers of float32 that a processor takes; what a loop has left over is taken one by one, for as long
+
+
+@lean
+def whole(n: int) -> int:
+    """`n`, or the next number of which a loop leaves nothing over."""
+    return (n + AT_A_TIME - 1) // AT_A_TIME * AT_A_TIME
 
 
 @intrinsic  # type: ignore[untyped-decorator]

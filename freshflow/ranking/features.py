@@ -28,7 +28,7 @@ from freshflow.items.popularity import NOW_MS as LATEST_MS
 from freshflow.items.returns import VISITS, return_rate, stay_rate
 from freshflow.ranking.candidates import EVIDENCE, FOUND_AT, OWN, ROW, Scratch
 from freshflow.ranking.candidates import PLACE as CONTEXT_PLACE
-from freshflow.ranking.elementary import scale_exp2, scale_log1p
+from freshflow.ranking.elementary import scale_exp2, scale_log1p, whole
 from freshflow.ranking.queries import DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, STAYS, Queries
 
 __all__ = [
@@ -163,7 +163,7 @@ def fill_features(
         if marks[at, OWN] >= 0:
             own, now_ms = first + marks[at, OWN], queries.facts[q, NOW_MS]
             _fill_own(queries.counts[own], now_ms - queries.seen_ms[own], end - own, features[:, at])
-    return personal
+    return min(whole(personal), found)
 
 
 @lean

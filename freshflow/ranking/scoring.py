@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from freshflow.compiled import compiled, inlined, lean
 from freshflow.ranking.content import CONTENT
+from freshflow.ranking.elementary import LN_2, scale_exp2, whole
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
 
 __all__ = [
@@ -89,16 +90,15 @@ def score(
     """
     width, hidden, found = len(features), len(units), len(scores)
     scores[:] = 0
-    for f in range(width):
-        x, weight = features[f], linear[f]
-        for c in range(found if f < PERSONAL or f >= PLAIN else personal):
-            scores[c] += weight * x[c]
+    _add_row_by_row(linear, features[:PERSONAL], scores, found)
+    _add_row_by_row(linear[PERSONAL:], features[PERSONAL:PLAIN], scores, personal)
+    _add_row_by_row(linear[PLAIN:], features[PLAIN:], scores, found)
     for h in range(hidden):
         of_moment = unit_weights[h, width + len(moment)]
         for z in range(len(moment)):
             of_moment += moment[z] * unit_weights[h, width + z]
         units[h, :found] = of_moment
-    for h in range(0, hidden, 2):
+    for h in range(0, hidden, 4):
         _add_weighted(unit_weights, features[:PERSONAL], 0, units, h, found)
         _add_weighted(unit_weights, features[PERSONAL:PLAIN], PERSONAL, units, h, personal)
         if width > PLAIN:
@@ -113,6 +113,21 @@ def score(
 
 
 @lean
+def _add_row_by_row(weights: NDArray[Any], rows: NDArray[np.float32], total: NDArray[Any], found: int) -> None:
+    """Add  sum_f weights[f] rows[f]  to the `total`, which is read and written for every four rows."""
+    ends = len(rows) // 4 * 4
+    for f in range(0, ends, 4):
+        x0, x1, x2, x3 = rows[f], rows[f + 1], rows[f + 2], rows[f + 3]
+        w0, w1, w2, w3 = weights[f], weights[f + 1], weights[f + 2], weights[f + 3]
+        for c in range(found):
+            total[c] += (w0 * x0[c] + w1 * x1[c]) + (w2 * x2[c] + w3 * x3[c])
+    for f in range(ends, len(rows)):
+        x, weight = rows[f], weights[f]
+        for c in range(found):
+            total[c] += weight * x[c]
+
+
+@lean
 def _add_weighted(
     weights: NDArray[np.float32],
     rows: NDArray[np.float32],
@@ -121,31 +136,36 @@ def _add_weighted(
     h: int,
     found: int,
 ) -> None:
-    """Add  sum_f weights[h', first + f] rows[f]  to totals[h'], for h' = h and, if there is one, h + 1.
+    """Add  sum_f weights[h', first + f] rows[f]  to totals[h'], for h' = h to h + 3 as far as there are any.
 
-    Two totals and four rows at a time: a row is read once for two totals, which are read and written for every four.
+    Four totals and four rows at a time: a row is read once for four totals, which are read and written for every four.
     """
-    if h + 1 == len(totals):
-        total, w = totals[h], weights[h, first:]
-        for f in range(len(rows)):
-            x, weight = rows[f], w[f]
-            for c in range(found):
-                total[c] += weight * x[c]
+    if h + 4 > len(totals):
+        for other in range(h, len(totals)):
+            _add_row_by_row(weights[other, first:], rows, totals[other], found)
         return
-    one, other, v, w = totals[h], totals[h + 1], weights[h, first:], weights[h + 1, first:]
+    t, u, v, w = totals[h], totals[h + 1], totals[h + 2], totals[h + 3]
+    of_t, of_u, of_v, of_w = weights[h, first:], weights[h + 1, first:], weights[h + 2, first:], weights[h + 3, first:]
     ends = len(rows) // 4 * 4
     for f in range(0, ends, 4):
         x0, x1, x2, x3 = rows[f], rows[f + 1], rows[f + 2], rows[f + 3]
-        v0, v1, v2, v3 = v[f], v[f + 1], v[f + 2], v[f + 3]
-        w0, w1, w2, w3 = w[f], w[f + 1], w[f + 2], w[f + 3]
+        t0, t1, t2, t3 = of_t[f], of_t[f + 1], of_t[f + 2], of_t[f + 3]
+        u0, u1, u2, u3 = of_u[f], of_u[f + 1], of_u[f + 2], of_u[f + 3]
+        v0, v1, v2, v3 = of_v[f], of_v[f + 1], of_v[f + 2], of_v[f + 3]
+        w0, w1, w2, w3 = of_w[f], of_w[f + 1], of_w[f + 2], of_w[f + 3]
         for c in range(found):
-            one[c] += (v0 * x0[c] + v1 * x1[c]) + (v2 * x2[c] + v3 * x3[c])
-            other[c] += (w0 * x0[c] + w1 * x1[c]) + (w2 * x2[c] + w3 * x3[c])
+            a, b, d, e = x0[c], x1[c], x2[c], x3[c]
+            t[c] += (t0 * a + t1 * b) + (t2 * d + t3 * e)
+            u[c] += (u0 * a + u1 * b) + (u2 * d + u3 * e)
+            v[c] += (v0 * a + v1 * b) + (v2 * d + v3 * e)
+            w[c] += (w0 * a + w1 * b) + (w2 * d + w3 * e)
     for f in range(ends, len(rows)):
-        x, of_one, of_other = rows[f], v[f], w[f]
+        x, weight_t, weight_u, weight_v, weight_w = rows[f], of_t[f], of_u[f], of_v[f], of_w[f]
         for c in range(found):
-            one[c] += of_one * x[c]
-            other[c] += of_other * x[c]
+            t[c] += weight_t * x[c]
+            u[c] += weight_u * x[c]
+            v[c] += weight_v * x[c]
+            w[c] += weight_w * x[c]
 
 
 @compiled
@@ -160,15 +180,20 @@ def teach(
     gradient: NDArray[np.float64],
     unit_gradient: NDArray[np.float32],
 ) -> None:
-    """Write the gradients of the log-likelihood that `came` was chosen: (F + H,) and (H, F + Z + 1); see `score`."""
+    """Write the gradients of the log-likelihood that `came` was chosen: (F + H,) and (H, F + Z + 1); see `score`.
+
+    What scores minus infinity is no choice.
+    """
     width, hidden, found = len(features), len(units), len(scores)
-    missing = np.empty(found, np.float32)  # 1[c = y] - P(c)
-    highest, total = scores.max(), 0.0
+    missing, below = np.empty(found, np.float32), np.empty(found, np.float32)  # the former 1[c = y] - P(c)
+    highest = scores.max()
     for c in range(found):
-        missing[c] = np.exp(scores[c] - highest)
-        total += missing[c]
+        missing[c] = scores[c] > -np.inf
+        below[c] = highest - scores[c]
+    scale_exp2(missing, below, found, 1 / LN_2)
+    share = np.float32(-1 / missing.sum())
     for c in range(found):
-        missing[c] *= np.float32(-1 / total)
+        missing[c] *= share
     missing[came] += np.float32(1)
     for f in range(width):
         gradient[f] = _dot(features[f], missing, found if f < PERSONAL or f >= PLAIN else personal)
@@ -280,12 +305,14 @@ def _weights_of(
     """Write what the score of candidates gains by one more in feature `f`, by itself and `through` units (H, N)."""
     weights[:] = own
     hidden = len(through)
-    ends = hidden // 4 * 4
-    for h in range(0, ends, 4):
-        t0, t1, t2, t3 = through[h], through[h + 1], through[h + 2], through[h + 3]
-        v0, v1, v2, v3 = unit_weights[h, f], unit_weights[h + 1, f], unit_weights[h + 2, f], unit_weights[h + 3, f]
+    ends = hidden // 8 * 8
+    for h in range(0, ends, 8):
+        v, t = unit_weights[h : h + 8, f], through[h : h + 8]
+        v0, v1, v2, v3, v4, v5, v6, v7 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]
+        t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
         for at in range(len(weights)):
-            weights[at] += (v0 * t0[at] + v1 * t1[at]) + (v2 * t2[at] + v3 * t3[at])
+            first = (v0 * t0[at] + v1 * t1[at]) + (v2 * t2[at] + v3 * t3[at])
+            weights[at] += first + ((v4 * t4[at] + v5 * t5[at]) + (v6 * t6[at] + v7 * t7[at]))
     for h in range(ends, hidden):
         of_unit, weight = through[h], unit_weights[h, f]
         for at in range(len(weights)):
@@ -312,13 +339,14 @@ def reasons_of(
     something; what is `untouched` is not popular: it resembles something, or is new.
     """
     n, width, hidden = len(places), len(features), len(units)
-    through = np.empty((hidden, n), np.float32)  # what the score gains by one more in a hidden unit
+    room = whole(n)
+    through = np.zeros((hidden, room), np.float32)  # what the score gains by one more in a hidden unit
     for h in range(hidden):
         weight, unit, gains = np.float32(linear[width + h]), units[h], through[h]
         for at in range(n):
             gains[at] = weight if unit[places[at]] > 0 else np.float32(0)
     sources = SIMILAR + 1 if width > PLAIN else POPULAR + 1
-    spoken, weights = np.zeros((sources, n), np.float32), np.empty(n, np.float32)
+    spoken, weights = np.zeros((sources, room), np.float32), np.empty(room, np.float32)
     for f in range(width):
         _weights_of(linear[f], unit_weights, f, through, weights)
         feature, of_source = features[f], spoken[SOURCE[f] if f < PLAIN else SIMILAR]
