@@ -1,6 +1,5 @@
 """Steps that the compiled loop takes at once: in which order, with which queries, and what becomes of the answers."""
 
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ from msgspec import structs
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Request, Search
-from freshflow.items.rows import NO_ROW, ItemRows
+from freshflow.items.rows import ItemRows
 from freshflow.items.visits import Visit
 from freshflow.lists.searches import Searches
 from freshflow.ranking.answers import ASK, LEARN, Visits
@@ -128,14 +127,9 @@ def length_of(event: object, config: Config) -> int:
 
 def visits_in_arrays(rows: ItemRows, visits: Sequence[Visit], length: int) -> Visits:
     """The arrays of `visits`, with at most `length` items of their contexts."""
-    contexts, padding = array("i"), (NO_ROW,) * length
-    for visit in visits:
-        known = visit.context[:length]
-        contexts.extend(rows.rows_or_none(known))
-        contexts.extend(padding[len(known) :])
     return Visits(
-        np.array([rows.get(visit.item_id) for visit in visits], np.int32),
-        np.frombuffer(contexts, np.int32).reshape(len(visits), length),
+        np.array(rows.rows_or_none([visit.item_id for visit in visits]), np.int32),
+        rows.padded([visit.context[:length] for visit in visits], length),
         np.array([visit.ts_ms for visit in visits], np.int64),
         np.array([visit.opens for visit in visits], np.bool_),
         np.array([visit.weight for visit in visits], np.float64),
