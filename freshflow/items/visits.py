@@ -1,10 +1,13 @@
 """A visit: what item knowledge learns from an interaction, and what other partitions are told of it."""
 
+from typing import final
+
 import msgspec
 
 __all__ = ["Visit"]
 
 
+@final
 class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 

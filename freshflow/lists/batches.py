@@ -26,15 +26,16 @@ class Batch:
     """Queries and visits in the order of the stream.
 
     `learned` are the steps with the number of the query that was ranked before them, `listed` those with the number of
-    the query whose answer is their list. `choices` counts the interactions and lessons;
+    the query whose answer is their list. `choices` counts the interactions and lessons, of which there may be `room`;
     `last_event` is that of the last interaction. `searching` are searches and what was visited after one. Where lists
     have `rules`, more is ranked than is shown.
     """
 
-    def __init__(self, config: Config, searches: Searches, rules: Rules | None = None) -> None:
+    def __init__(self, config: Config, searches: Searches, rules: Rules | None, room: int) -> None:
         self.config = config
         self.searches = searches
         self.rules = rules
+        self.room = room
         self.order: list[int] = []
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
@@ -46,38 +47,33 @@ class Batch:
 
     def add(self, step: Ranked) -> None:
         """Take a step along: the list before it, what items learn from it, and the list after it."""
-        if isinstance(step, Visit):
+        if type(step) is Visit:
             self._learn(step)
-            if step.searched:
-                self.searching.append(step)
-            return
-        if isinstance(step, Ask):
-            if isinstance(step.event, Search):
-                self.searching.append(step)
-            self.listed.append((step, self._ask(self._asked(step))))
-            return
-        if isinstance(step, Lesson):
-            visit = step.visit
-            self.learned.append((step, self._ask(Query(step.before, step.context, visit.ts_ms, came=visit.item_id))))
-            self._learn(visit)
-            if visit.searched:
-                self.searching.append(visit)
-            self.choices += 1
-            return
-        if isinstance(step, Noise | Joined):
-            self.listed.append((step, self._ask(self._list_of(step.after))))
-            return
-        event = step.event
-        before = Query(step.before, step.context, event.ts_ms, came=event.item_id)
-        self.learned.append((step, self._ask(before)))
-        if isinstance(step, Interaction):
-            self._learn(step.visit)
+        elif type(step) is Interaction:
+            event = step.event
+            self.learned.append((step, self._ask(Query(step.before, step.context, event.ts_ms, 0, event.item_id))))
+            self.order.append(LEARN)
+            self.visits.append(step.visit)
             if step.before.search is not None and step.follows_search:
                 self.searching.append(step)
             self.interactions += 1
             self.choices += 1
             self.last_event = event
-        self.listed.append((step, self._ask(self._list_of(step.after))))
+            self.listed.append((step, self._ask(self._list_of(step.after))))
+        elif type(step) is Lesson:
+            visit = step.visit
+            self.learned.append((step, self._ask(Query(step.before, step.context, visit.ts_ms, 0, visit.item_id))))
+            self._learn(visit)
+            self.choices += 1
+        elif type(step) is Ask:
+            if isinstance(step.event, Search):
+                self.searching.append(step)
+            self.listed.append((step, self._ask(self._asked(step))))
+        else:
+            if type(step) is Dismissal:
+                event = step.event
+                self.learned.append((step, self._ask(Query(step.before, step.context, event.ts_ms, 0, event.item_id))))
+            self.listed.append((step, self._ask(self._list_of(step.after))))
 
     def lists_for(self, user_id: str) -> bool:
         """Whether one of its lists is for the user."""
@@ -108,8 +104,11 @@ class Batch:
         return len(self.queries) - 1
 
     def _learn(self, visit: Visit) -> None:
+        """Take a visit of another partition's user along."""
         self.order.append(LEARN)
         self.visits.append(visit)
+        if visit.searched:
+            self.searching.append(visit)
 
 
 def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool = False) -> Query:
