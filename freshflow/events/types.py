@@ -93,7 +93,7 @@ class RawBatch(msgspec.Struct, frozen=True):
 
 
 @final
-class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
     """A user did something with an item; `weight` is that of its type, from the configuration."""
 
     position: int

@@ -8,7 +8,7 @@ __all__ = ["Visit"]
 
 
 @final
-class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
     This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says
