@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import structs
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Request, Search
@@ -15,7 +14,7 @@ from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
 from freshflow.rules.pipeline import Rules
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Joined, Lesson, Noise
-from freshflow.users.state import UserState, context_at
+from freshflow.users.state import Context, UserState, context_at
 
 __all__ = ["Batch", "Ranked", "length_of", "visits_in_arrays"]
 
@@ -36,6 +35,7 @@ class Batch:
         self.searches = searches
         self.rules = rules
         self.room = room
+        self._gap_ms = int(config.users.session_gap_s * 1000)
         self.order: list[int] = []
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
@@ -88,15 +88,19 @@ class Batch:
         else:
             k = length_of(event, self.config)
             k = k if self.rules is None else self.rules.depth(k)
-        query = _query(user, max(event.ts_ms, user.last_ms), k, self.config)
-        return structs.replace(query, only=only, exclude_seen=event.exclude_seen)
+        now_ms = max(event.ts_ms, user.last_ms)
+        return Query(user, self._context(user, now_ms), now_ms, k, None, only, event.exclude_seen)
 
     def _list_of(self, user: UserState) -> Query:
         """The list of a user who has just acted; what they did may have come out of order."""
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
         if self.rules is not None:
             k = self.rules.depth(k)
-        return _query(user, user.last_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)
+        context = self._context(user, user.last_ms)
+        return Query(user, context, user.last_ms, max(OWN, k) if keeps else k, keep=keeps)
+
+    def _context(self, user: UserState, now_ms: int) -> Context:
+        return context_at(user, now_ms, gap_ms=self._gap_ms, limit=self.config.users.context)
 
     def _ask(self, query: Query) -> int:
         self.order.append(ASK)
@@ -111,17 +115,11 @@ class Batch:
             self.searching.append(visit)
 
 
-def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool = False) -> Query:
-    users = config.users
-    context = context_at(user, now_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)
-    return Query(user, context, now_ms, k, keep=keep)
-
-
 def length_of(event: object, config: Config) -> int:
     """How many candidates to choose for the list of an event: of a search's, all."""
-    if isinstance(event, Search):
+    if type(event) is Search:
         return len(event.items)
-    return (event.k if isinstance(event, Request) else None) or config.lists.k
+    return (event.k if type(event) is Request else None) or config.lists.k
 
 
 def visits_in_arrays(rows: ItemRows, visits: Sequence[Visit], length: int) -> Visits:

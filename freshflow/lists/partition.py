@@ -352,8 +352,8 @@ class Partition:
         contents = self.knowledge.tables.contents
         self._scratch = self._scratch.for_items(self.knowledge.capacity).for_contents(contents)
         candidates = self.config.ranking.candidates + self.config.content.candidates
-        longest = max((query.k for query in queries), default=1)
-        most = max(candidates, longest, *(len(query.only or ()) for query in queries))
+        longest = max([query.k for query in queries], default=1)
+        most = max(candidates, longest, *[len(query.only) for query in queries if query.only is not None])
         answers = self._room(len(queries), most, longest)
         answer(
             self.knowledge.tables,
@@ -371,8 +371,12 @@ class Partition:
     def _room(self, queries: int, candidates: int, longest: int) -> Answers:
         """Room for answers: what the last batch needed, unless this one needs more."""
         answers = self._answers
-        wanted = (queries, candidates, longest)
-        if answers is None or np.less((*answers.scores.shape, answers.places.shape[1]), wanted).any():
+        if (
+            answers is None
+            or len(answers.scores) < queries
+            or answers.scores.shape[1] < candidates
+            or answers.places.shape[1] < longest
+        ):
             kept = self.config.lists.contributions or bool(self.ranker.rerankers)
             units, features = self.config.ranker.units, len(self.ranker.names) - self.config.ranker.units
             room = max(queries, AT_ONCE)
@@ -430,14 +434,14 @@ class Partition:
         events, came, asked, interactions = [], [], [], []
         number = self.counts["events"] - batch.interactions
         for step, q in batch.listed:
-            if isinstance(step, Ask):
+            if type(step) is Ask:
                 continue
-            if isinstance(step, Interaction):
+            if type(step) is Interaction:
                 number += 1
                 interactions.append(len(acts))
             acts.append((step.event, step.after))
             events.append(number)
-            came.append(NO_ROW if isinstance(step, Joined) else self.knowledge.rows.get(step.event.item_id))
+            came.append(NO_ROW if type(step) is Joined else self.knowledge.rows.get(step.event.item_id))
             asked.append(q)
         if not acts:
             return {}
@@ -466,7 +470,7 @@ class Partition:
             if not is_new.get(q, True):
                 self.counts["unchanged"] += 1
                 continue
-            self.counts["answers" if isinstance(step, Ask) else "lists"] += 1
+            self.counts["answers" if type(step) is Ask else "lists"] += 1
             policy = POLICY if explored.get(q) else None
             lists.append(_list(origin, event, found.get(q, texts[n]), computed_at, model, self.variant, policy))
         return lists
@@ -629,14 +633,14 @@ def _list(
     return RecommendationList(
         user_id=event.user_id,
         list_id=blake2b(_list_name(origin, event.position, cause, event.nth), digest_size=8).hexdigest(),
-        surface="search" if isinstance(event, Search) else "feed",
+        surface="search" if type(event) is Search else "feed",
         cause=cause,
         event_ts=event.ts_ms,
         computed_at=computed_at,
         source=origin.place(event.position, event.nth),
         model=model,
         items=items,
-        request_id=event.request_id if isinstance(event, Request | Search) else None,
+        request_id=event.request_id if type(event) is Request or type(event) is Search else None,
         variant=variant,
         policy=policy,
     )
