@@ -1,5 +1,7 @@
 """What travels between the steps of the graph: batches that stay together, so that Bytewax's cost is per batch."""
 
+from typing import Any
+
 import msgspec
 
 from freshflow.connectors.records import OutBatch
@@ -21,7 +23,18 @@ __all__ = [
 ]
 
 
-class EventBatch(msgspec.Struct, frozen=True, tag=True):
+class _Crossing(msgspec.Struct, frozen=True):
+    """What may cross to another process: pickled as MessagePack, in less than half the time."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (type(self), msgspec.msgpack.encode(self))
+
+
+def _unpacked(kind: type[_Crossing], packed: bytes) -> _Crossing:
+    return msgspec.msgpack.decode(packed, type=kind)
+
+
+class EventBatch(_Crossing, frozen=True, tag=True):
     """Events of one origin and one bucket of users, in order; catalogue events are in every bucket's.
 
     `upto` is the last position that was read, so that a partition knows how far the origin has come.
@@ -34,7 +47,7 @@ class EventBatch(msgspec.Struct, frozen=True, tag=True):
     upto: int
 
 
-class HandedBatch(msgspec.Struct, frozen=True, tag=True):
+class HandedBatch(_Crossing, frozen=True, tag=True):
     """What the bucket of guests number `sender` has for a bucket of users, of an origin up to the position `upto`.
 
     `counts` is what the sender has counted, for its own partition.
@@ -49,7 +62,7 @@ class HandedBatch(msgspec.Struct, frozen=True, tag=True):
     counts: dict[str, int]
 
 
-class StepBatch(msgspec.Struct, frozen=True, tag=True):
+class StepBatch(_Crossing, frozen=True, tag=True):
     """Steps of a partition's own users, in order, and catalogue events; `counts` is what the user stage has counted."""
 
     partition: int
@@ -60,7 +73,7 @@ class StepBatch(msgspec.Struct, frozen=True, tag=True):
     counts: dict[str, int]
 
 
-class SignalBatch(msgspec.Struct, frozen=True, tag=True):
+class SignalBatch(_Crossing, frozen=True, tag=True):
     """Visits of another partition's users, for a partition to learn from."""
 
     partition: int

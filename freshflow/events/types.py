@@ -9,7 +9,7 @@ counts them from 0: (position, nth) names an event of an origin.
 """
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, final
 
 import msgspec
 from msgspec import Meta
@@ -92,7 +92,8 @@ class RawBatch(msgspec.Struct, frozen=True):
     separator: str = ","
 
 
-class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+@final
+class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
     """A user did something with an item; `weight` is that of its type, from the configuration."""
 
     position: int
@@ -123,6 +124,7 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
         return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
 
 
+@final
 class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
 
@@ -135,6 +137,7 @@ class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False)
     nth: int = 0
 
 
+@final
 class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     """Someone asks for a search engine's result ids in the order that suits this user."""
 
@@ -149,6 +152,7 @@ class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     nth: int = 0
 
 
+@final
 class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     """A catalogue entry, alone in its record; None means the event did not say, and what was known stays."""
 
@@ -166,6 +170,7 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
     margin: float | None = None
 
 
+@final
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user asks to be forgotten, alone in its record.
 
@@ -181,6 +186,7 @@ class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     elsewhere: bool = False
 
 
+@final
 class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """It is known who a guest is: the `guest` is `user_id` from now on (`freshflow.events.guests`).
 

@@ -1,7 +1,7 @@
 """Item ids and the rows their numbers stand in: every array of the item knowledge is indexed by these rows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,13 @@ class ItemRows:
     def rows_or_none(self, item_ids: Iterable[str]) -> list[int]:
         """The row of each id, in order, `NO_ROW` for unknown ones."""
         return list(map(self._row_of.get, item_ids, repeat(NO_ROW)))
+
+    def padded(self, several: Sequence[Sequence[str]], length: int) -> NDArray[np.int32]:
+        """The rows of several times at most `length` ids (N, length), `NO_ROW` for unknown ones and behind the last."""
+        padded = np.full((len(several), length), NO_ROW, np.int32)
+        lengths = np.array([len(ids) for ids in several], np.int64)
+        padded[np.arange(length) < lengths[:, None]] = self.rows_or_none(chain.from_iterable(several))
+        return padded
 
     def add(self, item_id: str) -> int:
         """The row of an id, giving it one if it is new. Raises `IndexError` when the table is full."""

@@ -1,11 +1,14 @@
 """A visit: what item knowledge learns from an interaction, and what other partitions are told of it."""
 
+from typing import final
+
 import msgspec
 
 __all__ = ["Visit"]
 
 
-class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+@final
+class Visit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
     """What item knowledge learns from an interaction: the item, its context and when; no user.
 
     This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `opens` says

@@ -114,7 +114,7 @@ class ActiveUsers:
         acts: Sequence[tuple[str, UserState]],
         acted: "Acted",
     ) -> None:
-        classes = [min((max(len(user.items), 1).bit_length() - 1) // 2, CLASSES - 1) for _, user in acts[start:end]]
+        known = [len(user.items) for _, user in acts[start:end]]
         dismissed = [len(user.dismissed) for _, user in acts[start:end]]
         some = slice(start, end)
         _note(
@@ -124,7 +124,7 @@ class ActiveUsers:
             first[some],
             events[some],
             ts_ms[some],
-            np.array(classes, np.int64),
+            np.array(known, np.int64),
             np.array(dismissed, np.int64),
             came[some],
             rows[some],
@@ -268,7 +268,7 @@ def _note(
     first: NDArray[np.bool_],
     events: NDArray[np.int64],
     ts_ms: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    known: NDArray[np.int64],
     dismissed: NDArray[np.int64],
     came: NDArray[np.int32],
     rows: NDArray[np.int32],
@@ -290,9 +290,19 @@ def _note(
                 ranks[n] = place + 1
             is_new[n] |= shown[place] != rows[n, place]
             shown[place] = rows[n, place]
-        time[EVENT], time[CLASS], time[DISMISSED] = events[n], classes[n], dismissed[n]
+        time[EVENT], time[CLASS], time[DISMISSED] = events[n], _class(known[n]), dismissed[n]
         time[LISTED] = events[n]
         time[TIME_MS] = time[LISTED_MS] = time[RANKED_MS] = ts_ms[n]
+
+
+@lean
+def _class(known: int) -> int:
+    """The number of the class of someone who knows so many items."""
+    number = 0
+    while known >= 4 and number < CLASSES - 1:
+        known >>= 2
+        number += 1
+    return number
 
 
 @lean

@@ -1,14 +1,12 @@
 """Steps that the compiled loop takes at once: in which order, with which queries, and what becomes of the answers."""
 
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import structs
 
 from freshflow.config import Config
 from freshflow.events.types import Behaviour, Request, Search
-from freshflow.items.rows import NO_ROW, ItemRows
+from freshflow.items.rows import ItemRows
 from freshflow.items.visits import Visit
 from freshflow.lists.searches import Searches
 from freshflow.ranking.answers import ASK, LEARN, Visits
@@ -16,7 +14,7 @@ from freshflow.ranking.queries import Query
 from freshflow.ranking.rising import OWN
 from freshflow.rules.pipeline import Rules
 from freshflow.users.interactions import Ask, Dismissal, Interaction, Joined, Lesson, Noise
-from freshflow.users.state import UserState, context_at
+from freshflow.users.state import Context, UserState, context_at
 
 __all__ = ["Batch", "Ranked", "length_of", "visits_in_arrays"]
 
@@ -27,15 +25,17 @@ class Batch:
     """Queries and visits in the order of the stream.
 
     `learned` are the steps with the number of the query that was ranked before them, `listed` those with the number of
-    the query whose answer is their list. `choices` counts the interactions and lessons;
+    the query whose answer is their list. `choices` counts the interactions and lessons, of which there may be `room`;
     `last_event` is that of the last interaction. `searching` are searches and what was visited after one. Where lists
     have `rules`, more is ranked than is shown.
     """
 
-    def __init__(self, config: Config, searches: Searches, rules: Rules | None = None) -> None:
+    def __init__(self, config: Config, searches: Searches, rules: Rules | None, room: int) -> None:
         self.config = config
         self.searches = searches
         self.rules = rules
+        self.room = room
+        self._gap_ms = int(config.users.session_gap_s * 1000)
         self.order: list[int] = []
         self.queries: list[Query] = []
         self.visits: list[Visit] = []
@@ -47,38 +47,33 @@ class Batch:
 
     def add(self, step: Ranked) -> None:
         """Take a step along: the list before it, what items learn from it, and the list after it."""
-        if isinstance(step, Visit):
+        if type(step) is Visit:
             self._learn(step)
-            if step.searched:
-                self.searching.append(step)
-            return
-        if isinstance(step, Ask):
-            if isinstance(step.event, Search):
-                self.searching.append(step)
-            self.listed.append((step, self._ask(self._asked(step))))
-            return
-        if isinstance(step, Lesson):
-            visit = step.visit
-            self.learned.append((step, self._ask(Query(step.before, step.context, visit.ts_ms, came=visit.item_id))))
-            self._learn(visit)
-            if visit.searched:
-                self.searching.append(visit)
-            self.choices += 1
-            return
-        if isinstance(step, Noise | Joined):
-            self.listed.append((step, self._ask(self._list_of(step.after))))
-            return
-        event = step.event
-        before = Query(step.before, step.context, event.ts_ms, came=event.item_id)
-        self.learned.append((step, self._ask(before)))
-        if isinstance(step, Interaction):
-            self._learn(step.visit)
+        elif type(step) is Interaction:
+            event = step.event
+            self.learned.append((step, self._ask(Query(step.before, step.context, event.ts_ms, 0, event.item_id))))
+            self.order.append(LEARN)
+            self.visits.append(step.visit)
             if step.before.search is not None and step.follows_search:
                 self.searching.append(step)
             self.interactions += 1
             self.choices += 1
             self.last_event = event
-        self.listed.append((step, self._ask(self._list_of(step.after))))
+            self.listed.append((step, self._ask(self._list_of(step.after))))
+        elif type(step) is Lesson:
+            visit = step.visit
+            self.learned.append((step, self._ask(Query(step.before, step.context, visit.ts_ms, 0, visit.item_id))))
+            self._learn(visit)
+            self.choices += 1
+        elif type(step) is Ask:
+            if isinstance(step.event, Search):
+                self.searching.append(step)
+            self.listed.append((step, self._ask(self._asked(step))))
+        else:
+            if type(step) is Dismissal:
+                event = step.event
+                self.learned.append((step, self._ask(Query(step.before, step.context, event.ts_ms, 0, event.item_id))))
+            self.listed.append((step, self._ask(self._list_of(step.after))))
 
     def lists_for(self, user_id: str) -> bool:
         """Whether one of its lists is for the user."""
@@ -93,15 +88,19 @@ class Batch:
         else:
             k = length_of(event, self.config)
             k = k if self.rules is None else self.rules.depth(k)
-        query = _query(user, max(event.ts_ms, user.last_ms), k, self.config)
-        return structs.replace(query, only=only, exclude_seen=event.exclude_seen)
+        now_ms = max(event.ts_ms, user.last_ms)
+        return Query(user, self._context(user, now_ms), now_ms, k, None, only, event.exclude_seen)
 
     def _list_of(self, user: UserState) -> Query:
         """The list of a user who has just acted; what they did may have come out of order."""
         k, keeps = self.config.lists.k, self.config.refresh.interval_s > 0
         if self.rules is not None:
             k = self.rules.depth(k)
-        return _query(user, user.last_ms, max(OWN, k) if keeps else k, self.config, keep=keeps)
+        context = self._context(user, user.last_ms)
+        return Query(user, context, user.last_ms, max(OWN, k) if keeps else k, keep=keeps)
+
+    def _context(self, user: UserState, now_ms: int) -> Context:
+        return context_at(user, now_ms, gap_ms=self._gap_ms, limit=self.config.users.context)
 
     def _ask(self, query: Query) -> int:
         self.order.append(ASK)
@@ -109,33 +108,25 @@ class Batch:
         return len(self.queries) - 1
 
     def _learn(self, visit: Visit) -> None:
+        """Take a visit of another partition's user along."""
         self.order.append(LEARN)
         self.visits.append(visit)
-
-
-def _query(user: UserState, now_ms: int, k: int, config: Config, *, keep: bool = False) -> Query:
-    users = config.users
-    context = context_at(user, now_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)
-    return Query(user, context, now_ms, k, keep=keep)
+        if visit.searched:
+            self.searching.append(visit)
 
 
 def length_of(event: object, config: Config) -> int:
     """How many candidates to choose for the list of an event: of a search's, all."""
-    if isinstance(event, Search):
+    if type(event) is Search:
         return len(event.items)
-    return (event.k if isinstance(event, Request) else None) or config.lists.k
+    return (event.k if type(event) is Request else None) or config.lists.k
 
 
 def visits_in_arrays(rows: ItemRows, visits: Sequence[Visit], length: int) -> Visits:
     """The arrays of `visits`, with at most `length` items of their contexts."""
-    contexts, padding = array("i"), (NO_ROW,) * length
-    for visit in visits:
-        known = visit.context[:length]
-        contexts.extend(rows.rows_or_none(known))
-        contexts.extend(padding[len(known) :])
     return Visits(
-        np.array([rows.get(visit.item_id) for visit in visits], np.int32),
-        np.frombuffer(contexts, np.int32).reshape(len(visits), length),
+        np.array(rows.rows_or_none([visit.item_id for visit in visits]), np.int32),
+        rows.padded([visit.context[:length] for visit in visits], length),
         np.array([visit.ts_ms for visit in visits], np.int64),
         np.array([visit.opens for visit in visits], np.bool_),
         np.array([visit.weight for visit in visits], np.float64),

@@ -5,7 +5,9 @@ are taken in by position, so that a list never knows what stands below its event
 Between origins there is no order to keep. Every partition hears of every batch that was read, so none waits for long.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from freshflow.users.interactions import Signal, Step
 
@@ -13,6 +15,8 @@ __all__ = ["HELD", "Signals"]
 
 # Visits held at most, of all origins together; beyond it they are taken in at once.
 HELD = 4096
+
+_position = attrgetter("position")
 
 
 class Signals:
@@ -43,11 +47,13 @@ class Signals:
     def _due(self, origin: str) -> list[Signal]:
         """Take out what the own stream of the origin has reached, in order."""
         reached = self.reached.get(origin)
+        if reached is None:
+            return []
         held = sorted(self.held.pop(origin), key=_position)
-        later = [visit for visit in held if reached is None or visit.position > reached]
-        if later:
-            self.held[origin] = later
-        return held[: len(held) - len(later)]
+        due = bisect_right(held, reached, key=_position)
+        if due < len(held):
+            self.held[origin] = held[due:]
+        return held[:due]
 
     def overflow(self) -> list[Signal]:
         """All held signals if they are more than `HELD`, else none."""
@@ -58,7 +64,3 @@ class Signals:
         visits = [visit for origin in sorted(self.held) for visit in sorted(self.held[origin], key=_position)]
         self.held = {}
         return visits
-
-
-def _position(step: Step) -> int:
-    return step.position

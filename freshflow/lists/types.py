@@ -4,7 +4,7 @@ What a field means stands with it, and goes from here into the JSON Schemas (`fr
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar, final
 
 import msgspec
 from msgspec import Meta
@@ -125,6 +125,7 @@ class PublishedList(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_
     """An ordered list for a user, as consumers read it."""
 
 
+@final
 class Forgotten(msgspec.Struct, frozen=True):
     """The user's list is to be deleted wherever it is kept: a tombstone on the topic."""
 
@@ -173,7 +174,7 @@ _encode = msgspec.json.Encoder().encode
 def encode(output: Output) -> tuple[bytes, bytes | None]:
     """Key and value of an output record; the value of a tombstone is None."""
     key = output.user_id.encode()
-    return key, None if isinstance(output, Forgotten) else _encode(output)
+    return key, None if type(output) is Forgotten else _encode(output)
 
 
 def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
@@ -181,7 +182,7 @@ def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
     records: list[tuple[bytes, bytes | None]] = []
     source, shared, tail = None, b"", b"}"
     for output in outputs:
-        if isinstance(output, Forgotten) or output.cause != "refresh":
+        if type(output) is Forgotten or output.cause != "refresh":
             records.append(encode(output))
             continue
         head = b'{"user_id":%b,"list_id":%b' % (_encode(output.user_id), _encode(output.list_id))

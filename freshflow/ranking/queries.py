@@ -1,7 +1,7 @@
 """A query: for whom, and for which moment, items are to be ranked; and many of them in arrays."""
 
-from array import array
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +15,6 @@ from freshflow.users.state import COUNTS, TIMES, Context, UserState
 __all__ = ["CONTEXT_LENGTH", "Queries", "Query", "queries_in_arrays"]
 
 CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
-NOWHERE = (NO_ROW,) * CONTEXT_LENGTH
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
@@ -77,50 +76,42 @@ class Queries(NamedTuple):
 
 def queries_in_arrays(rows: ItemRows, queries: Sequence[Query]) -> Queries:
     """The arrays of `queries`; rows of items that are not known are -1 in the history, and left out elsewhere."""
-    facts, context, starts = array("q"), array("i"), array("i", (0, 0, 0, 0))
-    history, banned, only, chosen = array("i"), array("i"), array("i"), array("i")
-    shares, choices = array("f"), array("f")
-    seen_ms, counts = bytearray(), bytearray()
-    for query in queries:
-        user, moment = query.user, query.context
-        length = moment.session_length
-        items = moment.items[:CONTEXT_LENGTH]
-        context.extend(rows.rows_or_none(items))
-        context.extend(NOWHERE[len(items) :])
-        history.extend(rows.rows_or_none(user.items))
-        seen_ms += user.packed_seen_ms
-        counts += user.packed_counts
+    users, moments = [query.user for query in queries], [query.context for query in queries]
+    facts: list[int] = []
+    starts, seen = [0, 0, 0, 0], 0
+    banned: list[int] = []
+    only: list[int] = []
+    chosen: list[int] = []
+    told: list[tuple[float, float]] = []  # shares and choices
+    for query, user, moment in zip(queries, users, moments, strict=True):
+        length, came, search_age = moment.session_length, query.came, 0
+        seen += len(user.items)
         if user.dismissed:
-            banned.extend(rows.rows(user.dismissed))
+            banned += rows.rows(user.dismissed)
         if query.only is not None:
-            only.extend(rows.rows(query.only))
-        search_age = 0
+            only += rows.rows(query.only)
         if query.chosen is not None:
             search_age = query.chosen.age
-            for row, (share, count) in zip(rows.rows_or_none(query.chosen.items), query.chosen.shares, strict=True):
+            for row, of_row in zip(rows.rows_or_none(query.chosen.items), query.chosen.shares, strict=True):
                 if row != NO_ROW:
                     chosen.append(row)
-                    shares.append(share)
-                    choices.append(count)
-        starts.extend((len(history), len(banned), len(only), len(chosen)))
-        facts.extend(
-            (
-                *(query.now_ms, length, len(user.session) if length else 0, moment.idle_ms),
-                *((user.place, user.stays) if length else (NO_ROW, 0)),
-                NO_ROW if query.came is None else rows.get(query.came),
-                *(query.k, query.exclude_seen, query.only is not None, query.model, query.keep, search_age),
-            )
-        )
+                    told.append(of_row)
+        starts += (seen, len(banned), len(only), len(chosen))
+        distinct, place, stays = (len(user.session), user.place, user.stays) if length else (0, NO_ROW, 0)
+        facts += (query.now_ms, length, distinct, moment.idle_ms, place, stays)
+        facts += (NO_ROW if came is None else rows.get(came), query.k, query.exclude_seen, query.only is not None)
+        facts += (query.model, query.keep, search_age)
+    shares, choices = np.array(told, np.float32).reshape(len(told), 2).T
     return Queries(
-        facts=np.frombuffer(facts, np.int64).reshape(len(queries), 13),
-        context=np.frombuffer(context, np.int32).reshape(len(queries), CONTEXT_LENGTH),
-        starts=np.frombuffer(starts, np.int32).reshape(len(queries) + 1, 4),
-        history=np.frombuffer(history, np.int32),
-        seen_ms=np.frombuffer(seen_ms, TIMES),
-        counts=np.frombuffer(counts, COUNTS),
-        banned=np.frombuffer(banned, np.int32),
-        only=np.frombuffer(only, np.int32),
-        chosen=np.frombuffer(chosen, np.int32),
-        shares=np.frombuffer(shares, np.float32),
-        choices=np.frombuffer(choices, np.float32),
+        facts=np.array(facts, np.int64).reshape(len(queries), 13),
+        context=rows.padded([moment.items[:CONTEXT_LENGTH] for moment in moments], CONTEXT_LENGTH),
+        starts=np.array(starts, np.int32).reshape(len(queries) + 1, 4),
+        history=np.array(rows.rows_or_none(chain.from_iterable([user.items for user in users])), np.int32),
+        seen_ms=np.frombuffer(bytearray().join([user.packed_seen_ms for user in users]), TIMES),
+        counts=np.frombuffer(bytearray().join([user.packed_counts for user in users]), COUNTS),
+        banned=np.array(banned, np.int32),
+        only=np.array(only, np.int32),
+        chosen=np.array(chosen, np.int32),
+        shares=shares.copy(),
+        choices=choices.copy(),
     )

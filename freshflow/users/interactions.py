@@ -1,6 +1,6 @@
 """What the user stage says to the partition stage: events with all that is known of their user, and signals."""
 
-from typing import Any
+from typing import Any, final
 
 import msgspec
 from msgspec import structs
@@ -43,6 +43,7 @@ class _OfEvent(msgspec.Struct, frozen=True, gc=False):
         return self.event.nth
 
 
+@final
 class Interaction(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A behaviour event with the user before it, the context it happened in, and the user after it.
 
@@ -81,6 +82,7 @@ class Interaction(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
         return search is not None and self.after.search is not None and search.ts_ms <= self.event.ts_ms
 
 
+@final
 class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A visit of another partition's user, whom nothing identifies, with what the ranker needs to learn from it."""
 
@@ -94,6 +96,7 @@ class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
         return self.visit.position
 
 
+@final
 class Ask(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A list is wanted that teaches nothing of items: a request, or a search. `user` is the user as of now."""
 
@@ -101,6 +104,7 @@ class Ask(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     user: UserState
 
 
+@final
 class Dismissal(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
 
@@ -110,6 +114,7 @@ class Dismissal(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     after: UserState
 
 
+@final
 class Noise(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
 
@@ -117,6 +122,7 @@ class Noise(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     after: UserState
 
 
+@final
 class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user is no longer known, after the event at `position` and `nth`, which need not be theirs.
 
@@ -142,6 +148,7 @@ class Join(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
         return self.event.user_id
 
 
+@final
 class Joined(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user after a guest's history has become theirs: the user gets a list, and nothing is learned from it."""
 

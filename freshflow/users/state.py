@@ -12,6 +12,7 @@ exactly before their latest time items were seen, stays as it is.
 from array import array
 from bisect import bisect_right
 from hashlib import blake2b
+from struct import pack, unpack_from
 
 import msgspec
 from msgspec import structs
@@ -270,6 +271,8 @@ def with_shared_ids(state: UserState) -> UserState:
 
 def is_duplicate(state: UserState, event: Behaviour) -> bool:
     """Whether `event` is among the user's latest: by `event_id`, or else by item, type and time."""
+    if not state.fingerprints:
+        return False
     fingerprint = _fingerprint(event)
     at = state.fingerprints.find(fingerprint)
     while at > 0 and at % FINGERPRINT_BYTES:  # where two others meet
@@ -342,15 +345,14 @@ def _moved_to_end(items: tuple[str, ...], item: str) -> tuple[str, ...]:
 
 def packed(kind: str, *numbers: int) -> bytes:
     """Event times (`TIMES`) or counts (`COUNTS`) as a user's state holds them."""
-    return array(kind, numbers).tobytes()
+    return pack(kind * len(numbers), *numbers)
 
 
 def _remember(state: UserState, item: str, now_ms: int) -> tuple[tuple[str, ...], bytes, bytes]:
     """Items, event times and counts, with `item` at the end."""
     count = 1
     if item in state.items:
-        at = state.items.index(item) * COUNT_BYTES
-        count += array(COUNTS, state.packed_counts[at : at + COUNT_BYTES])[0]
+        count += unpack_from(COUNTS, state.packed_counts, state.items.index(item) * COUNT_BYTES)[0]
     items, seen_ms, counts = _forgotten(state, item)
     return (*items, item), seen_ms + packed(TIMES, now_ms), counts + packed(COUNTS, count)
 

@@ -26,6 +26,12 @@ def test_an_unknown_id_has_no_row():
     assert table("a").get("b") == NO_ROW
 
 
+def test_rows_of_several_are_padded_behind_the_last_and_where_an_id_is_unknown():
+    padded = table("a", "b", "c").padded([("c", "x", "a"), (), ["b"]], 3)
+    assert padded.tolist() == [[2, NO_ROW, 0], [NO_ROW] * 3, [1, NO_ROW, NO_ROW]]
+    assert table("a").padded([], 3).shape == (0, 3)
+
+
 def test_rows_of_many_leave_out_the_unknown_and_keep_the_order():
     assert list(table("a", "b", "c").rows(["c", "x", "a", "c"])) == [2, 0, 2]
 
