@@ -41,7 +41,7 @@ evaluate: $(VENV)/.runtime $(VENV)/.project ## Say how good the lists are over a
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.project ## Run all tests, those of Kafka on Tansu (ARGS="-k parse" for some)
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-kafka
 test-kafka: $(VENV)/.dev $(VENV)/.project ## Run the tests of Kafka on Apache Kafka (needs Java 17 and Maven)

@@ -19,6 +19,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
+from freshflow.later import imported_later
+
+with imported_later("scipy.linalg", "scipy.linalg.cython_blas"):  # which Numba looks for, and no function of ours calls
+    import numba.np.arraymath
+
 __all__ = ["compiled", "copy_bytes", "inlined", "lean"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])

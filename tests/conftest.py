@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,24 @@ from freshflow.dataflow.progress import Progress
 from freshflow.dataflow.recovery import keeping_in
 from freshflow.simulate.config import ShopConfig
 from freshflow.simulate.write import shop_lines, write_lines
+from tests.order import needs_machine_code, turn, wait_for_machine_code
 
 Json = dict[str, Any]
 Finished = subprocess.CompletedProcess[str]
 Running = subprocess.Popen[str]
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 240
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: turn(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time of a test begins
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    if needs_machine_code(item.nodeid):
+        wait_for_machine_code()
+    return (yield)
 
 
 def job_environment(**settings: object) -> dict[str, str]:

@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
+from typer.main import get_command
 
-from freshflow.cli.main import app
+from freshflow.cli.commands import command_app
 
 DOCS = Path(__file__).parents[1] / "freshflow" / "docs"
 PAGE = (DOCS / "live-page.md").read_text("utf-8")
@@ -21,8 +21,7 @@ COMMANDS = [
 
 def options_of(command: str) -> set[str]:
     """The options that a command takes."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return {name for parameter in commands[command].params for name in parameter.opts}
+    return {name for parameter in get_command(command_app(command)).params for name in parameter.opts}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

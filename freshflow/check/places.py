@@ -8,8 +8,8 @@ from freshflow.check.findings import Finding, bad, good
 from freshflow.check.topic import Topic, topic
 from freshflow.config import Config
 from freshflow.connectors.file_reader import OpenFile
-from freshflow.connectors.file_sink import STDOUT
-from freshflow.connectors.urls import STDIN, is_kafka, open_sink
+from freshflow.connectors.places import STDIN, STDOUT, is_kafka
+from freshflow.connectors.urls import open_sink
 from freshflow.dataflow.job import Places
 from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.parse import EventParser

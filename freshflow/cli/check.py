@@ -17,7 +17,7 @@ from freshflow.check.places import input_place, output_place
 from freshflow.check.topic import Topic
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.connectors.urls import check_distinct
+from freshflow.connectors.places import check_distinct
 from freshflow.dataflow.job import Places, system_clock
 from freshflow.dataflow.variants import Variants, load_variants
 from freshflow.errors import FreshFlowError

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,6 +20,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from freshflow.cli.clock import now_ms
 from freshflow.cli.serve import check_installed
 from freshflow.config import Config, load_config
 from freshflow.errors import OutputError, ProcessError
@@ -69,7 +69,7 @@ def demo(
     check_installed()
     past = round(PAST_S * rate)
     config = live_config(
-        *(rate, past + round(rate * hours * 3600), USERS, _now_ms() - round(PAST_S * 1000)),
+        *(rate, past + round(rate * hours * 3600), USERS, now_ms() - round(PAST_S * 1000)),
         items=ITEMS,
         seed=seed,
         shift=round(SHIFTED * past),
@@ -89,9 +89,9 @@ def _run(place: Path, settings: Config, config: ShopConfig, shop: Shop) -> None:
 
     clicks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     items, in_window = shown_of(shop, config)
-    window = Window(VISITOR, msgspec.convert(items, list[Shelf]), in_window, clicks.put, _now_ms)
+    window = Window(VISITOR, msgspec.convert(items, list[Shelf]), in_window, clicks.put, now_ms)
     sources = Sources(str(place / METRICS), str(place / REFUSED))
-    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=_now_ms, shop=window)
+    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=now_ms, shop=window)
     with _job(place) as pipe:
         lines = shop_lines(config, shop)
         threading.Thread(target=_fed, args=(lines, clicks, pipe, place / "events.jsonl"), daemon=True).start()
@@ -159,7 +159,7 @@ def _fed(lines: Iterable[Line], clicks: "queue.SimpleQueue[bytes | None]", pipe:
                 file.write(raw + b"\n")
 
         try:
-            feed(lines, clicks, write, _now_ms)
+            feed(lines, clicks, write, now_ms)
         except (BrokenPipeError, ValueError):  # the job has ended, or we have closed the pipe
             return
 
@@ -258,7 +258,3 @@ def _with_free_port(settings: Config) -> Config:
             if error.errno != errno.EADDRINUSE:
                 break
     return settings
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -17,7 +17,7 @@ from freshflow.cli.comparison import paired_table
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import Format, Map, shape
 from freshflow.config import load_config
-from freshflow.connectors.urls import check_distinct
+from freshflow.connectors.places import check_distinct
 from freshflow.dataflow.variants import load_configs
 from freshflow.errors import ConfigError, OutputError
 from freshflow.evaluate.chart import chart

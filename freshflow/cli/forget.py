@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from freshflow.cli.clock import now_ms
 from freshflow.cli.options import ConfigFile
 from freshflow.config import load_config
 from freshflow.connectors.forgetting import write_forget_event, write_tombstone
-from freshflow.connectors.urls import check_distinct
-from freshflow.dataflow.job import system_clock
+from freshflow.connectors.places import check_distinct
 from freshflow.errors import ConfigError
 from freshflow.events.fields import MAX_ID_CHARS
 from freshflow.events.guests import GUEST
@@ -43,7 +43,7 @@ def forget(
         raise ConfigError(f"USER is no id that an event could have: give 1 to {MAX_ID_CHARS} characters in UTF-8.")
     check_distinct({"--input": input, "--output": output})
     if input is not None:
-        for place in write_forget_event(input, user, system_clock(), settings, guest=guest):
+        for place in write_forget_event(input, user, now_ms(), settings, guest=guest):
             typer.echo(f"forget event   {place}")
     if output is not None:
         pseudonyms = Pseudonyms.of_config(settings.privacy)

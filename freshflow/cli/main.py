@@ -6,7 +6,7 @@ import sys
 import typer
 
 from freshflow import __version__
-from freshflow.cli import check, demo, evaluate, explain, forget, run, schema, serve, simulate, topics
+from freshflow.cli.commands import Commands
 from freshflow.cli.stderr import panics_kept_back
 from freshflow.dataflow.log import in_json
 from freshflow.errors import user_error
@@ -14,21 +14,12 @@ from freshflow.errors import user_error
 __all__ = ["app", "main"]
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="FreshFlow keeps recommendations fresh: behaviour events in, updated top-k lists out.",
 )
-app.command()(run.run)
-app.command()(check.check)
-app.command()(evaluate.evaluate)
-app.command()(explain.explain)
-app.command()(forget.forget)
-app.command()(serve.serve)
-app.command()(simulate.simulate)
-app.command()(schema.schema)
-app.command()(demo.demo)
-app.add_typer(topics.app, name="topics")
 
 
 def _version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from freshflow.cli.clock import now_ms
 from freshflow.errors import ConfigError
 from freshflow.simulate.config import ShopConfig
 from freshflow.simulate.pace import live_config, paced
@@ -73,18 +74,14 @@ def simulate(
     elif days is not None:
         raise ConfigError("--days and --rate both say how long the events take; give one of them.")
     else:
-        config = live_config(rate, events, users, _now_ms(), **shop)
-        lines = paced(shop_lines(config), _now_ms, time.sleep)
+        config = live_config(rate, events, users, now_ms(), **shop)
+        lines = paced(shop_lines(config), now_ms, time.sleep)
     try:
         kinds = write_lines(lines, output, at_once=rate is not None)
     except BrokenPipeError:  # `freshflow simulate | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         return
     typer.echo(summary(config, kinds), err=True)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def summary(config: ShopConfig, kinds: Counter[str]) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from freshflow.cli.options import ConfigFile
 from freshflow.config import load_config
-from freshflow.connectors.kafka import parse_kafka_servers
+from freshflow.connectors.kafka_client import parse_kafka_servers
 from freshflow.connectors.topics import TopicReport, create_topics, topic_specs
 
 __all__ = ["app"]

@@ -16,12 +16,12 @@ from pathlib import Path
 import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
+from freshflow.connectors.places import STDOUT
 from freshflow.connectors.records import OutBatch, Record
 from freshflow.errors import OutputError
 
-__all__ = ["STDOUT", "FileSink"]
+__all__ = ["FileSink"]
 
-STDOUT = "-"  # the path that stands for standard output
 OUTPUT_ENDINGS = (".jsonl", ".jsonl.gz")
 GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip; it writes no name and no time, so bytes repeat
 GZIP_LEVEL = 6

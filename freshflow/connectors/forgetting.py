@@ -14,7 +14,7 @@ from freshflow.config import Config
 from freshflow.connectors.file_reader import OpenFile
 from freshflow.connectors.kafka_client import client_options, connect, parse_kafka_url, partitions_of
 from freshflow.connectors.kafka_errors import LOG, reason
-from freshflow.connectors.urls import is_kafka
+from freshflow.connectors.places import is_kafka
 from freshflow.errors import ConfigError, InputError, OutputError
 
 __all__ = ["write_forget_event", "write_tombstone"]

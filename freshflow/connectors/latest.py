@@ -8,10 +8,9 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from freshflow.config import Config
-from freshflow.connectors.kafka import parse_kafka_url
-from freshflow.connectors.kafka_client import client_options, connect, partitions_of
+from freshflow.connectors.kafka_client import client_options, connect, parse_kafka_url, partitions_of
 from freshflow.connectors.kafka_errors import Outage, reason
-from freshflow.connectors.urls import is_kafka
+from freshflow.connectors.places import is_kafka
 from freshflow.errors import BrokerError, InputError
 
 __all__ = ["latest_list"]

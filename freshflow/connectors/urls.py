@@ -7,29 +7,18 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from freshflow.config import Config
-from freshflow.connectors.file_sink import STDOUT, FileSink
+from freshflow.connectors.file_sink import FileSink
 from freshflow.connectors.file_source import FileSource
 from freshflow.connectors.kafka import KafkaSink, KafkaSource, parse_kafka_url
 from freshflow.connectors.kafka_source import NoteLag
+from freshflow.connectors.places import STDIN, STDOUT, is_kafka
 from freshflow.connectors.records import OutBatch
 from freshflow.connectors.stdin_source import StdinSource
 from freshflow.errors import ConfigError
 from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.types import RawBatch
 
-__all__ = ["beside", "check_distinct", "is_kafka", "is_live", "open_sink", "open_source", "start_fresh"]
-
-STDIN = "-"
-
-
-def is_kafka(url: str) -> bool:
-    """Whether a URL names a topic."""
-    return url.startswith("kafka://")
-
-
-def is_live(url: str) -> bool:
-    """Whether more may come from an input after what is there: a file has an end, a topic and a pipe wait."""
-    return is_kafka(url) or url == STDIN
+__all__ = ["open_sink", "open_source", "start_fresh"]
 
 
 def open_source(
@@ -77,26 +66,6 @@ def start_fresh(url: str) -> None:
     """Empty an output file: a sink is only built at its first record, so a job without any would leave an old one."""
     if not is_kafka(url) and url != STDOUT and Path(url).exists():
         Path(url).write_bytes(b"")
-
-
-def check_distinct(urls: dict[str, str | None]) -> None:
-    """Raise `ConfigError` if two options name the same file or topic; of --input, `-` is another place."""
-    taken: dict[str, str] = {}
-    for option, url in urls.items():
-        if url is None or (url == STDIN and option == "--input"):
-            continue
-        place = url if is_kafka(url) or url == STDOUT else str(Path(url).resolve())
-        if place in taken:
-            raise ConfigError(f"{taken[place]} and {option} both name {url}; give each a place of its own.")
-        taken[place] = option
-
-
-def beside(url: str, name: str) -> str | None:
-    """A file beside the output, `out.jsonl` -> `out.<name>.jsonl`; None if the output is no file."""
-    if is_kafka(url) or url == STDOUT:
-        return None
-    path = Path(url)
-    return str(path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.jsonl')}.{name}.jsonl"))
 
 
 def _refuse_unknown_scheme(url: str) -> None:

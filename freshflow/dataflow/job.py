@@ -15,7 +15,8 @@ from bytewax.run import cli_main
 from freshflow.config import Config
 from freshflow.connectors.kafka import KafkaSink, KafkaSource
 from freshflow.connectors.kafka_source import NoteLag
-from freshflow.connectors.urls import beside, check_distinct, is_kafka, is_live, open_sink, open_source, start_fresh
+from freshflow.connectors.places import beside, check_distinct, is_kafka, is_live
+from freshflow.connectors.urls import open_sink, open_source, start_fresh
 from freshflow.dataflow.exposition import serve
 from freshflow.dataflow.failures import Failures
 from freshflow.dataflow.graph import Endpoints, build_flow

@@ -14,7 +14,7 @@ from pathlib import Path
 from freshflow.config import Config
 from freshflow.connectors.group import ConsumerGroup
 from freshflow.connectors.kafka_errors import LOG
-from freshflow.connectors.urls import is_kafka
+from freshflow.connectors.places import is_kafka
 from freshflow.unpickling import plain
 
 __all__ = ["published_offsets", "stored_offsets"]

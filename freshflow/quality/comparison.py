@@ -27,7 +27,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from freshflow.quality.validation import CUTOFF
+from freshflow.quality.metrics import CUTOFF
 
 __all__ = [
     "FIGURES",

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Literal
 
-from river.drift import ADWIN
+from freshflow.river import ADWIN
 
 __all__ = ["DriftWatch", "Fall"]
 

@@ -15,10 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.quality.validation import CUTOFF
+__all__ = ["CUTOFF", "MISSED", "NOT_COUNTED", "Figures", "figures", "parts", "rank_of"]
 
-__all__ = ["MISSED", "NOT_COUNTED", "Figures", "figures", "parts", "rank_of"]
-
+CUTOFF = 20  # the k of HR@k and MRR@k
 MISSED = 0
 NOT_COUNTED = 255
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.compiled import lean
+from freshflow.quality.metrics import CUTOFF
 
 __all__ = ["CUTOFF", "HitRate", "Validation"]
 
-CUTOFF = 20  # the k of HR@k and MRR@k
 WINDOW = 5_000  # events of the rolling figures
 NO_EVENT, RANKS = CUTOFF + 1, CUTOFF + 2
 

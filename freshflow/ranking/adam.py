@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import optim
-from river.utils import VectorDict
 
 from freshflow.compiled import lean
+from freshflow.river import VectorDict, optim
 
 __all__ = ["Adam"]
 

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from river import bandit, proba
 
 from freshflow.config import ExploreConfig
+from freshflow.river import bandit, proba
 
 __all__ = ["Choice", "Exploration", "UpperBounds", "open_places"]
 

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import compose, linear_model, optim, preprocessing
-from river.utils import VectorDict
 
 from freshflow.ranking.adam import Adam
+from freshflow.river import VectorDict, compose, linear_model, optim, preprocessing
 
 __all__ = ["effective_weights", "is_linear", "learn_choice", "learn_choices"]
 

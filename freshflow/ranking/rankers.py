@@ -7,10 +7,8 @@ Anything else re-orders the best that `adam` finds (freshflow.ranking.shortlist)
 
 from typing import Any
 
-from river import compose, linear_model, optim, preprocessing, proba
-from river import tree as trees
-
 from freshflow.ranking.adam import Adam
+from freshflow.river import compose, linear_model, optim, preprocessing, proba, trees
 
 __all__ = ["adam", "scaled", "sgd", "tree"]
 

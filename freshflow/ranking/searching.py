@@ -21,12 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from river import linear_model
-from river.utils import VectorDict
 
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.linear import effective_weights, learn_choices
 from freshflow.ranking.scoring import STEP
+from freshflow.river import VectorDict, linear_model
 
 __all__ = ["CHOSEN", "ENGINE", "OWN", "SEARCH_FEATURES", "TASTE", "Results", "SearchRanker"]
 

@@ -9,7 +9,7 @@ from freshflow.connectors.file_sink import FileSink
 from freshflow.connectors.file_source import FileSource
 from freshflow.connectors.kafka import KafkaSink, KafkaSource
 from freshflow.connectors.stdin_source import StdinSource
-from freshflow.connectors.urls import beside, check_distinct, open_sink, open_source, start_fresh
+from freshflow.connectors.urls import open_sink, open_source, start_fresh
 from freshflow.errors import ConfigError, InputError
 
 
@@ -39,37 +39,6 @@ def test_an_unknown_scheme_is_refused_by_name(url: str) -> None:
 def test_a_missing_file_is_refused_before_the_job_runs() -> None:
     with pytest.raises(InputError, match=r"no\.jsonl does not exist"):
         source_of("no.jsonl")
-
-
-def test_two_options_with_one_place_are_refused_however_it_is_spelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "link.jsonl").symlink_to("x.jsonl")
-    for other in ("x.jsonl", "./x.jsonl", str(tmp_path / "x.jsonl"), "link.jsonl"):
-        with pytest.raises(ConfigError, match=r"^--input and --output both name "):
-            check_distinct({"--input": "x.jsonl", "--output": other})
-    for place in ("kafka://localhost:9092/metrics", "-"):
-        with pytest.raises(ConfigError, match=r"^--output and --metrics both name "):
-            check_distinct({"--input": "x.jsonl", "--output": place, "--dead-letters": None, "--metrics": place})
-
-
-def test_different_places_and_both_standard_streams_are_allowed() -> None:
-    check_distinct({"--input": "-", "--output": "-", "--dead-letters": None, "--metrics": "m.jsonl"})
-    check_distinct({"--input": "kafka://localhost:9092/events", "--output": "kafka://localhost:9092/lists"})
-
-
-@pytest.mark.parametrize(
-    ("output", "expected"),
-    [
-        ("out/lists.jsonl", "out/lists.dead-letters.jsonl"),
-        ("lists.jsonl.gz", "lists.dead-letters.jsonl"),
-        ("-", None),
-        ("kafka://localhost:9092/lists", None),
-    ],
-)
-def test_dead_letters_go_beside_an_output_file(output: str, expected: str | None) -> None:
-    assert beside(output, "dead-letters") == expected
 
 
 def test_only_a_file_that_is_there_is_emptied(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from freshflow.config import Config
+from freshflow.config import Config, KafkaConfig
 from freshflow.connectors.latest import latest_list
 from freshflow.errors import BrokerError, InputError
 
@@ -28,4 +28,4 @@ def test_a_missing_topic_and_a_closed_port_are_told(broker: str, closed_port: st
     with pytest.raises(InputError, match="topics create"):
         latest_list(f"kafka://{broker}/none-{uuid.uuid4().hex[:8]}", "u1", Config())
     with pytest.raises(BrokerError, match="No Kafka broker answered"):
-        latest_list(f"kafka://{closed_port}/lists", "u1", Config())
+        latest_list(f"kafka://{closed_port}/lists", "u1", Config(kafka=KafkaConfig(timeout_s=1)))

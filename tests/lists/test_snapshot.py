@@ -1,5 +1,7 @@
 """Snapshots of a partition: what resumes goes on as if nothing had happened, or is refused with a reason."""
 
+from functools import cache
+
 import msgspec
 import numpy as np
 import pytest
@@ -151,34 +153,41 @@ def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
         load(snapshot, SETTINGS, lambda: 0)
 
 
-DUMPED = dump(run(6, SETTINGS)[1])
+@cache  # and not when the file is imported, which every worker does before the first test
+def dumped() -> bytes:
+    return dump(run(6, SETTINGS)[1])
+
+
+def places(first: int, less: int) -> st.SearchStrategy[int]:
+    """Places in a dump, from `first` to `less` before its end."""
+    return st.deferred(lambda: st.integers(first, len(dumped()) - less))
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.integers(len(VERSION), len(DUMPED) - 1) | st.integers(ALIGNED, 16 * ALIGNED), st.integers(1, 255))
+@given(places(len(VERSION), 1) | st.integers(ALIGNED, 16 * ALIGNED), st.integers(1, 255))
 @example(ALIGNED, 1)  # one part less
 def test_a_byte_that_changed_is_noticed_where_it_counts(at, change):
-    damaged = bytearray(DUMPED)
+    damaged = bytearray(dumped())
     damaged[at] ^= change
     try:
         resumed = load(damaged, SETTINGS, lambda: 0)
     except SnapshotError as refusal:
         assert "holds a damaged partition (ValueError: " in str(refusal)
     else:  # between two parts
-        assert dump(resumed) == dump(load(DUMPED, SETTINGS, lambda: 0))
+        assert dump(resumed) == dump(load(dumped(), SETTINGS, lambda: 0))
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(len(VERSION), len(DUMPED) - ALIGNED))
+@given(places(len(VERSION), ALIGNED))
 def test_a_snapshot_that_was_cut_short_is_refused(length):
     with pytest.raises(SnapshotError, match=r"damaged partition .*; restore it, or give an empty one\.$"):
-        load(DUMPED[:length], SETTINGS, lambda: 0)
+        load(dumped()[:length], SETTINGS, lambda: 0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 1 << 20, 1 << 40, (1 << 64) - 1])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_number_of_parts_or_a_length_that_is_not_there_takes_no_memory(number, place):
-    damaged = bytearray(DUMPED)
+    damaged = bytearray(dumped())
     at = ALIGNED + place * LENGTH.itemsize
     damaged[at : at + LENGTH.itemsize] = np.array([number], LENGTH).tobytes()
     with pytest.raises(SnapshotError, match="damaged partition"):

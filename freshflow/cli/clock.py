@@ -1,0 +1,10 @@
+"""What time it is, for commands that say so in what they write."""
+
+import time
+
+__all__ = ["now_ms"]
+
+
+def now_ms() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,50 @@
+"""The commands by name, each loaded when it is called: what a job needs takes a second to import, and few need it."""
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+__all__ = ["COMMANDS", "Commands", "command_app"]
+
+# What `freshflow --help` says of each, which is the first sentence of its function: `freshflow.cli.run:run` and so on.
+COMMANDS = {
+    "run": "Read events, keep every user's list fresh, and write the lists.",
+    "check": "Say whether `freshflow run` with the same options would work, a line each; exit code 1 if it would not.",
+    "evaluate": "Predict each event of a file from those before it, then learn from it, and say how good the lists "
+    "were.",
+    "explain": "Print a user's latest list with the reason for every item.",
+    "forget": "Forget a user: the job drops what it knows when it reads the event, and publishes a tombstone and a "
+    "receipt.",
+    "serve": "Keep the latest list of every user in a store, and answer over HTTP, until SIGTERM.",
+    "simulate": "Write the events of a shop that does not exist, to try FreshFlow on.",
+    "schema": "Print a JSON Schema (2020-12), to validate records with or to generate code from.",
+    "demo": "Show a live page on a simulated shop: what its visitors do, their lists, and how good these are.",
+    "topics": "The topics of a job.",
+}
+
+
+class Commands(TyperGroup):
+    """A group that knows of its commands only what its help says, until one of them is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        named = {name: TyperCommand(name, help=says) for name, says in COMMANDS.items()}
+        super().__init__(**settings | {"commands": named})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with, loaded, and the arguments that are left to it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, get_command(command_app(name)) if name else command, rest
+
+
+def command_app(name: str) -> typer.Typer:
+    """The command of this name, or group of commands, as an app of its own."""
+    module = import_module(f"freshflow.cli.{name}")
+    own: typer.Typer | None = getattr(module, "app", None)
+    if own is not None:
+        return own
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name)(getattr(module, name))
+    return app
