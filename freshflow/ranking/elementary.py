@@ -26,7 +26,7 @@ ATANH = (np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 /
 # 2^r = sum of (r ln 2)^n / n!, for |r| up to a half.
 POWER = tuple(np.float32(np.log(2) ** n / factorial) for n, factorial in enumerate((1, 1, 2, 6, 24, 120, 720)))
 EXPONENT_BITS, BIAS, FRACTION = 23, 127, 0x007FFFFF
-LEAST_POWER = np.float32(-126)
+LEAST_POWER = np.float32(-64)  # below it a power is 0: products must not lose their leading bit, which takes long
 AT_A_TIME = 8  # numbers of float32 that a processor takes; what a loop has left over is taken one by one, for as long
 
 
@@ -76,12 +76,14 @@ def scale_log1p(x: NDArray[np.float32], n: int, factor: Number, scale: Number) -
 
 @lean
 def scale_exp2(x: NDArray[np.float32], ages: NDArray[np.float32], n: int, factor: Number) -> None:
-    """The first `n` numbers become  x 2^(-factor age);  no age may be negative."""
+    """The first `n` numbers become  x 2^(-factor age),  or 0 if the power is below 2^-64;  no age may be negative."""
     factor = np.float32(-factor)
     for i in range(n):
-        power = max(factor * ages[i], LEAST_POWER)
+        fallen = factor * ages[i]
+        power = max(fallen, LEAST_POWER)
         whole = np.int32(power - HALF)  # towards zero, which is to the nearest below it
         r = power - np.float32(whole)
         series = POWER[4] + r * (POWER[5] + r * POWER[6])
         series = POWER[0] + r * (POWER[1] + r * (POWER[2] + r * (POWER[3] + r * series)))
-        x[i] *= series * _float(np.int32((whole + BIAS) << EXPONENT_BITS))
+        value = series * _float(np.int32((whole + BIAS) << EXPONENT_BITS))
+        x[i] *= value if fallen >= LEAST_POWER else np.float32(0)

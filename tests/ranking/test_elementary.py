@@ -44,8 +44,13 @@ def test_the_power_of_two_of_an_age(factor):
 
 
 def test_the_power_of_whole_ages_is_exact():
-    ages = np.arange(127, dtype=np.float32)
-    assert power(np.ones(127, np.float32), ages).tolist() == (2.0**-ages).tolist()
+    ages = np.arange(65, dtype=np.float32)
+    assert power(np.ones(65, np.float32), ages).tolist() == (2.0**-ages).tolist()
+
+
+def test_what_is_beyond_64_is_nothing_and_no_number_without_a_leading_bit():
+    ages = np.array([64.0, 64.01, 100, 126.5, 150, 1e6, np.inf], np.float32)
+    assert power(np.full(len(ages), 1e-6, np.float32), ages)[1:].tolist() == [0.0] * 6
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)

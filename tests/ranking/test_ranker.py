@@ -150,6 +150,16 @@ def test_adam_takes_river_s_steps_in_arrays():
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-6)
 
 
+def test_moments_of_what_is_taught_no_more_end_at_nothing_and_not_among_numbers_without_a_leading_bit():
+    optimizer, weights = Adam(lr=0.001), np.zeros(2, np.float32)
+    optimizer.steps(weights, np.array([[1e-3, 1e-19]], np.float32))
+    for _ in range(20):
+        optimizer.steps(weights, np.zeros((100, 2), np.float32))
+        for moments in (optimizer.m, optimizer.v):
+            assert ((moments == 0) | (np.abs(moments) >= np.finfo(np.float32).tiny)).all()
+    assert not optimizer.m.any()
+
+
 def test_adam_takes_a_gradient_in_any_order_of_memory():
     gradient = np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3))
     plain, fortran = Adam(lr=0.1), Adam(lr=0.1)
