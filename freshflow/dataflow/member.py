@@ -82,8 +82,10 @@ def sleep_longer(after_s: float) -> None:
         with contextlib.suppress(OSError):
             OF_FIRST_THREAD.write_text(str(SLACK_NS))
 
-    signal.signal(signal.SIGALRM, say)
-    signal.setitimer(signal.ITIMER_REAL, after_s)
+    signal.signal(signal.SIGURG, say)  # which ends no process that does not handle it any more
+    timer = threading.Timer(after_s, signal.pthread_kill, (threading.main_thread().ident, signal.SIGURG))
+    timer.daemon = True
+    timer.start()
 
 
 def _next(told: Iterator[ToMember], expected: type[T]) -> T:
