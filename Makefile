@@ -69,7 +69,7 @@ bench-scale: $(VENV)/.dev $(VENV)/.project ## Measure growth, memory, two proces
 
 .PHONY: screenshots
 screenshots: $(VENV)/.dev $(VENV)/.project ## Take the pictures of the live page in the docs (needs chromium)
-	$(BIN)/python -m tests.serve.screenshots
+	$(BIN)/python -m tests.serving.dashboard.screenshots
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz $(VENV)/.project ## Try to break what reads bytes: a million mutations (ARGS="--runs 20000 records")

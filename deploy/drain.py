@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from freshflow.config import load_config
-from freshflow.connectors.kafka_client import client_options, connect, parse_kafka_url, partitions_of
+from freshflow.config.schema import load_config
 from freshflow.errors import FreshFlowError, OutputError
+from freshflow.io.kafka.client import client_options, connect, parse_kafka_url, partitions_of
 
 WAIT_S = 30.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from freshflow.dataflow.offsets import stored_offsets
+from freshflow.state.offset_publisher import stored_offsets
 
 
 def main(servers: str, topic: str, recovery: str) -> None:

@@ -5,7 +5,7 @@ FRESHFLOW_INPUT and FRESHFLOW_OUTPUT name the topics; the defaults are those of 
 
 import os
 
-from freshflow.dataflow.job import flow_from_environment
+from freshflow.streaming.job import flow_from_environment
 
 flow = flow_from_environment(
     os.environ,

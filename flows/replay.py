@@ -2,6 +2,6 @@
 
 import os
 
-from freshflow.dataflow.job import flow_from_environment
+from freshflow.streaming.job import flow_from_environment
 
 flow = flow_from_environment(os.environ)

@@ -1,6 +1,6 @@
 """Failures a user can cause, each one sentence: what was wrong, where, and what to do.
 
-Bad *events* are not errors but values (`freshflow.events.types.Rejected`); these exceptions are for a job that
+Bad *events* are not errors but values (`freshflow.events.model.Rejected`); these exceptions are for a job that
 cannot go on.
 """
 

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from freshflow.config import OURS, Config
-from freshflow.events.parse import EventParser
+from freshflow.config.schema import OURS, Config
+from freshflow.engine.partition import Partition
+from freshflow.events.model import Origin, RawBatch
+from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.events.types import Origin, RawBatch
-from freshflow.lists.partition import Partition
-from freshflow.lists.types import ListItem, Output, RecommendationList
-from freshflow.users.bucket import UserBucket
-from freshflow.users.guests import GuestBucket
+from freshflow.outputs.records import ListItem, Output, RecommendationList
+from freshflow.users.anonymous import GuestBucket
+from freshflow.users.store import UserBucket
 
 __all__ = ["Recommender"]
 

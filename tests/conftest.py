@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from freshflow.config import Config
-from freshflow.dataflow.job import Places, assemble, run_flow, system_clock
-from freshflow.dataflow.progress import Progress
-from freshflow.dataflow.recovery import keeping_in
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines, write_lines
+from freshflow.config.schema import Config
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines, write_lines
+from freshflow.state.recovery_store import keeping_in
+from freshflow.streaming.job import Places, assemble, run_flow, system_clock
+from freshflow.streaming.monitoring.progress import Progress
 from tests.order import needs_machine_code, turn, wait_for_machine_code
 
 Json = dict[str, Any]

@@ -1,6 +1,6 @@
 """The order of test files where several workers share them, and who compiles while the others do something else.
 
-In a new clone the machine code of the inner loops (freshflow/compiled.py) takes more than a minute to make. Who is
+In a new clone the machine code of the inner loops (freshflow/_numba.py) takes more than a minute to make. Who is
 given the first file makes it; the others have the files that need none meanwhile, and who comes to one that does
 waits, as making the same a second time would take longer. Then come the files that take long, so that none of them is
 begun when there is nothing else left to do.
@@ -12,12 +12,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from freshflow.config import Config
-from freshflow.lists.warm_up import warm_up
+from freshflow.config.schema import Config
+from freshflow.engine.warm_up import warm_up
 
 __all__ = ["needs_machine_code", "turn", "wait_for_machine_code"]
 
-FIRST = "tests/lists/test_batches.py"
+FIRST = "tests/engine/test_micro_batch.py"
 UNCOMPILED = (
     *(f"tests/{folder}/" for folder in ("connectors", "deploy", "docs", "events", "simulate")),
     *(f"tests/cli/test_{command}.py" for command in ("commands", "explain", "schema", "simulate")),

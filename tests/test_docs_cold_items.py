@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.dataflow.job import SIGNALS
+from freshflow.streaming.job import SIGNALS
 
 PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "cold-items.md").read_text("utf-8")
 FILES = dict(re.findall(r"```(?:json|toml) (\S+)\n(.*?)```", PAGE, re.DOTALL))

@@ -4,8 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
-from freshflow.config import load_config
-from freshflow.dataflow import job
+from freshflow.config.schema import load_config
+from freshflow.streaming import job
 from tests.docs.pages import DOCS, blocks, write_files
 
 PAGE = DOCS / "configuration.md"

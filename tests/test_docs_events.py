@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.config import Config
-from freshflow.events.codes import CODES
-from freshflow.events.parse import EventParser
-from freshflow.events.types import Origin, RawBatch
-from freshflow.events.wire import RECORDS
-from freshflow.reference.schemas import schema
+from freshflow.cli.reference.json_schemas import schema
+from freshflow.config.schema import Config
+from freshflow.events.json_schema import RECORDS
+from freshflow.events.model import Origin, RawBatch
+from freshflow.events.parser import EventParser
+from freshflow.events.reject_codes import CODES
 from tests.docs.pages import DOCS, blocks, call, commands, write_files
 from tests.docs.refusals import SAMPLES, refused
 

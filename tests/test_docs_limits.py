@@ -2,10 +2,10 @@
 
 import pytest
 
-from freshflow.config import Config
+from freshflow.config.schema import Config
+from freshflow.engine.partition import LAG
 from freshflow.events.fields import MAX_IDS
-from freshflow.lists.partition import LAG
-from freshflow.lists.searches import SHOWN
+from freshflow.search.reranker import SHOWN
 from tests.docs.pages import DOCS
 
 CONFIG = Config()

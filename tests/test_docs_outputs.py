@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.reference.schemas import schema
+from freshflow.cli.reference.json_schemas import schema
 from tests.docs.pages import DOCS, blocks, call, commands
 
 PAGE = DOCS / "outputs.md"

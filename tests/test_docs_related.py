@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from freshflow.config import RelatedConfig
-from freshflow.lists.types import RelatedItems
+from freshflow.config.schema import RelatedConfig
+from freshflow.outputs.records import RelatedItems
 
 PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "related.md").read_text("utf-8")
 

@@ -4,12 +4,12 @@ import json
 import re
 from pathlib import Path
 
-from freshflow.config import Config, load_config
-from freshflow.events.parse import EventParser
-from freshflow.events.types import Origin, RawBatch
-from freshflow.lists.partition import Partition
-from freshflow.users.bucket import UserBucket
-from tests.lists.streams import items, read
+from freshflow.config.schema import Config, load_config
+from freshflow.engine.partition import Partition
+from freshflow.events.model import Origin, RawBatch
+from freshflow.events.parser import EventParser
+from freshflow.users.store import UserBucket
+from tests.builders.streams import items, read
 
 PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "search.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"```(?:json|toml) (\S+)\n(.*?)```", PAGE, re.DOTALL))

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from freshflow.config import ServeConfig
-from freshflow.serve.openapi import PATHS
+from freshflow.config.schema import ServeConfig
+from freshflow.serving.openapi import PATHS
 from tests.conftest import Finished, Running
 
 PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "serve.md").read_text("utf-8")

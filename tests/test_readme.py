@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.events.types import CONTROL_TYPES
-from freshflow.lists.types import REASONS
-from freshflow.reference.schemas import schema
+from freshflow.cli.reference.json_schemas import schema
+from freshflow.events.model import CONTROL_TYPES
+from freshflow.outputs.records import REASONS
 from tests.docs.pages import ROOT, blocks, call, commands
 
 README = ROOT / "README.md"

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import pytest
 
 from freshflow import Recommender, recommender
-from freshflow.config import Config, ListsConfig, UsersConfig
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
-from freshflow.users.bucket import UserBucket
-from tests.lists.streams import ORIGIN, partition, read
-from tests.lists.streams import items as items_of
+from freshflow.config.schema import Config, ListsConfig, UsersConfig
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
+from freshflow.users.store import UserBucket
+from tests.builders.streams import ORIGIN, partition, read
+from tests.builders.streams import items as items_of
 
 TS_MS = 1_764_000_000_000
 VIEW = {"type": "view", "user_id": "u1", "item_id": "tea", "ts": datetime(2026, 1, 1, tzinfo=UTC)}

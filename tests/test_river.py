@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from freshflow.river import proba
+from freshflow._river import proba
 
 JOB = """
 import sys
-from freshflow.config import Config
-from freshflow.dataflow.job import warm_up
+from freshflow.config.schema import Config
+from freshflow.streaming.job import warm_up
 
 warm_up(Config())
 print([name for name in sys.modules if name.startswith("scipy.") and not name.startswith("scipy._")])

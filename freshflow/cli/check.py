@@ -8,19 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from freshflow.check.canary import canary
-from freshflow.check.findings import Finding, bad, good, guarded
-from freshflow.check.folder import recovery as recovery_folder
-from freshflow.check.machine import environment, packages, privacy
-from freshflow.check.machine import metrics_address as address_of_metrics
-from freshflow.check.places import input_place, output_place
-from freshflow.check.topic import Topic
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.connectors.places import check_distinct
-from freshflow.dataflow.job import Places, system_clock
-from freshflow.dataflow.variants import Variants, load_variants
 from freshflow.errors import FreshFlowError
+from freshflow.io.url import check_distinct
+from freshflow.preflight.canary import canary
+from freshflow.preflight.endpoints import input_place, output_place
+from freshflow.preflight.findings import Finding, bad, good, guarded
+from freshflow.preflight.kafka_topic import Topic
+from freshflow.preflight.machine import environment, packages, privacy
+from freshflow.preflight.machine import metrics_address as address_of_metrics
+from freshflow.preflight.recovery_folder import recovery as recovery_folder
+from freshflow.streaming.experiment import Variants, load_variants
+from freshflow.streaming.job import Places, system_clock
 
 __all__ = ["check"]
 

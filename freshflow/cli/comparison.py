@@ -6,10 +6,10 @@ from logging import getLogger
 from rich.console import Console
 from rich.table import Table
 
-from freshflow.dataflow.log import in_json
-from freshflow.evaluate.paired import Paired
-from freshflow.quality.comparison import Difference, Sums, difference
-from freshflow.quality.report import Report, sums_by_variant
+from freshflow.evaluation.paired_test import Paired
+from freshflow.metrics.ab_test import Difference, Sums, difference
+from freshflow.metrics.report import Report, sums_by_variant
+from freshflow.streaming.monitoring.logging import in_json
 
 __all__ = ["comparison_table", "paired_table", "print_comparison"]
 

@@ -22,13 +22,13 @@ from msgspec.structs import replace
 
 from freshflow.cli.clock import now_ms
 from freshflow.cli.serve import check_installed
-from freshflow.config import Config, load_config
+from freshflow.config.schema import Config, load_config
 from freshflow.errors import OutputError, ProcessError
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.lines import Line
-from freshflow.simulate.pace import live_config, paced
-from freshflow.simulate.shop import Shop, build_shop, described_as_shifted, shifted
-from freshflow.simulate.write import shop_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.lines import Line
+from freshflow.simulator.pace import live_config, paced
+from freshflow.simulator.shop import Shop, build_shop, described_as_shifted, shifted
+from freshflow.simulator.write import shop_lines
 
 __all__ = ["demo", "feed", "shown_of"]
 
@@ -81,11 +81,11 @@ def demo(
 
 def _run(place: Path, settings: Config, config: ShopConfig, shop: Shop) -> None:
     """Start the job, feed it, and serve, until a signal; raises a `FreshFlowError` if a part fails."""
-    from freshflow.serve.live import live_page
-    from freshflow.serve.server import Served, serve
-    from freshflow.serve.shop import Shelf
-    from freshflow.serve.shop import Shop as Window
-    from freshflow.serve.watch import Sources
+    from freshflow.serving.dashboard.collector import Sources
+    from freshflow.serving.dashboard.demo_shop import Shelf
+    from freshflow.serving.dashboard.demo_shop import Shop as Window
+    from freshflow.serving.dashboard.routes import live_page
+    from freshflow.serving.server import Served, serve
 
     clicks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     items, in_window = shown_of(shop, config)

@@ -16,20 +16,20 @@ from rich.status import Status
 from freshflow.cli.comparison import paired_table
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.config import load_config
-from freshflow.connectors.places import check_distinct
-from freshflow.dataflow.variants import load_configs
+from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError, OutputError
-from freshflow.evaluate.chart import chart
-from freshflow.evaluate.evaluation import Evaluated, evaluate_baselines, evaluate_job
-from freshflow.evaluate.paired import compare, encode_paired
-from freshflow.evaluate.png import png_of
-from freshflow.evaluate.report import encode_evaluation, report_on
-from freshflow.evaluate.scores import Scores
-from freshflow.evaluate.stream import EvaluationStream
-from freshflow.evaluate.table import print_report
-from freshflow.quality.baselines.built_in import built_in
+from freshflow.evaluation.baselines.built_in import built_in
+from freshflow.evaluation.chart import chart
+from freshflow.evaluation.chart_png import png_of
+from freshflow.evaluation.event_stream import EvaluationStream
+from freshflow.evaluation.paired_test import compare, encode_paired
+from freshflow.evaluation.replay import Evaluated, evaluate_baselines, evaluate_job
+from freshflow.evaluation.report import encode_evaluation, report_on
+from freshflow.evaluation.report_table import print_report
+from freshflow.evaluation.scores import Scores
+from freshflow.io.url import check_distinct
 from freshflow.ranking.ranker import model_factory
+from freshflow.streaming.experiment import load_configs
 
 __all__ = ["evaluate"]
 

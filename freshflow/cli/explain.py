@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from freshflow.cli.options import ConfigFile
-from freshflow.config import load_config
-from freshflow.connectors.latest import latest_list
+from freshflow.config.schema import load_config
 from freshflow.errors import InputError
-from freshflow.lists.types import ListItem, PublishedList
+from freshflow.io.lookup import latest_list
+from freshflow.outputs.records import ListItem, PublishedList
 
 __all__ = ["explain"]
 

@@ -8,13 +8,13 @@ import typer
 
 from freshflow.cli.clock import now_ms
 from freshflow.cli.options import ConfigFile
-from freshflow.config import load_config
-from freshflow.connectors.forgetting import write_forget_event, write_tombstone
-from freshflow.connectors.places import check_distinct
+from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError
 from freshflow.events.fields import MAX_ID_CHARS
-from freshflow.events.guests import GUEST
+from freshflow.events.identity import GUEST
 from freshflow.events.pseudonyms import Pseudonyms
+from freshflow.io.forget import write_forget_event, write_tombstone
+from freshflow.io.url import check_distinct
 
 __all__ = ["forget"]
 

@@ -8,8 +8,8 @@ import typer
 from freshflow import __version__
 from freshflow.cli.commands import Commands
 from freshflow.cli.stderr import panics_kept_back
-from freshflow.dataflow.log import in_json
 from freshflow.errors import user_error
+from freshflow.streaming.monitoring.logging import in_json
 
 __all__ = ["app", "main"]
 

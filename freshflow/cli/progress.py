@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.log import in_json
-from freshflow.dataflow.progress import Progress
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.logging import in_json
+from freshflow.streaming.monitoring.progress import Progress
 
 __all__ = ["shortened", "show_progress", "summary"]
 

@@ -12,17 +12,17 @@ from freshflow.cli.comparison import print_comparison
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.progress import show_progress, summary
 from freshflow.cli.shapes import Format, Map, shape
-from freshflow.dataflow.channel import Job
-from freshflow.dataflow.cluster import idle_processes, run_cluster
-from freshflow.dataflow.exposition import serve
-from freshflow.dataflow.failures import Failures
-from freshflow.dataflow.job import Places, StopFlag, build, prepare, run_flow
-from freshflow.dataflow.log import set_up_log
-from freshflow.dataflow.offsets import published_offsets
-from freshflow.dataflow.progress import Progress
-from freshflow.dataflow.recovery import held, keeping_in
-from freshflow.dataflow.variants import load_variants
+from freshflow.cluster.protocol import Job
+from freshflow.cluster.supervisor import idle_processes, run_cluster
 from freshflow.errors import ConfigError
+from freshflow.state.offset_publisher import published_offsets
+from freshflow.state.recovery_store import held, keeping_in
+from freshflow.streaming.experiment import load_variants
+from freshflow.streaming.failure_recorder import Failures
+from freshflow.streaming.job import Places, StopFlag, build, prepare, run_flow
+from freshflow.streaming.monitoring.logging import set_up_log
+from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.monitoring.prometheus import serve
 
 __all__ = ["run"]
 

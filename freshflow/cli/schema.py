@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from freshflow.config import load_config
+from freshflow.cli.reference.json_schemas import SCHEMAS
+from freshflow.cli.reference.json_schemas import schema as schema_of
+from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError
-from freshflow.reference.schemas import SCHEMAS
-from freshflow.reference.schemas import schema as schema_of
 
 __all__ = ["schema", "written"]
 

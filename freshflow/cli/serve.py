@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from freshflow.config import load_config
+from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError
 
 __all__ = ["check_installed", "serve"]
@@ -51,10 +51,10 @@ def serve(
     overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port, "store": store}}
     settings = load_config(config, os.environ, overrides)
     check_installed()
-    from freshflow.serve.live import live_page
-    from freshflow.serve.server import Served, now_ms
-    from freshflow.serve.server import serve as run
-    from freshflow.serve.watch import Sources
+    from freshflow.serving.dashboard.collector import Sources
+    from freshflow.serving.dashboard.routes import live_page
+    from freshflow.serving.server import Served, now_ms
+    from freshflow.serving.server import serve as run
 
     sources = Sources(metrics, dead_letters)
     page = partial(live_page, sources=sources, kafka=settings.kafka, clock=now_ms)

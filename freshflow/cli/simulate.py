@@ -10,9 +10,9 @@ import typer
 
 from freshflow.cli.clock import now_ms
 from freshflow.errors import ConfigError
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.pace import live_config, paced
-from freshflow.simulate.write import shop_lines, write_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.pace import live_config, paced
+from freshflow.simulator.write import shop_lines, write_lines
 
 __all__ = ["simulate"]
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from freshflow.cli.options import ConfigFile
-from freshflow.config import load_config
-from freshflow.connectors.kafka_client import parse_kafka_servers
-from freshflow.connectors.topics import TopicReport, create_topics, topic_specs
+from freshflow.config.schema import load_config
+from freshflow.io.kafka.admin import TopicReport, create_topics, topic_specs
+from freshflow.io.kafka.client import parse_kafka_servers
 
 __all__ = ["app"]
 

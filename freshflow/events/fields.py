@@ -1,6 +1,6 @@
 """The fields of one event, read one at a time, each with its limits and its own sentence when it breaks them.
 
-This is the careful reader, for every type of event; `freshflow.events.parse` has a fast one for plain
+This is the careful reader, for every type of event; `freshflow.events.parser` has a fast one for plain
 behaviour and comes here with what that one does not take. An absent field and null are the same, and so is an
 empty string where text is asked for.
 """
@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from freshflow.events.codes import Code
-from freshflow.events.times import LATEST_MS, epoch_ms
+from freshflow.events.reject_codes import Code
+from freshflow.events.timestamps import LATEST_MS, epoch_ms
 
 __all__ = [
     "MAX_DIMENSIONS",

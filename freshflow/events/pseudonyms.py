@@ -9,10 +9,10 @@ from hashlib import sha256
 
 from msgspec import structs
 
-from freshflow.config import PrivacyConfig
-from freshflow.events.guests import GUEST, is_guest
-from freshflow.events.queries import words_of
-from freshflow.events.types import Behaviour, Event, Identify, ItemUpdate, Search
+from freshflow.config.schema import PrivacyConfig
+from freshflow.events.identity import GUEST, is_guest
+from freshflow.events.model import Behaviour, Event, Identify, ItemUpdate, Search
+from freshflow.events.query_keys import words_of
 
 __all__ = ["Pseudonyms"]
 

@@ -4,8 +4,8 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from freshflow.events.types import ItemUpdate
-from freshflow.items.rows import grown
+from freshflow.events.model import ItemUpdate
+from freshflow.items.index import grown
 
 __all__ = ["Catalogue"]
 
@@ -14,7 +14,7 @@ class Catalogue:
     """`available` (rows,) bool, read by every ranking; the rest of an entry stands in `entries`, by row.
 
     `first_ms` (rows,) is the event time of an item's first entry; it means nothing where there is none. An embedding is
-    left out: as numbers of Python's it takes twenty kilobytes (see `freshflow.items.contents`).
+    left out: as numbers of Python's it takes twenty kilobytes (see `freshflow.items.embeddings`).
     """
 
     def __init__(self, capacity: int = 0) -> None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, lean
-from freshflow.items.rows import NO_ROW, grown
+from freshflow._numba import compiled, lean
+from freshflow.items.index import NO_ROW, grown
 
 __all__ = ["HALF_LIVES_MS", "WINDOWS", "Popularity", "count", "decay", "leaders", "recent"]
 

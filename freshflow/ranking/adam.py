@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import lean
-from freshflow.river import VectorDict, optim
+from freshflow._numba import lean
+from freshflow._river import VectorDict, optim
 
 __all__ = ["Adam"]
 

@@ -2,7 +2,7 @@
 
 Six sources: neighbours of the items in the context (weighted 0.8^age), what people choose after a search in it, what
 lies two steps from the last items, the user's own items, what is popular right now and, where content is on, what few
-have touched yet (`freshflow.ranking.content`). A candidate's number in the scratch tables is its place of discovery.
+have touched yet (`freshflow.ranking.features_content`). A candidate's number in the scratch tables is its place of discovery.
 """
 
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined, lean
-from freshflow.items.contents import NEAREST, NEWEST, Contents
-from freshflow.items.covisits import FOLLOW, FORWARD, TOGETHER
-from freshflow.items.fold import Tables
+from freshflow._numba import compiled, inlined, lean
+from freshflow.items.covisitation import FOLLOW, FORWARD, TOGETHER
+from freshflow.items.embeddings import NEAREST, NEWEST, Contents
+from freshflow.items.index import grown
 from freshflow.items.popularity import recent
-from freshflow.items.returns import VISITS
-from freshflow.items.rows import grown
-from freshflow.ranking.content import fill_tastes, has_content, nearest
-from freshflow.ranking.elementary import whole
-from freshflow.ranking.queries import BANNED as BANNED_AT
-from freshflow.ranking.queries import CHOSEN, CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, SEARCH_AGE, Queries
+from freshflow.items.revisits import VISITS
+from freshflow.items.tables import Tables
+from freshflow.ranking.features_content import fill_tastes, has_content, nearest
+from freshflow.ranking.math_kernels import whole
+from freshflow.ranking.query import BANNED as BANNED_AT
+from freshflow.ranking.query import CHOSEN, CONTEXT_LENGTH, HISTORY, ONLY, RESTRICTED, SEARCH_AGE, Queries
 
 __all__ = ["AFTER_SEARCH", "EVIDENCE", "Scratch", "fill_up", "gather"]
 
@@ -64,7 +64,7 @@ class Scratch(NamedTuple):
     whose company weighs most, -1, or -2 where a search weighs most, flags, the row of the item of the context that it
     resembles most or -1, and its place of discovery. By that: `evidence` (G, E + 1) shares in 0..1, sums and counts of
     them, see `EVIDENCE`. `touched` is for intermediate results; `tastes` (2, D), `lengths` (2, 2) and `likes` (2, C)
-    are those of the query (`freshflow.ranking.content`).
+    are those of the query (`freshflow.ranking.features_content`).
     """
 
     number: NDArray[np.int32]

@@ -7,9 +7,8 @@ order nothing by themselves, but say to the hidden units (`freshflow.ranking.uni
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, lean
-from freshflow.items.covisits import TOGETHER
-from freshflow.items.fold import Tables
+from freshflow._numba import compiled, lean
+from freshflow.items.covisitation import TOGETHER
 from freshflow.items.popularity import (
     ALL_DAY,
     ALL_HOUR,
@@ -25,11 +24,12 @@ from freshflow.items.popularity import (
     decay,
 )
 from freshflow.items.popularity import NOW_MS as LATEST_MS
-from freshflow.items.returns import VISITS, return_rate, stay_rate
+from freshflow.items.revisits import VISITS, return_rate, stay_rate
+from freshflow.items.tables import Tables
 from freshflow.ranking.candidates import EVIDENCE, FOUND_AT, OWN, ROW, Scratch
 from freshflow.ranking.candidates import PLACE as CONTEXT_PLACE
-from freshflow.ranking.elementary import scale_exp2, scale_log1p, whole
-from freshflow.ranking.queries import DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, STAYS, Queries
+from freshflow.ranking.math_kernels import scale_exp2, scale_log1p, whole
+from freshflow.ranking.query import DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, STAYS, Queries
 
 __all__ = [
     "FEATURES",

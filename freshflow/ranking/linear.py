@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._river import VectorDict, compose, linear_model, optim, preprocessing
 from freshflow.ranking.adam import Adam
-from freshflow.river import VectorDict, compose, linear_model, optim, preprocessing
 
 __all__ = ["effective_weights", "is_linear", "learn_choice", "learn_choices"]
 

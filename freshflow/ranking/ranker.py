@@ -10,7 +10,7 @@ The hidden units start random and unheard (a = 0), so a new ranker is the linear
 features pay. They are moved by Adam along their own gradient of the same log-likelihood.
 
 Where `ranker.model` makes something else than a logistic regression, two such models re-order the best candidates of
-the default ranker, which scores and learns as ever (freshflow.ranking.shortlist).
+the default ranker, which scores and learns as ever (freshflow.ranking.reranker).
 """
 
 import importlib
@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.config import RankerConfig
+from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
-from freshflow.ranking import shortlist
+from freshflow.ranking import reranker as shortlist
 from freshflow.ranking.adam import Adam
-from freshflow.ranking.answers import STANDS, Answers
-from freshflow.ranking.content import CONTENT
 from freshflow.ranking.features import FEATURES, MOMENT
+from freshflow.ranking.features_content import CONTENT
+from freshflow.ranking.kernel import STANDS, Answers
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choices
-from freshflow.ranking.queries import Query
-from freshflow.ranking.rankers import adam
+from freshflow.ranking.model_factories import adam
+from freshflow.ranking.query import Query
+from freshflow.ranking.reranker import SHORTLIST_INPUTS, Features
 from freshflow.ranking.scoring import Weights
-from freshflow.ranking.shortlist import SHORTLIST_INPUTS, Features
 
 __all__ = ["Ranker", "model_factory"]
 

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled, inlined, lean
-from freshflow.ranking.content import CONTENT
-from freshflow.ranking.elementary import LN_2, scale_exp2, whole
+from freshflow._numba import compiled, inlined, lean
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
+from freshflow.ranking.features_content import CONTENT
+from freshflow.ranking.math_kernels import LN_2, scale_exp2, whole
 
 __all__ = [
     "AGAIN",

@@ -11,9 +11,9 @@ their categories (Jaccard) and of how often they are visited together (cosine of
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.compiled import compiled
-from freshflow.items.covisits import TOGETHER, CoVisits
-from freshflow.rules.ranked import Ranked
+from freshflow._numba import compiled
+from freshflow.items.covisitation import TOGETHER, CoVisits
+from freshflow.rules.candidate_list import Ranked
 
 __all__ = ["diverse"]
 

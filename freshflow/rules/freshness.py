@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.rules.ranked import FRESH, Ranked
+from freshflow.rules.candidate_list import FRESH, Ranked
 
 __all__ = ["freshened"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from freshflow.rules.ranked import PINNED, Ranked
+from freshflow.rules.candidate_list import PINNED, Ranked
 
 __all__ = ["pinned", "taken_out"]
 

@@ -19,21 +19,21 @@ import numpy as np
 from msgspec.structs import asdict
 from numpy.typing import NDArray
 
-from freshflow.config import Config
-from freshflow.items.knowledge import ItemKnowledge
-from freshflow.items.rows import NO_ROW
-from freshflow.items.visits import Visit
-from freshflow.ranking.queries import Query
-from freshflow.rules.capping import capped, within
+from freshflow.config.schema import Config
+from freshflow.items.index import NO_ROW
+from freshflow.items.statistics import ItemKnowledge
+from freshflow.items.visit import Visit
+from freshflow.ranking.query import Query
+from freshflow.rules.candidate_list import FRESH, PINNED, Ranked
+from freshflow.rules.conversion_rates import Outcomes
 from freshflow.rules.diversity import diverse
+from freshflow.rules.exclusions import without_blocked, without_bought
 from freshflow.rules.freshness import freshened
-from freshflow.rules.hiding import without_blocked, without_bought
-from freshflow.rules.outcomes import Outcomes
+from freshflow.rules.item_attributes import Traits
 from freshflow.rules.pinning import pinned, taken_out
-from freshflow.rules.ranked import FRESH, PINNED, Ranked
-from freshflow.rules.traits import Traits
-from freshflow.rules.weighing import of_price, of_value
-from freshflow.users.bought import bought_since
+from freshflow.rules.quotas import capped, within
+from freshflow.rules.score_adjustments import of_price, of_value
+from freshflow.users.purchases import bought_since
 
 __all__ = ["Rules"]
 

@@ -22,8 +22,8 @@ import msgspec
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
 from tests.kafka.brokers import make_topic
 
 from .machine import described, show

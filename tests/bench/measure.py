@@ -20,16 +20,16 @@ import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
-from freshflow.config import Config, RefreshConfig, load_config
-from freshflow.connectors.urls import open_sink, open_source
-from freshflow.dataflow.channel import Job
-from freshflow.dataflow.cluster import run_cluster
-from freshflow.dataflow.job import Places, assemble, prepare, run_flow, system_clock
-from freshflow.dataflow.keeping import Keeping
-from freshflow.dataflow.progress import Progress
-from freshflow.evaluate.evaluation import evaluate_baselines
-from freshflow.evaluate.stream import EvaluationStream
-from freshflow.quality.baselines.vsknn import VSKNN
+from freshflow.cluster.protocol import Job
+from freshflow.cluster.supervisor import run_cluster
+from freshflow.config.schema import Config, RefreshConfig, load_config
+from freshflow.evaluation.baselines.vsknn import VSKNN
+from freshflow.evaluation.event_stream import EvaluationStream
+from freshflow.evaluation.replay import evaluate_baselines
+from freshflow.io.registry import open_sink, open_source
+from freshflow.state.backend import Keeping
+from freshflow.streaming.job import Places, assemble, prepare, run_flow, system_clock
+from freshflow.streaming.monitoring.progress import Progress
 
 __all__ = ["ROOT", "Json", "measured"]
 

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
-from freshflow.config import Config
-from freshflow.dataflow.keeping import Keeping
-from freshflow.dataflow.messages import EventBatch
-from freshflow.dataflow.partition_stage import PartitionStage, partition_stage
-from freshflow.dataflow.user_stage import UserStage, user_stage
-from freshflow.events.parse import EventParser
-from freshflow.events.types import Origin, RawBatch
+from freshflow.config.schema import Config
+from freshflow.events.model import Origin, RawBatch
+from freshflow.events.parser import EventParser
+from freshflow.state.backend import Keeping
+from freshflow.streaming.messages import EventBatch
+from freshflow.streaming.operators.partitions import PartitionStage, partition_stage
+from freshflow.streaming.operators.users import UserStage, user_stage
 
 from .machine import described, median, show
 from .measure import ROOT, Json, measured

@@ -12,8 +12,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
 
 from .machine import described, median, show
 from .measure import Json, measured

@@ -12,13 +12,13 @@ import time
 
 import numpy as np
 
-from freshflow.config import Config
-from freshflow.events.parse import EventParser
-from freshflow.events.types import ItemUpdate, Origin, RawBatch
-from freshflow.lists.partition import Partition
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
-from freshflow.users.bucket import UserBucket
+from freshflow.config.schema import Config
+from freshflow.engine.partition import Partition
+from freshflow.events.model import ItemUpdate, Origin, RawBatch
+from freshflow.events.parser import EventParser
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
+from freshflow.users.store import UserBucket
 
 from .machine import described
 

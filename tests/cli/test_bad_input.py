@@ -8,8 +8,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.progress import Progress
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.progress import Progress
 
 Json = dict[str, Any]
 Freshflow = Callable[..., CompletedProcess[str]]

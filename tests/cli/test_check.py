@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.progress import Progress
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.progress import Progress
 
 Finished = CompletedProcess[str]
 Checked = Callable[..., tuple[int, str]]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from freshflow.cli.demo import SHELF, WINDOW, feed, shown_of
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.lines import Line
-from freshflow.simulate.shop import build_shop, described_as_shifted, shifted
-from freshflow.simulate.write import shop_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.lines import Line
+from freshflow.simulator.shop import build_shop, described_as_shifted, shifted
+from freshflow.simulator.write import shop_lines
 from tests.conftest import Finished, Running
 
 CONFIG = ShopConfig(events=4_000, users=100, items=400, shift=1, dirty=False)

@@ -15,15 +15,15 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from freshflow.cli.main import app
-from freshflow.config import Config, JobConfig
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.progress import Progress
-from freshflow.evaluate.evaluation import evaluate_baselines, evaluate_job
-from freshflow.evaluate.scores import KINDS, Scores
-from freshflow.evaluate.stream import EvaluationStream
-from freshflow.quality.baselines.built_in import built_in
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines, write_lines
+from freshflow.config.schema import Config, JobConfig
+from freshflow.evaluation.baselines.built_in import built_in
+from freshflow.evaluation.event_stream import EvaluationStream
+from freshflow.evaluation.replay import evaluate_baselines, evaluate_job
+from freshflow.evaluation.scores import KINDS, Scores
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines, write_lines
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.progress import Progress
 
 Json = dict[str, Any]
 EVENTS = 1_500

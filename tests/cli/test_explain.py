@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 
 from freshflow.cli.explain import CAUSES, REASONS, why
-from freshflow.lists.types import Cause, ListItem, Model, RecommendationList, encode
-from freshflow.rules.ranked import SHOWN_REASONS
+from freshflow.outputs.records import Cause, ListItem, Model, RecommendationList, encode
+from freshflow.rules.candidate_list import SHOWN_REASONS
 
 Freshflow = Callable[..., CompletedProcess[str]]
 

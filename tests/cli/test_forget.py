@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.config import EventsConfig
-from freshflow.connectors.file_reader import OpenFile
+from freshflow.config.schema import EventsConfig
 from freshflow.errors import FreshFlowError, user_error
-from freshflow.events.parse import parse_record
-from freshflow.events.types import Forget
+from freshflow.events.model import Forget
+from freshflow.events.parser import parse_record
+from freshflow.io.files.reader import OpenFile
 
 Json = dict[str, Any]
 VIEW = '{"type":"view","user_id":"u","item_id":"i","ts":1750000000}'

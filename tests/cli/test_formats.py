@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.cli.shapes import shape
-from freshflow.config import load_config
-from freshflow.dataflow.job import SIGNALS
+from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError, user_error
-from freshflow.events.adapters.formats import FORMATS
+from freshflow.events.formats.registry import FORMATS
+from freshflow.streaming.job import SIGNALS
 
 GUIDE = (Path(__file__).parents[2] / "freshflow" / "docs" / "formats.md").read_text("utf-8")
 FILES = re.findall(r"```(?:json|csv) (\S+)\n(.*?)```", GUIDE, re.DOTALL)

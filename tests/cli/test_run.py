@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.cli.progress import shortened, summary
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.progress import Progress
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines, write_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines, write_lines
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.progress import Progress
 
 Json = dict[str, Any]
 Freshflow = Callable[..., CompletedProcess[str]]
@@ -36,7 +36,7 @@ class Failure(NamedTuple):
     input: str = "events.jsonl"
     output: str = "lists.jsonl"
     options: tuple[str, ...] = ()
-    model: str = "freshflow.ranking.rankers:adam"
+    model: str = "freshflow.ranking.model_factories:adam"
 
 
 NOBODY = "No Kafka broker answered at 127.0.0.1:1 within 1 s .*; check that it runs, .*"

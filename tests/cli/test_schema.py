@@ -7,8 +7,8 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
+from freshflow.cli.reference.json_schemas import SCHEMAS
 from freshflow.errors import ConfigError
-from freshflow.reference.schemas import SCHEMAS
 
 EVENT = {"user_id": "u7", "item_id": "i42", "ts": 1764000000}
 

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.errors import ConfigError, OutputError
-from freshflow.serve.server import listening
+from freshflow.serving.server import listening
 from tests.conftest import LIMIT_S, Finished, Running
-from tests.serve.test_app import LIST
+from tests.serving.test_app import LIST
 
 IDS = ["u1", "a/b", "50%", "a%2Fb", "ü ñ", "日本", "?k=1#x", "//", "..", "a/"]
 

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from freshflow.cli.commands import command_app
-from freshflow.config import load_config
+from freshflow.config.schema import load_config
 
 from .tools import DEPLOY, ROOT, containers, services
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from freshflow.dataflow.exposition import METRICS
-from freshflow.serve.figures import Figures, Histogram
-from freshflow.serve.types import Health, InputHealth
+from freshflow.serving.metrics import Figures, Histogram
+from freshflow.serving.responses import Health, InputHealth
+from freshflow.streaming.monitoring.prometheus import METRICS
 
 from .tools import DEPLOY, ROOT, check, documents
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.dataflow.job import SIGNALS
+from freshflow.streaming.job import SIGNALS
 
 __all__ = ["DOCS", "PAGES", "ROOT", "RUNNABLE", "Block", "blocks", "call", "commands", "write_files"]
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from freshflow.cli.reference.json_schemas import SCHEMAS, schema
 from freshflow.cli.schema import written
-from freshflow.config import DEFAULT_WEIGHTS, Config, UsersConfig
-from freshflow.events.wire import RECORDS
-from freshflow.quality.counts import COUNTS, QUALITY
-from freshflow.reference.schemas import SCHEMAS, schema
+from freshflow.config.schema import DEFAULT_WEIGHTS, Config, UsersConfig
+from freshflow.events.json_schema import RECORDS
+from freshflow.metrics.catalogue import COUNTS, QUALITY
 from tests.docs.commands import commands_reference
 from tests.docs.fields import fields_table
 from tests.docs.pages import DOCS, PAGES

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from freshflow.config import Config, EventsConfig
-from freshflow.events.codes import CODES, Code
-from freshflow.events.parse import EventParser
-from freshflow.events.types import Origin, RawBatch, Rejected
-from freshflow.users.bucket import UserBucket
+from freshflow.config.schema import Config, EventsConfig
+from freshflow.events.model import Origin, RawBatch, Rejected
+from freshflow.events.parser import EventParser
+from freshflow.events.reject_codes import CODES, Code
+from freshflow.users.store import UserBucket
 from tests.docs.tables import table
 
 __all__ = ["SAMPLES", "Sample", "refusals_table", "refused"]

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from freshflow.config_check import is_mapping
-from freshflow.reference.settings import SectionSettings, Setting, sections
+from freshflow.cli.reference.settings import SectionSettings, Setting, sections
+from freshflow.config.validation import is_mapping
 from tests.docs.tables import table
 
 __all__ = ["settings_reference"]

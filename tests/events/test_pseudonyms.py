@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshflow.config import EventsConfig, PrivacyConfig
-from freshflow.connectors.dead_letters import encode_rejected
-from freshflow.events.parse import EventParser
+from freshflow.config.schema import EventsConfig, PrivacyConfig
+from freshflow.events.model import Behaviour, Forget, ItemUpdate, Origin, RawBatch, Request, Search
+from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.events.types import Behaviour, Forget, ItemUpdate, Origin, RawBatch, Request, Search
+from freshflow.outputs.dead_letters import encode_rejected
 
 KEY = "0123456789abcdef0123456789abcdef"
 NAMES = Pseudonyms(KEY)

@@ -5,7 +5,7 @@ The recovery folder of the one is `told`, that of the other `calm`.
 
 from pathlib import Path
 
-from freshflow.config import Config
+from freshflow.config.schema import Config
 
 from .jobs import Job
 from .kafka import Topics

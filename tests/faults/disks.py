@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bytewax.recovery import init_db_dir
 
-from freshflow.config import Config, JobConfig
+from freshflow.config.schema import Config, JobConfig
 
 from .calm import other_state, undisturbed
 from .jobs import Job

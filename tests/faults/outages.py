@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from freshflow.config import Config
+from freshflow.config.schema import Config
 from tests.kafka.brokers import free_port
 
 from .calm import other_state, undisturbed

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from freshflow.config import Config
-from freshflow.dataflow.messages import End, EventBatch, Taken
-from freshflow.dataflow.partition_stage import PartitionStage
-from freshflow.dataflow.recovery import keeping_in
-from freshflow.dataflow.user_stage import UserStage
-from freshflow.dataflow.variants import Variants
-from freshflow.lists.partition import Partition
-from freshflow.lists.snapshot import _state, settings_of
+from freshflow.config.schema import Config
+from freshflow.engine.partition import Partition
+from freshflow.engine.snapshot import _state, settings_of
+from freshflow.state.recovery_store import keeping_in
+from freshflow.streaming.experiment import Variants
+from freshflow.streaming.messages import End, EventBatch, Taken
+from freshflow.streaming.operators.partitions import PartitionStage
+from freshflow.streaming.operators.users import UserStage
 
 __all__ = ["differences", "positions", "states", "totals", "users"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from freshflow.config import Config, JobConfig
+from freshflow.config.schema import Config, JobConfig
 
 from .calm import disturbed_totals, other_state, undisturbed
 from .jobs import Job, until

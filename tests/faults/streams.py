@@ -3,8 +3,8 @@
 import json
 from functools import cache
 
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
 from tests.bench.streams import growing
 
 __all__ = ["many_users", "shop"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freshflow.config import Config, JobConfig
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.progress import Progress
+from freshflow.config.schema import Config, JobConfig
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.progress import Progress
 from tests.faults.outcomes import Outcome, rows_of
 from tests.faults.published import Published, compared
 from tests.faults.states import differences, positions, states, totals, users

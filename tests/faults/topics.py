@@ -8,7 +8,7 @@ import msgspec
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from freshflow.config import Config
+from freshflow.config.schema import Config
 from tests.kafka.brokers import make_topic
 
 from .jobs import Job, until

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 import freshflow
-from freshflow.dataflow.messages import Batches, End, Look, StepBatch
-from freshflow.events.types import Behaviour
-from freshflow.lists import snapshot
-from freshflow.lists.partition import Partition
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
-from freshflow.users.bucket import UserBucket
+from freshflow.engine import snapshot
+from freshflow.engine.partition import Partition
+from freshflow.events.model import Behaviour
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
+from freshflow.streaming.messages import Batches, End, Look, StepBatch
+from freshflow.users.store import UserBucket
 
 from .targets import CONFIG, JOURNAL, ORIGIN, PARSER, RawBatch
 

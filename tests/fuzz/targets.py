@@ -13,28 +13,36 @@ from pathlib import Path
 
 import msgspec
 
-from freshflow.config import Config, EventsConfig, ItemsConfig, JobConfig, RefreshConfig, UsersConfig, load_config
-from freshflow.connectors.dead_letters import encode_rejected
-from freshflow.connectors.file_reader import BATCH_BYTES, FILE_ENDINGS, OpenFile
-from freshflow.connectors.file_source import FileSource
-from freshflow.connectors.kafka_client import parse_kafka_servers, parse_kafka_url
-from freshflow.connectors.lines import MAX_LINE_BYTES, LineSplitter
-from freshflow.dataflow.keeping import MAGIC, Keeping
-from freshflow.dataflow.keys import partition_of
-from freshflow.dataflow.messages import EventBatch, Taken
+from freshflow._framing import framed
+from freshflow._safe_pickle import plain
+from freshflow.config.schema import (
+    Config,
+    EventsConfig,
+    ItemsConfig,
+    JobConfig,
+    RefreshConfig,
+    UsersConfig,
+    load_config,
+)
+from freshflow.engine import snapshot
+from freshflow.engine.partition import Partition
 from freshflow.errors import FreshFlowError
-from freshflow.events.adapters.formats import layout_finder
 from freshflow.events.fields import MAX_DIMENSIONS, MAX_ID_CHARS, MAX_IDS
-from freshflow.events.parse import EventParser
-from freshflow.events.times import EARLIEST_MS, LATEST_MS
-from freshflow.events.types import Event, Origin, RawBatch, Rejected
-from freshflow.frames import framed
-from freshflow.lists import snapshot
-from freshflow.lists.partition import Partition
-from freshflow.lists.types import encode_all
-from freshflow.unpickling import plain
-from freshflow.users import bucket
-from freshflow.users.bucket import UserBucket
+from freshflow.events.formats.registry import layout_finder
+from freshflow.events.model import Event, Origin, RawBatch, Rejected
+from freshflow.events.parser import EventParser
+from freshflow.events.timestamps import EARLIEST_MS, LATEST_MS
+from freshflow.io.files.line_reader import MAX_LINE_BYTES, LineSplitter
+from freshflow.io.files.reader import BATCH_BYTES, FILE_ENDINGS, OpenFile
+from freshflow.io.files.source import FileSource
+from freshflow.io.kafka.client import parse_kafka_servers, parse_kafka_url
+from freshflow.outputs.dead_letters import encode_rejected
+from freshflow.outputs.records import encode_all
+from freshflow.state.backend import MAGIC, Keeping
+from freshflow.streaming.messages import EventBatch, Taken
+from freshflow.streaming.partitioning import partition_of
+from freshflow.users import store as bucket
+from freshflow.users.store import UserBucket
 
 __all__ = ["CONFIG", "TARGETS", "partition_of_parts"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from freshflow.connectors.dead_letters import encode_rejected
-from freshflow.events.types import Origin, Rejected
+from freshflow.events.model import Origin, Rejected
+from freshflow.outputs.dead_letters import encode_rejected
 
 from .brokers import NewTopicFn, drain, fill
 

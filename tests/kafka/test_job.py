@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from freshflow.config import JobConfig
-from freshflow.dataflow.job import Places
-from freshflow.dataflow.progress import Progress
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
+from freshflow.config.schema import JobConfig
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
+from freshflow.streaming.job import Places
+from freshflow.streaming.monitoring.progress import Progress
 
 from .brokers import NewTopicFn, Triple, drain, fill
 

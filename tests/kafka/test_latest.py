@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 
-from freshflow.config import Config, KafkaConfig
-from freshflow.connectors.latest import latest_list
+from freshflow.config.schema import Config, KafkaConfig
 from freshflow.errors import BrokerError, InputError
+from freshflow.io.lookup import latest_list
 
 from .brokers import NewTopicFn, fill
 

@@ -15,9 +15,9 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.dataflow.offsets import stored_offsets
-from freshflow.simulate.config import ShopConfig
-from freshflow.simulate.write import shop_lines
+from freshflow.simulator.config import ShopConfig
+from freshflow.simulator.write import shop_lines
+from freshflow.state.offset_publisher import stored_offsets
 
 from .brokers import NewTopicFn, Triple, drain, fill
 

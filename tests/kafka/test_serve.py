@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from freshflow.config import Config, KafkaConfig
+from freshflow.config.schema import Config, KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError
-from freshflow.serve.app import Serving
-from freshflow.serve.records import Batch, Change
-from freshflow.serve.server import Served, serving
-from freshflow.serve.store import open_store
+from freshflow.serving.app import Serving
+from freshflow.serving.records import Batch, Change
+from freshflow.serving.server import Served, serving
+from freshflow.serving.store import open_store
 
 from .brokers import Cable, NewTopicFn, Triple, fill, make_topic
 
@@ -134,7 +134,7 @@ def test_a_server_that_was_away_for_long_reads_the_topic_anew_as_a_tombstone_may
         wait_until(lambda: answers.readers[0].caught_up)
         assert answers.reading.value(*GHOST) == b"{}"
     now_ms = time.time_ns() // 1_000_000 + 13 * 3_600_000
-    monkeypatch.setattr("freshflow.serve.server.now_ms", lambda: now_ms)
+    monkeypatch.setattr("freshflow.serving.server.now_ms", lambda: now_ms)
     with serve(url) as answers:
         wait_until(lambda: answers.reading.value(*GHOST) is None)
         assert [*numbers(answers, "u1", "u2")] == [1, 2]

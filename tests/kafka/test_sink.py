@@ -12,11 +12,11 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, cluster_main, run_main
 
-from freshflow.config import KafkaConfig
-from freshflow.connectors.kafka import KafkaSink, KafkaSinkPartition, KafkaSource
-from freshflow.connectors.records import OutBatch, Record
+from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError, OutputError
-from freshflow.events.types import RawBatch
+from freshflow.events.model import RawBatch
+from freshflow.io.kafka import KafkaSink, KafkaSinkPartition, KafkaSource
+from freshflow.io.record import OutBatch, Record
 
 from .brokers import Cable, NewTopicFn, Tansu, drain, fill, make_topic
 

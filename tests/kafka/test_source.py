@@ -14,10 +14,10 @@ from bytewax.testing import TestingSink, cluster_main, run_main
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from freshflow.config import KafkaConfig
-from freshflow.connectors.kafka import KafkaSource, KafkaSourcePartition
+from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError
-from freshflow.events.types import Origin, RawBatch
+from freshflow.events.model import Origin, RawBatch
+from freshflow.io.kafka import KafkaSource, KafkaSourcePartition
 
 from .brokers import Cable, NewTopicFn, fill, make_topic
 

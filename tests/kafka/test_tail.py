@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from freshflow.config import KafkaConfig
+from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, InputError
-from freshflow.serve import tail
-from freshflow.serve.tail import Tail, open_tail
+from freshflow.serving.dashboard import tail
+from freshflow.serving.dashboard.tail import Tail, open_tail
 
 from .brokers import NewTopicFn, fill
 

@@ -8,9 +8,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from typer.testing import CliRunner
 
 from freshflow.cli.topics import app
-from freshflow.config import KafkaConfig
-from freshflow.connectors.topics import TopicSpec, create_topics, topic_specs
+from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError
+from freshflow.io.kafka.admin import TopicSpec, create_topics, topic_specs
 
 from .brokers import make_topic
 

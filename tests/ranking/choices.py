@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from freshflow.ranking.answers import FOUND, OWN, RANK, ROW, STANDS, Answers, order
 from freshflow.ranking.features import FEATURES, MOMENT
-from freshflow.ranking.queries import Query
+from freshflow.ranking.kernel import FOUND, OWN, RANK, ROW, STANDS, Answers, order
+from freshflow.ranking.query import Query
 from freshflow.ranking.ranker import Ranker
 from freshflow.ranking.scoring import score, teach
-from freshflow.users.state import Context, UserState
+from freshflow.users.profile import Context, UserState
 
 F, Z = len(FEATURES), len(MOMENT)
 NOW_MS = 1_700_000_000_000

@@ -4,9 +4,9 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from freshflow.items.visits import Visit
+from freshflow.items.visit import Visit
 from freshflow.ranking.features import FEATURES, MOMENT
-from freshflow.ranking.queries import Query
+from freshflow.ranking.query import Query
 
 HOUR_MS = 3_600_000
 HALF_LIVES_MS = {"hour": HOUR_MS, "day": 24 * HOUR_MS, "week": 168 * HOUR_MS}

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.config import RankingConfig
-from freshflow.events.types import ItemUpdate
-from freshflow.items.choices import Chosen
-from freshflow.ranking.answers import BEHIND, OWN
+from freshflow.config.schema import RankingConfig
+from freshflow.events.model import ItemUpdate
+from freshflow.items.query_choices import Chosen
 from freshflow.ranking.candidates import AFTER_SEARCH, RECENT
-from freshflow.users.state import UserState
+from freshflow.ranking.kernel import BEHIND, OWN
+from freshflow.users.profile import UserState
 
 from .worlds import START_MS, World, packed_history, trained
 

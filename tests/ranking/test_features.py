@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.events.types import ItemUpdate
-from freshflow.items.visits import Visit
+from freshflow.events.model import ItemUpdate
+from freshflow.items.visit import Visit
 from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
-from freshflow.ranking.queries import Query
-from freshflow.users.state import Context, UserState
+from freshflow.ranking.query import Query
+from freshflow.users.profile import Context, UserState
 
 from .naive import Naive, log_share
 from .worlds import MINUTE_MS, START_MS, World, packed_history

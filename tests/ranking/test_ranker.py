@@ -9,12 +9,12 @@ import pytest
 from river import compose, linear_model, optim, preprocessing
 from river import tree as trees
 
-from freshflow.config import RankerConfig
+from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choice, learn_choices
+from freshflow.ranking.model_factories import SGD_RATE
 from freshflow.ranking.ranker import Ranker, model_factory
-from freshflow.ranking.rankers import SGD_RATE
 
 from .choices import AT_START, IN_SESSION, F, answered, features, hit_rate, learn, taught
 
@@ -28,7 +28,7 @@ SCALERS = (
 
 
 def ranker(model: str = "sgd", choices: int = 0, units: int = 4) -> Ranker:
-    return taught(Ranker(RankerConfig(model=f"freshflow.ranking.rankers:{model}", units=units)), choices)
+    return taught(Ranker(RankerConfig(model=f"freshflow.ranking.model_factories:{model}", units=units)), choices)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_step_by_hand():
 
 
 def test_river_s_own_sgd_takes_the_step_w_plus_a_times_y_minus_sigma_times_x():
-    model, x = Ranker(RankerConfig(model="freshflow.ranking.rankers:sgd")).models[0], {"p": 2.0, "q": -1.0}
+    model, x = Ranker(RankerConfig(model="freshflow.ranking.model_factories:sgd")).models[0], {"p": 2.0, "q": -1.0}
     model.learn_one(x, True)  # w = 0, so sigma = 1/2
     assert model.weights == pytest.approx({"p": 0.1, "q": -0.05})
     model.learn_one(x, False)  # w . x = 0.25
@@ -295,11 +295,11 @@ def test_logistic_regressions_behind_known_scalers_are_linear(model, linear):
 @pytest.mark.parametrize(
     "path",
     [
-        "freshflow.ranking.rankers:missing",
+        "freshflow.ranking.model_factories:missing",
         "no_such_package.module:function",
-        "freshflow.ranking.rankers:ADAM_RATE",
-        "freshflow.ranking.rankers:",
-        "freshflow.ranking.rankers",
+        "freshflow.ranking.model_factories:ADAM_RATE",
+        "freshflow.ranking.model_factories:",
+        "freshflow.ranking.model_factories",
         ":",
         "",
     ],

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.ranking.content import CONTENT
 from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
+from freshflow.ranking.features_content import CONTENT
 from freshflow.ranking.scoring import REASONS, best, names_of, rank_of, reasons_of, score, teach
 
 F, Z, H = len(FEATURES), len(MOMENT), 5

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from freshflow.config import ItemsConfig, RankerConfig, RankingConfig
-from freshflow.items.fold import fold
-from freshflow.items.knowledge import ItemKnowledge
-from freshflow.items.visits import Visit
-from freshflow.lists.batches import visits_in_arrays
-from freshflow.ranking.answers import (
+from freshflow.config.schema import ItemsConfig, RankerConfig, RankingConfig
+from freshflow.engine.micro_batch import visits_in_arrays
+from freshflow.items.statistics import ItemKnowledge
+from freshflow.items.tables import fold
+from freshflow.items.visit import Visit
+from freshflow.ranking.candidates import Scratch
+from freshflow.ranking.features import FEATURES, MOMENT
+from freshflow.ranking.kernel import (
     ASK,
     CANDIDATE,
     FOUND,
@@ -24,13 +26,11 @@ from freshflow.ranking.answers import (
     Answers,
     answer,
 )
-from freshflow.ranking.candidates import Scratch
-from freshflow.ranking.features import FEATURES, MOMENT
-from freshflow.ranking.queries import Query, queries_in_arrays
+from freshflow.ranking.query import Query, queries_in_arrays
 from freshflow.ranking.ranker import Ranker
 from freshflow.ranking.scoring import INPUTS, REASONS, Weights
-from freshflow.ranking.selection import break_ties
-from freshflow.users.state import COUNTS, TIMES, Context, UserState, packed
+from freshflow.ranking.tie_breaking import break_ties
+from freshflow.users.profile import COUNTS, TIMES, Context, UserState, packed
 
 START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
@@ -208,7 +208,7 @@ class Ranked(NamedTuple):
 
 def trained(model: str = "sgd", seed: int = 0, steps: int = 20, units: int = UNITS) -> Ranker:
     """A ranker that has learned from random choices, so that none of its weights is zero."""
-    ranker = Ranker(RankerConfig(f"freshflow.ranking.rankers:{model}", units))
+    ranker = Ranker(RankerConfig(f"freshflow.ranking.model_factories:{model}", units))
     random = np.random.default_rng(seed)
     for number in (0, 1):
         for _ in range(steps):

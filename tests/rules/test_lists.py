@@ -3,14 +3,25 @@
 import msgspec
 import pytest
 
-from freshflow.config import Config, RulesConfig, ValuesConfig
-from freshflow.events.types import Event, ItemUpdate
-from freshflow.lists.snapshot import dump, load
-from freshflow.lists.types import RecommendationList
-from freshflow.users.bucket import UserBucket
-from tests.lists.streams import COMPUTED_AT, ORIGIN, START_MS, batches, config, encoded, items, partition, read, request
-from tests.lists.test_refresh import news, refreshing
-from tests.rules.test_hiding import visits
+from freshflow.config.schema import Config, RulesConfig, ValuesConfig
+from freshflow.engine.snapshot import dump, load
+from freshflow.events.model import Event, ItemUpdate
+from freshflow.outputs.records import RecommendationList
+from freshflow.users.store import UserBucket
+from tests.builders.streams import (
+    COMPUTED_AT,
+    ORIGIN,
+    START_MS,
+    batches,
+    config,
+    encoded,
+    items,
+    partition,
+    read,
+    request,
+)
+from tests.refresh.test_scheduler import news, refreshing
+from tests.rules.test_exclusions import visits
 
 ALL = RulesConfig(
     hide_bought_s=86_400.0,

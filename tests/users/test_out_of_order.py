@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from freshflow.events.types import Behaviour
-from freshflow.users.state import NEW_USER, UserState, add_earlier, add_event, as_of, context_at, dismiss, is_duplicate
+from freshflow.events.model import Behaviour
+from freshflow.users.profile import (
+    NEW_USER,
+    UserState,
+    add_earlier,
+    add_event,
+    as_of,
+    context_at,
+    dismiss,
+    is_duplicate,
+)
 
 START_MS = 1_700_000_000_000
 GAP_MS = 1_800_000

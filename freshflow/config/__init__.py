@@ -1,0 +1,1 @@
+"""The configuration of a job: one TOML file, checked on load, frozen, passed as values."""

@@ -1,0 +1,114 @@
+"""Whether a setting is allowed, and how to say in plain words that it is not, without showing secrets."""
+
+import difflib
+import math
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from freshflow.config.sources import PRIVACY_KEY, Setting
+from freshflow.errors import ConfigError
+
+__all__ = ["HIDDEN", "Hints", "allowed_words", "check_setting", "is_mapping", "is_secret", "shown"]
+
+Hints = Mapping[str, Mapping[str, Any]]  # section -> key -> type, with its limits
+HIDDEN = "***"
+SECRET_WORDS = ("password", "passphrase", "secret", "key", "token", "jaas", "oauth", "credential")
+KAFKA_MAPPINGS = ("options", "source", "sink")
+INT_BITS = 63  # what TOML says a whole number holds
+NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def is_secret(name: str) -> bool:
+    """Whether a mapping's entry is of a kind that must never be shown, by its name."""
+    return any(word in name.lower() for word in SECRET_WORDS)
+
+
+def is_mapping(hint: Any) -> bool:
+    """Whether a key holds a table of free entries."""
+    return get_origin(hint) is dict
+
+
+def check_setting(setting: Setting, hints: Hints) -> None:
+    """Raise `ConfigError` where a setting names nothing we know, or its value is not allowed."""
+    section, *keys = setting.path
+    if section not in hints:
+        raise ConfigError(f"{setting.origin}: [{section}] is not a known section; {_known(section, hints)}.")
+    if not keys:
+        if setting.value != {}:
+            raise ConfigError(f"{setting.origin}: {section} must be a table, written [{section}].")
+        return
+    if keys[0] not in hints[section]:
+        unknown = f"{section}.{keys[0]} is not a known key"
+        raise ConfigError(f"{setting.origin}: {unknown}; {_known(keys[0], hints[section])}.")
+    _check_value(setting, hints[section][keys[0]])
+
+
+def _check_value(setting: Setting, hint: Any) -> None:
+    said = f"{setting.origin}: {'.'.join(setting.path)}"
+    if len(setting.path) == 3:
+        if not is_mapping(hint):
+            parent = ".".join(setting.path[:2])
+            raise ConfigError(f"{said} is not allowed: {parent} is not a table but {allowed_words(hint)}.")
+        hint = get_args(hint)[1]
+    if not _fits(setting.value, hint):
+        raise ConfigError(f"{said} = {shown(setting)} is not allowed: expected {allowed_words(hint)}.")
+
+
+def shown(setting: Setting) -> str:
+    """A value as an error may show it: nothing of the mappings of [kafka], where secrets stand, nor privacy.key."""
+    if setting.path == PRIVACY_KEY:
+        return HIDDEN
+    if setting.path[0] == "kafka" and (len(setting.path) == 3 or setting.path[1] in KAFKA_MAPPINGS):
+        return HIDDEN
+    if isinstance(setting.value, bool):
+        return str(setting.value).lower()
+    try:
+        text = repr(setting.value)
+    except (ValueError, RecursionError):
+        return "a value of too many digits or levels"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def allowed_words(hint: Any) -> str:
+    """What a type allows: `Annotated[int, Meta(ge=1, le=200)]` is "a whole number from 1 to 200"."""
+    if is_mapping(hint):
+        return f"a table whose values are {allowed_words(get_args(hint)[1])}"
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return NAMES[arguments[0]] + _limits(arguments[1])
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple:
+        return "a list of texts"
+    if origin in (Union, types.UnionType):
+        return " or ".join(allowed_words(argument) for argument in arguments if argument is not int)
+    return NAMES[hint]
+
+
+def _limits(meta: msgspec.Meta) -> str:
+    if meta.ge is not None and meta.le is not None:
+        return f" from {meta.ge} to {meta.le}"
+    if meta.ge is not None:
+        return f" of at least {meta.ge}"
+    return f" above {meta.gt}" if meta.gt is not None else ""
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if isinstance(value, int) and value.bit_length() > INT_BITS:
+        return False
+    try:
+        msgspec.convert(value, hint)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # a variable that is not UTF-8 holds lone surrogates
+        return False
+    return True
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"

@@ -1,0 +1,41 @@
+"""Sequential rules: what came after the items in mind, the nearer the better.
+
+An event on y adds 1 / n to the rule x -> y for the item x that stood n steps before it, and the score of y is
+
+    score(y) = sum over the last 5 items x_n of  rule(x_n -> y) / n.
+
+After Kamehkhosh, Jannach and Ludewig, "A Comparison of Frequent Pattern Techniques and a Deep Learning Method for
+Session-Based Recommendation" (2017), who ask the last item only.
+"""
+
+from collections import defaultdict
+
+from freshflow.evaluation.baselines.baseline import best
+from freshflow.events.model import Behaviour
+from freshflow.users.profile import Context, UserState
+
+__all__ = ["SequentialRules"]
+
+STEPS = 5  # how far back a rule reaches, and how many items are asked
+
+
+class SequentialRules:
+    """Rules between items that followed each other within `STEPS` steps; grows with the pairs that occur."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, dict[str, float]] = {}
+
+    def recommend(self, user_id: str, user: UserState, context: Context, k: int) -> list[str]:
+        """The `k` items that the rules of the context's last items speak most for."""
+        scores: defaultdict[str, float] = defaultdict(float)
+        for n, item in enumerate(context.items[:STEPS], start=1):
+            for after, weight in self.rules.get(item, {}).items():
+                scores[after] += weight / n
+        return best(scores.items(), k)
+
+    def learn(self, event: Behaviour, context: Context) -> None:
+        """Strengthen the rules from the context's last items to the event's item."""
+        for n, item in enumerate(context.items[:STEPS], start=1):
+            if item != event.item_id:
+                after = self.rules.setdefault(item, {})
+                after[event.item_id] = after.get(event.item_id, 0.0) + 1 / n

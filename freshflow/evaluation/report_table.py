@@ -1,0 +1,122 @@
+"""The result of an evaluation for people: tables that fit 80 columns."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from freshflow.evaluation.report import EvaluationReport, Quality
+from freshflow.metrics.ranking_metrics import Figures
+
+__all__ = ["print_report"]
+
+NOTHING = "-"
+SHOWN = 8  # names of types that are passed over
+
+
+def print_report(report: EvaluationReport, console: Console) -> None:
+    """Print what was evaluated, the job's figures, how they moved, and the baselines beside them."""
+    console.print(_facts(report))
+    if not report.scored:
+        return
+    console.print("\n[bold]The job[/], asked before each event")
+    console.print(_job(report.job, report.scored))
+    if report.searches is not None:
+        found = report.searches
+        console.print(f"\n[bold]Searches[/], of which {found.chosen:,} items were chosen")
+        console.print(f"MRR@20 {_share(found.mrr20)}, in the engine's order {_share(found.engine_mrr20)}")
+    console.print("\n[bold]Over the stream[/], from its first tenth to its last")
+    console.print(_tenths(report.job))
+    if report.baselines:
+        console.print("\n[bold]Beside simple recommenders[/], asked at the same moments")
+        console.print(_baselines(report))
+
+
+def _table() -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    return table
+
+
+def _facts(report: EvaluationReport) -> Table:
+    table = _table()
+    table.show_header = False
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim", overflow="fold")
+    for row in _fact_rows(report):
+        table.add_row(*row)
+    return table
+
+
+def _fact_rows(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
+    yield "events", f"{report.events:,}", f"{report.users:,} users, {report.items:,} items"
+    if report.scored != report.events:
+        yield "  scored", f"{report.scored:,}", "a list was asked for before each of them"
+    if report.not_learned:
+        why = ", ".join(f"{kind.replace('_', ': ')} {count:,}" for kind, count in report.not_learned.items())
+        yield "  not learned", f"{sum(report.not_learned.values()):,}", why
+    yield "rejected", f"{sum(report.rejected.values()):,}", ""
+    for code, count in report.rejected.items():
+        yield f"  {code}", f"{count:,}", escape(report.refusals.get(code, ""))
+    if report.passed_over:
+        yield "passed over", f"{sum(report.passed_over.values()):,}", "types that are no behaviour with an item"
+    for name, count in list(report.passed_over.items())[:SHOWN]:
+        yield f"  {escape(name)}", f"{count:,}", ""
+    yield "catalogue coverage", _share(report.job.coverage), "of items stood in some list's first 20"
+    yield "events a second", f"{report.job.events_per_second:,.0f}", "with a question before each"
+    yield "peak memory", f"{report.peak_memory_mb:,.0f} MB", ""
+
+
+def _job(job: Quality, scored: int) -> Table:
+    table = _table()
+    for name in ("events", "HR@10", "HR@20", "MRR@20", "NDCG@20", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = {
+        "all events": job.all,
+        "new pairs, seen items taken out": job.new,
+        "list pushed before the event": job.published or Figures(),
+        "a user's first event": job.cold_users,
+        "an item's first event": job.cold_items,
+        "an item's first day": job.launches,
+    }
+    for name, figures in rows.items():
+        cells = [figures.hr10, figures.hr20, figures.mrr20, figures.ndcg20]
+        shown = [_share(cell) if figures.events else NOTHING for cell in cells]
+        table.add_row(name, f"{figures.events:,}", *shown, f"{figures.events / scored:.0%}")
+    return table
+
+
+def _tenths(job: Quality) -> Table:
+    table = _table()
+    for _ in job.tenths["all"]:
+        table.add_column(justify="right", no_wrap=True)
+    table.show_header = False
+    for kind, parts in job.tenths.items():
+        for name, figure in (("HR@20", "hr20"), ("MRR@20", "mrr20")):
+            cells = [f"{getattr(part, figure):.2f}".lstrip("0") if part.events else NOTHING for part in parts]
+            table.add_row(f"{kind} {name}", *cells)
+    return table
+
+
+def _baselines(report: EvaluationReport) -> Table:
+    table = _table()
+    for name in ("all HR@20", "MRR@20", "new HR@20", "MRR@20", "coverage"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = {"the job": report.job} | report.baselines
+    best = [max(column) for column in zip(*map(_compared, rows.values()), strict=True)]
+    for name, quality in rows.items():
+        cells = [
+            f"[bold]{_share(value)}[/]" if value == top else _share(value)
+            for value, top in zip(_compared(quality), best, strict=True)
+        ]
+        table.add_row(name, *cells, _share(quality.coverage))
+    return table
+
+
+def _compared(quality: Quality) -> tuple[float, float, float, float]:
+    return quality.all.hr20, quality.all.mrr20, quality.new.hr20, quality.new.mrr20
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"

@@ -1,0 +1,21 @@
+"""The REES46 data sets, `2019-Oct.csv` and others. Source: rees46.com/en/datasets."""
+
+from freshflow.events.formats.mapping import Table
+
+__all__ = ["TABLES"]
+
+EVENTS = Table(
+    format="rees46",
+    known_by=(frozenset({"event_time", "event_type", "product_id", "user_id"}),),
+    type_at=("event_type",),
+    types={"view": "view", "cart": "cart", "purchase": "purchase"},
+    fields={
+        "user_id": ("user_id",),
+        "item_id": ("product_id",),
+        "ts": ("event_time",),
+        "session_id": ("user_session",),
+    },
+    time="utc",
+)
+
+TABLES = (EVENTS,)

@@ -1,0 +1,43 @@
+"""Segment: calls of the e-commerce spec (V2, and the names of V1), as RudderStack and others send them, too.
+
+Source: segment.com/docs/connections/spec/ecommerce/v2 and segment.com/docs/connections/spec/common.
+"""
+
+from freshflow.events.formats.mapping import Table
+
+__all__ = ["TABLES"]
+
+TRACK = Table(
+    format="segment",
+    known_by=(frozenset({"messageId", "userId"}), frozenset({"messageId", "anonymousId"})),
+    type_at=("event", "type"),  # a call that is no track call has no event: it is a page, an identify, …
+    types={
+        "Product Viewed": "view",
+        "Product Clicked": "click",
+        "Product Added": "cart",
+        "Product Added to Wishlist": "wishlist",
+        "Wishlist Product Added to Cart": "cart",
+        "Product Shared": "share",
+        "Product Reviewed": "rate",
+        "Order Completed": "purchase",
+        "Products Searched": "search",
+        "Viewed Product": "view",
+        "Clicked Product": "click",
+        "Added Product": "cart",
+        "Completed Order": "purchase",
+    },
+    fields={
+        "user_id": ("userId", "anonymousId"),
+        "item_id": ("properties.product_id", "properties.sku"),
+        "ts": ("timestamp", "originalTimestamp", "sentAt", "receivedAt"),
+        "event_id": ("messageId",),
+        "value": ("properties.rating",),
+        "query": ("properties.query",),
+    },
+    items=("properties.products",),
+    in_item={"item_id": ("product_id", "sku")},
+    guest_id=("previousId", "anonymousId"),  # the first is in alias calls alone
+    guest_types={"identify": "identify", "alias": "identify"},
+)
+
+TABLES = (TRACK,)

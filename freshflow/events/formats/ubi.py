@@ -1,0 +1,41 @@
+"""User Behavior Insights, as OpenSearch and others keep them: events, and queries with what they found.
+
+Source: the schemas 1.3.0 of github.com/o19s/ubi and docs.opensearch.org/latest/search-plugins/ubi.
+"""
+
+from freshflow.events.formats.mapping import Table
+
+__all__ = ["TABLES"]
+
+OBJECT = "event_attributes.object"
+BEHAVIOUR = ("view", "click", "cart", "wishlist", "purchase", "like", "rate", "watch", "share", "comment", "follow")
+
+EVENT = Table(
+    format="ubi",
+    known_by=(frozenset({"action_name", "timestamp"}),),
+    type_at=("action_name",),
+    types={name: name for name in BEHAVIOUR} | {"click_through": "click", "add_to_cart": "cart", "dismiss": "dismiss"},
+    fields={
+        "user_id": ("user_id", "client_id", "event_attributes.user_id"),
+        "item_id": (f"{OBJECT}.object_id", "object.object_id", f"{OBJECT}.internal_id"),
+        "ts": ("timestamp",),
+        "session_id": ("session_id", "event_attributes.session_id"),
+    },
+    guest_id=("client_id",),
+)
+
+QUERY = Table(
+    format="ubi",
+    known_by=(frozenset({"user_query", "query_id"}),),
+    type="search",
+    fields={
+        "user_id": ("user_id", "client_id"),
+        "ts": ("timestamp",),
+        "query": ("user_query",),
+        "items": ("query_response_hit_ids", "query_response_objects_ids", "query_response_object_ids"),
+        "request_id": ("query_id",),
+    },
+    guest_id=("client_id",),
+)
+
+TABLES = (EVENT, QUERY)

@@ -1,0 +1,219 @@
+"""What comes in, as types: the events of the job, where they came from, and what was refused.
+
+All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders). Events
+are tagged, so that those that wait can be kept in a snapshot.
+Times are event times in epoch milliseconds.
+
+A record may give several events (`freshflow.events.formats`), all of one user. They share its position, and `nth`
+counts them from 0: (position, nth) names an event of an origin.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal, final
+
+import msgspec
+from msgspec import Meta
+
+from freshflow.events.reject_codes import Code
+
+__all__ = [
+    "CONTROL_TYPES",
+    "Behaviour",
+    "Event",
+    "Forget",
+    "Identify",
+    "ItemUpdate",
+    "Origin",
+    "Place",
+    "RawBatch",
+    "Rejected",
+    "Request",
+    "Search",
+]
+
+CONTROL_TYPES = ("forget", "identify", "item", "request", "search")
+
+_LINE = {"file": {"type": "string"}, "line": {"type": "integer", "minimum": 1}}
+_OFFSET = {
+    "topic": {"type": "string"},
+    "partition": {"type": "integer", "minimum": 0},
+    "offset": {"type": "integer", "minimum": 0},
+}
+_NTH = {"event": {"type": "integer", "minimum": 1}}
+# Where an event stands, as published: see `Origin.place`.
+Place = Annotated[
+    dict[str, str | int],
+    Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"properties": place | _NTH, "required": list(place), "additionalProperties": False}
+                for place in (_LINE, _OFFSET)
+            ]
+        }
+    ),
+]
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The ordered log a record came from: a file, or one partition of a topic."""
+
+    kind: Literal["file", "topic"]
+    name: str
+    partition: int = 0
+
+    @property
+    def key(self) -> str:
+        """A name that no other origin of the job has."""
+        return f"{self.kind}:{self.name}/{self.partition}"
+
+    def place(self, position: int, nth: int = 0) -> Place:
+        """Where an event stands, as published: file and line (from 1), or topic, partition and offset.
+
+        Of a record with several events, `event` counts those after the first.
+        """
+        event = {"event": nth} if nth else {}
+        if self.kind == "file":
+            return {"file": self.name, "line": position, **event}
+        return {"topic": self.name, "partition": self.partition, "offset": position, **event}
+
+
+class RawBatch(msgspec.Struct, frozen=True):
+    """Consecutive records of one origin, as a source read them; it stays together through the graph.
+
+    `records` are (position, bytes) with rising positions: the line number from 1, or the offset. `columns` are the
+    names of a CSV header or of the cells of a file that has none, else None; `separator` stands between the cells. A
+    record of None bytes is a Kafka tombstone. `read_ms` is processing time.
+    """
+
+    origin: Origin
+    records: tuple[tuple[int, bytes | None], ...]
+    read_ms: int
+    columns: tuple[str, ...] | None = None
+    separator: str = ","
+
+
+@final
+class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
+    """A user did something with an item; `weight` is that of its type, from the configuration."""
+
+    position: int
+    type: str
+    user_id: str
+    item_id: str
+    ts_ms: int
+    weight: float = 1.0
+    event_id: str | None = None
+    session_id: str | None = None
+    value: float | None = None
+    nth: int = 0
+
+    @property
+    def pull(self) -> float:
+        """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
+        return math.sqrt(abs(self.weight))
+
+    def as_record(self, guest_id: str | None = None) -> bytes:
+        """A record that would be read as this event, where its own bytes are no longer at hand.
+
+        `guest_id` is what names its user where that is a guest. Events of one record share an id, by which all but the
+        first would be duplicates in records of their own.
+        """
+        owner = {"user_id": self.user_id} if guest_id is None else {"guest_id": guest_id}
+        fields = {"type": self.type, **owner, "item_id": self.item_id, "ts": self.ts_ms}
+        more = {"event_id": None if self.nth else self.event_id, "session_id": self.session_id, "value": self.value}
+        return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
+
+
+@final
+class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
+
+    position: int
+    user_id: str
+    ts_ms: int
+    request_id: str | None = None
+    k: int | None = None
+    exclude_seen: bool = False
+    nth: int = 0
+
+
+@final
+class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
+    """Someone asks for a search engine's result ids in the order that suits this user."""
+
+    position: int
+    user_id: str
+    ts_ms: int
+    query: str
+    items: tuple[str, ...]
+    request_id: str | None = None
+    k: int | None = None
+    exclude_seen: bool = False
+    nth: int = 0
+
+
+@final
+class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
+    """A catalogue entry, alone in its record; None means the event did not say, and what was known stays."""
+
+    nth: ClassVar[int] = 0
+    position: int
+    item_id: str
+    ts_ms: int
+    title: str | None = None
+    categories: tuple[str, ...] | None = None
+    price: float | None = None
+    available: bool | None = None
+    published_ms: int | None = None
+    embedding: tuple[float, ...] | None = None
+    brand: str | None = None
+    margin: float | None = None
+
+
+@final
+class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """A user asks to be forgotten, alone in its record.
+
+    `known` is for the user stage to say: whether there was something to forget. `elsewhere` says that the user is one
+    of another bucket, of whom this one may have known guests.
+    """
+
+    nth: ClassVar[int] = 0
+    position: int
+    user_id: str
+    ts_ms: int
+    known: bool = False
+    elsewhere: bool = False
+
+
+@final
+class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+    """It is known who a guest is: the `guest` is `user_id` from now on (`freshflow.events.identity`).
+
+    It may stand before the other events of a record that say so, too.
+    """
+
+    nth: ClassVar[int] = 0
+    position: int
+    user_id: str
+    guest: str
+    ts_ms: int
+
+
+Event = Behaviour | Request | Search | ItemUpdate | Forget | Identify
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place.
+
+    `unquoted` is the reason without what it quotes of the record, where it quotes something.
+    `left_out` says how many bytes there were where they are kept back, as they may name a user.
+    """
+
+    origin: Origin
+    position: int
+    raw: bytes | None
+    code: Code
+    reason: str
+    left_out: int | None = None
+    unquoted: str | None = None

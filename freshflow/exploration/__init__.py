@@ -1,0 +1,1 @@
+"""Exploration of young items: a bandit gives them places in lists."""

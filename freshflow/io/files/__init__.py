@@ -1,0 +1,1 @@
+"""Files and standard streams as sources and sinks."""

@@ -1,0 +1,143 @@
+"""What source, sink and topics share: addresses, librdkafka's options, and a first look at the cluster.
+
+librdkafka waits for a broker for ever. So the cluster is looked at once, with a time limit, before anything
+starts; afterwards an outage is waited out (see `kafka_errors`).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from freshflow.config.schema import KafkaConfig
+from freshflow.errors import BrokerError, ConfigError, InputError
+from freshflow.io.kafka.errors import LOG, reason, unreachable
+
+__all__ = [
+    "client_options",
+    "connect",
+    "parse_kafka_servers",
+    "parse_kafka_url",
+    "partitions_of",
+    "redact",
+]
+
+Option = str | int | float | bool
+Side = Literal["source", "sink", "admin"]
+Client = TypeVar("Client")
+
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_SERVERS = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/?")
+_URL = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/([A-Za-z0-9._-]{{1,249}})")
+
+# Below these a snapshot would no longer say what was read and what was written.
+_OURS = {
+    "auto.commit.enable": "the snapshots of the job keep the offsets",
+    "auto.offset.reset": "an offset that is gone is never jumped silently (see kafka.on_lost)",
+    "bootstrap.servers": "the kafka:// address says it",
+    "enable.auto.commit": "the snapshots of the job keep the offsets",
+    "enable.partition.eof": "the source needs it to see the end of a partition",
+    "metadata.broker.list": "the kafka:// address says it",
+    "transactional.id": "the sink does not write in transactions",
+}
+_DEFAULTS: dict[Side, dict[str, Option]] = {
+    "source": {
+        "group.id": "freshflow",  # librdkafka wants one; no group is joined and nothing is committed to it
+        "queued.max.messages.kbytes": 16_384,  # fetched ahead per partition; librdkafka's 64 MiB add up
+        "fetch.queue.backoff.ms": 50,  # librdkafka's 1,000 leaves the small queue above empty for a while
+    },
+    "sink": {
+        "acks": "all",
+        "compression.type": "lz4",  # in every build of librdkafka, and the cheapest
+        "delivery.report.only.error": True,
+        "enable.idempotence": True,
+        "linger.ms": 5,
+        "message.max.bytes": 2_097_152,  # a dead letter holds an event of 1 MiB in base64
+        "partitioner": "murmur2_random",  # as the Java clients, so that other writers agree on partitions
+        "queue.buffering.max.kbytes": 65_536,  # librdkafka's 1 GiB would hide that the broker is slow
+    },
+    "admin": {},
+}
+_QUIET = 2  # critical lines only: errors come to callbacks, and a broker that is down would fill the terminal
+_SECRET = re.compile(r"password|key|token|secret|oauth|sasl.*jaas", re.IGNORECASE)
+_HIDDEN = "[hidden]"
+
+
+def parse_kafka_url(url: str) -> tuple[str, str]:
+    """Split `kafka://host:port[,host:port]/topic` into bootstrap servers and topic; raises `ConfigError`."""
+    match = _URL.fullmatch(url)
+    if match is None or not _ports_exist(match[1]) or match[2] in (".", ".."):
+        raise ConfigError(f"{_without_login(url)} is no topic's address; write kafka://host:port/topic.")
+    return match[1], match[2]
+
+
+def parse_kafka_servers(url: str) -> str:
+    """Take the bootstrap servers from `kafka://host:port[,host:port]`; raises `ConfigError`."""
+    match = _SERVERS.fullmatch(url)
+    if match is None or not _ports_exist(match[1]):
+        raise ConfigError(f"{_without_login(url)} is no cluster's address; write kafka://host:port.")
+    return match[1]
+
+
+def _ports_exist(servers: str) -> bool:
+    return all(0 < int(server.rpartition(":")[2]) < 65_536 for server in servers.split(","))
+
+
+def _without_login(url: str) -> str:
+    return re.sub(r"//.*@", f"//{_HIDDEN}@", url)
+
+
+def redact(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy librdkafka options with every secret replaced, to be logged or shown."""
+    return {key: _HIDDEN if _SECRET.search(key) else value for key, value in options.items()}
+
+
+def client_options(bootstrap: str, config: KafkaConfig, side: Side) -> dict[str, Any]:
+    """Merge the defaults, `options` and one side's own; an option that is ours to keep is a `ConfigError`."""
+    own = {"source": config.source, "sink": config.sink, "admin": {}}[side]
+    for section, options in (("kafka.options", config.options), (f"kafka.{side}", own)):
+        for key in sorted(options):
+            if key in _OURS:
+                raise ConfigError(f"{section} {key!r} cannot be set: {_OURS[key]}; remove it.")
+    ours: dict[str, Any] = {"bootstrap.servers": bootstrap}
+    if side == "source":
+        ours |= {"auto.offset.reset": "error", "enable.auto.commit": False, "enable.partition.eof": True}
+    return {"client.id": "freshflow", "log_level": _QUIET, **_DEFAULTS[side], **config.options, **own, **ours}
+
+
+def connect(kind: Callable[..., Client], options: Mapping[str, Any], **callbacks: Callable[..., None]) -> Client:
+    """Make a client of librdkafka; an option that it refuses is a `ConfigError` that names the option."""
+    try:
+        return kind({**options, **callbacks}, logger=LOG)
+    except (KafkaException, TypeError, ValueError) as error:
+        said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        for key, value in options.items():
+            if _SECRET.search(key) and str(value):
+                said = said.replace(str(value), _HIDDEN)
+        raise ConfigError(
+            f"Kafka's client refuses an option of [kafka]: {said.rstrip('.')}; correct or remove it."
+        ) from None
+
+
+def partitions_of(options: Mapping[str, Any], topic: str, timeout_s: float) -> list[int]:
+    """Ask the cluster for a topic's partitions, for at most `timeout_s`; never creates the topic.
+
+    Raises `BrokerError` where no broker answers or we are refused, `InputError` where there is no such topic.
+    """
+    trouble: list[KafkaError] = []
+    # A consumer, for the sink too: a producer's question would create the topic on many clusters.
+    client = connect(Consumer, {"group.id": "freshflow", **options}, error_cb=trouble.append)
+    try:
+        found = client.list_topics(topic, timeout=timeout_s).topics[topic]
+    except KafkaException as error:
+        client.poll(0)  # the reasons wait in the client's queue
+        raise unreachable(str(options["bootstrap.servers"]), timeout_s, [error.args[0], *trouble]) from None
+    finally:
+        client.close()
+    where = f"at {options['bootstrap.servers']}"
+    if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise InputError(f"The topic {topic} does not exist {where}; create it, e.g. with `freshflow topics create`.")
+    if found.error is not None and not found.partitions:
+        raise BrokerError(f"The topic {topic} {where} cannot be used: {reason(found.error)}.")
+    return sorted(found.partitions)

@@ -1,0 +1,1 @@
+"""What the job publishes: records, their assembly and their JSON."""

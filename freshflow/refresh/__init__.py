@@ -1,0 +1,1 @@
+"""Refreshing the lists of users who are idle."""

@@ -1,0 +1,66 @@
+"""What comes of visits: how many of an item's events put it into a cart or buy it, as rates that fade.
+
+Counts decay with a half-life of a week, lazily, as popularity does. With n events of an item and n_o of one type, and
+r_o the rate over all items, the rate is  (n_o + m r_o) / (n + m):  an item of which little is known is taken to be like
+the others (empirical Bayes: Efron & Morris 1975).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshflow.items.index import grown
+
+__all__ = ["OUTCOMES", "Outcomes"]
+
+OUTCOMES = {"cart": 1, "purchase": 2}  # columns of counts, by type of event; column 0 counts all
+HALF_LIFE_MS = 7 * 24 * 3_600_000.0
+PRIOR_EVENTS = 20.0  # m
+FIRST_RATE = 0.05  # r_o before the first events, with as much weight
+
+
+class Outcomes:
+    """`counts` (rows, 3) of events, carts and purchases as of `last_ms` (rows,); `total` (3,) and its time, of all."""
+
+    def __init__(self) -> None:
+        self.counts, self.last_ms = np.zeros((0, 3)), np.zeros(0)
+        self.total, self.total_ms = np.zeros(3), 0.0
+
+    def add(self, row: int, type_: str, ts_ms: int, capacity: int) -> None:
+        """Count an event of a type with the item in `row`; one that is late counts as it would have faded."""
+        if len(self.counts) < capacity:
+            self.counts, self.last_ms = grown(self.counts, capacity), grown(self.last_ms, capacity)
+        self.last_ms[row] = _counted(self.counts[row], self.last_ms[row], type_, ts_ms)
+        self.total_ms = _counted(self.total, self.total_ms, type_, ts_ms)
+
+    def drop(self, rows: NDArray[np.int64]) -> None:
+        """Forget items."""
+        rows = rows[rows < len(self.counts)]
+        self.counts[rows] = self.last_ms[rows] = 0
+
+    def usual(self) -> NDArray[np.float64]:
+        """The rates (2,) of carts and purchases over all items."""
+        rates: NDArray[np.float64] = (self.total[1:] + FIRST_RATE * PRIOR_EVENTS) / (self.total[0] + PRIOR_EVENTS)
+        return rates
+
+    def rates(self, rows: NDArray[np.int32], now_ms: int) -> NDArray[np.float64]:
+        """The rates (N, 2) of items."""
+        counts = np.zeros((len(rows), 3))
+        known = rows < len(self.counts)
+        ages_ms = np.maximum(now_ms - self.last_ms[rows[known]], 0)
+        counts[known] = self.counts[rows[known]] * np.exp2(-ages_ms / HALF_LIFE_MS)[:, None]
+        rates: NDArray[np.float64] = (counts[:, 1:] + PRIOR_EVENTS * self.usual()) / (counts[:, :1] + PRIOR_EVENTS)
+        return rates
+
+
+def _counted(counts: NDArray[np.float64], last_ms: float, type_: str, ts_ms: int) -> float:
+    """Count an event in `counts` (3,), which are as of `last_ms`; as of when they are then."""
+    faded = 2.0 ** (-abs(ts_ms - last_ms) / HALF_LIFE_MS)
+    weight = 1.0
+    if ts_ms >= last_ms:
+        counts *= faded
+    else:
+        weight = faded
+    counts[0] += weight
+    if type_ in OUTCOMES:
+        counts[OUTCOMES[type_]] += weight
+    return max(last_ms, float(ts_ms))

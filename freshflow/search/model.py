@@ -1,0 +1,94 @@
+"""The ranker of search results: a small River model that starts at the engine's order and learns when to leave it.
+
+    score(c) = sum_f w_f x_f(c),   P(c) = exp(score(c)) / sum_c' exp(score(c'))
+
+over the results c of one search, with the features
+
+    engine   -log of the engine's rank, from 1
+    chosen   log of C times the share of c among what people choose after this query (`freshflow.items.query_choices`)
+    taste    the score that c has for this user in the feed, compared with the other results, a quarter of it
+    own      whether the user knows c
+    known    whether anybody has visited c
+
+The weights begin at 1, 1, 0, 0, 0. Where nothing is known of the query, `chosen` is 0 for all, and the order is the
+engine's, whatever was learned. What is learned is the choice of an item among those shown (`freshflow.ranking.linear`).
+
+**Position.** What stands on top is chosen because it does. As far as the engine's order was shown, the weight of
+`engine` takes that up. Where our own order is shown, what it puts on top gains by that, too; nothing corrects for it.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshflow._river import VectorDict, linear_model
+from freshflow.ranking.adam import Adam
+from freshflow.ranking.linear import effective_weights, learn_choices
+from freshflow.ranking.scoring import STEP
+
+__all__ = ["CHOSEN", "ENGINE", "OWN", "SEARCH_FEATURES", "TASTE", "Results", "SearchRanker"]
+
+SEARCH_FEATURES = ("engine", "chosen", "taste", "own", "known")
+ENGINE, CHOSEN, TASTE, OWN, KNOWN = range(len(SEARCH_FEATURES))
+PRIOR = (1.0, 1.0, 0.0, 0.0, 0.0)
+RATE = 0.005  # of Adam
+TASTE_SCALE, MOST_TASTE = 0.25, 3.0
+
+
+class Results(NamedTuple):
+    """What is known of the results (C,) of a search, in the engine's order.
+
+    `shares` after the query, or None where nothing is known of it; feed `scores`, NaN where nobody has visited an item;
+    whether the user knows it (`own`).
+    """
+
+    shares: NDArray[np.float64] | None
+    scores: NDArray[np.float64]
+    own: NDArray[np.bool_]
+
+    @property
+    def features(self) -> NDArray[np.float64]:
+        """(C, F), in the order of `SEARCH_FEATURES`."""
+        count = len(self.scores)
+        x = np.zeros((count, len(SEARCH_FEATURES)))
+        x[:, ENGINE] = -np.log(np.arange(1, count + 1))
+        if self.shares is not None:
+            x[:, CHOSEN] = np.log(self.shares * count)
+        known = ~np.isnan(self.scores)
+        if known.any():
+            taste = (self.scores[known] - self.scores[known].mean()) * TASTE_SCALE
+            x[known, TASTE] = np.clip(taste, -MOST_TASTE, MOST_TASTE)
+        x[:, OWN], x[:, KNOWN] = self.own, known
+        return x
+
+
+class SearchRanker:
+    """The model of a partition; `updates` counts the choices it has learned from."""
+
+    def __init__(self) -> None:
+        self.model: Any = linear_model.LogisticRegression(optimizer=Adam(lr=RATE), intercept_lr=0.0)
+        self.model._weights = VectorDict(dict(zip(SEARCH_FEATURES, PRIOR, strict=True)))
+        self.updates = 0
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """(F,), in the order of `SEARCH_FEATURES`."""
+        return effective_weights(self.model, SEARCH_FEATURES)[0]
+
+    def contributions(self, features: NDArray[np.float64], *, known: bool) -> NDArray[np.float64]:
+        """What each feature adds to the score of each result (C, F): whole multiples of `STEP`, which add up exactly.
+
+        Where the query is not `known`, only the engine has a say.
+        """
+        weights = self.weights if known else np.array([PRIOR[ENGINE], *[0.0] * (len(SEARCH_FEATURES) - 1)])
+        parts: NDArray[np.float64] = np.rint(features * weights / STEP) * STEP
+        return parts
+
+    def learn(self, features: NDArray[np.float64], came: int, weight: float) -> None:
+        """Learn that result number `came` was chosen among those with these `features` (C, F)."""
+        scores = features @ self.weights
+        shares = np.exp(scores - scores.max())
+        gradient = features[came] - shares @ features / shares.sum()
+        learn_choices(self.model, SEARCH_FEATURES, gradient[None] * weight)
+        self.updates += 1

@@ -1,0 +1,1 @@
+"""The live page: its collector, history and files."""

@@ -1,0 +1,1 @@
+"""Durable state: snapshots, changelogs and the manifest in Bytewax's recovery store."""

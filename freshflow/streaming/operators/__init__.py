@@ -1,0 +1,1 @@
+"""Bytewax operators: thin adapters around the stages."""

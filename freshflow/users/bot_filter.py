@@ -1,0 +1,63 @@
+"""What is no person's behaviour: a bot's pace, a loop on one item, a sequence that nobody follows.
+
+A user's pace is watched with one number (a leaky bucket, as the "generic cell rate algorithm" has it). With N =
+`noise.events` in W = `noise.window_s` allowed, an event every W / N is sustainable, and the haste h is how far the user
+is ahead of that:
+
+    h <- max(0, h + W/N - time since the user's event before)
+
+An event is one too many when more than N come at once, that is, where h > W - W/N. The haste stops growing at 2 W, so a
+bot that stops is a user again soon after another W. Heavy events in a row with items that were not seen before them are
+counted, too, where `noise.unseen` limits them. Both numbers are in the user's state (`freshflow.users.profile`).
+"""
+
+from typing import Literal
+
+import msgspec
+
+from freshflow.config.schema import NoiseConfig
+
+__all__ = ["HEAVY", "NO_LIMITS", "NoiseKind", "NoiseLimits", "noise_kind"]
+
+NoiseKind = Literal["rate", "repeats", "sequence"]
+
+# Events that take more than a look, for which a user has had to find the item first.
+HEAVY = 2.0
+
+
+class NoiseLimits(msgspec.Struct, frozen=True):
+    """The thresholds of [noise]; 0 means that there is none. `pause_ms` is the least sustainable pause."""
+
+    pause_ms: int = 0
+    window_ms: int = 0
+    repeats: int = 0
+    session_events: int = 0
+    unseen: int = 0
+
+    @classmethod
+    def of(cls, config: NoiseConfig) -> "NoiseLimits":
+        """The limits of a configuration."""
+        window_ms = round(config.window_s * 1000)
+        pause_ms = max(1, round(window_ms / config.events)) if config.events else 0
+        return cls(pause_ms, window_ms, config.repeats, config.session_events, config.unseen)
+
+
+NO_LIMITS = NoiseLimits()
+
+
+def noise_kind(
+    haste_ms: int, stays: int, session_length: int, unseen_in_a_row: int, limits: NoiseLimits
+) -> NoiseKind | None:
+    """What is wrong with a user's latest event, after which the user's state has these figures.
+
+    >>> limits = NoiseLimits.of(NoiseConfig(events=2, window_s=1.0, repeats=3))
+    >>> noise_kind(500, 0, 2, 0, limits), noise_kind(501, 0, 3, 0, limits), noise_kind(0, 3, 4, 0, limits)
+    (None, 'rate', 'repeats')
+    """
+    if limits.pause_ms and haste_ms > limits.window_ms - limits.pause_ms:
+        return "rate"
+    if limits.repeats and stays >= limits.repeats:
+        return "repeats"
+    if (limits.session_events and session_length > limits.session_events) or unseen_in_a_row > limits.unseen:
+        return "sequence"
+    return None

@@ -1,0 +1,40 @@
+"""A process of a job: its first thread sleeps for longer, and no other thread does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLACKS = """
+import ctypes, threading, time
+from freshflow.cluster.worker import sleep_longer
+
+PR_GET_TIMERSLACK = 30
+get = ctypes.CDLL(None).prctl
+
+def work():
+    begun.set()
+    done.wait()
+    found.append(get(PR_GET_TIMERSLACK, 0, 0, 0, 0))
+
+found, begun, done = [get(PR_GET_TIMERSLACK, 0, 0, 0, 0)], threading.Event(), threading.Event()
+worker = threading.Thread(target=work)
+worker.start()
+begun.wait()
+sleep_longer(0.01)
+while get(PR_GET_TIMERSLACK, 0, 0, 0, 0) == found[0]:
+    time.sleep(0.001)
+done.set()
+worker.join()
+print(*found, get(PR_GET_TIMERSLACK, 0, 0, 0, 0))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/timerslack_ns").exists(), reason="only Linux lets a thread say so")
+def test_the_first_thread_sleeps_for_longer_and_those_that_work_do_not():
+    done = subprocess.run([sys.executable, "-c", SLACKS], capture_output=True, text=True, check=True, timeout=60)
+    before, worker, first = map(int, done.stdout.split())
+    assert before < 1_000_000
+    assert worker == before
+    assert first == 50_000_000

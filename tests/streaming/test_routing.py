@@ -1,0 +1,80 @@
+"""Into however many partitions a stream of guests and users is cut, everybody's history is the same."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from freshflow.config.schema import Config, JobConfig, RankerConfig, UsersConfig
+from freshflow.events.model import Behaviour, Event, Forget, Identify, ItemUpdate, Origin, Request
+from freshflow.streaming.partitioning import partition_of
+from freshflow.streaming.routing import by_bucket, by_user
+from freshflow.users.anonymous import GuestBucket
+from freshflow.users.resequencer import Handover
+from freshflow.users.store import UserBucket
+from freshflow.users.updates import Departure, Step
+
+ORIGIN = Origin("file", "events.jsonl")
+START_MS = 1_700_000_000_000
+
+
+def stream(seed: int, count: int) -> list[Event]:
+    """So many events of 6 users and 9 guests, who are identified and forgotten now and then."""
+    random = np.random.default_rng(seed)
+    return [_event(random, position) for position in range(1, count + 1)]
+
+
+def _event(random: np.random.Generator, position: int) -> Event:
+    ts_ms = START_MS + 120_000 * position - int(random.integers(0, 300_000))
+    guest, user, kind = f"guest:{random.integers(9)}", f"u{random.integers(6)}", random.random()
+    who = user if random.random() < 0.4 else guest
+    if kind < 0.08:
+        return Identify(position, user, guest, ts_ms)
+    if kind < 0.12:
+        return Forget(position, who, ts_ms)
+    if kind < 0.2:
+        return Request(position, who, ts_ms)
+    return Behaviour(position, "view", who, f"i{random.integers(20)}", ts_ms, session_id=guest)
+
+
+def steps(events: list[Event], partitions: int, size: int, seed: int = 0) -> dict[str, list[Step]]:
+    """What becomes of everybody in a job with so many partitions, whose batches meet in any order."""
+    config = Config(job=JobConfig(partitions=partitions), users=UsersConfig(guests=True), ranker=RankerConfig(shared=0))
+    guests = [GuestBucket.of_partition(config) for _ in range(partitions)]
+    users, handovers = [UserBucket.of_partition(config) for _ in guests], [Handover() for _ in guests]
+    queues = defaultdict(list)
+    for start in range(0, len(events), size):
+        batch = events[start : start + size]
+        for sender, part in enumerate(by_bucket(batch, partitions, guests=True)):
+            handed, _, upto = guests[sender].read(ORIGIN, part, 0, batch[-1].position)
+            for to, several in enumerate(by_user(handed, sender, partitions)):
+                queues[sender, to].append((several, upto))
+    made, random = defaultdict(list), np.random.default_rng(seed)
+    while waiting := [pair for pair, queue in queues.items() if queue]:
+        sender, to = waiting[random.integers(len(waiting))]
+        found = handovers[to].take(sender, partitions, ORIGIN, *queues[sender, to].pop(0))
+        for step in users[to].take(found[0]) if found else []:
+            if not getattr(step, "elsewhere", False):
+                who = step.user_id if isinstance(step, Forget | Departure) else step.event.user_id
+                assert partition_of(who, partitions) == to
+                made[who].append(step)
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_everybody_has_the_same_steps_whatever_the_partitions_batches_and_ways(seed):
+    events = stream(seed, 400)
+    whole = steps(events, 1, 400)
+    assert {type(step).__name__ for several in whole.values() for step in several} == {
+        *("Interaction", "Ask", "Departure", "Joined", "Forget")
+    }
+    for partitions, size in ((1, 7), (2, 1), (3, 16), (8, 50)):
+        assert steps(events, partitions, size, seed) == whole
+
+
+def test_catalogue_events_go_everywhere_and_who_is_forgotten_only_where_guests_are_known():
+    item, forget = ItemUpdate(1, "i", START_MS), Forget(2, "u", START_MS)
+    own = partition_of("u", 3)
+    assert by_bucket([item, forget], 3) == [[item, forget] if n == own else [item] for n in range(3)]
+    told = by_bucket([item, forget], 3, guests=True)
+    assert [part[1].elsewhere for part in told] == [n != own for n in range(3)]
