@@ -20,17 +20,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from freshflow._lazy_import import imported_later
+from freshflow._lazy_import import lazy_imports
 
-with imported_later("scipy.linalg", "scipy.linalg.cython_blas"):  # which Numba looks for, and no function of ours calls
+with lazy_imports("scipy.linalg", "scipy.linalg.cython_blas"):  # which Numba looks for, and no function of ours calls
     import numba.np.arraymath
 
-__all__ = ["compiled", "copy_bytes", "inlined", "lean"]
+__all__ = ["jit", "copy_bytes", "jit_inline", "jit_no_refcount"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _cache_folder() -> str | None:
+def _find_cache_folder() -> str | None:
     """A folder of this user's for the machine code of these very sources; None if there is nowhere to write.
 
     Numba looks at the file of a function only, not at those of the functions that it calls: a name made of all sources
@@ -43,84 +43,92 @@ def _cache_folder() -> str | None:
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
     for source in (Path(__file__), *sources):
         digest.update(source.read_bytes())
-    owner = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
-    at_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freshflow"
-    for folder in (at_home, Path(tempfile.gettempdir()) / f"freshflow{owner}"):
+    user_suffix = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freshflow"
+    for folder in (user_cache, Path(tempfile.gettempdir()) / f"freshflow{user_suffix}"):
         try:
             (folder / digest.hexdigest()).mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
             continue
-        if os.access(folder, os.W_OK) and (not owner or folder.stat().st_uid == os.getuid()):
+        if os.access(folder, os.W_OK) and (not user_suffix or folder.stat().st_uid == os.getuid()):
             return str(folder / digest.hexdigest())
     return None
 
 
-def _same_everywhere() -> None:
+def _pin_cpu_target() -> None:
     """Compile for what all processors of the last ten years can do, and not for what this one can do beside.
 
     Lists depend on the order in which numbers are added up, and that on how many a processor takes at once. So they are
     the same bytes on all of these, and 512 bits at a time were no faster. Others, and who says otherwise, go by Numba.
     """
-    can = binding.get_host_cpu_features()
-    if numba.config.CPU_NAME is None and numba.config.CPU_FEATURES is None and all(map(can.get, ("avx2", "fma"))):
+    host_features = binding.get_host_cpu_features()
+    if (
+        numba.config.CPU_NAME is None
+        and numba.config.CPU_FEATURES is None
+        and all(map(host_features.get, ("avx2", "fma")))
+    ):
         numba.config.CPU_NAME, numba.config.CPU_FEATURES = "haswell", ""
 
 
-_same_everywhere()
+_pin_cpu_target()
 
 # Sums may be reordered; not-a-number and infinity keep their meaning. Nothing is divided by way of an estimate of the
 # reciprocal, which is another one on processors of another make.
-OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+JIT_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
 
-_folder = _cache_folder()
-if _folder is not None:
-    numba.config.CACHE_DIR = _folder
+_CACHE_FOLDER = _find_cache_folder()
+if _CACHE_FOLDER is not None:
+    numba.config.CACHE_DIR = _CACHE_FOLDER
 
 
-def compiled(function: Function) -> Function:
+def jit(function: Function) -> Function:
     """The function as machine code. Additions may be reordered; division by zero gives infinity, as in numpy."""
-    wrapped: Function = numba.njit(cache=_folder is not None, _nrt=True, **OPTIONS)(function)
-    return wrapped
+    dispatcher: Function = numba.njit(cache=_CACHE_FOLDER is not None, _nrt=True, **JIT_OPTIONS)(function)
+    return dispatcher
 
 
-def lean(function: Function) -> Function:
+def jit_no_refcount(function: Function) -> Function:
     """The same for a function that makes no array and returns none: nothing in it counts references to arrays.
 
     Counting one up and down, wherever an array is handed on or cut, is a call and a locked instruction each time.
     """
-    wrapped: Function = numba.njit(cache=_folder is not None, _nrt=False, **OPTIONS)(function)
-    return wrapped
+    dispatcher: Function = numba.njit(cache=_CACHE_FOLDER is not None, _nrt=False, **JIT_OPTIONS)(function)
+    return dispatcher
 
 
-def inlined(function: Function) -> Function:
+def jit_inline(function: Function) -> Function:
     """The same for a small function that is called for every candidate: it becomes part of its callers.
 
     Handing arrays to a function counts their references up and down, which costs more than what it does with them.
     """
-    wrapped: Function = numba.njit(inline="always", **OPTIONS)(function)
-    return wrapped
+    dispatcher: Function = numba.njit(inline="always", **JIT_OPTIONS)(function)
+    return dispatcher
 
 
-def copy_bytes(source: NDArray[np.uint8], start: int, target: NDArray[np.uint8], at: int, count: int) -> None:
-    """Copy `count` bytes, from `start` of one array to `at` of another, as the C library does."""
-    target[at : at + count] = source[start : start + count]
+def copy_bytes(source: NDArray[np.uint8], start: int, target: NDArray[np.uint8], target_start: int, count: int) -> None:
+    """Copy `count` bytes, from `start` of one array to `target_start` of another, as the C library does."""
+    target[target_start : target_start + count] = source[start : start + count]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _memcpy(typing: Any, source: Any, start: Any, target: Any, at: Any, count: Any) -> Any:
+def _memcpy(typing: Any, source: Any, start: Any, target: Any, target_start: Any, count: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        origin = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        goal = context.make_array(signature.args[2])(context, builder, arguments[2]).data
+        source_pointer = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        target_pointer = context.make_array(signature.args[2])(context, builder, arguments[2]).data
         cgutils.raw_memcpy(
-            builder, builder.gep(goal, [arguments[3]]), builder.gep(origin, [arguments[1]]), arguments[4], 1
+            builder,
+            builder.gep(target_pointer, [arguments[3]]),
+            builder.gep(source_pointer, [arguments[1]]),
+            arguments[4],
+            1,
         )
 
     return types.void(source, types.intp, target, types.intp, types.intp), generate
 
 
 @overload(copy_bytes, inline="always")  # type: ignore[untyped-decorator]
-def _copy_bytes(source: Any, start: Any, target: Any, at: Any, count: Any) -> Any:
-    def copy(source: Any, start: Any, target: Any, at: Any, count: Any) -> None:
-        _memcpy(source, start, target, at, count)
+def _copy_bytes(source: Any, start: Any, target: Any, target_start: Any, count: Any) -> Any:
+    def copy(source: Any, start: Any, target: Any, target_start: Any, count: Any) -> None:
+        _memcpy(source, start, target, target_start, count)
 
     return copy

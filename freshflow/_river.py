@@ -5,13 +5,13 @@ Whatever is wanted of River, all of its distributions and losses are imported, a
 uses. They are imported when one of these is first called.
 """
 
-from freshflow._lazy_import import imported_later
+from freshflow._lazy_import import lazy_imports
 
 __all__ = ["ADWIN", "VectorDict", "bandit", "compose", "linear_model", "optim", "preprocessing", "proba", "trees"]
 
-PARTS = ("integrate", "io", "io.arff", "io.arff._arffread", "ndimage", "sparse", "special", "stats")
+SCIPY_SUBMODULES = ("integrate", "io", "io.arff", "io.arff._arffread", "ndimage", "sparse", "special", "stats")
 
-with imported_later(*(f"scipy.{part}" for part in PARTS)):
+with lazy_imports(*(f"scipy.{submodule}" for submodule in SCIPY_SUBMODULES)):
     from river import bandit, compose, linear_model, optim, preprocessing, proba
     from river import tree as trees
     from river.drift import ADWIN

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
-__all__ = ["plain", "unpickled"]
+__all__ = ["load_plain", "load_restricted"]
 
-Piece = bytes | bytearray | memoryview
+ByteBuffer = bytes | bytearray | memoryview
 
 # Packages any type of which may be named: those that neither open files nor speak to anybody.
-PACKAGES = tuple(f"freshflow.{layer}" for layer in ("engine", "events", "items", "metrics", "ranking", "users"))
-RIVER, NOT_RIVER = "river", ("river.datasets", "river.stream")
-TYPES = {
+ALLOWED_PACKAGES = tuple(f"freshflow.{layer}" for layer in ("engine", "events", "items", "metrics", "ranking", "users"))
+RIVER_PACKAGE, FORBIDDEN_PACKAGES = "river", ("river.datasets", "river.stream")
+ALLOWED_TYPES = {
     "builtins": ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice"),
     "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
     "array": ("array",),
@@ -26,7 +26,7 @@ TYPES = {
     "numpy.random._mt19937": ("MT19937",),
 }
 # How objects are rebuilt: none of these calls anything but types that are allowed.
-FUNCTIONS = {
+ALLOWED_FUNCTIONS = {
     "array": ("_array_reconstructor",),
     "copyreg": ("_reconstructor", "__newobj__"),
     "msgspec._core": ("rebuild",),
@@ -35,47 +35,53 @@ FUNCTIONS = {
     "numpy.random._pickle": ("__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"),
     "numpy.random.bit_generator": ("SeedSequence", "__pyx_unpickle_SeedSequence"),
 }
-REBUILDS = "__pyx_unpickle_"  # what Cython calls its own
+CYTHON_REBUILD_PREFIX = "__pyx_unpickle_"  # what Cython calls its own
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, buffers: Iterable[Piece], package: str | None) -> None:
+class _RestrictedUnpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, buffers: Iterable[ByteBuffer], package: str | None) -> None:
         super().__init__(BytesIO(data), buffers=buffers)
-        self._packages = (*PACKAGES, RIVER, *([package] if package else []))
+        self._packages = (*ALLOWED_PACKAGES, RIVER_PACKAGE, *([package] if package else []))
 
     def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name) if "." not in name else None
-        if name in FUNCTIONS.get(module, ()) or name in TYPES.get(module, ()):
-            return found
-        home = str(getattr(found, "__module__", module))  # a type that a module has imported is not its own
-        if self._is_ours(module) and self._is_ours(home) and (isinstance(found, type) or name.startswith(REBUILDS)):
-            return found
+        attribute = super().find_class(module, name) if "." not in name else None
+        if name in ALLOWED_FUNCTIONS.get(module, ()) or name in ALLOWED_TYPES.get(module, ()):
+            return attribute
+        defining_module = str(
+            getattr(attribute, "__module__", module)
+        )  # a type that a module has imported is not its own
+        if (
+            self._is_allowed_module(module)
+            and self._is_allowed_module(defining_module)
+            and (isinstance(attribute, type) or name.startswith(CYTHON_REBUILD_PREFIX))
+        ):
+            return attribute
         raise pickle.UnpicklingError(f"{module}.{name} is not what a snapshot is made of")
 
-    def _is_ours(self, module: str) -> bool:
-        return _within(module, self._packages) and not _within(module, NOT_RIVER)
+    def _is_allowed_module(self, module: str) -> bool:
+        return _is_in_packages(module, self._packages) and not _is_in_packages(module, FORBIDDEN_PACKAGES)
 
 
-class _Plain(pickle.Unpickler):
+class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
 
 
-def _within(module: str, packages: Iterable[str]) -> bool:
+def _is_in_packages(module: str, packages: Iterable[str]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def unpickled(data: bytes, buffers: Iterable[Piece], package: str | None = None) -> Any:
+def load_restricted(data: bytes, buffers: Iterable[ByteBuffer], package: str | None = None) -> Any:
     """What was pickled as `data`, with its `buffers` out of band; types of one more `package` are allowed.
 
     Raises `pickle.UnpicklingError` if it names anything else.
     """
-    return _Unpickler(data, buffers, package).load()
+    return _RestrictedUnpickler(data, buffers, package).load()
 
 
-def plain(data: bytes) -> Any:
+def load_plain(data: bytes) -> Any:
     """What was pickled as `data`: texts, bytes, numbers and collections of them.
 
     Raises `pickle.UnpicklingError` if it names anything, and whatever else a damaged pickle makes Python raise.
     """
-    return _Plain(BytesIO(data)).load()
+    return _PlainUnpickler(BytesIO(data)).load()

@@ -12,7 +12,7 @@ __all__ = [
     "OutputError",
     "ProcessError",
     "SnapshotError",
-    "user_error",
+    "find_user_error",
 ]
 
 
@@ -44,7 +44,7 @@ class SnapshotError(FreshFlowError):
     """A snapshot is of another version or another configuration and cannot be resumed from."""
 
 
-def user_error(error: BaseException | None) -> FreshFlowError | None:
+def find_user_error(error: BaseException | None) -> FreshFlowError | None:
     """The `FreshFlowError` that an error is or was caused by, if any: Bytewax wraps what a step raised in its own."""
     while error is not None and not isinstance(error, FreshFlowError):
         error = error.__cause__

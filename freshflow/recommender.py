@@ -6,20 +6,20 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from freshflow.config.schema import OURS, Config
+from freshflow.config.schema import NATIVE_FORMAT, Config
 from freshflow.engine.partition import Partition
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.outputs.records import ListItem, Output, RecommendationList
-from freshflow.users.anonymous import GuestBucket
-from freshflow.users.store import UserBucket
+from freshflow.users.anonymous import AnonymousStore
+from freshflow.users.store import UserStore
 
 __all__ = ["Recommender"]
 
-ORIGIN = Origin("file", "-")
-FIRST_MS = 1_000_000_000_000  # the time before the first event, which nothing depends on
-ITEMS = msgspec.json.Decoder(tuple[ListItem, ...]).decode
+LIBRARY_ORIGIN = Origin("file", "-")
+INITIAL_EVENT_MS = 1_000_000_000_000  # the time before the first event, which nothing depends on
+_decode_items = msgspec.json.Decoder(tuple[ListItem, ...]).decode
 
 
 class Recommender:
@@ -44,19 +44,19 @@ class Recommender:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        guests = self.config.users.guests
-        pseudonyms = Pseudonyms.of_config(self.config.privacy, guests=guests)
-        ours = structs.replace(self.config.events, format=OURS, map={}, types={})
-        self._parser = EventParser(self.config.events, pseudonyms, guests=guests)
-        self._own_parser = EventParser(ours, pseudonyms, guests=guests)
-        self._guests = GuestBucket.of_partition(self.config) if guests else None
-        self._bucket = UserBucket.of_partition(self.config)
+        has_anonymous_users = self.config.users.guests
+        pseudonyms = Pseudonyms.from_config(self.config.privacy, has_anonymous_users=has_anonymous_users)
+        native_config = structs.replace(self.config.events, format=NATIVE_FORMAT, map={}, types={})
+        self._parser = EventParser(self.config.events, pseudonyms, has_anonymous_users=has_anonymous_users)
+        self._native_parser = EventParser(native_config, pseudonyms, has_anonymous_users=has_anonymous_users)
+        self._anonymous_store = AnonymousStore.for_partition(self.config) if has_anonymous_users else None
+        self._user_store = UserStore.for_partition(self.config)
         self._partition = Partition(0, self.config, lambda: 0)
         self._position = 0
 
     def learn_one(self, event: Mapping[str, Any]) -> None:
         """Take the next event, in any shape that a job reads. Raises `ValueError` with the reason if it is none."""
-        self._take(event, self._parser)
+        self._process(event, self._parser)
 
     def recommend(
         self,
@@ -73,8 +73,8 @@ class Recommender:
         the `session_id` or `guest_id` as `session_id` in place of the user's id. It teaches nothing. Raises
         `ValueError` if one of them is not allowed.
         """
-        who = {"user_id": user_id, "session_id": session_id}
-        return self._ask({"type": "request", **who, "k": k, "exclude_seen": exclude_seen}, ts_ms)
+        identity = {"user_id": user_id, "session_id": session_id}
+        return self._request_list({"type": "request", **identity, "k": k, "exclude_seen": exclude_seen}, ts_ms)
 
     def search(
         self,
@@ -91,24 +91,24 @@ class Recommender:
         The search is learned, as a `search` event is: what the user goes for next may have been chosen from it. The
         rest is as with `recommend`.
         """
-        who = {"user_id": user_id, "session_id": session_id}
-        return self._ask({"type": "search", **who, "query": query, "items": list(items), "k": k}, ts_ms)
+        identity = {"user_id": user_id, "session_id": session_id}
+        return self._request_list({"type": "search", **identity, "query": query, "items": list(items), "k": k}, ts_ms)
 
     def report(self) -> dict[str, float]:
         """HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity alone."""
         return self._partition.report().quality
 
-    def _ask(self, record: Mapping[str, Any], ts_ms: int | None) -> list[ListItem]:
-        now_ms = self._partition.event_ts or FIRST_MS if ts_ms is None else ts_ms
-        (answer,) = self._take({**record, "ts": now_ms}, self._own_parser)
-        assert isinstance(answer, RecommendationList)
-        return list(ITEMS(answer.items))
+    def _request_list(self, record: Mapping[str, Any], ts_ms: int | None) -> list[ListItem]:
+        now_ms = self._partition.event_ts or INITIAL_EVENT_MS if ts_ms is None else ts_ms
+        (published_list,) = self._process({**record, "ts": now_ms}, self._native_parser)
+        assert isinstance(published_list, RecommendationList)
+        return list(_decode_items(published_list.items))
 
-    def _take(self, record: Mapping[str, Any], parser: EventParser) -> list[Output]:
+    def _process(self, record: Mapping[str, Any], parser: EventParser) -> list[Output]:
         self._position += 1
         raw = msgspec.json.encode(record)
-        events, rejected = parser.parse(RawBatch(ORIGIN, ((self._position, raw),), 0))
-        if rejected:
-            raise ValueError(rejected[0].reason)
-        handed = events if self._guests is None else self._guests.take(events)
-        return self._partition.take(ORIGIN, self._bucket.take(handed), self._position)
+        events, rejected_records = parser.parse(RawBatch(LIBRARY_ORIGIN, ((self._position, raw),), 0))
+        if rejected_records:
+            raise ValueError(rejected_records[0].reason)
+        identified_events = events if self._anonymous_store is None else self._anonymous_store.process(events)
+        return self._partition.process(LIBRARY_ORIGIN, self._user_store.process(identified_events), self._position)

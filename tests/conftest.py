@@ -17,9 +17,9 @@ import pytest
 from freshflow.config.schema import Config
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines, write_lines
-from freshflow.state.recovery_store import keeping_in
-from freshflow.streaming.job import Places, assemble, run_flow, system_clock
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.state.recovery_store import open_state_backend
+from freshflow.streaming.job import JobUrls, assemble, run_flow, system_clock
+from freshflow.streaming.monitoring.progress import JobStats
 from tests.order import needs_machine_code, turn, wait_for_machine_code
 
 Json = dict[str, Any]
@@ -110,15 +110,17 @@ def run_freshflow(folder: Path, *arguments: object, stdin: Path | None = None, *
 
 
 @pytest.fixture(scope="session")
-def run_here() -> Callable[..., Progress]:
+def run_here() -> Callable[..., JobStats]:
     """Run a job in this process to its end; `sections` are those of the configuration."""
 
     def run_here(
-        places: Places, *, recovery: Path | None = None, clock: Callable[[], int] = system_clock, **sections: Any
-    ) -> Progress:
-        config, progress = Config(**sections), Progress()
-        keeping = keeping_in(recovery)
-        run_flow(assemble(places, config, progress, lambda: False, clock=clock, keeping=keeping), config, recovery)
+        places: JobUrls, *, recovery: Path | None = None, clock: Callable[[], int] = system_clock, **sections: Any
+    ) -> JobStats:
+        config, progress = Config(**sections), JobStats()
+        keeping = open_state_backend(recovery)
+        run_flow(
+            assemble(places, config, progress, lambda: False, clock=clock, state_backend=keeping), config, recovery
+        )
         return progress
 
     return run_here

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.cli.reference.json_schemas import schema
+from freshflow.cli.reference.json_schemas import build_schema
 from freshflow.config.schema import Config
-from freshflow.events.json_schema import RECORDS
+from freshflow.events.json_schema import WIRE_EVENT_TYPES
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
-from freshflow.events.reject_codes import CODES
+from freshflow.events.reject_codes import REJECT_CODES
 from tests.docs.pages import DOCS, blocks, call, commands, write_files
 from tests.docs.refusals import SAMPLES, refused
 
@@ -34,8 +34,11 @@ def test_the_commands_of_the_page_take_every_record_of_its_files(
 def test_the_examples_show_every_type_of_event_and_are_of_the_schema():
     events = [json.loads(line) for line in LINES]
     for event in events:
-        Draft202012Validator(schema("events")).validate(event)
-    tags = {record.__struct_config__.tag for record in RECORDS} - {None, "identify"}  # which has a page of its own
+        Draft202012Validator(build_schema("events")).validate(event)
+    tags = {record.__struct_config__.tag for record in WIRE_EVENT_TYPES} - {
+        None,
+        "identify",
+    }  # which has a page of its own
     assert tags < {event["type"] for event in events}
 
 
@@ -50,7 +53,7 @@ def test_the_csv_of_the_page_says_what_its_json_does():
     assert (events[0].ts_ms, events[1].value, events[2].categories) == (1764000010000, 4.0, ("shoes", "red"))
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", REJECT_CODES)
 def test_the_sample_of_a_refusal_is_refused_with_its_code(code):
     assert refused(code).code == code
     assert refused(code).raw in SAMPLES[code].lines or code == "ahead"

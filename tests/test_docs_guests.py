@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.streaming.job import SIGNALS
+from freshflow.streaming.job import STOP_SIGNALS
 
 PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "guests.md").read_text("utf-8")
 FILES = dict(re.findall(r"```(?:json|toml) (\S+)\n(.*?)```", PAGE, re.DOTALL))
@@ -24,7 +24,7 @@ def in_example(tmp_path, monkeypatch):
     for name in ("guests.toml", "guests.jsonl"):
         (tmp_path / name).write_text(FILES[name], "utf-8")
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # which a job in this process takes over
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}  # which a job in this process takes over
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -3,9 +3,9 @@
 import pytest
 
 from freshflow.config.schema import Config
-from freshflow.engine.partition import LAG
+from freshflow.engine.partition import UPDATE_INTERVAL
 from freshflow.events.fields import MAX_IDS
-from freshflow.search.reranker import SHOWN
+from freshflow.search.reranker import MAX_TRAINING_RESULTS
 from tests.docs.pages import DOCS
 
 CONFIG = Config()
@@ -18,14 +18,14 @@ CONFIG = Config()
         ("limits.md", f"the last {CONFIG.users.history} items"),
         ("limits.md", f"the last {CONFIG.users.context} are looked at"),
         ("limits.md", f"at most {MAX_IDS:,} results"),
-        ("limits.md", f"the first {SHOWN} "),
+        ("limits.md", f"the first {MAX_TRAINING_RESULTS} "),
         ("limits.md", f"re-orders {CONFIG.ranker.shortlist} candidates"),
         ("limits.md", f"the latest {CONFIG.refresh.users:,} users"),
-        ("limits.md", f"fewer than {LAG} events"),
+        ("limits.md", f"fewer than {UPDATE_INTERVAL} events"),
         ("limits.md", f"more than {CONFIG.noise.events} events"),
         ("comparison.md", f"{CONFIG.items.max:,} items unless told otherwise"),
         ("how-it-works.md", f"{CONFIG.ranking.candidates} of them are kept"),
-        ("how-it-works.md", f"after every {LAG}th event"),
+        ("how-it-works.md", f"after every {UPDATE_INTERVAL}th event"),
     ],
 )
 def test_a_figure_is_that_of_the_code(page: str, said: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from freshflow.cli.commands import command_app
+from freshflow.cli.commands import load_command_app
 
 DOCS = Path(__file__).parents[1] / "freshflow" / "docs"
 PAGE = (DOCS / "live-page.md").read_text("utf-8")
@@ -21,7 +21,7 @@ COMMANDS = [
 
 def options_of(command: str) -> set[str]:
     """The options that a command takes."""
-    return {name for parameter in get_command(command_app(command)).params for name in parameter.opts}
+    return {name for parameter in get_command(load_command_app(command)).params for name in parameter.opts}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.cli.reference.json_schemas import schema
+from freshflow.cli.reference.json_schemas import build_schema
 from tests.docs.pages import DOCS, blocks, call, commands
 
 PAGE = DOCS / "outputs.md"
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", SCHEMA_OF)
 def test_what_is_shown_is_of_its_schema(name):
-    Draft202012Validator(schema(SCHEMA_OF[name])).validate(SHOWN[name])
+    Draft202012Validator(build_schema(SCHEMA_OF[name])).validate(SHOWN[name])
     assert SHOWN.keys() == SCHEMA_OF.keys()
 
 

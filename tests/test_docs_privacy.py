@@ -19,7 +19,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 def test_the_line_of_python_gives_the_pseudonym():
     (block,) = blocks(PAGE, "python")
-    assert eval(block.text, {"hmac": hmac, "key": KEY, "user_id": "u7"}) == Pseudonyms(KEY).of("u7")
+    assert eval(block.text, {"hmac": hmac, "key": KEY, "user_id": "u7"}) == Pseudonyms(KEY).pseudonymise("u7")
 
 
 def test_the_variables_switch_pseudonyms_on():

@@ -8,7 +8,7 @@ from freshflow.config.schema import Config, load_config
 from freshflow.engine.partition import Partition
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import items, read
 
 PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "search.md").read_text("utf-8")
@@ -21,7 +21,7 @@ def test_the_events_of_the_page_give_its_answers():
     lines = BLOCKS["search/events.jsonl"].encode().splitlines()
     events, rejected = EventParser(config.events).parse(RawBatch(ORIGIN, tuple(enumerate(lines, start=1)), 0))
     assert not rejected
-    lists = read(Partition(0, config, lambda: 0).take(ORIGIN, UserBucket.of_partition(config).take(events)))
+    lists = read(Partition(0, config, lambda: 0).process(ORIGIN, UserStore.for_partition(config).process(events)))
     answers = [
         {
             "user_id": one.user_id,

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from freshflow._lazy_import import imported_later
+from freshflow._lazy_import import lazy_imports
 
 
 def test_a_name_of_a_module_that_is_imported_later_is_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "fractions", raising=False)
-    with imported_later("fractions"):
+    with lazy_imports("fractions"):
         import fractions
         from fractions import Fraction as Later
     assert "fractions" not in sys.modules
@@ -22,13 +22,13 @@ def test_a_name_of_a_module_that_is_imported_later_is_what_it_names(monkeypatch:
 def test_a_module_that_is_there_stays_what_it_is() -> None:
     import fractions as there
 
-    with imported_later("fractions"):
+    with lazy_imports("fractions"):
         assert sys.modules["fractions"] is there
     assert sys.modules["fractions"] is there
 
 
 def test_modules_are_imported_again_when_the_block_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "fractions", raising=False)
-    with pytest.raises(ZeroDivisionError), imported_later("fractions"):
+    with pytest.raises(ZeroDivisionError), lazy_imports("fractions"):
         _ = 1 / 0
     assert "fractions" not in sys.modules

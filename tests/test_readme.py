@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.cli.reference.json_schemas import schema
+from freshflow.cli.reference.json_schemas import build_schema
 from freshflow.events.model import CONTROL_TYPES
-from freshflow.outputs.records import REASONS
+from freshflow.outputs.records import LIST_REASONS
 from tests.docs.pages import ROOT, blocks, call, commands
 
 README = ROOT / "README.md"
@@ -33,11 +33,11 @@ def test_events_of_your_own_become_lists_as_it_shows(tmp_path: Path, monkeypatch
 
 
 def test_the_list_that_it_shows_is_of_the_schema():
-    Draft202012Validator(schema("recommendations")).validate(json.loads(LIST))
+    Draft202012Validator(build_schema("recommendations")).validate(json.loads(LIST))
 
 
 def test_it_names_every_control_event_and_every_reason():
     rows = re.findall(r"^\| `(\w+)`", TEXT, re.MULTILINE)
     assert set(CONTROL_TYPES) <= set(rows)
     (row,) = re.findall(r"^\| `reason` \| (.*) \|$", TEXT, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", row)) >= set(REASONS)
+    assert set(re.findall(r"`(\w+)`", row)) >= set(LIST_REASONS)

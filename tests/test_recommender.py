@@ -12,7 +12,7 @@ from freshflow import Recommender, recommender
 from freshflow.config.schema import Config, ListsConfig, UsersConfig
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import ORIGIN, partition, read
 from tests.builders.streams import items as items_of
 
@@ -28,12 +28,12 @@ def test_the_example_in_the_documentation_is_true():
 def test_it_recommends_what_a_job_answers():
     shop = ShopConfig(events=600, users=50, items=60, requests=0.3)
     lines = [raw for _, kind, raw in shop_lines(shop) if kind != "broken"]
-    made, job, bucket = Recommender(), partition(Config()), UserBucket.of_partition(Config())
+    made, job, bucket = Recommender(), partition(Config()), UserStore.for_partition(Config())
     answers = 0
     for n, raw in enumerate(lines, start=1):
         event = json.loads(raw)
         (parsed,), _ = made._parser.parse(recommender.RawBatch(ORIGIN, ((n, raw),), 0))
-        published = read(job.take(ORIGIN, bucket.take([parsed]), n))
+        published = read(job.process(ORIGIN, bucket.process([parsed]), n))
         if event["type"] == "request":
             (answer,) = published
             ours = made.recommend(event["user_id"], event.get("k"), ts_ms=parsed.ts_ms)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from river import compose, linear_model, preprocessing
 
-from freshflow._safe_pickle import unpickled
+from freshflow._safe_pickle import load_restricted
 
 
 class Calls:
@@ -36,7 +36,7 @@ class Calls:
 def test_what_calls_a_function_is_refused_before_it_is_called(tmp_path, monkeypatch, function, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(pickle.UnpicklingError, match="is not what a snapshot is made of"):
-        unpickled(pickle.dumps([1, Calls(function, *arguments)]), [])
+        load_restricted(pickle.dumps([1, Calls(function, *arguments)]), [])
     assert not Path("broken-in").exists()
 
 
@@ -56,7 +56,7 @@ def test_what_calls_a_function_is_refused_before_it_is_called(tmp_path, monkeypa
 def test_what_names_no_type_of_data_is_refused(module, name):
     named = b"\x80\x04\x8c" + bytes([len(module)]) + module.encode() + b"\x8c" + bytes([len(name)]) + name.encode()
     with pytest.raises(pickle.UnpicklingError):
-        unpickled(named + b"\x93.", [])
+        load_restricted(named + b"\x93.", [])
 
 
 def test_river_models_arrays_and_collections_come_back():
@@ -66,7 +66,7 @@ def test_river_models_arrays_and_collections_come_back():
     buffers: list[pickle.PickleBuffer] = []
     given = {"array": np.arange(9), "counts": Counter("abca"), "latest": deque([1, 2], maxlen=3), "model": model}
     data = pickle.dumps(given, protocol=5, buffer_callback=buffers.append)
-    back = unpickled(data, [bytearray(buffer.raw()) for buffer in buffers])
+    back = load_restricted(data, [bytearray(buffer.raw()) for buffer in buffers])
     assert back["array"].tolist() == list(range(9))
     assert (back["counts"], back["latest"], back["latest"].maxlen) == (Counter("abca"), deque([1, 2]), 3)
     assert isinstance(back["model"], compose.Pipeline)
@@ -78,6 +78,6 @@ def test_types_of_the_package_that_the_ranker_comes_from_are_allowed():
     here = __name__.partition(".")[0]
     named = pickle.dumps(Calls)
     with pytest.raises(pickle.UnpicklingError):
-        unpickled(named, [])
-    assert unpickled(named, [], here) is Calls
-    assert unpickled(data, []) == {}
+        load_restricted(named, [])
+    assert load_restricted(named, [], here) is Calls
+    assert load_restricted(data, []) == {}

@@ -9,18 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from freshflow.cli.options import ConfigFile
-from freshflow.cli.shapes import Format, Map, shape
+from freshflow.cli.shapes import FormatOption, MapOption, event_overrides
 from freshflow.errors import FreshFlowError
 from freshflow.io.url import check_distinct
-from freshflow.preflight.canary import canary
-from freshflow.preflight.endpoints import input_place, output_place
-from freshflow.preflight.findings import Finding, bad, good, guarded
-from freshflow.preflight.kafka_topic import Topic
-from freshflow.preflight.machine import environment, packages, privacy
-from freshflow.preflight.machine import metrics_address as address_of_metrics
-from freshflow.preflight.recovery_folder import recovery as recovery_folder
+from freshflow.preflight.canary import check_canary
+from freshflow.preflight.endpoints import check_input, check_output
+from freshflow.preflight.findings import Finding, failed, passed, run_guarded
+from freshflow.preflight.kafka_topic import TopicRole
+from freshflow.preflight.machine import check_environment, check_metrics_address, check_packages, check_privacy_key
+from freshflow.preflight.recovery_folder import check_recovery_folder
 from freshflow.streaming.experiment import Variants, load_variants
-from freshflow.streaming.job import Places, system_clock
+from freshflow.streaming.job import JobUrls, system_clock
 
 __all__ = ["check"]
 
@@ -31,8 +30,8 @@ def check(
     dead_letters: Annotated[str | None, typer.Option(metavar="URL")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="URL")] = None,
     related: Annotated[str | None, typer.Option(metavar="URL")] = None,
-    format: Format = None,
-    map: Map = None,
+    format: FormatOption = None,
+    map: MapOption = None,
     config: ConfigFile = None,
     variants: Annotated[tuple[Path, Path] | None, typer.Option(metavar="A.toml B.toml")] = None,
     recovery: Annotated[Path | None, typer.Option(metavar="DIR")] = None,
@@ -50,59 +49,63 @@ def check(
     """
     overrides: dict[str, dict[str, Any]] = {
         "job": {"partitions": partitions, "batch_size": batch_size},
-        "events": shape(format, map),
+        "events": event_overrides(format, map),
         "metrics": {"address": metrics_address},
         "log": {"format": log_format},
     }
-    places = Places(input, output, dead_letters, metrics, until_end, related)
+    urls = JobUrls(input, output, dead_letters, metrics, until_end, related)
     try:
-        split = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
+        experiment = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
     except FreshFlowError as error:
-        found: Iterator[Finding] = iter([bad("configuration", str(error))])
+        findings: Iterator[Finding] = iter([failed("configuration", str(error))])
     else:
-        found = _looked(places, split, recovery, processes)
-    fails = False
-    for finding in found:
-        fails |= not finding.is_ok
+        findings = _collect_findings(urls, experiment, recovery, processes)
+    has_failed = False
+    for finding in findings:
+        has_failed |= not finding.is_ok
         if not (quiet and finding.is_ok):
-            typer.echo(f"{'ok  ' if finding.is_ok else 'FAIL'} {finding.what:<14} {finding.says}")
-    if fails:
+            typer.echo(f"{'ok  ' if finding.is_ok else 'FAIL'} {finding.subject:<14} {finding.message}")
+    if has_failed:
         raise typer.Exit(1)
 
 
-def _looked(places: Places, split: Variants, recovery: Path | None, processes: int) -> Iterator[Finding]:
-    config, resumes = split.configs[0], recovery is not None
-    yield from guarded("configuration", partial(_options, places, split, processes))
-    yield from packages()
-    yield from environment(os.environ)
-    yield from privacy(config)
-    yield from address_of_metrics(config)
-    yield from guarded("input", partial(input_place, places, config, processes, system_clock))
+def _collect_findings(urls: JobUrls, experiment: Variants, recovery: Path | None, processes: int) -> Iterator[Finding]:
+    config, is_resuming = experiment.configs[0], recovery is not None
+    yield from run_guarded("configuration", partial(_check_options, urls, experiment, processes))
+    yield from check_packages()
+    yield from check_environment(os.environ)
+    yield from check_privacy_key(config)
+    yield from check_metrics_address(config)
+    yield from run_guarded("input", partial(check_input, urls, config, processes, system_clock))
     outputs = {
-        "output": (places.output, Topic.LISTS),
-        "dead letters": (places.dead_letter_place(), Topic.DEAD_LETTERS),
-        "reports": (places.metrics, Topic.METRICS),
-        "related items": (places.related, Topic.RELATED),
+        "output": (urls.output, TopicRole.LISTS),
+        "dead letters": (urls.dead_letter_url(), TopicRole.DEAD_LETTERS),
+        "reports": (urls.metrics, TopicRole.METRICS),
+        "related items": (urls.related, TopicRole.RELATED),
     }
-    for what, (url, kind) in outputs.items():
-        yield from guarded(what, partial(output_place, what, url, kind, config, resumes, system_clock))
-    yield from guarded("recovery", partial(recovery_folder, recovery, split))
-    for one in split.configs:
-        yield from guarded("canary", partial(canary, one, system_clock))
+    for label, (url, topic) in outputs.items():
+        yield from run_guarded(label, partial(check_output, label, url, topic, config, is_resuming, system_clock))
+    yield from run_guarded("recovery", partial(check_recovery_folder, recovery, experiment))
+    for variant_config in experiment.configs:
+        yield from run_guarded("canary", partial(check_canary, variant_config, system_clock))
 
 
-def _options(places: Places, split: Variants, processes: int) -> Iterator[Finding]:
+def _check_options(urls: JobUrls, experiment: Variants, processes: int) -> Iterator[Finding]:
     check_distinct(
         {
-            "--input": places.input,
-            "--output": places.output,
-            "--dead-letters": places.dead_letter_place(),
-            "--metrics": places.metrics,
-            "--related": places.related,
+            "--input": urls.input,
+            "--output": urls.output,
+            "--dead-letters": urls.dead_letter_url(),
+            "--metrics": urls.metrics,
+            "--related": urls.related,
         }
     )
-    if processes > split.partitions:
-        yield bad("configuration", f"--processes {processes} needs as many partitions: give --partitions {processes}.")
+    if processes > experiment.n_partitions:
+        yield failed(
+            "configuration", f"--processes {processes} needs as many partitions: give --partitions {processes}."
+        )
     else:
-        of = f" of the variants {' and '.join(split.names)}" if len(split.configs) > 1 else ""
-        yield good("configuration", f"can be read; {split.partitions} partitions{of}, {processes} processes")
+        variants_note = f" of the variants {' and '.join(experiment.names)}" if len(experiment.configs) > 1 else ""
+        yield passed(
+            "configuration", f"can be read; {experiment.n_partitions} partitions{variants_note}, {processes} processes"
+        )

@@ -2,9 +2,9 @@
 
 import time
 
-__all__ = ["now_ms"]
+__all__ = ["wall_clock_ms"]
 
 
-def now_ms() -> int:
+def wall_clock_ms() -> int:
     """Epoch milliseconds."""
     return time.time_ns() // 1_000_000

@@ -7,10 +7,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-__all__ = ["COMMANDS", "Commands", "command_app"]
+__all__ = ["COMMAND_HELP", "LazyCommandGroup", "load_command_app"]
 
 # What `freshflow --help` says of each, which is the first sentence of its function: `freshflow.cli.run:run` and so on.
-COMMANDS = {
+COMMAND_HELP = {
     "run": "Read events, keep every user's list fresh, and write the lists.",
     "check": "Say whether `freshflow run` with the same options would work, a line each; exit code 1 if it would not.",
     "evaluate": "Predict each event of a file from those before it, then learn from it, and say how good the lists "
@@ -26,25 +26,25 @@ COMMANDS = {
 }
 
 
-class Commands(TyperGroup):
+class LazyCommandGroup(TyperGroup):
     """A group that knows of its commands only what its help says, until one of them is called."""
 
     def __init__(self, **settings: Any) -> None:
-        named = {name: TyperCommand(name, help=says) for name, says in COMMANDS.items()}
-        super().__init__(**settings | {"commands": named})
+        commands = {name: TyperCommand(name, help=help_text) for name, help_text in COMMAND_HELP.items()}
+        super().__init__(**settings | {"commands": commands})
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` begin with, loaded, and the arguments that are left to it."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, get_command(command_app(name)) if name else command, rest
+        name, command, remaining_args = super().resolve_command(ctx, args)
+        return name, get_command(load_command_app(name)) if name else command, remaining_args
 
 
-def command_app(name: str) -> typer.Typer:
+def load_command_app(name: str) -> typer.Typer:
     """The command of this name, or group of commands, as an app of its own."""
     module = import_module(f"freshflow.cli.{name}")
-    own: typer.Typer | None = getattr(module, "app", None)
-    if own is not None:
-        return own
+    command_group: typer.Typer | None = getattr(module, "app", None)
+    if command_group is not None:
+        return command_group
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(getattr(module, name))
     return app

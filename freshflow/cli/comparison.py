@@ -6,22 +6,22 @@ from logging import getLogger
 from rich.console import Console
 from rich.table import Table
 
-from freshflow.evaluation.paired_test import Paired
-from freshflow.metrics.ab_test import Difference, Sums, difference
+from freshflow.evaluation.paired_test import PairedComparison
+from freshflow.metrics.ab_test import Difference, VariantSums, metric_difference
 from freshflow.metrics.report import Report, sums_by_variant
-from freshflow.streaming.monitoring.logging import in_json
+from freshflow.streaming.monitoring.logging import is_json_logging
 
 __all__ = ["comparison_table", "paired_table", "print_comparison"]
 
-log = getLogger("freshflow")
+_logger = getLogger("freshflow")
 
-NAMES = {
+METRIC_LABELS = {
     "hr20": "HR@20",
     "mrr20": "MRR@20",
     "published_hr20": "published HR@20",
     "published_mrr20": "published MRR@20",
 }
-NOTHING = "too few users"
+_NO_INTERVAL = "too few users"
 
 
 def print_comparison(reports: Iterable[Report]) -> None:
@@ -29,52 +29,58 @@ def print_comparison(reports: Iterable[Report]) -> None:
     sums = sums_by_variant(reports)
     if len(sums) != 2:
         return
-    if in_json():
-        _log(sums)
+    if is_json_logging():
+        _log_comparison(sums)
         return
     console = Console(stderr=True, markup=False, highlight=False)
     console.print()
     console.print(comparison_table(sums))
 
 
-def _log(sums: Mapping[str, Sums]) -> None:
+def _log_comparison(sums: Mapping[str, VariantSums]) -> None:
     first, second = sums.values()
-    of_each = {
-        name: {"events": of.events, **{figure: of.mean(figure) for figure in NAMES}} for name, of in sums.items()
+    values_by_variant = {
+        name: {"events": variant_sums.events, **{metric: variant_sums.mean(metric) for metric in METRIC_LABELS}}
+        for name, variant_sums in sums.items()
     }
-    apart = {figure: difference(first, second, figure) for figure in NAMES}
-    log.info("The variants compared.", extra={"counted": {"variants": of_each, "difference": apart}})
+    deltas = {metric: metric_difference(first, second, metric) for metric in METRIC_LABELS}
+    _logger.info("The variants compared.", extra={"counted": {"variants": values_by_variant, "difference": deltas}})
 
 
-def comparison_table(sums: Mapping[str, Sums]) -> Table:
+def comparison_table(sums: Mapping[str, VariantSums]) -> Table:
     """Two variants by name, and the second less the first."""
     first, second = sums.values()
     table = _table(sums)
-    table.add_row("events", *(f"{of.events:,}" for of in (first, second)))
-    for figure, name in NAMES.items():
-        _add(table, name, (first.mean(figure), second.mean(figure)), difference(first, second, figure))
+    table.add_row("events", *(f"{variant_sums.events:,}" for variant_sums in (first, second)))
+    for metric, label in METRIC_LABELS.items():
+        _add_row(table, label, (first.mean(metric), second.mean(metric)), metric_difference(first, second, metric))
     return table
 
 
-def paired_table(paired: Paired) -> Table:
+def paired_table(comparison: PairedComparison) -> Table:
     """Two evaluated variants by name, and the second less the first, event by event."""
-    first, second = paired.variants.values()
-    table = _table(paired.variants)
-    for kind, apart in paired.difference.items():
+    first, second = comparison.variants.values()
+    table = _table(comparison.variants)
+    for kind, deltas in comparison.difference.items():
         table.add_row(f"{kind}: events", f"{first[kind].events:,}", f"{second[kind].events:,}")
-        for figure, of in apart.items():
-            _add(table, f"  {NAMES[figure]}", (getattr(first[kind], figure), getattr(second[kind], figure)), of)
+        for metric, delta in deltas.items():
+            _add_row(
+                table,
+                f"  {METRIC_LABELS[metric]}",
+                (getattr(first[kind], metric), getattr(second[kind], metric)),
+                delta,
+            )
     return table
 
 
-def _table(names: Iterable[str]) -> Table:
+def _table(variant_names: Iterable[str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", style="bold", no_wrap=True)
-    for name in (*names, "second - first", "by 95 %"):
+    for name in (*variant_names, "second - first", "by 95 %"):
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def _add(table: Table, name: str, of_each: tuple[float, float], apart: Difference) -> None:
-    interval = NOTHING if apart.low is None or apart.high is None else f"{apart.low:+.3f} to {apart.high:+.3f}"
-    table.add_row(name, *(f"{of:.3f}" for of in of_each), f"{apart.by:+.3f}", interval)
+def _add_row(table: Table, label: str, values: tuple[float, float], delta: Difference) -> None:
+    interval = _NO_INTERVAL if delta.low is None or delta.high is None else f"{delta.low:+.3f} to {delta.high:+.3f}"
+    table.add_row(label, *(f"{value:.3f}" for value in values), f"{delta.by:+.3f}", interval)

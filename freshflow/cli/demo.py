@@ -20,29 +20,29 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from freshflow.cli.clock import now_ms
-from freshflow.cli.serve import check_installed
+from freshflow.cli.clock import wall_clock_ms
+from freshflow.cli.serve import check_server_packages
 from freshflow.config.schema import Config, load_config
 from freshflow.errors import OutputError, ProcessError
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.lines import Line
-from freshflow.simulator.pace import live_config, paced
-from freshflow.simulator.shop import Shop, build_shop, described_as_shifted, shifted
+from freshflow.simulator.pace import live_config, pace_lines
+from freshflow.simulator.shop import SimulatedShop, build_shop, shift_shop, with_shifted_catalogue
 from freshflow.simulator.write import shop_lines
 
-__all__ = ["demo", "feed", "shown_of"]
+__all__ = ["demo", "feed_events", "describe_shop_items"]
 
-PAST_S = 1_800.0  # before the start, told at once so that there is something to see
-SHIFTED = 0.55  # of the past: the shop changes, so that there is a drift to see
-ITEMS, USERS = 400, 2_000
-WINDOW, SHELF = 5, 4  # departments in the shop's window, and items of each
-VISITOR = "you"
-LISTS, METRICS, REFUSED = "lists.jsonl", "metrics.jsonl", "lists.dead-letters.jsonl"
-REPORT_EVERY = 50  # events of a partition; some eight seconds
-PARTITIONS = 2  # so that there is a table of them
-PORTS = 20  # tried one after the other
-LEAVE_S = 20  # for the job to end
-STARTED = "The demo is at {}. Ctrl-C ends it."
+BACKFILL_S = 1_800.0  # before the start, told at once so that there is something to see
+SHIFT_RATIO = 0.55  # of the past: the shop changes, so that there is a drift to see
+N_ITEMS, N_USERS = 400, 2_000
+N_WINDOW_DEPARTMENTS, ITEMS_PER_DEPARTMENT = 5, 4  # departments in the shop's window, and items of each
+VISITOR_ID = "you"
+LISTS_FILE, METRICS_FILE, DEAD_LETTERS_FILE = "lists.jsonl", "metrics.jsonl", "lists.dead-letters.jsonl"
+REPORT_EVERY_EVENTS = 50  # events of a partition; some eight seconds
+DEMO_PARTITIONS = 2  # so that there is a table of them
+MAX_PORT_ATTEMPTS = 20  # tried one after the other
+JOB_SHUTDOWN_TIMEOUT_S = 20  # for the job to end
+STARTED_MESSAGE = "The demo is at {}. Ctrl-C ends it."
 
 
 def demo(
@@ -66,66 +66,77 @@ def demo(
     Half an hour of the shop is told at once, with a change of its world in it. On the page you are a visitor, too.
     """
     settings = load_config(None, os.environ, {"serve": {"host": host, "port": port}})
-    check_installed()
-    past = round(PAST_S * rate)
+    check_server_packages()
+    n_backfill_events = round(BACKFILL_S * rate)
     config = live_config(
-        *(rate, past + round(rate * hours * 3600), USERS, now_ms() - round(PAST_S * 1000)),
-        items=ITEMS,
+        *(rate, n_backfill_events + round(rate * hours * 3600), N_USERS, wall_clock_ms() - round(BACKFILL_S * 1000)),
+        items=N_ITEMS,
         seed=seed,
-        shift=round(SHIFTED * past),
+        shift=round(SHIFT_RATIO * n_backfill_events),
     )
-    shop = described_as_shifted(build_shop(config), config)
-    with _folder(folder) as place:
-        _run(place, _with_free_port(settings), config, shop)
+    shop = with_shifted_catalogue(build_shop(config), config)
+    with _prepare_folder(folder) as work_dir:
+        _run_demo(work_dir, _select_free_port(settings), config, shop)
 
 
-def _run(place: Path, settings: Config, config: ShopConfig, shop: Shop) -> None:
+def _run_demo(work_dir: Path, settings: Config, config: ShopConfig, shop: SimulatedShop) -> None:
     """Start the job, feed it, and serve, until a signal; raises a `FreshFlowError` if a part fails."""
-    from freshflow.serving.dashboard.collector import Sources
-    from freshflow.serving.dashboard.demo_shop import Shelf
-    from freshflow.serving.dashboard.demo_shop import Shop as Window
+    from freshflow.serving.dashboard.collector import DashboardSources
+    from freshflow.serving.dashboard.demo_shop import DemoShop as Window
+    from freshflow.serving.dashboard.demo_shop import ShopItem
     from freshflow.serving.dashboard.routes import live_page
-    from freshflow.serving.server import Served, serve
+    from freshflow.serving.server import ServerUrls, run_server
 
     clicks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    items, in_window = shown_of(shop, config)
-    window = Window(VISITOR, msgspec.convert(items, list[Shelf]), in_window, clicks.put, now_ms)
-    sources = Sources(str(place / METRICS), str(place / REFUSED))
-    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=now_ms, shop=window)
-    with _job(place) as pipe:
+    items, window_item_ids = describe_shop_items(shop, config)
+    page_shop = Window(VISITOR_ID, msgspec.convert(items, list[ShopItem]), window_item_ids, clicks.put, wall_clock_ms)
+    sources = DashboardSources(str(work_dir / METRICS_FILE), str(work_dir / DEAD_LETTERS_FILE))
+    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=wall_clock_ms, shop=page_shop)
+    with _run_job(work_dir) as pipe:
         lines = shop_lines(config, shop)
-        threading.Thread(target=_fed, args=(lines, clicks, pipe, place / "events.jsonl"), daemon=True).start()
+        threading.Thread(target=_feed_pipe, args=(lines, clicks, pipe, work_dir / "events.jsonl"), daemon=True).start()
         try:
-            places = Served(str(place / LISTS), None, str(place / "lists.sqlite"))
-            serve(places, settings, lambda said: typer.echo(STARTED.format(said.rpartition(" at ")[2])), page)
+            server_urls = ServerUrls(str(work_dir / LISTS_FILE), None, str(work_dir / "lists.sqlite"))
+            run_server(
+                server_urls,
+                settings,
+                lambda message: typer.echo(STARTED_MESSAGE.format(message.rpartition(" at ")[2])),
+                page,
+            )
         finally:
             clicks.put(None)
 
 
-def shown_of(shop: Shop, config: ShopConfig) -> tuple[list[dict[str, Any]], list[str]]:
+def describe_shop_items(shop: SimulatedShop, config: ShopConfig) -> tuple[list[dict[str, Any]], list[str]]:
     """All items of a shop as the page wants them, and which stand in its window: of a category of each department those
     that are best known, no two with one title.
     """
-    items = [_described(shop.catalogue.launched(config.start_ms, item)) for item in range(config.items)]
-    shelves: dict[str, dict[str, str]] = {}
-    for item in shifted(shop, config).evergreens:
+    items = [_describe_item(shop.catalogue.encode_launch(config.start_ms, item)) for item in range(config.items)]
+    items_by_category: dict[str, dict[str, str]] = {}
+    for item in shift_shop(shop, config).evergreens:
         entry = items[item]
-        shelves.setdefault(entry["category"], {}).setdefault(entry["title"], entry["item_id"])
-    of_department: dict[str, list[str]] = {}
-    for category, shelf in shelves.items():
-        if len(shelf) >= SHELF:
-            of_department.setdefault(category.partition(" ")[0], list(shelf.values())[:SHELF])
-    return items, [item_id for shelf in list(of_department.values())[:WINDOW] for item_id in shelf]
+        items_by_category.setdefault(entry["category"], {}).setdefault(entry["title"], entry["item_id"])
+    items_by_department: dict[str, list[str]] = {}
+    for category, category_items in items_by_category.items():
+        if len(category_items) >= ITEMS_PER_DEPARTMENT:
+            items_by_department.setdefault(
+                category.partition(" ")[0], list(category_items.values())[:ITEMS_PER_DEPARTMENT]
+            )
+    return items, [
+        item_id
+        for category_items in list(items_by_department.values())[:N_WINDOW_DEPARTMENTS]
+        for item_id in category_items
+    ]
 
 
-def _described(raw: bytes) -> dict[str, Any]:
+def _describe_item(raw: bytes) -> dict[str, Any]:
     entry = msgspec.json.decode(raw)
     title = " ".join(entry["title"].split()[:-1])
     category = entry["categories"][-1].replace("/", " · ")
     return {"item_id": entry["item_id"], "title": title, "category": category, "price": entry["price"]}
 
 
-def feed(
+def feed_events(
     lines: Iterable[Line],
     clicks: "queue.SimpleQueue[bytes | None]",
     write: Callable[[bytes], None],
@@ -143,7 +154,7 @@ def feed(
         write(click)
 
     try:
-        for _, _, raw in paced(lines, clock, wait):
+        for _, _, raw in pace_lines(lines, clock, wait):
             write(raw)
         while True:
             wait(None)
@@ -151,78 +162,85 @@ def feed(
         return
 
 
-def _fed(lines: Iterable[Line], clicks: "queue.SimpleQueue[bytes | None]", pipe: IO[bytes], copy: Path) -> None:
-    with copy.open("wb", buffering=0) as kept:
+def _feed_pipe(
+    lines: Iterable[Line], clicks: "queue.SimpleQueue[bytes | None]", pipe: IO[bytes], copy_path: Path
+) -> None:
+    with copy_path.open("wb", buffering=0) as copy_file:
 
         def write(raw: bytes) -> None:
-            for file in (pipe, kept):
+            for file in (pipe, copy_file):
                 file.write(raw + b"\n")
 
         try:
-            feed(lines, clicks, write, now_ms)
+            feed_events(lines, clicks, write, wall_clock_ms)
         except (BrokenPipeError, ValueError):  # the job has ended, or we have closed the pipe
             return
 
 
 @contextmanager
-def _job(place: Path) -> Iterator[IO[bytes]]:
+def _run_job(work_dir: Path) -> Iterator[IO[bytes]]:
     """The job in a process of its own, and the pipe that it reads.
 
     Raises `ProcessError` if it ends before the block does, which then is left at once.
     """
-    command = ["run", "--input", "-", "--output", LISTS, "--metrics", METRICS]
-    command += ["--partitions", str(PARTITIONS), "--quiet"]
+    command = ["run", "--input", "-", "--output", LISTS_FILE, "--metrics", METRICS_FILE]
+    command += ["--partitions", str(DEMO_PARTITIONS), "--quiet"]
     # Ctrl-C goes to all that run in a terminal, but how things end is for this process to say.
-    with (place / "job.log").open("wb") as log:
+    with (work_dir / "job.log").open("wb") as log_file:
         job = subprocess.Popen(
             [sys.executable, "-m", "freshflow.cli.main", *command],
-            cwd=place,
-            env={"FRESHFLOW_METRICS_EVERY_EVENTS": str(REPORT_EVERY)} | os.environ,
+            cwd=work_dir,
+            env={"FRESHFLOW_METRICS_REPORT_EVERY_EVENTS": str(REPORT_EVERY_EVENTS)} | os.environ,
             stdin=subprocess.PIPE,
-            stderr=log,
+            stderr=log_file,
             start_new_session=True,
             bufsize=0,
         )
     assert job.stdin is not None
-    ended = threading.Event()  # by us
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    threading.Thread(target=_watch, args=(job, ended), daemon=True).start()
+    shutdown_event = threading.Event()  # by us
+    previous_handlers = {
+        signal_number: signal.signal(signal_number, _raise_stop_signal)
+        for signal_number in (signal.SIGINT, signal.SIGTERM)
+    }
+    threading.Thread(target=_watch_job, args=(job, shutdown_event), daemon=True).start()
     try:
         yield job.stdin
-    except _Leave:
+    except _StopSignal:
         pass
     finally:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C: the job is told already
-        failed = job.poll() is not None
-        ended.set()
-        _end(job)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if failed:
-        said = (place / "job.log").read_text("utf-8", "replace").strip().splitlines()
-        why = said[-1].removeprefix("freshflow: ") if said else f"it said nothing (exit code {job.returncode})"
-        raise ProcessError(f"The job of the demo has ended: {why}")
+        for signal_number in previous_handlers:
+            signal.signal(signal_number, signal.SIG_IGN)  # a second Ctrl-C: the job is told already
+        has_failed = job.poll() is not None
+        shutdown_event.set()
+        _terminate_job(job)
+        for signal_number, handler in previous_handlers.items():
+            signal.signal(signal_number, handler)
+    if has_failed:
+        log_lines = (work_dir / "job.log").read_text("utf-8", "replace").strip().splitlines()
+        reason = (
+            log_lines[-1].removeprefix("freshflow: ") if log_lines else f"it said nothing (exit code {job.returncode})"
+        )
+        raise ProcessError(f"The job of the demo has ended: {reason}")
 
 
-class _Leave(BaseException):
+class _StopSignal(BaseException):
     """A signal came before the server took them."""
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Leave
+def _raise_stop_signal(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise _StopSignal
 
 
-def _watch(job: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
+def _watch_job(job: "subprocess.Popen[bytes]", shutdown_event: threading.Event) -> None:
     job.wait()
-    if not ended.is_set():
+    if not shutdown_event.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end(job: "subprocess.Popen[bytes]") -> None:
+def _terminate_job(job: "subprocess.Popen[bytes]") -> None:
     job.terminate()
     try:
-        job.wait(LEAVE_S)
+        job.wait(JOB_SHUTDOWN_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         job.kill()
         job.wait()
@@ -231,26 +249,26 @@ def _end(job: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
+def _prepare_folder(folder: Path | None) -> Iterator[Path]:
     """A folder without the files of an earlier demo."""
-    with TemporaryDirectory(prefix="freshflow-demo-") if given is None else nullcontext(given) as name:
-        place = Path(name)
+    with TemporaryDirectory(prefix="freshflow-demo-") if folder is None else nullcontext(folder) as name:
+        work_dir = Path(name)
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            for old in (*place.glob("lists.*"), place / METRICS):
-                old.unlink(missing_ok=True)
-            (place / LISTS).touch()  # which the server would say it waits for
+            work_dir.mkdir(parents=True, exist_ok=True)
+            for stale_file in (*work_dir.glob("lists.*"), work_dir / METRICS_FILE):
+                stale_file.unlink(missing_ok=True)
+            (work_dir / LISTS_FILE).touch()  # which the server would say it waits for
         except OSError as error:
             raise OutputError(
-                f"The demo cannot use the folder {place}: {error.strerror}; give another --folder."
+                f"The demo cannot use the folder {work_dir}: {error.strerror}; give another --folder."
             ) from None
-        yield place.resolve()
+        yield work_dir.resolve()
 
 
-def _with_free_port(settings: Config) -> Config:
+def _select_free_port(settings: Config) -> Config:
     """The settings with the first port that is free; as they are where there is none, and the server will say so."""
-    host, first = settings.serve.host, settings.serve.port
-    for port in range(first, min(first + PORTS, 65_536)):
+    host, first_port = settings.serve.host, settings.serve.port
+    for port in range(first_port, min(first_port + MAX_PORT_ATTEMPTS, 65_536)):
         try:
             with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
                 return replace(settings, serve=replace(settings.serve, port=port))

@@ -15,26 +15,26 @@ from rich.status import Status
 
 from freshflow.cli.comparison import paired_table
 from freshflow.cli.options import ConfigFile
-from freshflow.cli.shapes import Format, Map, shape
+from freshflow.cli.shapes import FormatOption, MapOption, event_overrides
 from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError, OutputError
-from freshflow.evaluation.baselines.built_in import built_in
-from freshflow.evaluation.chart import chart
-from freshflow.evaluation.chart_png import png_of
+from freshflow.evaluation.baselines.built_in import create_baselines
+from freshflow.evaluation.chart import render_svg
+from freshflow.evaluation.chart_png import render_png
 from freshflow.evaluation.event_stream import EvaluationStream
-from freshflow.evaluation.paired_test import compare, encode_paired
-from freshflow.evaluation.replay import Evaluated, evaluate_baselines, evaluate_job
-from freshflow.evaluation.report import encode_evaluation, report_on
+from freshflow.evaluation.paired_test import compare_paired, encode_paired_comparison
+from freshflow.evaluation.replay import EvaluationResult, evaluate_baselines, evaluate_job
+from freshflow.evaluation.report import build_evaluation_report, encode_evaluation
 from freshflow.evaluation.report_table import print_report
 from freshflow.evaluation.scores import Scores
 from freshflow.io.url import check_distinct
-from freshflow.ranking.ranker import model_factory
+from freshflow.ranking.ranker import load_model_factory
 from freshflow.streaming.experiment import load_configs
 
 __all__ = ["evaluate"]
 
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-WIDTH = 80  # of tables that are written to a file or a pipe
+RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+TABLE_WIDTH = 80  # of tables that are written to a file or a pipe
 
 
 def evaluate(
@@ -59,8 +59,8 @@ def evaluate(
             "freshflow/docs/variants.md.",
         ),
     ] = None,
-    format: Format = None,
-    map: Map = None,
+    format: FormatOption = None,
+    map: MapOption = None,
     config: ConfigFile = None,
 ) -> None:
     """Predict each event of a file from those before it, then learn from it, and say how good the lists were.
@@ -68,54 +68,57 @@ def evaluate(
     HR@k is the share of events whose item stood among the first k of the list, MRR@20 the mean of 1 / rank, and
     NDCG@20 that of 1 / log2(1 + rank), 0 beyond the 20th place.
     """
-    overrides: dict[str, dict[str, Any]] = {"job": {"partitions": partitions}, "events": shape(format, map)}
+    overrides: dict[str, dict[str, Any]] = {"job": {"partitions": partitions}, "events": event_overrides(format, map)}
     check_distinct({"INPUT": input, "--json": json, "--plot": plot})
-    for place in (json, plot):
-        if place is not None and not Path(place).parent.is_dir():
-            raise OutputError(f"The folder of the output {place} does not exist; create it first.")
+    for output_path in (json, plot):
+        if output_path is not None and not Path(output_path).parent.is_dir():
+            raise OutputError(f"The folder of the output {output_path} does not exist; create it first.")
     if plot is not None and Path(plot).suffix.lower() not in (".svg", ".png"):
         raise OutputError(f"The plot {plot} must end in .svg or .png.")
     if variants is not None:
         if baselines or plot is not None:
             raise ConfigError("--variants goes with neither --baselines nor --plot; evaluate the better one with them.")
         configs = load_configs(variants, config, os.environ, overrides)
-        streams = [EvaluationStream(input, one, limit=limit, every=every) for one in configs]
-        _compare(streams, json)
+        streams = [EvaluationStream(input, entry, max_events=limit, score_every=every) for entry in configs]
+        _compare_variants(streams, json)
         return
     settings = load_config(config, os.environ, overrides)
-    stream = EvaluationStream(input, settings, limit=limit, every=every)
-    model_factory(settings.ranker.model)  # River takes a second or more to load, which is no event's fault
+    stream = EvaluationStream(input, settings, max_events=limit, score_every=every)
+    load_model_factory(settings.ranker.model)  # River takes a second or more to load, which is no event's fault
 
     with Console(stderr=True).status("reading") as status:
-        job = evaluate_job(stream, time.perf_counter, lambda events: status.update(f"{events:,} events"))
-        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 1e6
-        others: dict[str, Evaluated] = {}
+        job_result = evaluate_job(stream, time.perf_counter, lambda events: status.update(f"{events:,} events"))
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES / 1e6
+        baseline_results: dict[str, EvaluationResult] = {}
         if baselines:
-            others = evaluate_baselines(
-                stream, built_in(), time.perf_counter, lambda events: status.update(f"baselines: {events:,} events")
+            baseline_results = evaluate_baselines(
+                stream,
+                create_baselines(),
+                time.perf_counter,
+                lambda events: status.update(f"baselines: {events:,} events"),
             )
-    report = report_on(stream, job, others, memory_mb)
+    report = build_evaluation_report(stream, job_result, baseline_results, memory_mb)
     if json is not None:
-        _write(json, encode_evaluation(report))
+        _write_output(json, encode_evaluation(report))
     if plot is not None:
-        scores = {"FreshFlow": job.scores} | {name: one.scores for name, one in others.items()}
-        drawn = chart(scores, stream.events)
-        _write(plot, png_of(drawn) if Path(plot).suffix.lower() == ".png" else drawn.encode())
+        scores = {"FreshFlow": job_result.scores} | {name: entry.scores for name, entry in baseline_results.items()}
+        svg = render_svg(scores, stream.n_events)
+        _write_output(plot, render_png(svg) if Path(plot).suffix.lower() == ".png" else svg.encode())
     print_report(report, _console())
 
 
-def _compare(streams: Sequence[EvaluationStream], json: str | None) -> None:
+def _compare_variants(streams: Sequence[EvaluationStream], json_path: str | None) -> None:
     """Evaluate the configurations of streams over the same file one after the other, and print how they differ."""
     results: dict[str, Scores] = {}
     for stream in streams:
-        model_factory(stream.config.ranker.model)
+        load_model_factory(stream.config.ranker.model)
         name = stream.config.variant.name
         with Console(stderr=True).status("reading") as status:
-            shown = partial(_show_events, status, name)
-            results[name] = evaluate_job(stream, time.perf_counter, shown).scores
-    comparison = compare(results)
-    if json is not None:
-        _write(json, encode_paired(comparison))
+            on_progress = partial(_show_events, status, name)
+            results[name] = evaluate_job(stream, time.perf_counter, on_progress).scores
+    comparison = compare_paired(results)
+    if json_path is not None:
+        _write_output(json_path, encode_paired_comparison(comparison))
     _console().print(paired_table(comparison))
 
 
@@ -124,10 +127,10 @@ def _show_events(status: Status, name: str, events: int) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
 
 
-def _write(path: str, content: bytes) -> None:
+def _write_output(path: str, content: bytes) -> None:
     try:
         Path(path).write_bytes(content)
     except OSError as error:

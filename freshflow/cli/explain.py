@@ -12,21 +12,21 @@ from rich.table import Table
 from freshflow.cli.options import ConfigFile
 from freshflow.config.schema import load_config
 from freshflow.errors import InputError
-from freshflow.io.lookup import latest_list
+from freshflow.io.lookup import read_latest_list
 from freshflow.outputs.records import ListItem, PublishedList
 
 __all__ = ["explain"]
 
-MOST = 3  # contributions told of an item
+MAX_CONTRIBUTIONS = 3  # contributions told of an item
 
-CAUSES = {
+CAUSE_TEXTS = {
     "interaction": "because of what the user did",
     "request": "because it was asked for",
     "search": "as the answer to a search",
     "identify": "because it became known who a guest is",
     "refresh": "because the world has changed since the user last did something",
 }
-REASONS = {
+REASON_TEXTS = {
     "again": "the user came back to it before",
     "popular": "popular right now",
     "searched": "chosen by others after this search",
@@ -52,41 +52,43 @@ def explain(
 
     With `lists.contributions = true` the job also writes what each feature added to a score; the largest are shown.
     """
-    found = latest_list(lists, user, load_config(config, os.environ))
-    if found is None:
+    encoded_list = read_latest_list(lists, user, load_config(config, os.environ))
+    if encoded_list is None:
         raise InputError(f"There is no list of {user} in {lists}: they have done nothing yet, or were forgotten.")
     try:
-        told = msgspec.json.decode(found, type=PublishedList)
+        published_list = msgspec.json.decode(encoded_list, type=PublishedList)
     except msgspec.MsgspecError as error:
         raise InputError(f"What {lists} holds of {user} is no list ({error}); name what a job has written.") from None
     console = Console()
-    console.print(_headline(told), highlight=False, markup=False, soft_wrap=True)
-    console.print(_table(told))
+    console.print(_headline(published_list), highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(published_list))
 
 
-def _headline(told: PublishedList) -> str:
-    made, event = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (told.computed_at, told.event_ts))
-    source = " ".join(f"{name} {value}" for name, value in told.source.items())
+def _headline(published_list: PublishedList) -> str:
+    computed_time, event_time = (
+        datetime.fromtimestamp(ms / 1000, UTC) for ms in (published_list.computed_at, published_list.event_ts)
+    )
+    source = " ".join(f"{name} {value}" for name, value in published_list.source.items())
     return (
-        f"{len(told.items)} items for {told.user_id}, made {made:%Y-%m-%d %H:%M:%S} UTC {CAUSES[told.cause]}.\n"
-        f"The latest event it knows happened {event:%Y-%m-%d %H:%M:%S} UTC ({source}).\n"
-        f"The model of partition {told.model.partition} had learned from {told.model.updates:,} events.\n"
+        f"{len(published_list.items)} items for {published_list.user_id}, made {computed_time:%Y-%m-%d %H:%M:%S} UTC {CAUSE_TEXTS[published_list.cause]}.\n"
+        f"The latest event it knows happened {event_time:%Y-%m-%d %H:%M:%S} UTC ({source}).\n"
+        f"The model of partition {published_list.model.partition} had learned from {published_list.model.updates:,} events.\n"
     )
 
 
-def _table(told: PublishedList) -> Table:
-    explained = any(item.contributions for item in told.items)
+def _table(published_list: PublishedList) -> Table:
+    has_contributions = any(item.contributions for item in published_list.items)
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
-    for heading in ("item", "score", "why", *(["what counted most"] if explained else [])):
+    for heading in ("item", "score", "why", *(["what counted most"] if has_contributions else [])):
         table.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
-    for rank, item in enumerate(told.items, start=1):
-        most = [_most(item)] if explained else []
-        table.add_row(str(rank), item.item_id, f"{item.score:.3f}", why(item), *most)
+    for rank, item in enumerate(published_list.items, start=1):
+        contribution_cells = [_top_contributions(item)] if has_contributions else []
+        table.add_row(str(rank), item.item_id, f"{item.score:.3f}", describe_reason(item), *contribution_cells)
     return table
 
 
-def why(item: ListItem) -> str:
+def describe_reason(item: ListItem) -> str:
     """The reason of an item in words.
 
     >>> why(ListItem("i1", 1.0, "together", ("i2", "i3")))
@@ -94,9 +96,11 @@ def why(item: ListItem) -> str:
     """
     if item.reason == "together" and item.because:
         return f"goes with {', '.join(item.because)}"
-    return REASONS.get(item.reason, item.reason)
+    return REASON_TEXTS.get(item.reason, item.reason)
 
 
-def _most(item: ListItem) -> str:
-    largest = sorted((item.contributions or {}).items(), key=lambda part: (-abs(part[1]), part[0]))[:MOST]
-    return ", ".join(f"{name.replace('_', ' ')} {value:+.2f}" for name, value in largest if value)
+def _top_contributions(item: ListItem) -> str:
+    top_parts = sorted((item.contributions or {}).items(), key=lambda part: (-abs(part[1]), part[0]))[
+        :MAX_CONTRIBUTIONS
+    ]
+    return ", ".join(f"{name.replace('_', ' ')} {value:+.2f}" for name, value in top_parts if value)

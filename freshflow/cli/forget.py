@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from freshflow.cli.clock import now_ms
+from freshflow.cli.clock import wall_clock_ms
 from freshflow.cli.options import ConfigFile
 from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError
 from freshflow.events.fields import MAX_ID_CHARS
-from freshflow.events.identity import GUEST
+from freshflow.events.identity import ANONYMOUS_PREFIX
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.io.forget import write_forget_event, write_tombstone
 from freshflow.io.url import check_distinct
@@ -39,25 +39,25 @@ def forget(
     settings = load_config(config, os.environ)
     if input is None and output is None:
         raise ConfigError("Nothing to do: give the job's --input, its --output, or both.")
-    if not user or len(user) > MAX_ID_CHARS or not _is_text(user):
+    if not user or len(user) > MAX_ID_CHARS or not _is_valid_utf8(user):
         raise ConfigError(f"USER is no id that an event could have: give 1 to {MAX_ID_CHARS} characters in UTF-8.")
     check_distinct({"--input": input, "--output": output})
     if input is not None:
-        for place in write_forget_event(input, user, now_ms(), settings, guest=guest):
-            typer.echo(f"forget event   {place}")
+        for source_ref in write_forget_event(input, user, wall_clock_ms(), settings, is_anonymous=guest):
+            typer.echo(f"forget event   {source_ref}")
     if output is not None:
-        pseudonyms = Pseudonyms.of_config(settings.privacy)
-        key = user if pseudonyms is None else pseudonyms.of(user)
-        key = GUEST + key if guest else key
-        for place in write_tombstone(output, key, settings):
-            typer.echo(f"tombstone      {place}")
+        pseudonyms = Pseudonyms.from_config(settings.privacy)
+        key = user if pseudonyms is None else pseudonyms.pseudonymise(user)
+        key = ANONYMOUS_PREFIX + key if guest else key
+        for source_ref in write_tombstone(output, key, settings):
+            typer.echo(f"tombstone      {source_ref}")
         if input is None:
             sys.stderr.write(
                 "freshflow: The job was not told, so it knows the user and publishes lists again; give --input, too.\n"
             )
 
 
-def _is_text(user: str) -> bool:
+def _is_valid_utf8(user: str) -> bool:
     try:
         user.encode()
     except UnicodeEncodeError:  # an argument that is not UTF-8

@@ -6,15 +6,15 @@ import sys
 import typer
 
 from freshflow import __version__
-from freshflow.cli.commands import Commands
-from freshflow.cli.stderr import panics_kept_back
-from freshflow.errors import user_error
-from freshflow.streaming.monitoring.logging import in_json
+from freshflow.cli.commands import LazyCommandGroup
+from freshflow.cli.stderr import defer_native_stderr
+from freshflow.errors import find_user_error
+from freshflow.streaming.monitoring.logging import is_json_logging
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    cls=Commands,
+    cls=LazyCommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,15 +22,15 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(__version__)
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
     """FreshFlow keeps recommendations fresh: behaviour events in, updated top-k lists out."""
 
@@ -38,16 +38,16 @@ def options(
 def main() -> None:
     """Run the command line; exit code 1 and one sentence on standard error for what a user can mend."""
     try:
-        with panics_kept_back():
+        with defer_native_stderr():
             logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
             app()
     except Exception as error:
-        sentence = user_error(error)
-        if sentence is None:
+        message = find_user_error(error)
+        if message is None:
             raise
-        if in_json():
-            logging.getLogger("freshflow").error("%s", sentence)
-        typer.echo(f"freshflow: {sentence}", err=True)
+        if is_json_logging():
+            logging.getLogger("freshflow").error("%s", message)
+        typer.echo(f"freshflow: {message}", err=True)
         sys.exit(1)
 
 

@@ -10,163 +10,163 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.logging import in_json
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.logging import is_json_logging
+from freshflow.streaming.monitoring.progress import JobStats
 
-__all__ = ["shortened", "show_progress", "summary"]
+__all__ = ["shorten_url", "show_progress", "print_summary"]
 
-log = getLogger("freshflow")
+_logger = getLogger("freshflow")
 
 # A terminal is redrawn; a log gets a line that a person can still read after an hour.
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
-NOTE_FROM = 46  # the column at which the table's notes begin
-NOTHING = "-"
-SHOWN = 8  # names of types that are passed over
+NOTE_COLUMN = 46  # the column at which the table's notes begin
+_NO_VALUE = "-"
+_MAX_UNKNOWN_TYPES = 8  # names of types that are passed over
 # Events of which no list was made, or that nothing was learned from; shown where there are any.
-LEFT_OUT = (
+_EXCLUDED_EVENTS = (
     ("duplicates", ("duplicate",), "dropped"),
-    ("late", ("late",), "dropped, older than users.lateness_s allows"),
+    ("late", ("late",), "dropped, older than users.allowed_lateness_s allows"),
     ("noise", ("noise_rate", "noise_repeats", "noise_sequence"), "bots and the like, not learned from"),
 )
 
 
 @contextmanager
-def show_progress(progress: Progress, *, quiet: bool) -> Iterator[None]:
-    """Show what `progress` says while the block runs."""
-    if in_json():
-        with _logged(progress, quiet):
+def show_progress(stats: JobStats, *, quiet: bool) -> Iterator[None]:
+    """Show what `stats` says while the block runs."""
+    if is_json_logging():
+        with _log_periodically(stats, quiet):
             yield
         return
     console = _console()
-    done = threading.Event()
-    started = time.monotonic()
-    thread = threading.Thread(target=_show, args=(console, progress, done, started), daemon=True)
+    stop_event = threading.Event()
+    start_s = time.monotonic()
+    thread = threading.Thread(target=_run_display, args=(console, stats, stop_event, start_s), daemon=True)
     if not quiet:
         thread.start()
     try:
         yield
     finally:
-        done.set()
+        stop_event.set()
         if not quiet:
             thread.join()
 
 
-def summary(progress: Progress, places: Places) -> None:
+def print_summary(stats: JobStats, urls: JobUrls) -> None:
     """Print what the job did."""
-    if in_json():
-        _log(progress, "The job has ended.")
+    if is_json_logging():
+        _log_counts(stats, "The job has ended.")
         return
     console = _console()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim", overflow="fold")
-    for row in _rows(progress, places, max(30, console.width - NOTE_FROM)):
+    for row in _summary_rows(stats, urls, max(30, console.width - NOTE_COLUMN)):
         table.add_row(*row)
     console.print(table)
 
 
 @contextmanager
-def _logged(progress: Progress, quiet: bool) -> Iterator[None]:
-    done = threading.Event()
+def _log_periodically(stats: JobStats, quiet: bool) -> Iterator[None]:
+    stop_event = threading.Event()
 
-    def tell() -> None:
-        while not done.wait(LOG_PERIOD_S):
-            if progress.read:
-                _log(progress, "The job goes on.")
+    def log_loop() -> None:
+        while not stop_event.wait(LOG_PERIOD_S):
+            if stats.n_read:
+                _log_counts(stats, "The job goes on.")
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=log_loop, daemon=True)
     if not quiet:
         thread.start()
     try:
         yield
     finally:
-        done.set()
+        stop_event.set()
 
 
-def _log(progress: Progress, message: str) -> None:
+def _log_counts(stats: JobStats, message: str) -> None:
     """What was counted, as fields of a record of the log."""
-    counted = {
-        "events": progress.read,
-        "lists": progress.lists,
-        "rejected": dict(progress.rejected),
-        "hr20": round(progress.quality("hr20"), 6),
+    counts = {
+        "events": stats.n_read,
+        "lists": stats.n_lists,
+        "rejected": dict(stats.n_rejected),
+        "hr20": round(stats.mean_quality("hr20"), 6),
     }
-    log.info(message, extra={"counted": counted})
+    _logger.info(message, extra={"counted": counts})
 
 
-def shortened(place: str, width: int) -> str:
+def shorten_url(url: str, width: int) -> str:
     """A place as short as it is still clear: from here on, and cut at the front where it is longer than `width`.
 
     >>> shortened("/srv/shop/exports/2025-03-03/events.jsonl.gz", 30)
     '…/2025-03-03/events.jsonl.gz'
     """
-    path = Path(place)
+    path = Path(url)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        place = str(path.relative_to(Path.cwd()))
-    if len(place) <= width:
-        return place
-    scheme, separator, rest = place.rpartition("://")
-    start = f"{scheme}{separator}…"
-    end = rest[len(start) - width :]
-    return start + end[max(0, end.find("/")) :]
+        url = str(path.relative_to(Path.cwd()))
+    if len(url) <= width:
+        return url
+    scheme, separator, remainder = url.rpartition("://")
+    prefix = f"{scheme}{separator}…"
+    suffix = remainder[len(prefix) - width :]
+    return prefix + suffix[max(0, suffix.find("/")) :]
 
 
 def _console() -> Console:
     return Console(stderr=True, markup=False, highlight=False)
 
 
-def _show(console: Console, progress: Progress, done: threading.Event, started: float) -> None:
+def _run_display(console: Console, stats: JobStats, stop_event: threading.Event, start_s: float) -> None:
     if not console.is_terminal:
-        while not done.wait(LOG_PERIOD_S):
-            if progress.read:
-                console.print(_line(progress, started))
+        while not stop_event.wait(LOG_PERIOD_S):
+            if stats.n_read:
+                console.print(_progress_line(stats, start_s))
         return
     with console.status("starting") as status:
-        while not done.wait(TERMINAL_PERIOD_S):
-            status.update(_line(progress, started))
+        while not stop_event.wait(TERMINAL_PERIOD_S):
+            status.update(_progress_line(stats, start_s))
 
 
-def _line(progress: Progress, started: float) -> str:
-    seconds = max(1e-9, time.monotonic() - started)
+def _progress_line(stats: JobStats, start_s: float) -> str:
+    seconds = max(1e-9, time.monotonic() - start_s)
     return (
-        f"{progress.read:,} events in, {progress.lists:,} lists out, {progress.rejected.total():,} rejected, "
-        f"{progress.read / seconds:,.0f} events/s, HR@20 {progress.quality('recent_hr20'):.3f}"
+        f"{stats.n_read:,} events in, {stats.n_lists:,} lists out, {stats.n_rejected.total():,} rejected, "
+        f"{stats.n_read / seconds:,.0f} events/s, HR@20 {stats.mean_quality('recent_hr20'):.3f}"
     )
 
 
-def _rows(progress: Progress, places: Places, width: int) -> Iterator[tuple[str, str, str]]:
+def _summary_rows(stats: JobStats, urls: JobUrls, width: int) -> Iterator[tuple[str, str, str]]:
     """What was counted, the figure, and a note of at most `width` characters on it."""
-    yield "events in", f"{progress.read:,}", shortened(places.input, width)
-    yield "lists out", f"{progress.lists:,}", shortened(places.output, width)
-    yield "  refreshed", f"{progress.total('refreshed'):,}", "of users who did nothing"
-    if places.related is not None:
-        yield "related items", f"{progress.total('related'):,}", shortened(places.related, width)
-    yield "lists that did not change", f"{progress.total('unchanged'):,}", "not published again"
-    for name, kinds, note in LEFT_OUT:
-        count = sum(map(progress.total, kinds))
+    yield "events in", f"{stats.n_read:,}", shorten_url(urls.input, width)
+    yield "lists out", f"{stats.n_lists:,}", shorten_url(urls.output, width)
+    yield "  refreshed", f"{stats.total_count('refreshed'):,}", "of users who did nothing"
+    if urls.related is not None:
+        yield "related items", f"{stats.total_count('related'):,}", shorten_url(urls.related, width)
+    yield "lists that did not change", f"{stats.total_count('unchanged'):,}", "not published again"
+    for name, kinds, note in _EXCLUDED_EVENTS:
+        count = sum(map(stats.total_count, kinds))
         if count:
             yield name, f"{count:,}", note
-    where = shortened(places.dead_letter_place() or "logged", width) if progress.rejected else ""
-    yield "rejected", f"{progress.rejected.total():,}", where
-    for code, count in progress.rejected.most_common():
+    dead_letter_note = shorten_url(urls.dead_letter_url() or "logged", width) if stats.n_rejected else ""
+    yield "rejected", f"{stats.n_rejected.total():,}", dead_letter_note
+    for code, count in stats.n_rejected.most_common():
         yield f"  {code}", f"{count:,}", ""
-    if progress.passed_over:
-        yield "passed over", f"{progress.passed_over.total():,}", "types that are no behaviour with an item"
-    for name, count in progress.passed_over.most_common(SHOWN):
+    if stats.n_unknown_type:
+        yield "passed over", f"{stats.n_unknown_type.total():,}", "types that are no behaviour with an item"
+    for name, count in stats.n_unknown_type.most_common(_MAX_UNKNOWN_TYPES):
         yield f"  {name}", f"{count:,}", ""
-    tested = progress.total("events") > 0
-    yield "HR@20", _share(progress, "hr20", tested), "predicted first, then learned"
-    yield "  published before", _share(progress, "published_hr20", tested), "the list the user was last sent"
-    yield "  of popularity", _share(progress, "popularity_hr20", tested), "the top of the last 200 events"
-    yield "MRR@20", _share(progress, "mrr20", tested), ""
-    yield "  of popularity", _share(progress, "popularity_mrr20", tested), ""
-    latencies = f"{progress.latency_ms(0.5):,.0f} / {progress.latency_ms(0.99):,.0f} ms"
-    yield "event to list, p50 / p99", latencies if progress.lists else NOTHING, "from reading to writing"
-    seconds = progress.seconds()
-    yield "events a second", f"{progress.read / seconds:,.0f}" if seconds else NOTHING, f"in {seconds:,.1f} s"
+    has_events = stats.total_count("events") > 0
+    yield "HR@20", _format_share(stats, "hr20", has_events), "predicted first, then learned"
+    yield "  published before", _format_share(stats, "published_hr20", has_events), "the list the user was last sent"
+    yield "  of popularity", _format_share(stats, "popularity_hr20", has_events), "the top of the last 200 events"
+    yield "MRR@20", _format_share(stats, "mrr20", has_events), ""
+    yield "  of popularity", _format_share(stats, "popularity_mrr20", has_events), ""
+    latencies = f"{stats.latency_quantile_ms(0.5):,.0f} / {stats.latency_quantile_ms(0.99):,.0f} ms"
+    yield "event to list, p50 / p99", latencies if stats.n_lists else _NO_VALUE, "from reading to writing"
+    seconds = stats.duration_s()
+    yield "events a second", f"{stats.n_read / seconds:,.0f}" if seconds else _NO_VALUE, f"in {seconds:,.1f} s"
 
 
-def _share(progress: Progress, name: str, tested: bool) -> str:
-    return f"{progress.quality(name):.3f}" if tested else NOTHING
+def _format_share(stats: JobStats, name: str, has_events: bool) -> str:
+    return f"{stats.mean_quality(name):.3f}" if has_events else _NO_VALUE

@@ -10,23 +10,23 @@ import typer
 
 from freshflow.cli.comparison import print_comparison
 from freshflow.cli.options import ConfigFile
-from freshflow.cli.progress import show_progress, summary
-from freshflow.cli.shapes import Format, Map, shape
-from freshflow.cluster.protocol import Job
-from freshflow.cluster.supervisor import idle_processes, run_cluster
+from freshflow.cli.progress import print_summary, show_progress
+from freshflow.cli.shapes import FormatOption, MapOption, event_overrides
+from freshflow.cluster.protocol import JobSpec
+from freshflow.cluster.supervisor import count_idle_processes, run_cluster
 from freshflow.errors import ConfigError
-from freshflow.state.offset_publisher import published_offsets
-from freshflow.state.recovery_store import held, keeping_in
+from freshflow.state.offset_publisher import publish_offsets
+from freshflow.state.recovery_store import lock_recovery_dir, open_state_backend
 from freshflow.streaming.experiment import load_variants
-from freshflow.streaming.failure_recorder import Failures
-from freshflow.streaming.job import Places, StopFlag, build, prepare, run_flow
-from freshflow.streaming.monitoring.logging import set_up_log
-from freshflow.streaming.monitoring.progress import Progress
-from freshflow.streaming.monitoring.prometheus import serve
+from freshflow.streaming.failure_recorder import FailureRecorder
+from freshflow.streaming.job import JobUrls, StopFlag, build, prepare, run_flow
+from freshflow.streaming.monitoring.logging import configure_logging
+from freshflow.streaming.monitoring.progress import JobStats
+from freshflow.streaming.monitoring.prometheus import serve_job_metrics
 
 __all__ = ["run"]
 
-log = getLogger("freshflow")
+_logger = getLogger("freshflow")
 
 
 def run(
@@ -46,8 +46,8 @@ def run(
     related: Annotated[
         str | None, typer.Option(metavar="URL", help="Related items of each item, as they change.")
     ] = None,
-    format: Format = None,
-    map: Map = None,
+    format: FormatOption = None,
+    map: MapOption = None,
     config: ConfigFile = None,
     variants: Annotated[
         tuple[Path, Path] | None,
@@ -79,40 +79,42 @@ def run(
     metrics_address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Answer Prometheus here, e.g. 127.0.0.1:9464. [nowhere]")
     ] = None,
-    log_format: Annotated[str | None, typer.Option(metavar="text|json", help="Of the log. [text]")] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="text|json", help="Of the _logger. [text]")] = None,
 ) -> None:
     """Read events, keep every user's list fresh, and write the lists."""
     overrides: dict[str, dict[str, Any]] = {
         "job": {"partitions": partitions, "batch_size": batch_size},
-        "events": shape(format, map),
+        "events": event_overrides(format, map),
         "metrics": {"address": metrics_address},
         "log": {"format": log_format},
     }
-    split = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
-    settings = split.configs[0]
-    set_up_log(settings.log)
-    _check_processes(processes, split.partitions)
-    places = Places(input, output, dead_letters, metrics, until_end, related)
-    progress, stop = Progress(), StopFlag()
+    experiment = load_variants(variants, config, os.environ, overrides, defaults={"job": {"partitions": processes}})
+    settings = experiment.configs[0]
+    configure_logging(settings.log)
+    _check_processes(processes, experiment.n_partitions)
+    urls = JobUrls(input, output, dead_letters, metrics, until_end, related)
+    stats, stop_flag = JobStats(), StopFlag()
     if settings.metrics.address:
-        serve(progress, split)
-    prepare(places, settings, resumes=recovery is not None, variants=split)
-    with held(recovery, split.settings()) if recovery is not None else nullcontext() as lock:
+        serve_job_metrics(stats, experiment)
+    prepare(urls, settings, is_resuming=recovery is not None, variants=experiment)
+    with lock_recovery_dir(recovery, experiment.split_settings()) if recovery is not None else nullcontext() as lock:
         if processes == 1:
-            keeping = keeping_in(recovery)
-            flow = build(places, settings, progress, stop, Failures(), keeping=keeping, variants=split)
-            stop.install()
-            with show_progress(progress, quiet=quiet), published_offsets(places.input, settings, recovery):
+            state_backend = open_state_backend(recovery)
+            flow = build(
+                urls, settings, stats, stop_flag, FailureRecorder(), state_backend=state_backend, variants=experiment
+            )
+            stop_flag.install()
+            with show_progress(stats, quiet=quiet), publish_offsets(urls.input, settings, recovery):
                 run_flow(flow, settings, recovery)
         else:
-            stop.install()
-            job = Job(places, settings, str(recovery) if recovery is not None else None, split)
-            with show_progress(progress, quiet=quiet), published_offsets(places.input, settings, recovery):
-                run_cluster(job, processes, progress, stop, lock)
-        stop.release()
+            stop_flag.install()
+            job = JobSpec(urls, settings, str(recovery) if recovery is not None else None, experiment)
+            with show_progress(stats, quiet=quiet), publish_offsets(urls.input, settings, recovery):
+                run_cluster(job, processes, stats, stop_flag, lock)
+        stop_flag.ignore_signals()
     if not quiet:
-        summary(progress, places)
-        print_comparison(progress.reports.values())
+        print_summary(stats, urls)
+        print_comparison(stats.reports.values())
 
 
 def _check_processes(processes: int, partitions: int) -> None:
@@ -122,10 +124,10 @@ def _check_processes(processes: int, partitions: int) -> None:
             f"--processes {processes} needs at least as many partitions, and job.partitions = {partitions}: "
             "give fewer processes, or start anew with more --partitions."
         )
-    idle = idle_processes(partitions, processes)
-    if idle:
-        log.warning(
+    n_idle = count_idle_processes(partitions, processes)
+    if n_idle:
+        _logger.warning(
             "%d of the %d processes will have no users; with 1, 2, 4, 8, ... processes none would be left out.",
-            idle,
+            n_idle,
             processes,
         )

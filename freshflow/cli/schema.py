@@ -7,28 +7,27 @@ from typing import Annotated
 
 import typer
 
-from freshflow.cli.reference.json_schemas import SCHEMAS
-from freshflow.cli.reference.json_schemas import schema as schema_of
+from freshflow.cli.reference.json_schemas import SCHEMAS, build_schema
 from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError
 
-__all__ = ["schema", "written"]
+__all__ = ["schema", "format_schema"]
 
-NAMES = ", ".join(SCHEMAS)
+SCHEMA_NAMES = ", ".join(SCHEMAS)
 
 
 def schema(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Of what: {NAMES}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Of what: {SCHEMA_NAMES}.")],
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The job's TOML file: it says which events are known.")
     ] = None,
 ) -> None:
     """Print a JSON Schema (2020-12), to validate records with or to generate code from."""
     if name not in SCHEMAS:
-        raise ConfigError(f"There is no schema of {name!r}; there are {NAMES}.")
-    typer.echo(written(schema_of(name, load_config(config, os.environ))))
+        raise ConfigError(f"There is no schema of {name!r}; there are {SCHEMA_NAMES}.")
+    typer.echo(format_schema(build_schema(name, load_config(config, os.environ))))
 
 
-def written(schema: object) -> str:
+def format_schema(schema: object) -> str:
     """A schema as text."""
     return json.dumps(schema, indent=2, ensure_ascii=False)

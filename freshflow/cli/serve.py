@@ -11,9 +11,9 @@ import typer
 from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError
 
-__all__ = ["check_installed", "serve"]
+__all__ = ["check_server_packages", "serve"]
 
-NEEDED = ("httptools", "starlette", "uvicorn")
+REQUIRED_PACKAGES = ("httptools", "starlette", "uvicorn")
 
 
 def serve(
@@ -50,22 +50,22 @@ def serve(
     """
     overrides: dict[str, dict[str, Any]] = {"serve": {"host": host, "port": port, "store": store}}
     settings = load_config(config, os.environ, overrides)
-    check_installed()
-    from freshflow.serving.dashboard.collector import Sources
+    check_server_packages()
+    from freshflow.serving.dashboard.collector import DashboardSources
     from freshflow.serving.dashboard.routes import live_page
-    from freshflow.serving.server import Served, now_ms
-    from freshflow.serving.server import serve as run
+    from freshflow.serving.server import ServerUrls, system_time_ms
+    from freshflow.serving.server import run_server as run
 
-    sources = Sources(metrics, dead_letters)
-    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=now_ms)
-    more = {} if no_page else {"more": page}
-    run(Served(lists, related, settings.serve.store), settings, partial(typer.echo, err=True), **more)
+    sources = DashboardSources(metrics, dead_letters)
+    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=system_time_ms)
+    server_options = {} if no_page else {"extra_routes": page}
+    run(ServerUrls(lists, related, settings.serve.store), settings, partial(typer.echo, err=True), **server_options)
 
 
-def check_installed() -> None:
+def check_server_packages() -> None:
     """Raise `ConfigError` if what only the server needs is not there."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
+    missing_packages = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
+    if missing_packages:
         raise ConfigError(
-            f"freshflow serve needs {' and '.join(missing)}, which is not installed: pip install 'freshflow[serve]'."
+            f"freshflow serve needs {' and '.join(missing_packages)}, which is not installed: pip install 'freshflow[serve]'."
         )

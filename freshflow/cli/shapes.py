@@ -6,25 +6,30 @@ import typer
 
 from freshflow.errors import ConfigError
 
-__all__ = ["Format", "Map", "shape"]
+__all__ = ["FormatOption", "MapOption", "event_overrides"]
 
-Format = Annotated[
+FormatOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", help="Shape of the events: ga4, segment, otto, ...; freshflow/docs/formats.md. [auto]"
     ),
 ]
-Map = Annotated[
+MapOption = Annotated[
     str | None,
     typer.Option(metavar="OURS=THEIRS,...", help="Where fields stand: user_id=visitor.id,type==view (=text: itself)."),
 ]
 
 
-def shape(format: str | None, map: str | None) -> dict[str, object]:
+def event_overrides(format_name: str | None, field_map: str | None) -> dict[str, object]:
     """What the options set in the section `events`. Raises `ConfigError` where a part of --map is no pair."""
-    pairs = [pair.partition("=") for pair in map.split(",")] if map else []
-    for ours, separator, theirs in pairs:
-        if not (ours.strip() and separator and theirs.strip()):
-            given = ours + separator + theirs
-            raise ConfigError(f"--map: {given!r} is no pair: give our field = where it stands, as user_id=visitor.id.")
-    return {"format": format, "map": {ours.strip(): theirs.strip() for ours, _, theirs in pairs} or None}
+    pairs = [pair.partition("=") for pair in field_map.split(",")] if field_map else []
+    for field_name, separator, source_path in pairs:
+        if not (field_name.strip() and separator and source_path.strip()):
+            pair_text = field_name + separator + source_path
+            raise ConfigError(
+                f"--map: {pair_text!r} is no pair: give our field = where it stands, as user_id=visitor.id."
+            )
+    return {
+        "format": format_name,
+        "map": {field_name.strip(): source_path.strip() for field_name, _, source_path in pairs} or None,
+    }

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from freshflow.cli.clock import now_ms
+from freshflow.cli.clock import wall_clock_ms
 from freshflow.errors import ConfigError
 from freshflow.simulator.config import ShopConfig
-from freshflow.simulator.pace import live_config, paced
+from freshflow.simulator.pace import live_config, pace_lines
 from freshflow.simulator.write import shop_lines, write_lines
 
 __all__ = ["simulate"]
 
-NOISE = ("duplicate", "late", "bot", "broken")
-DEFAULTS = ShopConfig()
+NOISE_KINDS = ("duplicate", "late", "bot", "broken")
+DEFAULT_CONFIG = ShopConfig()
 
 
 def simulate(
@@ -26,27 +26,27 @@ def simulate(
     ] = "-",
     events: Annotated[
         int, typer.Option(help="What visitors do; catalogue, requests and noise come on top.")
-    ] = DEFAULTS.events,
-    users: Annotated[int, typer.Option(help="Visitors who may come.")] = DEFAULTS.users,
-    items: Annotated[int, typer.Option(help="Items of the catalogue, at least 20.")] = DEFAULTS.items,
+    ] = DEFAULT_CONFIG.events,
+    users: Annotated[int, typer.Option(help="Visitors who may come.")] = DEFAULT_CONFIG.users,
+    items: Annotated[int, typer.Option(help="Items of the catalogue, at least 20.")] = DEFAULT_CONFIG.items,
     days: Annotated[
         float | None,
         typer.Option(help="Days that the events span.", show_default="14, or more for many events"),
-    ] = DEFAULTS.days,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULTS.seed,
+    ] = DEFAULT_CONFIG.days,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULT_CONFIG.seed,
     requests: Annotated[
         float, typer.Option(help="Share of events preceded by a request for the user's list, 0 to 1.")
-    ] = DEFAULTS.requests,
+    ] = DEFAULT_CONFIG.requests,
     searches: Annotated[
         float, typer.Option(help="Share of items that are chosen from the results of a search, 0 to 1.")
-    ] = DEFAULTS.searches,
+    ] = DEFAULT_CONFIG.searches,
     shift: Annotated[
         int | None,
         typer.Option(help="Event from which on other items go together and are popular.", show_default="never"),
-    ] = DEFAULTS.shift,
+    ] = DEFAULT_CONFIG.shift,
     embeddings: Annotated[
         int, typer.Option(help="Numbers in the vectors with which items appear; 0: no vectors.")
-    ] = DEFAULTS.embeddings,
+    ] = DEFAULT_CONFIG.embeddings,
     rate: Annotated[
         float | None,
         typer.Option(help="Events a second, each written as it happens, from now on.", show_default="all at once"),
@@ -59,7 +59,7 @@ def simulate(
     comes and goes. With --shift, what was learned is suddenly wrong. The same options give the same bytes, but
     with --rate, which stamps events with the time of their writing and lets in as many visitors as that takes.
     """
-    shop: dict[str, Any] = {
+    shop_settings: dict[str, Any] = {
         "items": items,
         "seed": seed,
         "requests": requests,
@@ -69,29 +69,29 @@ def simulate(
         "embeddings": embeddings,
     }
     if rate is None:
-        config = ShopConfig(events=events, users=users, days=days, **shop)
+        config = ShopConfig(events=events, users=users, days=days, **shop_settings)
         lines = shop_lines(config)
     elif days is not None:
         raise ConfigError("--days and --rate both say how long the events take; give one of them.")
     else:
-        config = live_config(rate, events, users, now_ms(), **shop)
-        lines = paced(shop_lines(config), now_ms, time.sleep)
+        config = live_config(rate, events, users, wall_clock_ms(), **shop_settings)
+        lines = pace_lines(shop_lines(config), wall_clock_ms, time.sleep)
     try:
-        kinds = write_lines(lines, output, at_once=rate is not None)
+        kinds = write_lines(lines, output, flush_each_line=rate is not None)
     except BrokenPipeError:  # `freshflow simulate | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         return
-    typer.echo(summary(config, kinds), err=True)
+    typer.echo(describe_output(config, kinds), err=True)
 
 
-def summary(config: ShopConfig, kinds: Counter[str]) -> str:
+def describe_output(config: ShopConfig, kinds: Counter[str]) -> str:
     """One line on what was written: lines, events, users and items, and how many of each kind of noise."""
-    noise = ", ".join(f"{kinds[kind]:,} {kind}" for kind in NOISE if kinds[kind])
-    asked = f", {kinds['request']:,} requests" if kinds["request"] else ""
-    asked += f", {kinds['search']:,} searches" if kinds["search"] else ""
-    shift = f", shift at {config.shift:,}" if config.shift else ""
+    noise_text = ", ".join(f"{kinds[kind]:,} {kind}" for kind in NOISE_KINDS if kinds[kind])
+    requests_text = f", {kinds['request']:,} requests" if kinds["request"] else ""
+    requests_text += f", {kinds['search']:,} searches" if kinds["search"] else ""
+    shift_text = f", shift at {config.shift:,}" if config.shift else ""
     return (
         f"Wrote {kinds.total():,} lines: {config.events:,} events of {config.users:,} users with "
-        f"{config.items:,} items{asked}{shift}, {kinds['item']:,} catalogue entries; "
-        f"noise: {noise or 'none'}."
+        f"{config.items:,} items{requests_text}{shift_text}, {kinds['item']:,} catalogue entries; "
+        f"noise: {noise_text or 'none'}."
     )

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from freshflow.cli.options import ConfigFile
 from freshflow.config.schema import load_config
-from freshflow.io.kafka.admin import TopicReport, create_topics, topic_specs
+from freshflow.io.kafka.admin import TopicReport, build_topic_specs, create_topics
 from freshflow.io.kafka.client import parse_kafka_servers
 
 __all__ = ["app"]
@@ -32,7 +32,7 @@ def create(
 ) -> None:
     """Create events, recommendations, metrics, dead-letters and related; existing ones stay as they are."""
     settings = load_config(config, os.environ).kafka
-    reports = create_topics(parse_kafka_servers(servers), settings, topic_specs(prefix, partitions, replication))
+    reports = create_topics(parse_kafka_servers(servers), settings, build_topic_specs(prefix, partitions, replication))
     Console().print(_table(reports))
 
 

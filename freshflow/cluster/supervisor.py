@@ -15,63 +15,71 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from freshflow.cluster.protocol import Channel, FromMember, Go, Job, Ready, Stop, Stopped
+from freshflow.cluster.protocol import (
+    Channel,
+    JobSpec,
+    MessageFromWorker,
+    StartWorker,
+    StopWorker,
+    WorkerFailure,
+    WorkerReady,
+)
 from freshflow.errors import ProcessError
-from freshflow.state.recovery_store import no_room
-from freshflow.streaming.monitoring.progress import Counts, Progress
+from freshflow.state.recovery_store import disk_full_error
+from freshflow.streaming.monitoring.progress import JobStats, JobStatsSnapshot
 from freshflow.streaming.partitioning import partition_key, worker_of
 
-__all__ = ["idle_processes", "run_cluster"]
+__all__ = ["count_idle_processes", "run_cluster"]
 
-HOST = "127.0.0.1"
-POLL_S = 0.1  # how soon a signal is passed on
-GRACE_S = 5.0  # for the others to close their files after one has failed; they notice within milliseconds
-LISTEN_S = 30.0  # for a process to listen at its address, on a machine that is very busy
-OURS = (signal.SIGINT, signal.SIGTERM)
+LOOPBACK_HOST = "127.0.0.1"
+SUPERVISOR_POLL_S = 0.1  # how soon a signal is passed on
+FAILURE_GRACE_S = 5.0  # for the others to close their files after one has failed; they notice within milliseconds
+LISTEN_TIMEOUT_S = 30.0  # for a process to listen at its address, on a machine that is very busy
+FORWARDED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_cluster(
-    job: Job, processes: int, progress: Progress, stop: Callable[[], bool], lock: int | None = None
+    job: JobSpec, n_processes: int, job_stats: JobStats, should_stop: Callable[[], bool], lock_fd: int | None = None
 ) -> None:
-    """Run a job that is prepared (`job.prepare`) until its input ends, or until `stop` says so.
+    """Run a job that is prepared (`job.prepare`) until its input ends, or until `should_stop` says so.
 
-    `lock` is a descriptor for its processes to hold until they end; `progress` shows the sum over them. Raises
+    `lock_fd` is a descriptor for its processes to hold until they end; `job_stats` shows the sum over them. Raises
     `ProcessError` if one of them fails or is killed, after the others have been stopped.
     """
-    members: list[_Member] = []
+    workers: list[_WorkerProcess] = []
     try:
-        for index in range(processes):
-            members.append(_Member(index, job, lock))
-        _watch(members, progress, stop)
+        for index in range(n_processes):
+            workers.append(_WorkerProcess(index, job, lock_fd))
+        _supervise(workers, job_stats, should_stop)
     finally:
-        for member in members:
-            member.end()
-    _raise_failure(members, job.recovery)
+        for worker in workers:
+            worker.kill_and_close()
+    _raise_failure(workers, job.recovery)
 
 
-def idle_processes(partitions: int, processes: int) -> int:
+def count_idle_processes(n_partitions: int, n_processes: int) -> int:
     """How many processes have no partition to work on."""
-    return processes - len({worker_of(partition_key(partition), processes) for partition in range(partitions)})
+    return n_processes - len({worker_of(partition_key(partition), n_processes) for partition in range(n_partitions)})
 
 
-class _Member:
+class _WorkerProcess:
     """A process of the job, as seen from the one that started it."""
 
-    def __init__(self, index: int, job: Job, lock: int | None) -> None:
-        ours, theirs = socket.socketpair()
-        self.channel: Channel[FromMember] = Channel(ours, FromMember)
+    def __init__(self, index: int, job: JobSpec, lock_fd: int | None) -> None:
+        parent_socket, child_socket = socket.socketpair()
+        self.channel: Channel[MessageFromWorker] = Channel(parent_socket, MessageFromWorker)
         self.is_ready = False
         self.has_ended = False
-        self.ended_here = False
-        self.counts: Counts | None = None
-        self.stopped: Stopped | None = None
-        with theirs, _blocked(OURS):
+        self.was_killed_here = False
+        self.stats: JobStatsSnapshot | None = None
+        self.failure: WorkerFailure | None = None
+        with child_socket, _block_signals(FORWARDED_SIGNALS):
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "freshflow.cluster.worker", str(index), str(theirs.fileno())],
-                stdin=None if job.places.input == "-" else subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", "freshflow.cluster.worker", str(index), str(child_socket.fileno())],
+                stdin=None if job.urls.input == "-" else subprocess.DEVNULL,
                 stderr=sys.stderr,  # which need not be descriptor 2
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
-                pass_fds=[theirs.fileno(), *([lock] if lock is not None else [])],
+                pass_fds=[child_socket.fileno(), *([lock_fd] if lock_fd is not None else [])],
             )
         self.pid = self._process.pid
         self.channel.send(job)
@@ -79,144 +87,144 @@ class _Member:
     @property
     def has_failed(self) -> bool:
         """Whether it said so, or ended otherwise than well."""
-        return self.stopped is not None or (self.has_ended and self._process.returncode != 0)
+        return self.failure is not None or (self.has_ended and self._process.returncode != 0)
 
     @property
-    def killed_by(self) -> str | None:
+    def kill_signal(self) -> str | None:
         """The name of the signal that killed it, if one did and it was not sent from here."""
-        code = self._process.returncode
-        return signal.Signals(-code).name if code < 0 and not self.ended_here else None
+        exit_code = self._process.returncode
+        return signal.Signals(-exit_code).name if exit_code < 0 and not self.was_killed_here else None
 
-    def hear(self) -> None:
+    def receive_messages(self) -> None:
         """Take in what it says, or that it has ended."""
         messages = self.channel.receive()
         for message in messages or ():
-            if isinstance(message, Ready):
+            if isinstance(message, WorkerReady):
                 self.is_ready = True
-            elif isinstance(message, Counts):
-                self.counts = message
+            elif isinstance(message, JobStatsSnapshot):
+                self.stats = message
             else:
-                self.stopped = message
+                self.failure = message
         if messages is None:
             self._process.wait()
             self.has_ended = True
 
-    def listens(self, port: int) -> bool:
+    def is_listening(self, port: int) -> bool:
         """Whether it has got to listening at its port; True, too, if it never will."""
-        return self._process.poll() is not None or _is_taken(port)
+        return self._process.poll() is not None or _is_port_in_use(port)
 
-    def end(self) -> None:
+    def kill_and_close(self) -> None:
         """Kill it if it still runs, and close the channel."""
         if not self.has_ended:
-            self.ended_here = self._process.poll() is None
+            self.was_killed_here = self._process.poll() is None
             self._process.kill()
             self._process.wait()
             self.has_ended = True
         self.channel.close()
 
 
-def _watch(members: list[_Member], progress: Progress, stop: Callable[[], bool]) -> None:
+def _supervise(workers: list[_WorkerProcess], job_stats: JobStats, should_stop: Callable[[], bool]) -> None:
     """Let them begin together, tell them to stop, add up what they count; return when all have ended or one has failed.
 
     A process notices within milliseconds that another is gone, and then ends, too.
     """
-    begun = told = False
-    end_s: float | None = None
+    has_started = is_stop_sent = False
+    deadline_s: float | None = None
     with selectors.DefaultSelector() as selector:
-        for member in members:
-            selector.register(member.channel, selectors.EVENT_READ, member)
-        while selector.get_map() and (end_s is None or time.monotonic() < end_s):
-            for key, _ in selector.select(POLL_S):
-                key.data.hear()
+        for worker in workers:
+            selector.register(worker.channel, selectors.EVENT_READ, worker)
+        while selector.get_map() and (deadline_s is None or time.monotonic() < deadline_s):
+            for key, _ in selector.select(SUPERVISOR_POLL_S):
+                key.data.receive_messages()
                 if key.data.has_ended:
                     selector.unregister(key.fileobj)
-            progress.show_sum(member.counts for member in members if member.counts is not None)
-            if end_s is None and any(member.has_failed for member in members):
-                end_s = time.monotonic() + (GRACE_S if begun else 0.0)
-            if not begun and all(member.is_ready for member in members):
-                _begin(members)
-                begun = True
-            if begun and not told and stop():
-                told = True
-                for member in members:
-                    member.channel.send(Stop())
+            job_stats.replace_with_sum(worker.stats for worker in workers if worker.stats is not None)
+            if deadline_s is None and any(worker.has_failed for worker in workers):
+                deadline_s = time.monotonic() + (FAILURE_GRACE_S if has_started else 0.0)
+            if not has_started and all(worker.is_ready for worker in workers):
+                _start_workers(workers)
+                has_started = True
+            if has_started and not is_stop_sent and should_stop():
+                is_stop_sent = True
+                for worker in workers:
+                    worker.channel.send(StopWorker())
 
 
-def _begin(members: list[_Member]) -> None:
+def _start_workers(workers: list[_WorkerProcess]) -> None:
     """Tell everybody the addresses: the first first, as each connects to those before it and would wait a second."""
-    with ExitStack() as held:
-        ports = [_reserved_port(held) for _ in members]
-        addresses = [f"{HOST}:{port}" for port in ports]
-        for member, port in zip(members, ports, strict=True):
-            member.channel.send(Go(addresses))
+    with ExitStack() as reservations:
+        ports = [_reserve_port(reservations) for _ in workers]
+        addresses = [f"{LOOPBACK_HOST}:{port}" for port in ports]
+        for worker, port in zip(workers, ports, strict=True):
+            worker.channel.send(StartWorker(addresses))
             # Nobody connects to the last one, which listens for an instant: it would be waited for in vain, and
             # meanwhile no signal would be passed on.
-            end_s = time.monotonic() + (LISTEN_S if member is not members[-1] else 0.0)
-            while not member.listens(port) and time.monotonic() < end_s:
+            deadline_s = time.monotonic() + (LISTEN_TIMEOUT_S if worker is not workers[-1] else 0.0)
+            while not worker.is_listening(port) and time.monotonic() < deadline_s:
                 time.sleep(0.005)
 
 
-def _reserved_port(held: ExitStack) -> int:
-    """A port that nobody else is given while `held` is open.
+def _reserve_port(reservations: ExitStack) -> int:
+    """A port that nobody else is given while `reservations` is open.
 
     Linux lets another socket listen at a port that is bound here, as long as both allow it, and Rust's do.
     """
-    holder = held.enter_context(_bound(0))
-    return int(holder.getsockname()[1])
+    bound_socket = reservations.enter_context(_bind_socket(0))
+    return int(bound_socket.getsockname()[1])
 
 
-def _is_taken(port: int) -> bool:
+def _is_port_in_use(port: int) -> bool:
     try:
-        _bound(port).close()
+        _bind_socket(port).close()
     except OSError:
         return True
     return False
 
 
-def _bound(port: int) -> socket.socket:
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind_socket(port: int) -> socket.socket:
+    bound_socket = socket.socket()
+    bound_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((HOST, port))
+        bound_socket.bind((LOOPBACK_HOST, port))
     except OSError:
-        bound.close()
+        bound_socket.close()
         raise
-    return bound
+    return bound_socket
 
 
 @contextmanager
-def _blocked(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+def _block_signals(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
     """Block signals meanwhile; a process that is started here has them blocked for good."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def _raise_failure(members: list[_Member], recovery: str | None) -> None:
+def _raise_failure(workers: list[_WorkerProcess], recovery: str | None) -> None:
     """Tell what came first: the others failed because one of them was gone."""
-    failed = [member for member in members if member.has_failed]
-    if not failed:
+    failed_workers = [worker for worker in workers if worker.has_failed]
+    if not failed_workers:
         return
-    for member in failed:
-        if member.stopped is not None and member.stopped.sentence is not None:
-            raise ProcessError(member.stopped.sentence)
-    for number, member in enumerate(members, start=1):
-        who = f"Process {number} of {len(members)} (pid {member.pid})"
-        if member.killed_by is not None:
-            raise ProcessError(f"{who} was killed by {member.killed_by}; {_cure(recovery)}.")
-        if member.stopped is not None and member.stopped.error is not None:
-            raise ProcessError(f"{who} failed: {member.stopped.error}; what led to it is logged above.")
-    full = no_room(Path(recovery)) if recovery is not None else None
-    if full is not None:  # of which Bytewax says nothing in a cluster
-        raise full
+    for worker in failed_workers:
+        if worker.failure is not None and worker.failure.user_message is not None:
+            raise ProcessError(worker.failure.user_message)
+    for number, worker in enumerate(workers, start=1):
+        worker_name = f"Process {number} of {len(workers)} (pid {worker.pid})"
+        if worker.kill_signal is not None:
+            raise ProcessError(f"{worker_name} was killed by {worker.kill_signal}; {_remedy(recovery)}.")
+        if worker.failure is not None and worker.failure.error is not None:
+            raise ProcessError(f"{worker_name} failed: {worker.failure.error}; what led to it is logged above.")
+    disk_error = disk_full_error(Path(recovery)) if recovery is not None else None
+    if disk_error is not None:  # of which Bytewax says nothing in a cluster
+        raise disk_error
     raise ProcessError(
         "The processes of the job stopped without saying why; one alone does: run it with --processes 1."
     )
 
 
-def _cure(recovery: str | None) -> str:
+def _remedy(recovery: str | None) -> str:
     if recovery is None:
         return "start the job again; with --recovery it would go on from its last snapshot"
     return f"start the job again with --recovery {recovery}, and it goes on from its last snapshot"

@@ -18,17 +18,17 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from freshflow.config.sources import Setting, from_environment, from_file, from_overrides
-from freshflow.config.validation import HIDDEN, check_setting, is_mapping, is_secret
+from freshflow.config.sources import Setting, settings_from_environment, settings_from_file, settings_from_overrides
+from freshflow.config.validation import SECRET_MASK, check_setting, is_mapping, is_secret
 from freshflow.errors import ConfigError
 
 __all__ = [
-    "AUTO",
-    "DEFAULT_FULL",
+    "AUTO_FORMAT",
+    "DEFAULT_FULL_VALUES",
     "DEFAULT_WEIGHTS",
     "EVENT_FIELDS",
     "MAX_PARTITIONS",
-    "OURS",
+    "NATIVE_FORMAT",
     "Config",
     "ContentConfig",
     "EventsConfig",
@@ -49,7 +49,7 @@ __all__ = [
     "SearchConfig",
     "ServeConfig",
     "UsersConfig",
-    "ValuesConfig",
+    "BusinessValueConfig",
     "VariantConfig",
     "load_config",
 ]
@@ -71,11 +71,11 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 }
 
 # The value of an event that counts in full: five stars, a film watched to its end.
-DEFAULT_FULL: dict[str, float] = {"rate": 5.0, "watch": 1.0}
+DEFAULT_FULL_VALUES: dict[str, float] = {"rate": 5.0, "watch": 1.0}
 
 # Shapes of events that are known (`freshflow.events.formats`): ours, and those of others.
-AUTO, OURS = "auto", "freshflow"
-Format = Literal[
+AUTO_FORMAT, NATIVE_FORMAT = "auto", "freshflow"
+EventFormat = Literal[
     "auto",
     "freshflow",
     "cloudevents",
@@ -103,7 +103,7 @@ EVENT_FIELDS = (
 RESERVED_TYPES = ("forget", "identify", "item", "request", "search")
 
 # Of the metrics endpoint: a name or an IPv4 address, or an IPv6 address in brackets, and a port.
-ADDRESS = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+ADDRESS_PATTERN = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 
 # Characters of the shortest key of pseudonyms: 128 random bits in hexadecimal digits.
 MIN_KEY_CHARS = 32
@@ -111,12 +111,12 @@ MIN_KEY_CHARS = 32
 MAX_PARTITIONS = 256
 
 # (smaller, larger): item knowledge reads the end of a user's context, and a context is cut from the history.
-AT_MOST = (
+ORDERED_SETTINGS = (
     (("items", "context"), ("users", "context")),
     (("users", "context"), ("users", "history")),
 )
 
-Positive = Annotated[int, Meta(ge=1)]
+PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveNumber = Annotated[float, Meta(gt=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 
@@ -129,15 +129,15 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return f"{type(self).__name__}({fields})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [(name, _without_secrets(name, getattr(self, name))) for name in self.__struct_fields__]
+        return [(name, _mask_secrets(name, getattr(self, name))) for name in self.__struct_fields__]
 
 
-def _without_secrets(name: str, value: Any) -> Any:
+def _mask_secrets(name: str, value: Any) -> Any:
     if isinstance(value, str) and is_secret(name):
-        return HIDDEN
+        return SECRET_MASK
     if not isinstance(value, dict):
         return value
-    return {entry: HIDDEN if is_secret(entry) else inner for entry, inner in value.items()}
+    return {entry: SECRET_MASK if is_secret(entry) else inner for entry, inner in value.items()}
 
 
 class JobConfig(Section, frozen=True):
@@ -151,14 +151,14 @@ class JobConfig(Section, frozen=True):
 class EventsConfig(Section, frozen=True):
     """What counts as an event."""
 
-    format: Format = "auto"
+    format: EventFormat = "auto"
     map: dict[str, str] = msgspec.field(default_factory=dict)
     types: dict[str, str] = msgspec.field(default_factory=dict)
     max_bytes: Annotated[int, Meta(ge=100)] = 1_048_576
-    future_s: PositiveSeconds = 3600.0
-    jump_s: PositiveSeconds = 86_400.0
+    max_future_s: PositiveSeconds = 3600.0
+    max_clock_skew_s: PositiveSeconds = 86_400.0
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    full: dict[str, PositiveNumber] = msgspec.field(default_factory=lambda: dict(DEFAULT_FULL))
+    full_value: dict[str, PositiveNumber] = msgspec.field(default_factory=lambda: dict(DEFAULT_FULL_VALUES))
 
 
 class UsersConfig(Section, frozen=True):
@@ -167,7 +167,7 @@ class UsersConfig(Section, frozen=True):
     session_gap_s: PositiveSeconds = 1800.0
     context: Annotated[int, Meta(ge=1, le=100)] = 20
     history: Annotated[int, Meta(ge=1, le=10_000)] = 100
-    max: Positive = 1_000_000
+    max: PositiveInt = 1_000_000
     lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
     idle_s: Annotated[float, Meta(ge=0)] = 0.0
     guests: bool = False
@@ -190,7 +190,7 @@ class ItemsConfig(Section, frozen=True):
     max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
     neighbours: Annotated[int, Meta(ge=1, le=1024)] = 64
     context: Annotated[int, Meta(ge=1, le=100)] = 10
-    kept_on_drift: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    drift_decay: Annotated[float, Meta(gt=0, le=1)] = 0.1
     idle_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
@@ -208,8 +208,8 @@ class RankerConfig(Section, frozen=True):
     """The River model of a partition and how it is taught."""
 
     model: str = "freshflow.ranking.model_factories:adam"
-    units: Annotated[int, Meta(ge=0, le=128)] = 16
-    shared: Annotated[int, Meta(ge=0)] = 20_000
+    hidden_units: Annotated[int, Meta(ge=0, le=128)] = 16
+    broadcast_examples: Annotated[int, Meta(ge=0)] = 20_000
     shortlist: Annotated[int, Meta(ge=2, le=200)] = 30
 
 
@@ -232,7 +232,7 @@ class RefreshConfig(Section, frozen=True):
 class MetricsConfig(Section, frozen=True):
     """How often a partition reports, in events it has seen, and where Prometheus may ask ("" for nowhere)."""
 
-    every_events: Positive = 10_000
+    report_report_every_events: PositiveInt = 10_000
     address: str = ""
 
 
@@ -246,10 +246,10 @@ class PrivacyConfig(Section, frozen=True):
 class SearchConfig(Section, frozen=True):
     """What is learned from searches, and which results an answer adds or leaves out."""
 
-    queries: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
+    max_queries: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
     drop_unavailable: bool = False
     drop_dismissed: bool = False
-    add: Annotated[int, Meta(ge=0, le=100)] = 0
+    max_added_items: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 class KafkaConfig(Section, frozen=True):
@@ -296,7 +296,7 @@ class RulesConfig(Section, frozen=True):
     boost_brands: dict[str, PositiveNumber] = msgspec.field(default_factory=dict)
 
 
-class ValuesConfig(Section, frozen=True):
+class BusinessValueConfig(Section, frozen=True):
     """What it is worth that a user comes for an item, by what they do with it."""
 
     click: Annotated[float, Meta(ge=0)] = 1.0
@@ -305,7 +305,7 @@ class ValuesConfig(Section, frozen=True):
     margin: Annotated[float, Meta(ge=0)] = 0.0
 
     @property
-    def on(self) -> bool:
+    def is_enabled(self) -> bool:
         """Whether items are worth differently much."""
         return bool(self.cart or self.purchase or self.margin)
 
@@ -315,8 +315,8 @@ class ExploreConfig(Section, frozen=True):
 
     share: Annotated[float, Meta(ge=0, le=0.25)] = 0.0
     arms: Annotated[int, Meta(ge=1, le=1000)] = 50
-    visits: Positive = 20
-    within_s: PositiveSeconds = 3600.0
+    visits: PositiveInt = 20
+    attribution_window_s: PositiveSeconds = 3600.0
 
 
 class RelatedConfig(Section, frozen=True):
@@ -325,7 +325,7 @@ class RelatedConfig(Section, frozen=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     min_support: Annotated[float, Meta(ge=0)] = 1.0
     interval_s: Annotated[float, Meta(ge=0)] = 60.0
-    per_100_events: PositiveNumber = 20.0
+    max_updates_max_updates_per_100_events: PositiveNumber = 20.0
     min_change: Annotated[float, Meta(ge=0, le=1)] = 0.15
 
 
@@ -338,14 +338,14 @@ class ContentConfig(Section, frozen=True):
     dimensions: Annotated[int, Meta(ge=0, le=4096)] = 0
 
     @property
-    def candidates(self) -> int:
+    def max_candidates(self) -> int:
         """How many candidates content adds, at most."""
         return self.nearest + self.newest
 
     @property
-    def on(self) -> bool:
+    def is_enabled(self) -> bool:
         """Whether content counts at all."""
-        return self.candidates > 0
+        return self.max_candidates > 0
 
 
 class ServeConfig(Section, frozen=True):
@@ -354,7 +354,7 @@ class ServeConfig(Section, frozen=True):
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
     store: Annotated[str, Meta(min_length=1)] = "freshflow-serve.sqlite"
-    away_s: PositiveSeconds = 43_200.0
+    resync_after_s: PositiveSeconds = 43_200.0
 
 
 class Config(Section, frozen=True):
@@ -378,20 +378,20 @@ class Config(Section, frozen=True):
     related: RelatedConfig = RelatedConfig()
     serve: ServeConfig = ServeConfig()
     rules: RulesConfig = RulesConfig()
-    values: ValuesConfig = ValuesConfig()
+    business_value: BusinessValueConfig = BusinessValueConfig()
     content: ContentConfig = ContentConfig()
     log: LogConfig = LogConfig()
 
     @property
-    def ruled(self) -> bool:
+    def has_rules(self) -> bool:
         """Whether any rule is to be applied to lists."""
         rules, numbers = self.rules, (self.rules.hide_bought_s, self.rules.per_category, self.rules.per_brand)
-        asked = (*numbers, rules.diversity, rules.fresh, rules.price_power, self.values.on)
+        thresholds = (*numbers, rules.diversity, rules.fresh, rules.price_power, self.business_value.is_enabled)
         tables = (rules.blocked, rules.pinned, rules.boost_items, rules.boost_categories, rules.boost_brands)
-        return any(asked) or any(tables)
+        return any(thresholds) or any(tables)
 
 
-HINTS: dict[str, dict[str, Any]] = {
+TYPE_HINTS: dict[str, dict[str, Any]] = {
     section: get_type_hints(type_, include_extras=True) for section, type_ in get_type_hints(Config).items()
 }
 
@@ -402,53 +402,55 @@ def load_config(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    over: Path | None = None,
+    overlay: Path | None = None,
 ) -> Config:
-    """Read a configuration: defaults, the file, the file `over` it, the environment, `overrides` (the command line's).
+    """Read a configuration: defaults, the file, the file `overlay` it, the environment, `overrides` (the command line's).
 
     Later ones win; `defaults` stand in place of the usual ones; a None among the overrides counts for nothing. A
     mapping (`events.weights`, `kafka.options`) is added to, entry by entry, never replaced.
     Raises `ConfigError` with the place, the key, the value and what is allowed.
     """
     environment = environment or {}
-    mappings = {name: {key: is_mapping(hint) for key, hint in keys.items()} for name, keys in HINTS.items()}
-    settings = from_overrides(defaults or {}, "the command line")
-    for file in (path, over):
-        settings += from_file(Path(file), environment) if file is not None else []
-    settings += from_environment(environment, mappings)
-    settings += from_overrides(overrides or {}, "the command line")
+    mappings = {name: {key: is_mapping(hint) for key, hint in keys.items()} for name, keys in TYPE_HINTS.items()}
+    settings = settings_from_overrides(defaults or {}, "the command line")
+    for file in (path, overlay):
+        settings += settings_from_file(Path(file), environment) if file is not None else []
+    settings += settings_from_environment(environment, mappings)
+    settings += settings_from_overrides(overrides or {}, "the command line")
     for setting in settings:
-        check_setting(setting, HINTS)
-    config = msgspec.convert(_tables(settings), Config)
-    given = {setting.path: setting for setting in settings}
-    _check_together(config, given)
-    return _with_blocked_file(config, given)
+        check_setting(setting, TYPE_HINTS)
+    config = msgspec.convert(_build_tables(settings), Config)
+    settings_by_path = {setting.path: setting for setting in settings}
+    _check_consistency(config, settings_by_path)
+    return _add_blocked_file(config, settings_by_path)
 
 
-def _with_blocked_file(config: Config, given: Mapping[tuple[str, ...], Setting]) -> Config:
+def _add_blocked_file(config: Config, settings_by_path: Mapping[tuple[str, ...], Setting]) -> Config:
     """With the ids of the file of blocked items, one a line, among `rules.blocked`."""
     rules = config.rules
     if not rules.blocked_file:
         return config
-    origin = given["rules", "blocked_file"].origin
+    origin = settings_by_path["rules", "blocked_file"].origin
     try:
         lines = Path(rules.blocked_file).read_text("utf-8-sig").splitlines()
     except OSError as error:
-        why = error.strerror
+        cause = error.strerror
     except UnicodeDecodeError:
-        why = "it is not UTF-8"
+        cause = "it is not UTF-8"
     else:
         ids = (item for line in lines if (item := line.strip()))
         blocked = tuple(dict.fromkeys((*rules.blocked, *ids)))
         return msgspec.structs.replace(config, rules=msgspec.structs.replace(rules, blocked=blocked))
     raise ConfigError(
-        f"{origin}: rules.blocked_file = {rules.blocked_file!r} cannot be read: {why}; give a text file with one item "
+        f"{origin}: rules.blocked_file = {rules.blocked_file!r} cannot be read: {cause}; give a text file with one item "
         "id a line."
     )
 
 
-def _tables(settings: list[Setting]) -> dict[str, dict[str, Any]]:
-    tables: dict[str, dict[str, Any]] = {"events": {"weights": dict(DEFAULT_WEIGHTS), "full": dict(DEFAULT_FULL)}}
+def _build_tables(settings: list[Setting]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {
+        "events": {"weights": dict(DEFAULT_WEIGHTS), "full_value": dict(DEFAULT_FULL_VALUES)}
+    }
     for setting in settings:
         if setting.value == {}:  # an empty section, or a mapping to which nothing is added
             continue
@@ -459,65 +461,75 @@ def _tables(settings: list[Setting]) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def _check_together(config: Config, given: Mapping[tuple[str, ...], Setting]) -> None:
+def _check_consistency(config: Config, settings_by_path: Mapping[tuple[str, ...], Setting]) -> None:
     """Refuse what no single type can: values that contradict each other, and names of the wrong shape."""
-    for low, high in AT_MOST:
+    for low, high in ORDERED_SETTINGS:
         smaller, larger = (getattr(getattr(config, section), key) for section, key in (low, high))
         if smaller > larger:
-            setting = given.get(low) or given[high]
-            raise _refused(setting, low, smaller, f"at most {'.'.join(high)}, which is {larger}")
+            setting = settings_by_path.get(low) or settings_by_path[high]
+            raise _not_allowed_error(setting, low, smaller, f"at most {'.'.join(high)}, which is {larger}")
     address = config.metrics.address
-    if address and (re.fullmatch(ADDRESS, address) is None or not 0 < int(address.rpartition(":")[2]) < 65_536):
-        raise _refused(given["metrics", "address"], ("metrics", "address"), address, "host:port, as 127.0.0.1:9464")
+    if address and (re.fullmatch(ADDRESS_PATTERN, address) is None or not 0 < int(address.rpartition(":")[2]) < 65_536):
+        raise _not_allowed_error(
+            settings_by_path["metrics", "address"], ("metrics", "address"), address, "host:port, as 127.0.0.1:9464"
+        )
     model = config.ranker.model
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model):
-        raise _refused(given["ranker", "model"], ("ranker", "model"), model, "package.module:function")
+        raise _not_allowed_error(
+            settings_by_path["ranker", "model"], ("ranker", "model"), model, "package.module:function"
+        )
     if not re.fullmatch(r"[\w-]{0,32}", config.variant.name, re.ASCII):
         allowed = "at most 32 letters, digits, - and _"
-        raise _refused(given["variant", "name"], ("variant", "name"), config.variant.name, allowed)
-    for name, place in config.events.map.items():
-        setting = given["events", "map", name]
+        raise _not_allowed_error(settings_by_path["variant", "name"], ("variant", "name"), config.variant.name, allowed)
+    for name, field_path in config.events.map.items():
+        setting = settings_by_path["events", "map", name]
         if name not in EVENT_FIELDS:
-            raise _refused_name(setting, f"is no field of an event: known are {', '.join(EVENT_FIELDS)}")
-        if not place.removeprefix("=").strip(".") or ".." in place:
-            raise _refused(setting, setting.path, place, "where the field stands, as a or a.b, or =text")
-    for name, ours in config.events.types.items():
-        if ours not in config.events.weights and ours not in RESERVED_TYPES:
-            setting = given["events", "types", name]
-            known = ", ".join((*config.events.weights, *RESERVED_TYPES))
-            raise _refused(setting, setting.path, ours, f"one of {known}; [events.weights] adds more")
+            raise _invalid_name_error(setting, f"is no field of an event: known are {', '.join(EVENT_FIELDS)}")
+        if not field_path.removeprefix("=").strip(".") or ".." in field_path:
+            raise _not_allowed_error(setting, setting.path, field_path, "where the field stands, as a or a.b, or =text")
+    for name, event_type in config.events.types.items():
+        if event_type not in config.events.weights and event_type not in RESERVED_TYPES:
+            setting = settings_by_path["events", "types", name]
+            known_types = ", ".join((*config.events.weights, *RESERVED_TYPES))
+            raise _not_allowed_error(
+                setting, setting.path, event_type, f"one of {known_types}; [events.weights] adds more"
+            )
     if config.privacy.pseudonymise and len(config.privacy.key) < MIN_KEY_CHARS:
-        origin = given["privacy", "pseudonymise"].origin
-        what = f"has {len(config.privacy.key)} characters" if config.privacy.key else "is missing"
+        origin = settings_by_path["privacy", "pseudonymise"].origin
+        problem = f"has {len(config.privacy.key)} characters" if config.privacy.key else "is missing"
         raise ConfigError(
-            f"{origin}: privacy.pseudonymise needs a privacy.key of at least {MIN_KEY_CHARS} characters, which {what}; "
+            f"{origin}: privacy.pseudonymise needs a privacy.key of at least {MIN_KEY_CHARS} characters, which {problem}; "
             "set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what `openssl rand -hex 32` prints."
         )
-    value = config.values
-    if not (value.click or value.on):
-        setting = given["values", "click"]
-        raise _refused(setting, setting.path, value.click, "above 0 where cart, purchase and margin are all 0")
-    _check_pins(config, given)
+    value = config.business_value
+    if not (value.click or value.is_enabled):
+        setting = settings_by_path["business_value", "click"]
+        raise _not_allowed_error(
+            setting, setting.path, value.click, "above 0 where cart, purchase and margin are all 0"
+        )
+    _check_pins(config, settings_by_path)
     for name in config.events.weights:
         if name in RESERVED_TYPES or not name.strip():
-            setting = given["events", "weights", name]
+            setting = settings_by_path["events", "weights", name]
             allowed = f"the name of a behaviour; {', '.join(RESERVED_TYPES)} are control events"
-            raise _refused(setting, setting.path, setting.value, allowed)
+            raise _not_allowed_error(setting, setting.path, setting.value, allowed)
 
 
-def _check_pins(config: Config, given: Mapping[tuple[str, ...], Setting]) -> None:
+def _check_pins(config: Config, settings_by_path: Mapping[tuple[str, ...], Setting]) -> None:
     """Refuse two pinned items at one position."""
-    at: dict[int, str] = {}
+    item_by_position: dict[int, str] = {}
     for item, position in config.rules.pinned.items():
-        if position in at:
-            setting = given["rules", "pinned", item]
-            raise _refused(setting, setting.path, position, f"another position, as {at[position]} is pinned there")
-        at[position] = item
+        if position in item_by_position:
+            setting = settings_by_path["rules", "pinned", item]
+            raise _not_allowed_error(
+                setting, setting.path, position, f"another position, as {item_by_position[position]} is pinned there"
+            )
+        item_by_position[position] = item
 
 
-def _refused_name(setting: Setting, what: str) -> ConfigError:
-    return ConfigError(f"{setting.origin}: {'.'.join(setting.path)} {what}.")
+def _invalid_name_error(setting: Setting, problem: str) -> ConfigError:
+    return ConfigError(f"{setting.origin}: {'.'.join(setting.path)} {problem}.")
 
 
-def _refused(setting: Setting, path: tuple[str, ...], value: object, allowed: str) -> ConfigError:
+def _not_allowed_error(setting: Setting, path: tuple[str, ...], value: object, allowed: str) -> ConfigError:
     return ConfigError(f"{setting.origin}: {'.'.join(path)} = {value!r} is not allowed: expected {allowed}.")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from freshflow.errors import ConfigError
 
-__all__ = ["PRIVACY_KEY", "Setting", "from_environment", "from_file", "from_overrides"]
+__all__ = ["PRIVACY_KEY", "Setting", "settings_from_environment", "settings_from_file", "settings_from_overrides"]
 
 PRIVACY_KEY = ("privacy", "key")  # a secret: taken as it stands, since one of digits alone must not become a number
 
@@ -28,7 +28,7 @@ class Setting(NamedTuple):
     origin: str
 
 
-def from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
+def settings_from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
     """The settings of a TOML file, with `${NAME}` replaced. Raises `ConfigError` that names the file."""
     try:
         tables = tomllib.loads(path.read_text("utf-8-sig"))
@@ -42,50 +42,54 @@ def from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
         raise ConfigError(f"The configuration file {path} is nested too deeply; make it flatter.") from None
     except ValueError:  # a guard of Python's against quadratic time
         raise ConfigError(f"The configuration file {path} has a number of too many digits; correct it.") from None
-    return [_interpolated(setting, environment) for setting in _flat(tables, str(path))]
+    return [_interpolate(setting, environment) for setting in _flatten(tables, str(path))]
 
 
-def from_overrides(overrides: Mapping[str, Mapping[str, Any]], origin: str) -> list[Setting]:
+def settings_from_overrides(overrides: Mapping[str, Mapping[str, Any]], origin: str) -> list[Setting]:
     """The settings of the command line; None means that an option was not given."""
-    return [setting for setting in _flat(overrides, origin) if setting.value is not None]
+    return [setting for setting in _flatten(overrides, origin) if setting.value is not None]
 
 
-def from_environment(environment: Mapping[str, str], sections: Mapping[str, Mapping[str, bool]]) -> list[Setting]:
+def settings_from_environment(
+    environment: Mapping[str, str], sections: Mapping[str, Mapping[str, bool]]
+) -> list[Setting]:
     """The settings among environment variables; `sections` says of every key whether it is a mapping.
 
     A variable whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) is not ours. One that
     names a section but none of its keys raises `ConfigError`.
     """
     settings = []
+    section_names = "|".join(sections).upper()
     for name in sorted(environment):
-        match = re.fullmatch(r"FRESHFLOW_([A-Z]+)_(\w+)", name)
-        if match is None or (section := match[1].lower()) not in sections:
+        match = re.fullmatch(rf"FRESHFLOW_({section_names})_(\w+)", name)
+        if match is None:
             continue
-        path = (section, *_key(name, match[2].lower(), sections[section]))
+        section = match[1].lower()
+        path = (section, *_split_key(name, match[2].lower(), sections[section]))
         if section == "kafka" and len(path) == 3:  # as it stands: a password 1e5 must not become a number
             path = (*path[:2], path[2].replace("_", "."))
-            settings.append(Setting(path, environment[name], _variable(name)))
+            settings.append(Setting(path, environment[name], _variable_origin(name)))
         elif path == PRIVACY_KEY:
-            settings.append(Setting(path, environment[name], _variable(name)))
+            settings.append(Setting(path, environment[name], _variable_origin(name)))
         else:
-            settings += _flat_value(path, _toml_value(environment[name]), _variable(name))
+            settings += _flatten_value(path, _parse_toml_value(environment[name]), _variable_origin(name))
     return settings
 
 
-def _key(name: str, words: str, keys: Mapping[str, bool]) -> tuple[str, ...]:
-    if words in keys:
-        return (words,)
+def _split_key(name: str, suffix: str, keys: Mapping[str, bool]) -> tuple[str, ...]:
+    if suffix in keys:
+        return (suffix,)
     for key, is_mapping in keys.items():
-        if is_mapping and words.startswith(f"{key}_") and words != f"{key}_":
-            return (key, words.removeprefix(f"{key}_"))
+        if is_mapping and suffix.startswith(f"{key}_") and suffix != f"{key}_":
+            return (key, suffix.removeprefix(f"{key}_"))
     raise ConfigError(f"Environment variable {name} names no key of its section; known are {', '.join(keys)}.")
 
 
-def _variable(name: str) -> str:
+def _variable_origin(name: str) -> str:
     return f"environment variable {name}"
 
 
-def _toml_value(text: str) -> Any:
+def _parse_toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):  # no TOML, nested too deeply, or a number of thousands of digits
@@ -93,7 +97,7 @@ def _toml_value(text: str) -> Any:
     return table["value"] if len(table) == 1 else text  # a text of several lines can hold further keys
 
 
-def _flat(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
+def _flatten(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
     for section, table in tables.items():
         if not isinstance(table, Mapping):
             yield Setting((section,), table, origin)
@@ -101,22 +105,22 @@ def _flat(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
         if not table:
             yield Setting((section,), {}, origin)
         for key, value in table.items():
-            yield from _flat_value((section, key), value, origin)
+            yield from _flatten_value((section, key), value, origin)
 
 
-def _flat_value(path: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:
+def _flatten_value(path: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:
     """A mapping, one setting an entry; tables within it are dotted names: `sasl.password` needs no quotes."""
-    waiting = [(path, value)]
-    while waiting:
-        path, value = waiting.pop()
+    pending = [(path, value)]
+    while pending:
+        path, value = pending.pop()
         if not isinstance(value, Mapping) or not value:
             yield Setting(path, value, origin)
             continue
         for entry, inner in reversed(list(value.items())):
-            waiting.append(((*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry), inner))
+            pending.append(((*path[:2], f"{path[2]}.{entry}" if len(path) == 3 else entry), inner))
 
 
-def _interpolated(setting: Setting, environment: Mapping[str, str]) -> Setting:
+def _interpolate(setting: Setting, environment: Mapping[str, str]) -> Setting:
     match = re.fullmatch(r"\$\{(\w+)\}", setting.value) if isinstance(setting.value, str) else None
     if match is None:
         return setting

@@ -11,14 +11,31 @@ import msgspec
 from freshflow.config.sources import PRIVACY_KEY, Setting
 from freshflow.errors import ConfigError
 
-__all__ = ["HIDDEN", "Hints", "allowed_words", "check_setting", "is_mapping", "is_secret", "shown"]
+__all__ = ["SECRET_MASK", "TypeHints", "describe_type", "check_setting", "is_mapping", "is_secret", "display_value"]
 
-Hints = Mapping[str, Mapping[str, Any]]  # section -> key -> type, with its limits
-HIDDEN = "***"
+TypeHints = Mapping[str, Mapping[str, Any]]  # section -> key -> type, with its limits
+SECRET_MASK = "***"
 SECRET_WORDS = ("password", "passphrase", "secret", "key", "token", "jaas", "oauth", "credential")
 KAFKA_MAPPINGS = ("options", "source", "sink")
 INT_BITS = 63  # what TOML says a whole number holds
-NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+# Names of earlier versions, and what each is called now.
+RETIRED_SECTIONS = {"values": "business_value"}
+RETIRED_KEYS = {
+    ("users", "lateness_s"): "allowed_lateness_s",
+    ("events", "jump_s"): "max_clock_skew_s",
+    ("events", "future_s"): "max_future_s",
+    ("events", "full"): "full_value",
+    ("items", "kept_on_drift"): "drift_decay",
+    ("ranker", "units"): "hidden_units",
+    ("ranker", "shared"): "broadcast_examples",
+    ("search", "queries"): "max_queries",
+    ("search", "add"): "max_added_items",
+    ("explore", "within_s"): "attribution_window_s",
+    ("metrics", "every_events"): "report_every_events",
+    ("related", "per_100_events"): "max_updates_per_100_events",
+    ("serve", "away_s"): "resync_after_s",
+}
+TYPE_DESCRIPTIONS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 def is_secret(name: str) -> bool:
@@ -31,38 +48,43 @@ def is_mapping(hint: Any) -> bool:
     return get_origin(hint) is dict
 
 
-def check_setting(setting: Setting, hints: Hints) -> None:
+def check_setting(setting: Setting, hints: TypeHints) -> None:
     """Raise `ConfigError` where a setting names nothing we know, or its value is not allowed."""
     section, *keys = setting.path
+    if section in RETIRED_SECTIONS:
+        raise ConfigError(f"{setting.origin}: [{section}] is now called [{RETIRED_SECTIONS[section]}]; rename it.")
     if section not in hints:
-        raise ConfigError(f"{setting.origin}: [{section}] is not a known section; {_known(section, hints)}.")
+        raise ConfigError(f"{setting.origin}: [{section}] is not a known section; {_suggest_name(section, hints)}.")
     if not keys:
         if setting.value != {}:
             raise ConfigError(f"{setting.origin}: {section} must be a table, written [{section}].")
         return
+    if (section, keys[0]) in RETIRED_KEYS:
+        new_name = f"{section}.{RETIRED_KEYS[section, keys[0]]}"
+        raise ConfigError(f"{setting.origin}: {section}.{keys[0]} is now called {new_name}; rename it.")
     if keys[0] not in hints[section]:
-        unknown = f"{section}.{keys[0]} is not a known key"
-        raise ConfigError(f"{setting.origin}: {unknown}; {_known(keys[0], hints[section])}.")
+        problem = f"{section}.{keys[0]} is not a known key"
+        raise ConfigError(f"{setting.origin}: {problem}; {_suggest_name(keys[0], hints[section])}.")
     _check_value(setting, hints[section][keys[0]])
 
 
 def _check_value(setting: Setting, hint: Any) -> None:
-    said = f"{setting.origin}: {'.'.join(setting.path)}"
+    key_label = f"{setting.origin}: {'.'.join(setting.path)}"
     if len(setting.path) == 3:
         if not is_mapping(hint):
             parent = ".".join(setting.path[:2])
-            raise ConfigError(f"{said} is not allowed: {parent} is not a table but {allowed_words(hint)}.")
+            raise ConfigError(f"{key_label} is not allowed: {parent} is not a table but {describe_type(hint)}.")
         hint = get_args(hint)[1]
-    if not _fits(setting.value, hint):
-        raise ConfigError(f"{said} = {shown(setting)} is not allowed: expected {allowed_words(hint)}.")
+    if not _is_valid(setting.value, hint):
+        raise ConfigError(f"{key_label} = {display_value(setting)} is not allowed: expected {describe_type(hint)}.")
 
 
-def shown(setting: Setting) -> str:
+def display_value(setting: Setting) -> str:
     """A value as an error may show it: nothing of the mappings of [kafka], where secrets stand, nor privacy.key."""
     if setting.path == PRIVACY_KEY:
-        return HIDDEN
+        return SECRET_MASK
     if setting.path[0] == "kafka" and (len(setting.path) == 3 or setting.path[1] in KAFKA_MAPPINGS):
-        return HIDDEN
+        return SECRET_MASK
     if isinstance(setting.value, bool):
         return str(setting.value).lower()
     try:
@@ -72,23 +94,23 @@ def shown(setting: Setting) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def allowed_words(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """What a type allows: `Annotated[int, Meta(ge=1, le=200)]` is "a whole number from 1 to 200"."""
     if is_mapping(hint):
-        return f"a table whose values are {allowed_words(get_args(hint)[1])}"
+        return f"a table whose values are {describe_type(get_args(hint)[1])}"
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return NAMES[arguments[0]] + _limits(arguments[1])
+        return TYPE_DESCRIPTIONS[arguments[0]] + _describe_limits(arguments[1])
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin is tuple:
         return "a list of texts"
     if origin in (Union, types.UnionType):
-        return " or ".join(allowed_words(argument) for argument in arguments if argument is not int)
-    return NAMES[hint]
+        return " or ".join(describe_type(argument) for argument in arguments if argument is not int)
+    return TYPE_DESCRIPTIONS[hint]
 
 
-def _limits(meta: msgspec.Meta) -> str:
+def _describe_limits(meta: msgspec.Meta) -> str:
     if meta.ge is not None and meta.le is not None:
         return f" from {meta.ge} to {meta.le}"
     if meta.ge is not None:
@@ -96,7 +118,7 @@ def _limits(meta: msgspec.Meta) -> str:
     return f" above {meta.gt}" if meta.gt is not None else ""
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _is_valid(value: Any, hint: Any) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
     if isinstance(value, int) and value.bit_length() > INT_BITS:
@@ -108,7 +130,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _known(name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
+def _suggest_name(name: str, names: Iterable[str]) -> str:
+    known_names = list(names)
+    close_matches = difflib.get_close_matches(name, known_names, n=1)
+    return f"did you mean {close_matches[0]}" if close_matches else f"known are {', '.join(known_names)}"

@@ -9,58 +9,66 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from freshflow.users.updates import Signal, Step
+from freshflow.users.updates import RemoteEvent, Step
 
-__all__ = ["HELD", "Signals"]
+__all__ = ["MAX_BUFFERED_EVENTS", "RemoteEventBuffer"]
 
 # Visits held at most, of all origins together; beyond it they are taken in at once.
-HELD = 4096
+MAX_BUFFERED_EVENTS = 4096
 
-_position = attrgetter("position")
+_position_of = attrgetter("position")
 
 
-class Signals:
+class RemoteEventBuffer:
     """Visits by origin that are not folded in yet, and how far the own stream of each origin has come."""
 
-    def __init__(self, held: dict[str, list[Signal]] | None = None, reached: dict[str, int] | None = None) -> None:
-        self.held = held or {}
-        self.reached = reached or {}
+    def __init__(
+        self,
+        events_by_origin: dict[str, list[RemoteEvent]] | None = None,
+        position_by_origin: dict[str, int] | None = None,
+    ) -> None:
+        self.events_by_origin = events_by_origin or {}
+        self.position_by_origin = position_by_origin or {}
 
-    def add(self, origin: str, visits: Iterable[Signal]) -> None:
+    def add(self, origin: str, events: Iterable[RemoteEvent]) -> None:
         """Hold visits of an origin, in any order."""
-        self.held.setdefault(origin, []).extend(visits)
+        self.events_by_origin.setdefault(origin, []).extend(events)
 
-    def merge(self, origin: str, steps: Sequence[Step], upto: int | None = None) -> list[Step]:
+    def merge(self, origin: str, steps: Sequence[Step], end_position: int | None = None) -> list[Step]:
         """`steps` of an origin with the signals that are due, all of this origin in the order of positions.
 
-        `upto` is how far the origin has been read, whether or not the rest of it is for this partition.
+        `end_position` is how far the origin has been read, whether or not the rest of it is for this partition.
         """
-        if upto is not None or steps:
-            last = upto if upto is not None else steps[-1].position
-            self.reached[origin] = max(last, self.reached.get(origin, last))
-        if not self.held:
+        if end_position is not None or steps:
+            last_position = end_position if end_position is not None else steps[-1].position
+            self.position_by_origin[origin] = max(last_position, self.position_by_origin.get(origin, last_position))
+        if not self.events_by_origin:
             return list(steps)
-        due = {name: self._due(name) for name in sorted(self.held)}
-        between: list[Step] = [*steps, *due.pop(origin, [])]
-        return [*(visit for visits in due.values() for visit in visits), *sorted(between, key=_position)]
+        due_events = {event_origin: self._pop_due(event_origin) for event_origin in sorted(self.events_by_origin)}
+        origin_steps: list[Step] = [*steps, *due_events.pop(origin, [])]
+        return [*(event for events in due_events.values() for event in events), *sorted(origin_steps, key=_position_of)]
 
-    def _due(self, origin: str) -> list[Signal]:
+    def _pop_due(self, origin: str) -> list[RemoteEvent]:
         """Take out what the own stream of the origin has reached, in order."""
-        reached = self.reached.get(origin)
-        if reached is None:
+        reached_position = self.position_by_origin.get(origin)
+        if reached_position is None:
             return []
-        held = sorted(self.held.pop(origin), key=_position)
-        due = bisect_right(held, reached, key=_position)
-        if due < len(held):
-            self.held[origin] = held[due:]
-        return held[:due]
+        events = sorted(self.events_by_origin.pop(origin), key=_position_of)
+        n_due = bisect_right(events, reached_position, key=_position_of)
+        if n_due < len(events):
+            self.events_by_origin[origin] = events[n_due:]
+        return events[:n_due]
 
-    def overflow(self) -> list[Signal]:
-        """All held signals if they are more than `HELD`, else none."""
-        return self.drain() if sum(map(len, self.held.values())) > HELD else []
+    def drain_overflow(self) -> list[RemoteEvent]:
+        """All held signals if they are more than `MAX_BUFFERED_EVENTS`, else none."""
+        return self.drain() if sum(map(len, self.events_by_origin.values())) > MAX_BUFFERED_EVENTS else []
 
-    def drain(self) -> list[Signal]:
+    def drain(self) -> list[RemoteEvent]:
         """All held signals, by origin and position; none are held any more."""
-        visits = [visit for origin in sorted(self.held) for visit in sorted(self.held[origin], key=_position)]
-        self.held = {}
-        return visits
+        events = [
+            event
+            for origin in sorted(self.events_by_origin)
+            for event in sorted(self.events_by_origin[origin], key=_position_of)
+        ]
+        self.events_by_origin = {}
+        return events

@@ -14,50 +14,52 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from freshflow._safe_pickle import Piece, unpickled
+from freshflow._safe_pickle import ByteBuffer, load_restricted
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.engine.remote_events import Signals
+from freshflow.engine.remote_events import RemoteEventBuffer
 from freshflow.errors import SnapshotError
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.items.catalogue import Catalogue
-from freshflow.items.index import ItemRows
-from freshflow.items.revisits import Returns
-from freshflow.items.tables import Tables
+from freshflow.items.catalogue import ItemCatalogue
+from freshflow.items.index import ItemIndex
+from freshflow.items.revisits import Revisits
+from freshflow.items.tables import ItemTables
 from freshflow.metrics.ab_test import UserGroups
 from freshflow.ranking.features import FEATURES
-from freshflow.ranking.features_content import CONTENT
-from freshflow.related.publisher import Related
-from freshflow.users.profile import UserState
+from freshflow.ranking.features_content import CONTENT_FEATURES
+from freshflow.related.publisher import RelatedPublisher
+from freshflow.users.profile import UserProfile
 
-__all__ = ["VERSION", "check_settings", "dump", "frozen", "load", "settings_of"]
+__all__ = ["PARTITION_SNAPSHOT_VERSION", "check_settings", "dump", "freeze", "load", "state_settings"]
 
-VERSION = b"freshflow-partition-12\n"
-ALIGNED = 64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
-LENGTH = np.dtype("<u8")
-AT_ONCE = 1000  # users encoded in one call, which lets no other thread run
+PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-12\n"
+ALIGNMENT_BYTES = (
+    64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
+)
+LENGTH_DTYPE = np.dtype("<u8")
+USERS_PER_CHUNK = 1000  # users encoded in one call, which lets no other thread run
 
 
 def dump(partition: Partition) -> bytes:
     """The partition as bytes; it goes on unchanged."""
-    return b"".join(_pieces(_state(partition)))
+    return b"".join(_encode_pieces(_collect_state(partition)))
 
 
-def frozen(partition: Partition) -> Callable[[], Iterator[Piece]]:
+def freeze(partition: Partition) -> Callable[[], Iterator[ByteBuffer]]:
     """What makes the pieces of a `dump` of the partition as it is now, later and in another thread."""
-    state = _copied(_state(partition))
-    return lambda: _pieces(state)
+    state = _copy_state(_collect_state(partition))
+    return lambda: _encode_pieces(state)
 
 
 def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
     """The partition whose `dump` this is. Raises `SnapshotError` for another version, other settings, or damage."""
-    if not snapshot.startswith(VERSION):
+    if not snapshot.startswith(PARTITION_SNAPSHOT_VERSION):
         raise SnapshotError(
             "The recovery folder holds a partition of another version of FreshFlow; resume with that version, "
             "or start anew with an empty --recovery folder."
         )
     try:
-        return _loaded(snapshot, config, clock)
+        return _decode_partition(snapshot, config, clock)
     except SnapshotError:
         raise
     except Exception as error:  # there is no end to what a pickle that was tampered with can raise
@@ -67,180 +69,203 @@ def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) 
         ) from error
 
 
-def _loaded(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
+def _decode_partition(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
     package = config.ranker.model.partition(":")[0].partition(".")[0]
-    pickled, *arrays = _parts(snapshot)
-    state = unpickled(bytes(pickled), arrays)
-    check_settings(state["settings"], settings_of(config))
-    models = unpickled(state["models"], [], package)
+    pickled_state, *arrays = _decode_parts(snapshot)
+    state = load_restricted(bytes(pickled_state), arrays)
+    check_settings(state["settings"], state_settings(config))
+    models = load_restricted(state["models"], [], package)
     partition = Partition(state["number"], config, clock)
-    knowledge, ranker = partition.knowledge, partition.ranker
-    knowledge.rows = ItemRows.from_state(config.items.max, *state["rows"])
-    knowledge.tables = _tables(knowledge.tables, state["tables"])
-    knowledge.contents.restore(state["contents"], knowledge.tables.contents, knowledge.rows.ids)
-    knowledge.tables = knowledge.tables._replace(contents=knowledge.contents.arrays)
-    knowledge.catalogue = Catalogue.of(knowledge.tables.available, *state["catalogue"])
-    knowledge.evicted, knowledge.idle = state["evicted"]
-    ranker_state, partition.validation, partition.drift, of_searches = models
-    partition.searches.restore(state["searches"], of_searches)
+    item_statistics, ranker = partition.item_statistics, partition.ranker
+    item_statistics.index = ItemIndex.from_state(config.items.max, *state["rows"])
+    item_statistics.tables = _tables_from_arrays(item_statistics.tables, state["tables"])
+    item_statistics.embedding_store.restore(
+        state["contents"], item_statistics.tables.embeddings, item_statistics.index.ids
+    )
+    item_statistics.tables = item_statistics.tables._replace(embeddings=item_statistics.embedding_store.arrays)
+    item_statistics.catalogue = ItemCatalogue.from_columns(item_statistics.tables.available, *state["catalogue"])
+    item_statistics.n_evicted, item_statistics.n_idle_evicted = state["evicted"]
+    ranker_state, partition.prequential_metrics, partition.drift_detector, search_models = models
+    partition.search_reranker.restore(state["searches"], search_models)
     ranker.restore(ranker_state)
     if partition.rules is not None:
         partition.rules.restore(state["rules"])
-    partition.signals = Signals(**state["signals"])
-    active = state["refresh"]["active"]
-    active["users"] = [user for part in active["users"] for user in msgspec.msgpack.decode(part, type=list[UserState])]
-    partition.refresh.restore(state["refresh"])
+    partition.remote_events = RemoteEventBuffer(**state["signals"])
+    active_users_state = state["refresh"]["active"]
+    active_users_state["users"] = [
+        user for chunk in active_users_state["users"] for user in msgspec.msgpack.decode(chunk, type=list[UserProfile])
+    ]
+    partition.refresh_scheduler.restore(state["refresh"])
     if state["exploration"] is not None and partition.exploration is not None:
         partition.exploration.restore(state["exploration"])
     if state["by_user"] is not None:
-        partition.by_user = UserGroups(state["by_user"])
+        partition.user_groups = UserGroups(state["by_user"])
     partition.counts.update(state["counts"])
-    partition.event_ts, partition.latest = state["event_ts"], state["latest"]
-    partition.reported = state["reported"]
+    partition.event_ts, partition.latest_event = state["event_ts"], state["latest"]
+    partition.n_reported_events = state["reported"]
     if state["related"] is not None:
-        related = Related(config.related, partition.number, config.job.partitions)
+        related = RelatedPublisher(config.related, partition.number, config.job.partitions)
         related.restore(state["related"])
-        partition.related = related
+        partition.related_publisher = related
     return partition
 
 
-def _state(partition: Partition) -> dict[str, Any]:
-    knowledge, ranker = partition.knowledge, partition.ranker
+def _collect_state(partition: Partition) -> dict[str, Any]:
+    item_statistics, ranker = partition.item_statistics, partition.ranker
     return {
-        "settings": settings_of(partition.config),
-        "rows": knowledge.rows.state(),
-        "tables": _arrays(knowledge.tables, len(knowledge.rows.ids)),
-        "catalogue": (knowledge.catalogue.entries, knowledge.catalogue.first_ms[: len(knowledge.rows.ids)]),
-        "contents": knowledge.contents.state(),
-        "evicted": (knowledge.evicted, knowledge.idle),
+        "settings": state_settings(partition.config),
+        "rows": item_statistics.index.state(),
+        "tables": _tables_to_arrays(item_statistics.tables, len(item_statistics.index.ids)),
+        "catalogue": (
+            item_statistics.catalogue.entries,
+            item_statistics.catalogue.first_entry_ms[: len(item_statistics.index.ids)],
+        ),
+        "contents": item_statistics.embedding_store.state(),
+        "evicted": (item_statistics.n_evicted, item_statistics.n_idle_evicted),
         # Small, and it changes in place.
         "models": pickle.dumps(
-            (ranker.state(), partition.validation, partition.drift, partition.searches.models()), protocol=5
+            (
+                ranker.state(),
+                partition.prequential_metrics,
+                partition.drift_detector,
+                partition.search_reranker.models(),
+            ),
+            protocol=5,
         ),
-        "searches": partition.searches.state(),
+        "searches": partition.search_reranker.state(),
         "number": partition.number,
         "rules": {} if partition.rules is None else partition.rules.state(),
-        "signals": vars(partition.signals),
-        "refresh": partition.refresh.state(),
+        "signals": vars(partition.remote_events),
+        "refresh": partition.refresh_scheduler.state(),
         "exploration": partition.exploration.state() if partition.exploration is not None else None,
-        "by_user": partition.by_user.table if partition.by_user is not None else None,
+        "by_user": partition.user_groups.table if partition.user_groups is not None else None,
         "counts": dict(partition.counts),
         "event_ts": partition.event_ts,
-        "latest": partition.latest,
-        "reported": partition.reported,
-        "related": None if partition.related is None else partition.related.state(len(knowledge.rows.ids)),
+        "latest": partition.latest_event,
+        "reported": partition.n_reported_events,
+        "related": None
+        if partition.related_publisher is None
+        else partition.related_publisher.state(len(item_statistics.index.ids)),
     }
 
 
-def _copied(value: Any) -> Any:
+def _copy_state(value: Any) -> Any:
     """Arrays and collections as they are now, down to values that do not change."""
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, dict):
-        changing = (np.ndarray, dict, list, tuple)
-        return {name: _copied(inner) if isinstance(inner, changing) else inner for name, inner in value.items()}
+        mutable_types = (np.ndarray, dict, list, tuple)
+        return {
+            name: _copy_state(element) if isinstance(element, mutable_types) else element
+            for name, element in value.items()
+        }
     if type(value) is tuple:
-        return tuple(map(_copied, value))
+        return tuple(map(_copy_state, value))
     return value.copy() if isinstance(value, list) else value
 
 
-def _pieces(state: dict[str, Any]) -> Iterator[Piece]:
-    active = state["refresh"]["active"]
-    users = active["users"]
-    encoded = [msgspec.msgpack.encode(users[start : start + AT_ONCE]) for start in range(0, len(users), AT_ONCE)]
-    state = state | {"refresh": state["refresh"] | {"active": active | {"users": encoded}}}
+def _encode_pieces(state: dict[str, Any]) -> Iterator[ByteBuffer]:
+    active_users_state = state["refresh"]["active"]
+    users = active_users_state["users"]
+    encoded_users = [
+        msgspec.msgpack.encode(users[start : start + USERS_PER_CHUNK])
+        for start in range(0, len(users), USERS_PER_CHUNK)
+    ]
+    state = state | {"refresh": state["refresh"] | {"active": active_users_state | {"users": encoded_users}}}
     buffers: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
-    parts: list[Piece] = [pickled, *(buffer.raw() for buffer in buffers)]
-    for part in (VERSION, _table(parts), *parts):
+    pickled_state = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
+    parts: list[ByteBuffer] = [pickled_state, *(buffer.raw() for buffer in buffers)]
+    for part in (PARTITION_SNAPSHOT_VERSION, _encode_table(parts), *parts):
         yield part
-        yield bytes(-len(part) % ALIGNED)
+        yield bytes(-len(part) % ALIGNMENT_BYTES)
 
 
-def _table(parts: list[Piece]) -> bytes:
+def _encode_table(parts: list[ByteBuffer]) -> bytes:
     """How many parts there are, the length and sum of each, and the sum of all this."""
     numbers = [len(parts), *(number for part in parts for number in (len(part), crc32(part)))]
-    table = np.array(numbers, LENGTH).tobytes()
-    return table + np.array([crc32(table)], LENGTH).tobytes()
+    table = np.array(numbers, LENGTH_DTYPE).tobytes()
+    return table + np.array([crc32(table)], LENGTH_DTYPE).tobytes()
 
 
-def _parts(snapshot: bytes | bytearray) -> list[memoryview]:
+def _decode_parts(snapshot: bytes | bytearray) -> list[memoryview]:
     """The parts of a snapshot, to be written to. Raises `ValueError` where one is cut short or is not as it was."""
-    whole = np.frombuffer(bytearray(snapshot), np.uint8)
-    (count,) = whole[ALIGNED : ALIGNED + LENGTH.itemsize].view(LENGTH).tolist()
-    table_bytes = (2 + 2 * count) * LENGTH.itemsize
-    at = _next(ALIGNED, table_bytes)
-    if at > len(whole):
-        raise ValueError(f"it is too short for {count} parts")
-    *table, table_crc = whole[ALIGNED : ALIGNED + table_bytes].view(LENGTH).tolist()
-    if crc32(whole.data[ALIGNED : ALIGNED + table_bytes - LENGTH.itemsize]) != table_crc:
+    contents = np.frombuffer(bytearray(snapshot), np.uint8)
+    (n_parts,) = contents[ALIGNMENT_BYTES : ALIGNMENT_BYTES + LENGTH_DTYPE.itemsize].view(LENGTH_DTYPE).tolist()
+    table_bytes = (2 + 2 * n_parts) * LENGTH_DTYPE.itemsize
+    offset = _next_offset(ALIGNMENT_BYTES, table_bytes)
+    if offset > len(contents):
+        raise ValueError(f"it is too short for {n_parts} parts")
+    *table, table_crc = contents[ALIGNMENT_BYTES : ALIGNMENT_BYTES + table_bytes].view(LENGTH_DTYPE).tolist()
+    if crc32(contents.data[ALIGNMENT_BYTES : ALIGNMENT_BYTES + table_bytes - LENGTH_DTYPE.itemsize]) != table_crc:
         raise ValueError("the lengths of its parts are not those that were written")
     parts = []
     for length, crc in zip(table[1::2], table[2::2], strict=True):
-        part = whole.data[at : at + length]
+        part = contents.data[offset : offset + length]
         if len(part) < length or crc32(part) != crc:
-            raise ValueError(f"the {length} bytes from byte {at} on are not those that were written")
+            raise ValueError(f"the {length} bytes from byte {offset} on are not those that were written")
         parts.append(part)
-        at = _next(at, length)
+        offset = _next_offset(offset, length)
     return parts
 
 
-def _next(at: int, length: int) -> int:
+def _next_offset(offset: int, length: int) -> int:
     """Where the next part begins."""
-    return at + length + -length % ALIGNED
+    return offset + length + -length % ALIGNMENT_BYTES
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def state_settings(config: Config) -> dict[str, Any]:
     """The settings that shape the state; another value needs another state."""
-    pseudonyms = Pseudonyms.of_config(config.privacy)
+    pseudonyms = Pseudonyms.from_config(config.privacy)
     return {
         "job.partitions": config.job.partitions,
         "items.neighbours": config.items.neighbours,
         "items.max": config.items.max,
         "ranker.model": config.ranker.model,
-        "ranker.units": config.ranker.units,
+        "ranker.hidden_units": config.ranker.hidden_units,
         "refresh.users": config.refresh.users,
         "variant.name": config.variant.name,
         "privacy.pseudonymise": config.privacy.pseudonymise,
         "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
         "content.dimensions": config.content.dimensions,
-        "content (whether it is on)": config.content.on,
-        "features of the ranker": [*FEATURES, *(CONTENT if config.content.on else ())],
+        "content (whether it is on)": config.content.is_enabled,
+        "features of the ranker": [*FEATURES, *(CONTENT_FEATURES if config.content.is_enabled else ())],
     }
 
 
-def check_settings(stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_settings(stored_settings: dict[str, Any], current_settings: dict[str, Any]) -> None:
     """Raise `SnapshotError` if what was stored was made under other settings than are wanted now."""
-    for name, value in wanted.items():
-        if stored.get(name) != value:
+    for name, value in current_settings.items():
+        if stored_settings.get(name) != value:
             raise SnapshotError(
-                f"The recovery folder was written with {name} = {stored.get(name)!r}, and this job has {value!r}; "
+                f"The recovery folder was written with {name} = {stored_settings.get(name)!r}, and this job has {value!r}; "
                 "go back to the old value, or start anew with an empty --recovery folder."
             )
 
 
-def _arrays(tables: Tables, rows: int) -> dict[str, Any]:
-    """The arrays of all tables by name, as plain tuples; of those that have a row an item, the `rows` in use."""
-    used = tables._replace(
-        covisits=tables.covisits.first(rows),
-        returns=Returns(tables.returns.counts[:rows]),
-        popularity=tables.popularity._replace(memories=tables.popularity.memories[:rows]),
-        openings=tables.openings._replace(memories=tables.openings.memories[:rows]),
-        available=tables.available[:rows],
-        contents=tables.contents.first(rows),
+def _tables_to_arrays(tables: ItemTables, n_rows: int) -> dict[str, Any]:
+    """The arrays of all tables by name, as plain tuples; of those that have a row an item, the `n_rows` in use."""
+    used_tables = tables._replace(
+        covisits=tables.covisits.head(n_rows),
+        revisits=Revisits(tables.revisits.counts[:n_rows]),
+        popularity=tables.popularity._replace(counters=tables.popularity.counters[:n_rows]),
+        session_start_popularity=tables.session_start_popularity._replace(
+            counters=tables.session_start_popularity.counters[:n_rows]
+        ),
+        available=tables.available[:n_rows],
+        embeddings=tables.embeddings.head(n_rows),
     )
-    return {name: tuple(part) if isinstance(part, tuple) else part for name, part in used._asdict().items()}
+    return {name: tuple(part) if isinstance(part, tuple) else part for name, part in used_tables._asdict().items()}
 
 
-def _tables(empty: Tables, arrays: dict[str, Any]) -> Tables:
-    """The tables whose `_arrays` these are; `empty` says their types.
+def _tables_from_arrays(template: ItemTables, arrays: dict[str, Any]) -> ItemTables:
+    """The tables whose `_tables_to_arrays` these are; `template` says their types.
 
     Where another number of leaders is wanted now, they are found anew with the next visits.
     """
     parts: dict[str, Any] = {
         name: type(part)(*arrays[name]) if isinstance(part, tuple) else arrays[name]
-        for name, part in empty._asdict().items()
+        for name, part in template._asdict().items()
     }
-    tables = Tables(**parts)
-    same = np.array_equal(tables.leading.wanted, empty.leading.wanted)
-    return tables if same else tables._replace(leading=empty.leading)
+    tables = ItemTables(**parts)
+    is_unchanged = np.array_equal(tables.top_items.limits, template.top_items.limits)
+    return tables if is_unchanged else tables._replace(top_items=template.top_items)

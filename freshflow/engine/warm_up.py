@@ -4,31 +4,32 @@ import numpy as np
 
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.events.model import Behaviour, Event, Origin, Request, Search
-from freshflow.users.store import UserBucket
+from freshflow.events.model import Event, Interaction, Origin, Request, Search
+from freshflow.users.store import UserStore
 
 __all__ = ["warm_up"]
 
-ORIGIN = Origin("file", "nothing")
-EVENTS, USERS, ITEMS = 64, 5, 7
-STEP_MS = 3_600_000  # longer than a session, so that lists are refreshed
+WARM_UP_ORIGIN = Origin("file", "nothing")
+N_WARM_UP_EVENTS, N_WARM_UP_USERS, N_WARM_UP_ITEMS = 64, 5, 7
+WARM_UP_STEP_MS = 3_600_000  # longer than a session, so that lists are refreshed
 
 
 def warm_up(config: Config, *, related: bool = False) -> None:
     """Take some events in a partition that is thrown away, by all ways that there are."""
-    bucket, partition = UserBucket.of_partition(config), Partition(0, config, lambda: 0)
+    user_store, partition = UserStore.for_partition(config), Partition(0, config, lambda: 0)
     events: list[Event] = [
-        Behaviour(n, "view", f"user {n % USERS}", f"item {n % ITEMS}", n * STEP_MS) for n in range(EVENTS)
+        Interaction(n, "view", f"user {n % N_WARM_UP_USERS}", f"item {n % N_WARM_UP_ITEMS}", n * WARM_UP_STEP_MS)
+        for n in range(N_WARM_UP_EVENTS)
     ]
     events += [
-        Request(EVENTS, "user 1", EVENTS * STEP_MS, exclude_seen=True),
-        Search(EVENTS + 1, "user 2", EVENTS * STEP_MS, "anything", ("item 1", "item 2")),
-        Behaviour(EVENTS + 1, "view", "user 2", "item 1", EVENTS * STEP_MS),
-        Behaviour(EVENTS + 2, "dismiss", "user 1", "item 1", EVENTS * STEP_MS, -1.0),
+        Request(N_WARM_UP_EVENTS, "user 1", N_WARM_UP_EVENTS * WARM_UP_STEP_MS, exclude_seen=True),
+        Search(N_WARM_UP_EVENTS + 1, "user 2", N_WARM_UP_EVENTS * WARM_UP_STEP_MS, "anything", ("item 1", "item 2")),
+        Interaction(N_WARM_UP_EVENTS + 1, "view", "user 2", "item 1", N_WARM_UP_EVENTS * WARM_UP_STEP_MS),
+        Interaction(N_WARM_UP_EVENTS + 2, "dismiss", "user 1", "item 1", N_WARM_UP_EVENTS * WARM_UP_STEP_MS, -1.0),
     ]
-    partition.publish_related(related)
-    steps = bucket.take(events)
-    partition.take(ORIGIN, steps[: EVENTS // 2], EVENTS // 2)
-    partition.take(ORIGIN, steps[EVENTS // 2 :], EVENTS + 3)
-    partition.finish(ORIGIN)
-    partition.knowledge.tables.covisits.drop(np.zeros(1, np.int64))
+    partition.set_related_publishing(related)
+    steps = user_store.process(events)
+    partition.process(WARM_UP_ORIGIN, steps[: N_WARM_UP_EVENTS // 2], N_WARM_UP_EVENTS // 2)
+    partition.process(WARM_UP_ORIGIN, steps[N_WARM_UP_EVENTS // 2 :], N_WARM_UP_EVENTS + 3)
+    partition.finish(WARM_UP_ORIGIN)
+    partition.item_statistics.tables.covisits.drop(np.zeros(1, np.int64))

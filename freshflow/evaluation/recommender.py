@@ -10,38 +10,38 @@ import msgspec
 
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.evaluation.event_stream import StepsRead
+from freshflow.evaluation.event_stream import EvaluationBatch
 from freshflow.outputs.records import Output, RecommendationList
-from freshflow.users.updates import Interaction
+from freshflow.users.updates import UserInteraction
 
-__all__ = ["Job", "Lists", "Place", "Pushed", "Searches"]
+__all__ = ["InProcessJob", "BatchLists", "EventPosition", "PushedList", "SearchScores"]
 
-Place = tuple[int, int]  # of an event: its record's position, and which of the record's events it is
+EventPosition = tuple[int, int]  # of an event: its record's position, and which of the record's events it is
 
 
 class _Item(msgspec.Struct, frozen=True):
     item_id: str
 
 
-_items = msgspec.json.Decoder(list[_Item]).decode
+_decode_items = msgspec.json.Decoder(list[_Item]).decode
 
 
-class Pushed(msgspec.Struct, frozen=True):
-    """A list published on the job's own account, for the event at `place`."""
+class PushedList(msgspec.Struct, frozen=True):
+    """A list published on the job's own account, for the event at `position`."""
 
-    place: Place
+    position: EventPosition
     user_id: str
     items: list[str]
 
 
-class Lists(msgspec.Struct, frozen=True):
+class BatchLists(msgspec.Struct, frozen=True):
     """What a batch made the job say: answers by the place of their request, and pushed lists in order of place."""
 
-    answers: dict[Place, list[str]]
-    pushed: list[Pushed]
+    lists_by_request: dict[EventPosition, list[str]]
+    pushed_lists: list[PushedList]
 
 
-class Searches(msgspec.Struct, frozen=True):
+class SearchScores(msgspec.Struct, frozen=True):
     """How many items were chosen from searches, and how high they stood in our answers and in the engine's order."""
 
     chosen: int
@@ -49,53 +49,56 @@ class Searches(msgspec.Struct, frozen=True):
     engine_mrr20: float
 
 
-class Job:
+class InProcessJob:
     """All partitions of a job, in one process."""
 
     def __init__(self, config: Config) -> None:
         self.partitions = [Partition(number, config, lambda: 0) for number in range(config.job.partitions)]
 
-    def take(self, read: StepsRead) -> Lists:
+    def process(self, batch: EvaluationBatch) -> BatchLists:
         """What is asked and published in a batch of steps; learns from it."""
         if len(self.partitions) > 1:
-            self._spread_signals(read)
+            self._broadcast_remote_events(batch)
         outputs: list[Output] = []
-        for partition, steps in zip(self.partitions, read.by_partition, strict=True):
-            outputs += partition.take(read.origin, steps, read.upto)
-            partition.relieve(read.origin)
-        return _sorted_out(outputs)
+        for partition, steps in zip(self.partitions, batch.steps_by_partition, strict=True):
+            outputs += partition.process(batch.origin, steps, batch.end_position)
+            partition.flush_if_full(batch.origin)
+        return _collect_lists(outputs)
 
     @property
-    def searches(self) -> Searches | None:
+    def search_scores(self) -> SearchScores | None:
         """The searches of all partitions, if anything was chosen from one."""
-        several = [partition.searches for partition in self.partitions]
-        chosen = sum(one.ours.events for one in several)
-        if not chosen:
+        partition_searches = [partition.search_reranker for partition in self.partitions]
+        n_chosen = sum(searches.reranked_metrics.events for searches in partition_searches)
+        if not n_chosen:
             return None
-        ours, engine = (
-            sum(of.events * of.figures()["mrr20"] for of in figures) / chosen
-            for figures in ([one.ours for one in several], [one.engine for one in several])
+        ranker_mrr20, engine_mrr20 = (
+            sum(metrics.events * metrics.values()["mrr20"] for metrics in metrics_by_partition) / n_chosen
+            for metrics_by_partition in (
+                [searches.reranked_metrics for searches in partition_searches],
+                [searches.engine_metrics for searches in partition_searches],
+            )
         )
-        return Searches(chosen, ours, engine)
+        return SearchScores(n_chosen, ranker_mrr20, engine_mrr20)
 
-    def _spread_signals(self, read: StepsRead) -> None:
-        for number, steps in enumerate(read.by_partition):
-            signals = [step.signal for step in steps if isinstance(step, Interaction)]
-            for other, partition in enumerate(self.partitions):
-                if other != number:
-                    partition.hear(read.origin, signals)
+    def _broadcast_remote_events(self, batch: EvaluationBatch) -> None:
+        for sender_index, steps in enumerate(batch.steps_by_partition):
+            remote_events = [step.remote_event for step in steps if isinstance(step, UserInteraction)]
+            for receiver_index, partition in enumerate(self.partitions):
+                if receiver_index != sender_index:
+                    partition.buffer_remote_events(batch.origin, remote_events)
 
 
-def _sorted_out(outputs: Iterable[Output]) -> Lists:
-    answers: dict[Place, list[str]] = {}
-    pushed: list[Pushed] = []
+def _collect_lists(outputs: Iterable[Output]) -> BatchLists:
+    lists_by_request: dict[EventPosition, list[str]] = {}
+    pushed_lists: list[PushedList] = []
     for output in outputs:
         if not isinstance(output, RecommendationList) or output.surface != "feed":
             continue
-        place = int(output.source["line"]), int(output.source.get("event", 0))
-        items = [item.item_id for item in _items(output.items)]
+        position = int(output.source["line"]), int(output.source.get("event", 0))
+        items = [item.item_id for item in _decode_items(output.items)]
         if output.cause == "request":
-            answers[place] = items
+            lists_by_request[position] = items
         else:
-            pushed.append(Pushed(place, output.user_id, items))
-    return Lists(answers, sorted(pushed, key=lambda one: one.place))
+            pushed_lists.append(PushedList(position, output.user_id, items))
+    return BatchLists(lists_by_request, sorted(pushed_lists, key=lambda pushed_list: pushed_list.position))

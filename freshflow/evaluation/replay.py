@@ -12,129 +12,142 @@ import msgspec
 
 from freshflow.config.schema import UsersConfig
 from freshflow.evaluation.baselines.baseline import Baseline
-from freshflow.evaluation.event_stream import EvaluationStream, StepsRead
-from freshflow.evaluation.recommender import Job, Place, Searches
-from freshflow.evaluation.scores import History, Scores
-from freshflow.events.model import Behaviour, Forget, ItemUpdate
-from freshflow.items.visit import Visit
+from freshflow.evaluation.event_stream import EvaluationBatch, EvaluationStream
+from freshflow.evaluation.recommender import EventPosition, InProcessJob, SearchScores
+from freshflow.evaluation.scores import Scores, StreamHistory
+from freshflow.events.model import Forget, Interaction, ItemUpdate
+from freshflow.items.visit import ItemVisit
 from freshflow.metrics.prequential import CUTOFF
 from freshflow.users.profile import Context, context_at
-from freshflow.users.updates import Ask, Interaction, Joined, Lesson, Noise, Step
+from freshflow.users.updates import BotEvent, ListRequested, ProfileMerged, RemoteExample, Step, UserInteraction
 
-__all__ = ["Evaluated", "evaluate_baselines", "evaluate_job"]
+__all__ = ["EvaluationResult", "evaluate_baselines", "evaluate_job"]
 
 Clock = Callable[[], float]  # seconds, from any moment on
-Progress = Callable[[int], object]  # is told how many events have been read
+ProgressCallback = Callable[[int], object]  # is told how many events have been read
 
 
-class Evaluated(msgspec.Struct):
+class EvaluationResult(msgspec.Struct):
     """The scores of one recommender, the seconds it took, the users and items that were met; the job's searches."""
 
     scores: Scores = msgspec.field(default_factory=Scores)
-    seconds: float = 0.0
-    history: History = msgspec.field(default_factory=History)
-    searches: Searches | None = None
+    duration_s: float = 0.0
+    history: StreamHistory = msgspec.field(default_factory=StreamHistory)
+    search_scores: SearchScores | None = None
 
 
-def evaluate_job(stream: EvaluationStream, clock: Clock, progress: Progress = lambda _: None) -> Evaluated:
+def evaluate_job(
+    stream: EvaluationStream, clock: Clock, on_progress: ProgressCallback = lambda _: None
+) -> EvaluationResult:
     """Evaluate the job's answers and what it pushed before each event; `seconds` hold reading and answering."""
-    job, result = Job(stream.config), Evaluated()
+    job, result = InProcessJob(stream.config), EvaluationResult()
     scores, history = result.scores, result.history
-    pushed: dict[str, list[str]] = {}
-    begun = clock()
-    for read in stream:
-        lists = job.take(read)
-        result.seconds += clock() - begun
-        coming = deque(lists.pushed)
-        for step, asked in _in_order(read):
-            while coming and coming[0].place < (step.position, step.nth):
-                one = coming.popleft()
-                pushed[one.user_id] = one.items
+    pushed_by_user: dict[str, list[str]] = {}
+    start_s = clock()
+    for batch in stream:
+        lists = job.process(batch)
+        result.duration_s += clock() - start_s
+        pending_lists = deque(lists.pushed_lists)
+        for step, request in _steps_with_requests(batch):
+            while pending_lists and pending_lists[0].position < (step.position, step.nth):
+                pushed_list = pending_lists.popleft()
+                pushed_by_user[pushed_list.user_id] = pushed_list.items
             if isinstance(step, ItemUpdate):
-                history.hear(step.item_id, step.ts_ms)
+                history.add_item(step.item_id, step.ts_ms)
                 continue
             if isinstance(step, Forget):
-                history.forget(step.user_id)
-                pushed.pop(step.user_id, None)
+                history.forget_user(step.user_id)
+                pushed_by_user.pop(step.user_id, None)
                 continue
-            if isinstance(step, Joined):
-                history.join(step.event.guest, step.event.user_id)
-                pushed.pop(step.event.guest, None)
+            if isinstance(step, ProfileMerged):
+                history.merge_anonymous(step.event.anonymous_id, step.event.user_id)
+                pushed_by_user.pop(step.event.anonymous_id, None)
                 continue
-            event = step if isinstance(step, Behaviour) else step.event
-            if asked is not None:
+            event = step if isinstance(step, Interaction) else step.event
+            if request is not None:
                 scores.add(
-                    history.moment(event), lists.answers[event.position, event.nth], pushed.get(event.user_id, ())
+                    history.prediction_target(event),
+                    lists.lists_by_request[event.position, event.nth],
+                    pushed_by_user.get(event.user_id, ()),
                 )
-            history.add(event)
-        pushed.update((one.user_id, one.items) for one in coming)
-        progress(stream.events)
-        begun = clock()
-    result.searches = job.searches
+            history.add_interaction(event)
+        pushed_by_user.update((pushed_list.user_id, pushed_list.items) for pushed_list in pending_lists)
+        on_progress(stream.n_events)
+        start_s = clock()
+    result.search_scores = job.search_scores
     return result
 
 
 def evaluate_baselines(
-    stream: EvaluationStream, baselines: Mapping[str, Baseline], clock: Clock, progress: Progress = lambda _: None
-) -> dict[str, Evaluated]:
+    stream: EvaluationStream,
+    baselines: Mapping[str, Baseline],
+    clock: Clock,
+    on_progress: ProgressCallback = lambda _: None,
+) -> dict[str, EvaluationResult]:
     """Evaluate baselines side by side; `seconds` hold what each took to recommend and to learn.
 
     They are asked for as many items as it takes to fill a list after those the user has seen are taken out.
     """
-    history = History()
-    results = {name: Evaluated(history=history) for name in baselines}
-    for read in stream:
-        for step, asked in _in_order(read):
+    history = StreamHistory()
+    results = {name: EvaluationResult(history=history) for name in baselines}
+    for batch in stream:
+        for step, request in _steps_with_requests(batch):
             if isinstance(step, ItemUpdate):
-                history.hear(step.item_id, step.ts_ms)
+                history.add_item(step.item_id, step.ts_ms)
                 continue
             if isinstance(step, Forget):
-                history.forget(step.user_id)
+                history.forget_user(step.user_id)
                 continue
-            if isinstance(step, Joined):
-                history.join(step.event.guest, step.event.user_id)
+            if isinstance(step, ProfileMerged):
+                history.merge_anonymous(step.event.anonymous_id, step.event.user_id)
                 continue
-            event = step if isinstance(step, Behaviour) else step.event
-            moment = history.moment(event)
+            event = step if isinstance(step, Interaction) else step.event
+            target = history.prediction_target(event)
             for name, baseline in baselines.items():
-                result, begun = results[name], clock()
-                if asked is not None:
-                    k = CUTOFF + len(moment.seen)
-                    items = baseline.recommend(event.user_id, asked.user, _context(asked, stream.config.users), k)
-                    result.seconds += clock() - begun
-                    result.scores.add(moment, items)
-                    begun = clock()
-                if isinstance(step, Interaction):
+                result, start_s = results[name], clock()
+                if request is not None:
+                    k = CUTOFF + len(target.seen_items)
+                    items = baseline.recommend(
+                        event.user_id, request.profile, _context(request, stream.config.users), k
+                    )
+                    result.duration_s += clock() - start_s
+                    result.scores.add(target, items)
+                    start_s = clock()
+                if isinstance(step, UserInteraction):
                     baseline.learn(event, step.context)
-                    result.seconds += clock() - begun
-            history.add(event)
-        progress(stream.events)
+                    result.duration_s += clock() - start_s
+            history.add_interaction(event)
+        on_progress(stream.n_events)
     return results
 
 
-def _in_order(
-    read: StepsRead,
-) -> Iterator[tuple[Interaction | Noise | Behaviour | Forget | Joined | ItemUpdate, Ask | None]]:
+def _steps_with_requests(
+    batch: EvaluationBatch,
+) -> Iterator[
+    tuple[UserInteraction | BotEvent | Interaction | Forget | ProfileMerged | ItemUpdate, ListRequested | None]
+]:
     """Interactions of all partitions by place, each with the question put before it; who is forgotten, or identified;
     and items.
 
     What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
     of it, it is the bare event.
     """
-    steps: list[Step | Behaviour] = [step for part in read.by_partition for step in part]
-    question: Ask | None = None
-    for step in sorted([*steps, *read.left_out], key=_place):
-        if isinstance(step, Ask):
-            question = step
-        elif isinstance(step, Interaction | Noise | Behaviour):
-            yield step, question if question is not None and _place(question) == _place(step) else None
-        elif isinstance(step, Forget | Joined | ItemUpdate):
+    steps: list[Step | Interaction] = [step for part in batch.steps_by_partition for step in part]
+    request: ListRequested | None = None
+    for step in sorted([*steps, *batch.excluded_events], key=_event_position):
+        if isinstance(step, ListRequested):
+            request = step
+        elif isinstance(step, UserInteraction | BotEvent | Interaction):
+            yield step, request if request is not None and _event_position(request) == _event_position(step) else None
+        elif isinstance(step, Forget | ProfileMerged | ItemUpdate):
             yield step, None
 
 
-def _place(step: Step | Behaviour) -> Place:
-    return step.position, 0 if isinstance(step, Visit | Lesson) else step.nth
+def _event_position(step: Step | Interaction) -> EventPosition:
+    return step.position, 0 if isinstance(step, ItemVisit | RemoteExample) else step.nth
 
 
-def _context(asked: Ask, users: UsersConfig) -> Context:
-    return context_at(asked.user, asked.event.ts_ms, gap_ms=int(users.session_gap_s * 1000), limit=users.context)
+def _context(request: ListRequested, users: UsersConfig) -> Context:
+    return context_at(
+        request.profile, request.event.ts_ms, gap_ms=int(users.session_gap_s * 1000), max_items=users.context
+    )

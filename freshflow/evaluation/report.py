@@ -5,32 +5,32 @@ from collections.abc import Mapping
 import msgspec
 
 from freshflow.evaluation.event_stream import EvaluationStream
-from freshflow.evaluation.recommender import Searches
-from freshflow.evaluation.replay import Evaluated
-from freshflow.metrics.ranking_metrics import Figures
+from freshflow.evaluation.recommender import SearchScores
+from freshflow.evaluation.replay import EvaluationResult
+from freshflow.metrics.ranking_metrics import MetricValues
 
-__all__ = ["EvaluationReport", "Quality", "encode_evaluation", "report_on"]
+__all__ = ["EvaluationReport", "RecommenderQuality", "encode_evaluation", "build_evaluation_report"]
 
-TENTHS = 10
-NOT_LEARNED = ("duplicate", "late", "noise_rate", "noise_repeats", "noise_sequence")
+N_TENTHS = 10
+UNLEARNED_COUNTERS = ("duplicate", "late", "noise_rate", "noise_repeats", "noise_sequence")
 
 
-class Quality(msgspec.Struct, frozen=True):
+class RecommenderQuality(msgspec.Struct, frozen=True):
     """The figures of one recommender; `published` is the job's only.
 
     `coverage` is the share of known items that stood among the first 20 of some list. `tenths` are the figures of
     `all`, `new` and `published` over the ten parts of the stream.
     """
 
-    all: Figures
-    new: Figures
-    published: Figures | None
-    cold_users: Figures
-    cold_items: Figures
-    launches: Figures
+    all: MetricValues
+    new: MetricValues
+    published: MetricValues | None
+    cold_users: MetricValues
+    cold_items: MetricValues
+    launches: MetricValues
     coverage: float
     events_per_second: float
-    tenths: dict[str, list[Figures]]
+    tenths: dict[str, list[MetricValues]]
 
 
 class EvaluationReport(msgspec.Struct, frozen=True):
@@ -53,32 +53,38 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     items: int
     partitions: int
     peak_memory_mb: float
-    job: Quality
-    baselines: dict[str, Quality]
-    searches: Searches | None = None
+    job: RecommenderQuality
+    baselines: dict[str, RecommenderQuality]
+    searches: SearchScores | None = None
     refusals: dict[str, str] = {}
 
 
-def report_on(
-    stream: EvaluationStream, job: Evaluated, baselines: Mapping[str, Evaluated], peak_memory_mb: float
+def build_evaluation_report(
+    stream: EvaluationStream,
+    job_result: EvaluationResult,
+    baseline_results: Mapping[str, EvaluationResult],
+    peak_memory_mb: float,
 ) -> EvaluationReport:
     """The report on an evaluation of `stream`."""
     return EvaluationReport(
         input=stream.path,
-        events=stream.events,
-        scored=len(job.scores),
+        events=stream.n_events,
+        scored=len(job_result.scores),
         duplicates=stream.counts["duplicate"],
-        not_learned={kind: stream.counts[kind] for kind in NOT_LEARNED if stream.counts[kind]},
-        rejected=dict(stream.rejected.most_common()),
-        passed_over=dict(stream.passed_over.most_common()),
-        users=len(job.history.seen),
-        items=len(job.history.items),
+        not_learned={kind: stream.counts[kind] for kind in UNLEARNED_COUNTERS if stream.counts[kind]},
+        rejected=dict(stream.n_rejected.most_common()),
+        passed_over=dict(stream.n_unknown_type.most_common()),
+        users=len(job_result.history.seen_by_user),
+        items=len(job_result.history.known_items),
         partitions=stream.config.job.partitions,
         peak_memory_mb=round(peak_memory_mb, 1),
-        job=_quality(job, stream.events, ("all", "new", "published")),
-        baselines={name: _quality(one, stream.events, ("all", "new")) for name, one in baselines.items()},
-        searches=job.searches,
-        refusals=dict(stream.refusals),
+        job=_recommender_quality(job_result, stream.n_events, ("all", "new", "published")),
+        baselines={
+            name: _recommender_quality(result, stream.n_events, ("all", "new"))
+            for name, result in baseline_results.items()
+        },
+        searches=job_result.search_scores,
+        refusals=dict(stream.first_rejections),
     )
 
 
@@ -87,16 +93,16 @@ def encode_evaluation(report: EvaluationReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(report)) + b"\n"
 
 
-def _quality(one: Evaluated, events: int, kinds: tuple[str, ...]) -> Quality:
-    scores, known = one.scores, one.history.items
-    return Quality(
-        all=scores.figures("all"),
-        new=scores.figures("new"),
-        published=scores.figures("published") if "published" in kinds else None,
-        cold_users=scores.figures("cold_users"),
-        cold_items=scores.figures("cold_items"),
-        launches=scores.figures("launches"),
-        coverage=len(scores.listed & known) / max(1, len(known)),
-        events_per_second=events / one.seconds if one.seconds else 0.0,
-        tenths={kind: scores.parts(kind, TENTHS) for kind in kinds},
+def _recommender_quality(result: EvaluationResult, events: int, kinds: tuple[str, ...]) -> RecommenderQuality:
+    scores, known_items = result.scores, result.history.known_items
+    return RecommenderQuality(
+        all=scores.metric_values("all"),
+        new=scores.metric_values("new"),
+        published=scores.metric_values("published") if "published" in kinds else None,
+        cold_users=scores.metric_values("cold_users"),
+        cold_items=scores.metric_values("cold_items"),
+        launches=scores.metric_values("launches"),
+        coverage=len(scores.listed_items & known_items) / max(1, len(known_items)),
+        events_per_second=events / result.duration_s if result.duration_s else 0.0,
+        tenths={kind: scores.metric_values_by_part(kind, N_TENTHS) for kind in kinds},
     )

@@ -7,17 +7,17 @@ and whoever reads the field says what is wrong with it. An empty cell means that
 import csv
 from collections.abc import Callable
 
-__all__ = ["LIST_SEPARATOR", "BadRowError", "row_fields", "typed_cell"]
+__all__ = ["LIST_SEPARATOR", "BadRowError", "parse_row", "parse_cell"]
 
 LIST_SEPARATOR = "|"
-FLAGS = {"true": True, "1": True, "false": False, "0": False}
+BOOLEAN_CELLS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class BadRowError(ValueError):
     """The row does not fit its header, or its quotes do not pair; the message is a sentence."""
 
 
-def row_fields(columns: tuple[str, ...], text: str, separator: str = ",") -> dict[str, object]:
+def parse_row(columns: tuple[str, ...], text: str, separator: str = ",") -> dict[str, object]:
     """The fields of one row, which may span lines inside quotes; raises `BadRowError`.
 
     Where the separator is no comma, there are no quotes either.
@@ -31,15 +31,15 @@ def row_fields(columns: tuple[str, ...], text: str, separator: str = ",") -> dic
         raise BadRowError(f"The row is not CSV: {error}.") from None
     if len(cells) != len(columns):
         raise BadRowError(f"The row has {len(cells)} cells, but the header names {len(columns)} columns.")
-    return {name: typed_cell(name, cell) for name, cell in zip(columns, cells, strict=True) if cell != ""}
+    return {name: parse_cell(name, cell) for name, cell in zip(columns, cells, strict=True) if cell != ""}
 
 
-def typed_cell(name: str, cell: str) -> object:
+def parse_cell(name: str, cell: str) -> object:
     """What the cell of one of our fields says, as JSON would; text where it is text."""
-    return CELLS[name](cell) if name in CELLS else cell
+    return CELL_PARSERS[name](cell) if name in CELL_PARSERS else cell
 
 
-def _number(cell: str) -> object:
+def _parse_number(cell: str) -> object:
     if not cell.isascii() or "_" in cell:  # Python's own spellings of numbers
         return cell
     try:
@@ -48,26 +48,26 @@ def _number(cell: str) -> object:
         return cell
 
 
-def _flag(cell: str) -> object:
-    return FLAGS.get(cell.lower(), cell)
+def _parse_flag(cell: str) -> object:
+    return BOOLEAN_CELLS.get(cell.lower(), cell)
 
 
-def _texts(cell: str) -> object:
+def _split_texts(cell: str) -> object:
     return cell.split(LIST_SEPARATOR)
 
 
-def _numbers(cell: str) -> object:
-    return [_number(part) for part in cell.split(LIST_SEPARATOR)]
+def _parse_numbers(cell: str) -> object:
+    return [_parse_number(part) for part in cell.split(LIST_SEPARATOR)]
 
 
-CELLS: dict[str, Callable[[str], object]] = {
-    "value": _number,
-    "price": _number,
-    "margin": _number,
-    "k": _number,
-    "exclude_seen": _flag,
-    "available": _flag,
-    "items": _texts,
-    "categories": _texts,
-    "embedding": _numbers,
+CELL_PARSERS: dict[str, Callable[[str], object]] = {
+    "value": _parse_number,
+    "price": _parse_number,
+    "margin": _parse_number,
+    "k": _parse_number,
+    "exclude_seen": _parse_flag,
+    "available": _parse_flag,
+    "items": _split_texts,
+    "categories": _split_texts,
+    "embedding": _parse_numbers,
 }

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from freshflow.events.reject_codes import Code
-from freshflow.events.timestamps import LATEST_MS, epoch_ms
+from freshflow.events.reject_codes import RejectCode
+from freshflow.events.timestamps import LATEST_MS, parse_epoch_ms
 
 __all__ = [
     "MAX_DIMENSIONS",
@@ -18,10 +18,10 @@ __all__ = [
     "MAX_ID_CHARS",
     "MAX_K",
     "MAX_TEXT_CHARS",
-    "QUOTED",
+    "VALUE_PLACEHOLDER",
     "Fields",
-    "RefusedError",
-    "shortened",
+    "InvalidRecordError",
+    "format_value",
 ]
 
 MAX_ID_CHARS = 512  # ids are kept by the hundred thousand; a longer one is a mistake upstream
@@ -30,83 +30,85 @@ MAX_IDS = 1000  # search results or categories in one event: five times the long
 MAX_DIMENSIONS = 4096  # the widest embeddings in use
 MAX_K = 200
 EARLIEST_PUBLISHED_MS = -30_610_224_000_000  # the year 1000: old books are sold too
-SHOWN_CHARS = 60  # of a bad value, in a reason
-QUOTED = "{value}"  # where a reason quotes the record
-UNQUOTED = "***"  # what stands there in a reason that must not
+MAX_QUOTED_CHARS = 60  # of a bad value, in a reason
+VALUE_PLACEHOLDER = "{value}"  # where a reason quotes the record
+REDACTED_VALUE = "***"  # what stands there in a reason that must not
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-class RefusedError(Exception):
+class InvalidRecordError(Exception):
     """Why a record is no event: a stable `code` to count by and a `reason`, one sentence.
 
-    Where the sentence quotes the record it is given with `QUOTED` there, and with the `value` to be shown. Where the
+    Where the sentence quotes the record it is given with `VALUE_PLACEHOLDER` there, and with the `value` to be shown. Where the
     fault lies with one field, `field` is its name, and the reason begins with it.
     """
 
-    def __init__(self, code: Code, reason: str, value: object = None, *, field: str = "") -> None:
+    def __init__(self, code: RejectCode, reason: str, value: object = None, *, field: str = "") -> None:
         self.code = code
-        self.reason = reason.replace(QUOTED, shortened(value), 1)
-        self.unquoted = reason.replace(QUOTED, UNQUOTED, 1)
+        self.reason = reason.replace(VALUE_PLACEHOLDER, format_value(value), 1)
+        self.redacted_reason = reason.replace(VALUE_PLACEHOLDER, REDACTED_VALUE, 1)
         self.field = field
         super().__init__(self.reason)
 
-    def of(self, name: str) -> "RefusedError":
+    def with_field(self, name: str) -> "InvalidRecordError":
         """The same of a field that has another name where the record comes from."""
-        refusal = RefusedError(self.code, name + self.reason[len(self.field) :], field=name)
-        refusal.unquoted = name + self.unquoted[len(self.field) :]
-        return refusal
+        error = InvalidRecordError(self.code, name + self.reason[len(self.field) :], field=name)
+        error.redacted_reason = name + self.redacted_reason[len(self.field) :]
+        return error
 
 
 class Fields:
-    """The named values of one record; each method reads one, or raises `RefusedError`."""
+    """The named values of one record; each method reads one, or raises `InvalidRecordError`."""
 
     __slots__ = ("values",)
 
     def __init__(self, values: Mapping[str, object]) -> None:
         self.values = values
 
-    def required(self, name: str, read: Callable[[str], T | None]) -> T:
+    def require(self, name: str, read: Callable[[str], _T | None]) -> _T:
         """What `read` finds under `name`, which must be there."""
         value = read(name)
         if value is None:
-            raise RefusedError(
+            raise InvalidRecordError(
                 "missing_field", f"{name} is missing or empty, and this type of event needs it.", field=name
             )
         return value
 
     def identifier(self, name: str) -> str | None:
         """A text or number, as text of at most `MAX_ID_CHARS`."""
-        return _text(name, self.values.get(name), MAX_ID_CHARS)
+        return _parse_text(name, self.values.get(name), MAX_ID_CHARS)
 
     def text(self, name: str) -> str | None:
         """A text or number, as text of at most `MAX_TEXT_CHARS`."""
-        return _text(name, self.values.get(name), MAX_TEXT_CHARS)
+        return _parse_text(name, self.values.get(name), MAX_TEXT_CHARS)
 
     def identifiers(self, name: str) -> tuple[str, ...] | None:
         """A list of at most `MAX_IDS` ids, in order and each once."""
-        values = self._list(name, MAX_IDS)
-        return None if values is None else tuple(dict.fromkeys(_entry(name, value) for value in values))
+        values = self._parse_list(name, MAX_IDS)
+        return None if values is None else tuple(dict.fromkeys(_parse_entry(name, value) for value in values))
 
     def vector(self, name: str) -> tuple[float, ...] | None:
         """A list of 1 to `MAX_DIMENSIONS` finite numbers."""
-        values = self._list(name, MAX_DIMENSIONS)
+        values = self._parse_list(name, MAX_DIMENSIONS)
         if values == []:
-            raise RefusedError("wrong_type", f"{name} is an empty list: leave it out, or give its numbers.", field=name)
-        return None if values is None else tuple([_finite(name, value) for value in values])
+            raise InvalidRecordError(
+                "wrong_type", f"{name} is an empty list: leave it out, or give its numbers.", field=name
+            )
+        return None if values is None else tuple([_parse_finite(name, value) for value in values])
 
     def number(self, name: str) -> float | None:
         """A finite number."""
         value = self.values.get(name)
-        return None if value is None else _finite(name, value)
+        return None if value is None else _parse_finite(name, value)
 
-    def count(self, name: str, most: int) -> int | None:
-        """A whole number from 1 to `most`."""
+    def count(self, name: str, maximum: int) -> int | None:
+        """A whole number from 1 to `maximum`."""
         number = self.number(name)
         if number is None:
             return None
-        if not number.is_integer() or not 1 <= number <= most:
-            raise _wrong(name, self.values[name], f"a whole number from 1 to {most}")
+        if not number.is_integer() or not 1 <= number <= maximum:
+            raise _wrong_type_error(name, self.values[name], f"a whole number from 1 to {maximum}")
         return int(number)
 
     def flag(self, name: str) -> bool | None:
@@ -114,28 +116,28 @@ class Fields:
         value = self.values.get(name)
         if value is None or isinstance(value, bool):
             return value
-        raise _wrong(name, value, "true or false")
+        raise _wrong_type_error(name, value, "true or false")
 
     def event_time_ms(self, name: str) -> int | None:
         """When something happened, in epoch milliseconds; spellings and limits as in `times`."""
-        return _time_ms(name, self.values.get(name), epoch_ms)
+        return _parse_time_ms(name, self.values.get(name), parse_epoch_ms)
 
     def published_ms(self, name: str) -> int | None:
         """When something was published, which may be centuries back, in epoch milliseconds."""
-        return _time_ms(name, self.values.get(name), _published_ms)
+        return _parse_time_ms(name, self.values.get(name), _parse_published_ms)
 
-    def _list(self, name: str, most: int) -> list[object] | None:
+    def _parse_list(self, name: str, max_length: int) -> list[object] | None:
         values = self.values.get(name)
         if values is not None and not isinstance(values, list):
-            raise _wrong(name, values, "a list")
-        if values is not None and len(values) > most:
-            raise RefusedError(
-                "wrong_type", f"{name} has {len(values)} entries; at most {most} are allowed.", field=name
+            raise _wrong_type_error(name, values, "a list")
+        if values is not None and len(values) > max_length:
+            raise InvalidRecordError(
+                "wrong_type", f"{name} has {len(values)} entries; at most {max_length} are allowed.", field=name
             )
         return values
 
 
-def shortened(value: object) -> str:
+def format_value(value: object) -> str:
     """A bad value for a reason: one printable line of bounded length.
 
     >>> shortened("yesterday"), shortened([1, 2]), shortened(None)
@@ -145,40 +147,42 @@ def shortened(value: object) -> str:
         return "a list" if isinstance(value, list) else "an object"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    shown = repr(value[: SHOWN_CHARS + 1]) if isinstance(value, str) else str(value)
-    return shown if len(shown) <= SHOWN_CHARS + 2 else shown[:SHOWN_CHARS] + "…"
+    text = repr(value[: MAX_QUOTED_CHARS + 1]) if isinstance(value, str) else str(value)
+    return text if len(text) <= MAX_QUOTED_CHARS + 2 else text[:MAX_QUOTED_CHARS] + "…"
 
 
-def _wrong(name: str, value: object, allowed: str) -> RefusedError:
-    return RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give {allowed}.", value, field=name)
+def _wrong_type_error(name: str, value: object, expected: str) -> InvalidRecordError:
+    return InvalidRecordError(
+        "wrong_type", f"{name} = {VALUE_PLACEHOLDER} is not allowed: give {expected}.", value, field=name
+    )
 
 
-def _not_finite(name: str) -> RefusedError:
+def _not_finite_error(name: str) -> InvalidRecordError:
     reason = f"{name} is NaN, infinite or beyond what a number can hold: give a finite number."
-    return RefusedError("not_finite", reason, field=name)
+    return InvalidRecordError("not_finite", reason, field=name)
 
 
-def _text(name: str, value: object, most: int) -> str | None:
+def _parse_text(name: str, value: object, max_chars: int) -> str | None:
     """Text as it is, numbers as text (12.0 as "12"), and None for what is absent."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = _digits(name, value)
+        value = _format_number(name, value)
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise _wrong(name, value, "a string or a number")
-    if len(value) > most:
-        reason = f"{name} = {QUOTED} has {len(value)} characters; at most {most} are allowed."
-        raise RefusedError("wrong_type", reason, value, field=name)
+        raise _wrong_type_error(name, value, "a string or a number")
+    if len(value) > max_chars:
+        reason = f"{name} = {VALUE_PLACEHOLDER} has {len(value)} characters; at most {max_chars} are allowed."
+        raise InvalidRecordError("wrong_type", reason, value, field=name)
     if not value.isascii():
         _check_unicode(name, value)
     return value
 
 
-def _digits(name: str, number: int | float) -> str:
+def _format_number(name: str, number: int | float) -> str:
     if isinstance(number, int):
         return str(number)
     if not math.isfinite(number):
-        raise _not_finite(name)
+        raise _not_finite_error(name)
     return str(int(number)) if number.is_integer() else repr(number)
 
 
@@ -186,41 +190,41 @@ def _check_unicode(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        reason = f"{name} = {QUOTED} holds half a character (a lone surrogate)."
-        raise RefusedError("not_utf8", reason, value, field=name) from None
+        reason = f"{name} = {VALUE_PLACEHOLDER} holds half a character (a lone surrogate)."
+        raise InvalidRecordError("not_utf8", reason, value, field=name) from None
 
 
-def _entry(name: str, value: object) -> str:
-    text = _text(name, value, MAX_ID_CHARS)
+def _parse_entry(name: str, value: object) -> str:
+    text = _parse_text(name, value, MAX_ID_CHARS)
     if text is None:
-        raise RefusedError("wrong_type", f"{name} has an empty entry: give strings or numbers.", field=name)
+        raise InvalidRecordError("wrong_type", f"{name} has an empty entry: give strings or numbers.", field=name)
     return text
 
 
-def _finite(name: str, value: object) -> float:
+def _parse_finite(name: str, value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _wrong(name, value, "a number")
+        raise _wrong_type_error(name, value, "a number")
     try:
         number = float(value)
     except OverflowError:  # an integer of more than 308 digits
-        raise _not_finite(name) from None
+        raise _not_finite_error(name) from None
     if not math.isfinite(number):
-        raise _not_finite(name)
+        raise _not_finite_error(name)
     return number
 
 
-def _time_ms(name: str, value: object, read: Callable[[str | int | float], int]) -> int | None:
+def _parse_time_ms(name: str, value: object, read: Callable[[str | int | float], int]) -> int | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str | int | float) or isinstance(value, bool):
-        raise _wrong(name, value, "ISO 8601 with an offset, or epoch seconds or milliseconds")
+        raise _wrong_type_error(name, value, "ISO 8601 with an offset, or epoch seconds or milliseconds")
     if isinstance(value, float) and not math.isfinite(value):
-        raise _not_finite(name)
+        raise _not_finite_error(name)
     try:
         return read(value)
     except ValueError as error:
-        raise RefusedError("bad_time", f"{name} = {QUOTED} {error}.", value, field=name) from None
+        raise InvalidRecordError("bad_time", f"{name} = {VALUE_PLACEHOLDER} {error}.", value, field=name) from None
 
 
-def _published_ms(value: str | int | float) -> int:
-    return epoch_ms(value, earliest_ms=EARLIEST_PUBLISHED_MS, latest_ms=LATEST_MS)
+def _parse_published_ms(value: str | int | float) -> int:
+    return parse_epoch_ms(value, earliest_ms=EARLIEST_PUBLISHED_MS, latest_ms=LATEST_MS)

@@ -14,17 +14,17 @@ from typing import Annotated, ClassVar, Literal, final
 import msgspec
 from msgspec import Meta
 
-from freshflow.events.reject_codes import Code
+from freshflow.events.reject_codes import RejectCode
 
 __all__ = [
     "CONTROL_TYPES",
-    "Behaviour",
+    "Interaction",
     "Event",
     "Forget",
     "Identify",
     "ItemUpdate",
     "Origin",
-    "Place",
+    "SourceRef",
     "RawBatch",
     "Rejected",
     "Request",
@@ -33,21 +33,25 @@ __all__ = [
 
 CONTROL_TYPES = ("forget", "identify", "item", "request", "search")
 
-_LINE = {"file": {"type": "string"}, "line": {"type": "integer", "minimum": 1}}
-_OFFSET = {
+_FILE_POSITION_SCHEMA = {"file": {"type": "string"}, "line": {"type": "integer", "minimum": 1}}
+_TOPIC_POSITION_SCHEMA = {
     "topic": {"type": "string"},
     "partition": {"type": "integer", "minimum": 0},
     "offset": {"type": "integer", "minimum": 0},
 }
-_NTH = {"event": {"type": "integer", "minimum": 1}}
+_NTH_SCHEMA = {"event": {"type": "integer", "minimum": 1}}
 # Where an event stands, as published: see `Origin.place`.
-Place = Annotated[
+SourceRef = Annotated[
     dict[str, str | int],
     Meta(
         extra_json_schema={
             "anyOf": [
-                {"properties": place | _NTH, "required": list(place), "additionalProperties": False}
-                for place in (_LINE, _OFFSET)
+                {
+                    "properties": position_schema | _NTH_SCHEMA,
+                    "required": list(position_schema),
+                    "additionalProperties": False,
+                }
+                for position_schema in (_FILE_POSITION_SCHEMA, _TOPIC_POSITION_SCHEMA)
             ]
         }
     ),
@@ -66,7 +70,7 @@ class Origin(msgspec.Struct, frozen=True):
         """A name that no other origin of the job has."""
         return f"{self.kind}:{self.name}/{self.partition}"
 
-    def place(self, position: int, nth: int = 0) -> Place:
+    def source_ref(self, position: int, nth: int = 0) -> SourceRef:
         """Where an event stands, as published: file and line (from 1), or topic, partition and offset.
 
         Of a record with several events, `event` counts those after the first.
@@ -93,7 +97,7 @@ class RawBatch(msgspec.Struct, frozen=True):
 
 
 @final
-class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
+class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
     """A user did something with an item; `weight` is that of its type, from the configuration."""
 
     position: int
@@ -108,20 +112,26 @@ class Behaviour(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
     nth: int = 0
 
     @property
-    def pull(self) -> float:
+    def sample_weight(self) -> float:
         """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
         return math.sqrt(abs(self.weight))
 
-    def as_record(self, guest_id: str | None = None) -> bytes:
+    def to_record(self, guest_id: str | None = None) -> bytes:
         """A record that would be read as this event, where its own bytes are no longer at hand.
 
         `guest_id` is what names its user where that is a guest. Events of one record share an id, by which all but the
         first would be duplicates in records of their own.
         """
-        owner = {"user_id": self.user_id} if guest_id is None else {"guest_id": guest_id}
-        fields = {"type": self.type, **owner, "item_id": self.item_id, "ts": self.ts_ms}
-        more = {"event_id": None if self.nth else self.event_id, "session_id": self.session_id, "value": self.value}
-        return msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
+        user_field = {"user_id": self.user_id} if guest_id is None else {"guest_id": guest_id}
+        fields = {"type": self.type, **user_field, "item_id": self.item_id, "ts": self.ts_ms}
+        optional_fields = {
+            "event_id": None if self.nth else self.event_id,
+            "session_id": self.session_id,
+            "value": self.value,
+        }
+        return msgspec.json.encode(
+            fields | {name: value for name, value in optional_fields.items() if value is not None}
+        )
 
 
 @final
@@ -174,7 +184,7 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user asks to be forgotten, alone in its record.
 
-    `known` is for the user stage to say: whether there was something to forget. `elsewhere` says that the user is one
+    `is_known` is for the user stage to say: whether there was something to forget. `is_in_other_bucket` says that the user is one
     of another bucket, of whom this one may have known guests.
     """
 
@@ -182,13 +192,13 @@ class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     position: int
     user_id: str
     ts_ms: int
-    known: bool = False
-    elsewhere: bool = False
+    is_known: bool = False
+    is_in_other_bucket: bool = False
 
 
 @final
 class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """It is known who a guest is: the `guest` is `user_id` from now on (`freshflow.events.identity`).
+    """It is known who a guest is: the `anonymous_id` is `format_user_id` from now on (`freshflow.events.identity`).
 
     It may stand before the other events of a record that say so, too.
     """
@@ -196,24 +206,24 @@ class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False
     nth: ClassVar[int] = 0
     position: int
     user_id: str
-    guest: str
+    anonymous_id: str
     ts_ms: int
 
 
-Event = Behaviour | Request | Search | ItemUpdate | Forget | Identify
+Event = Interaction | Request | Search | ItemUpdate | Forget | Identify
 
 
 class Rejected(msgspec.Struct, frozen=True):
     """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place.
 
-    `unquoted` is the reason without what it quotes of the record, where it quotes something.
-    `left_out` says how many bytes there were where they are kept back, as they may name a user.
+    `redacted_reason` is the reason without what it quotes of the record, where it quotes something.
+    `n_hidden_bytes` says how many bytes there were where they are kept back, as they may name a user.
     """
 
     origin: Origin
     position: int
     raw: bytes | None
-    code: Code
+    code: RejectCode
     reason: str
-    left_out: int | None = None
-    unquoted: str | None = None
+    n_hidden_bytes: int | None = None
+    redacted_reason: str | None = None

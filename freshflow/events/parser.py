@@ -22,17 +22,23 @@ import msgspec
 from msgspec import Meta, structs
 
 from freshflow.config.schema import EventsConfig
-from freshflow.events.builders import CONTROLS, build_behaviour, counted
-from freshflow.events.csv_rows import BadRowError, row_fields
-from freshflow.events.fields import MAX_ID_CHARS, QUOTED, Fields, RefusedError
-from freshflow.events.formats.registry import Formats
-from freshflow.events.identity import GUEST, MAX_GUEST_CHARS, identified, is_guest, with_owner
+from freshflow.events.builders import CONTROL_BUILDERS, build_interaction, scale_weight
+from freshflow.events.csv_rows import BadRowError, parse_row
+from freshflow.events.fields import MAX_ID_CHARS, VALUE_PLACEHOLDER, Fields, InvalidRecordError
+from freshflow.events.formats.registry import FormatRegistry
+from freshflow.events.identity import (
+    ANONYMOUS_PREFIX,
+    MAX_ANONYMOUS_ID_CHARS,
+    find_identify,
+    is_anonymous_id,
+    resolve_user_id,
+)
 from freshflow.events.model import (
     CONTROL_TYPES,
-    Behaviour,
     Event,
     Forget,
     Identify,
+    Interaction,
     ItemUpdate,
     Origin,
     RawBatch,
@@ -41,12 +47,12 @@ from freshflow.events.model import (
     Search,
 )
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.events.timestamps import EARLIEST_MS, LATEST_MS, SECONDS_BELOW, duration
+from freshflow.events.timestamps import EARLIEST_MS, EPOCH_SECONDS_LIMIT, LATEST_MS, format_duration
 
 __all__ = ["EventParser", "parse_record"]
 
-NAMES, OTHERS = 50, "others"  # names come from outside, and a stream may make them up
-SHOWN_CHARS = 60  # of a name
+MAX_UNKNOWN_TYPES, OTHER_TYPES_KEY = 50, "others"  # names come from outside, and a stream may make them up
+MAX_TYPE_NAME_CHARS = 60  # of a name
 
 PlainText = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 PlainInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -64,35 +70,37 @@ class _PlainLine(msgspec.Struct, gc=False):
     value: float | None = None
 
 
-class _PlainGuestLine(_PlainLine, gc=False):
+class _PlainAnonymousLine(_PlainLine, gc=False):
     """The same where guests are known; a named one needs a closer look."""
 
     guest_id: PlainText | PlainInt | None = None
 
 
 _decode_plain = msgspec.json.Decoder(_PlainLine).decode
-_decode_guests = msgspec.json.Decoder(_PlainGuestLine).decode
+_decode_plain_anonymous = msgspec.json.Decoder(_PlainAnonymousLine).decode
 
 
 class EventParser:
     """Parses records by one configuration; build it once.
 
-    `passed_over` counts events of other shapes whose types are not known, at most `NAMES` of these by name.
+    `n_unknown_type` counts events of other shapes whose types are not known, at most `MAX_UNKNOWN_TYPES` of these by name.
 
     With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
     record and quote nothing of it. With `guests`, who has no user id is one (`freshflow.events.identity`).
     """
 
-    def __init__(self, config: EventsConfig, pseudonyms: Pseudonyms | None = None, *, guests: bool = False) -> None:
+    def __init__(
+        self, config: EventsConfig, pseudonyms: Pseudonyms | None = None, *, has_anonymous_users: bool = False
+    ) -> None:
         self._pseudonyms = pseudonyms
-        self._guests = guests
-        self._decode = _decode_guests if guests else _decode_plain
+        self._has_anonymous_users = has_anonymous_users
+        self._decode_line = _decode_plain_anonymous if has_anonymous_users else _decode_plain
         self._max_bytes = config.max_bytes
-        self._future_ms = round(config.future_s * 1000)
-        self._before_ms = LATEST_MS
-        self._full = dict(config.full)
-        self._formats = Formats(config, guests=guests)
-        self.passed_over: Counter[str] = Counter()
+        self._max_future_ms = round(config.max_future_s * 1000)
+        self._ts_limit_ms = LATEST_MS
+        self._full_values = dict(config.full_value)
+        self._formats = FormatRegistry(config, has_anonymous_users=has_anonymous_users)
+        self.n_unknown_type: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
     def parse(self, batch: RawBatch) -> tuple[list[Event], list[Rejected]]:
@@ -100,30 +108,30 @@ class EventParser:
 
         Without a `read_ms` (0) nothing is too far in the future.
         """
-        self._before_ms = min(batch.read_ms + self._future_ms + 1, LATEST_MS) if batch.read_ms else LATEST_MS
+        self._ts_limit_ms = min(batch.read_ms + self._max_future_ms + 1, LATEST_MS) if batch.read_ms else LATEST_MS
         events: list[Event] = []
         rejected: list[Rejected] = []
-        plain = batch.columns is None and self._formats.takes_ours
+        is_plain = batch.columns is None and self._formats.accepts_native
         for position, raw in batch.records:
-            event = self._plain(position, raw) if plain and raw is not None else None
+            event = self._parse_plain(position, raw) if is_plain and raw is not None else None
             if event is not None:
                 events.append(event)
                 continue
             try:
-                events += self._careful(position, raw, batch)
-            except RefusedError as refusal:
-                rejected.append(self._rejected(batch.origin, position, raw, refusal))
+                events += self._parse_strict(position, raw, batch)
+            except InvalidRecordError as error:
+                rejected.append(self._build_rejected(batch.origin, position, raw, error))
         if self._pseudonyms is not None:
-            events = list(map(self._pseudonyms.hide, events))
+            events = list(map(self._pseudonyms.pseudonymise_event, events))
         return events, rejected
 
-    def _rejected(self, origin: Origin, position: int, raw: bytes | None, refusal: RefusedError) -> Rejected:
+    def _build_rejected(self, origin: Origin, position: int, raw: bytes | None, error: InvalidRecordError) -> Rejected:
         if self._pseudonyms is None or raw is None:
-            return Rejected(origin, position, raw, refusal.code, refusal.reason, unquoted=refusal.unquoted)
+            return Rejected(origin, position, raw, error.code, error.reason, redacted_reason=error.redacted_reason)
         # An id may stand anywhere in what is no event, in a field of another name for instance.
-        return Rejected(origin, position, None, refusal.code, refusal.unquoted, left_out=len(raw))
+        return Rejected(origin, position, None, error.code, error.redacted_reason, n_hidden_bytes=len(raw))
 
-    def _plain(self, position: int, raw: bytes) -> Behaviour | None:
+    def _parse_plain(self, position: int, raw: bytes) -> Interaction | None:
         """The behaviour in a plain record, or None where a closer look is needed.
 
         Everything is inlined, as a call costs a twentieth of the whole.
@@ -133,114 +141,122 @@ class EventParser:
         try:
             if not raw.isascii():
                 raw.decode()  # the decoder would not look into fields it skips
-            line = self._decode(raw)
+            line = self._decode_line(raw)
         except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
             return None
         weight = self._weights.get(line.type)  # type: ignore[arg-type]  # None is no key
         user_id, item_id, ts = line.user_id, line.item_id, line.ts
-        if self._guests:
-            user_id = _plain_owner(line)
+        if self._has_anonymous_users:
+            user_id = _plain_user_id(line)
         if weight is None or user_id is None or item_id is None or ts is None:
             return None
         if isinstance(ts, datetime):
             ts_ms = round(ts.timestamp() * 1000)
         else:
-            ts_ms = round(ts * 1000) if ts < SECONDS_BELOW else round(ts)
-        if not EARLIEST_MS <= ts_ms < self._before_ms:
+            ts_ms = round(ts * 1000) if ts < EPOCH_SECONDS_LIMIT else round(ts)
+        if not EARLIEST_MS <= ts_ms < self._ts_limit_ms:
             return None
         event_id, session_id = line.event_id, line.session_id
-        return Behaviour(
+        return Interaction(
             position,
             line.type,  # type: ignore[arg-type]  # a key of the weights
             user_id if isinstance(user_id, str) else str(user_id),
             item_id if isinstance(item_id, str) else str(item_id),
             ts_ms,
-            weight if line.value is None else counted(weight, line.value, self._full.get(line.type)),  # type: ignore[arg-type]
+            weight if line.value is None else scale_weight(weight, line.value, self._full_values.get(line.type)),  # type: ignore[arg-type]
             str(event_id) if isinstance(event_id, int) else event_id,
             str(session_id) if isinstance(session_id, int) else session_id,
             line.value,
         )
 
-    def _careful(self, position: int, raw: bytes | None, batch: RawBatch) -> list[Event]:
-        """The events in any record; raises `RefusedError`."""
-        record = _decode(self._checked(raw), batch.columns, batch.separator)
-        reader = self._formats.reader(record, batch.columns)
+    def _parse_strict(self, position: int, raw: bytes | None, batch: RawBatch) -> list[Event]:
+        """The events in any record; raises `InvalidRecordError`."""
+        record = _decode_record(self._decode_text(raw), batch.columns, batch.separator)
+        reader = self._formats.find_reader(record, batch.columns)
         if reader is None:
-            return self._events(position, Fields(record))
-        found = reader.read(record, raw)
+            return self._build_events(position, Fields(record))
+        result = reader.read(record, raw)
         events: list[Event] = []
-        for nth, shaped in enumerate(found.events):
+        for nth, mapped_event in enumerate(result.events):
             try:
-                events += self._events(position, Fields(shaped.values), nth)
-            except RefusedError as refusal:
-                raise refusal.of(shaped.name_of(refusal.field)) if refusal.field else refusal from None
-        self._pass_over(found.passed_over)
+                events += self._build_events(position, Fields(mapped_event.values), nth)
+            except InvalidRecordError as error:
+                raise error.with_field(mapped_event.source_name(error.field)) if error.field else error from None
+        self._count_unknown_types(result.unknown_types)
         return events
 
-    def _pass_over(self, names: list[str]) -> None:
-        for whole in names:
-            short = whole[:SHOWN_CHARS] if self._pseudonyms is None else OTHERS  # what is no type may be an id
-            name = short if short.isprintable() else repr(short)
-            known = name in self.passed_over or len(self.passed_over) < NAMES
-            self.passed_over[name if known else OTHERS] += 1
+    def _count_unknown_types(self, names: list[str]) -> None:
+        for type_name in names:
+            short_name = (
+                type_name[:MAX_TYPE_NAME_CHARS] if self._pseudonyms is None else OTHER_TYPES_KEY
+            )  # what is no type may be an id
+            name = short_name if short_name.isprintable() else repr(short_name)
+            is_known = name in self.n_unknown_type or len(self.n_unknown_type) < MAX_UNKNOWN_TYPES
+            self.n_unknown_type[name if is_known else OTHER_TYPES_KEY] += 1
 
-    def _events(self, position: int, fields: Fields, nth: int = 0) -> list[Event]:
-        """The event that these fields say, after what its record says of who a guest is; raises `RefusedError`."""
-        event = self._event(position, fields)
+    def _build_events(self, position: int, fields: Fields, nth: int = 0) -> list[Event]:
+        """The event that these fields say, after what its record says of who a guest is; raises `InvalidRecordError`."""
+        event = self._build_event(position, fields)
         if nth:
-            return [_numbered(event, nth)]
-        named = self._guests and isinstance(event, Behaviour | Request | Search)
-        said = identified(position, fields) if named else None
-        return [event] if said is None else [said, event]
+            return [_with_nth(event, nth)]
+        has_user = self._has_anonymous_users and isinstance(event, Interaction | Request | Search)
+        identify_event = find_identify(position, fields) if has_user else None
+        return [event] if identify_event is None else [identify_event, event]
 
-    def _event(self, position: int, fields: Fields) -> Event:
-        """The event that these fields say; raises `RefusedError`."""
-        type_ = self._type(fields)
-        if self._guests and type_ not in ("item", "identify"):
-            fields = with_owner(fields)
-        if type_ in CONTROLS:
-            event = CONTROLS[type_](position, fields)
+    def _build_event(self, position: int, fields: Fields) -> Event:
+        """The event that these fields say; raises `InvalidRecordError`."""
+        type_ = self._event_type(fields)
+        if self._has_anonymous_users and type_ not in ("item", "identify"):
+            fields = resolve_user_id(fields)
+        if type_ in CONTROL_BUILDERS:
+            event = CONTROL_BUILDERS[type_](position, fields)
         else:
-            event = build_behaviour(position, fields, type_, self._weights[type_], self._full.get(type_))
-        if event.ts_ms >= self._before_ms:
-            ahead_s = (event.ts_ms - self._before_ms + self._future_ms + 1) / 1000
-            raise RefusedError(
+            event = build_interaction(position, fields, type_, self._weights[type_], self._full_values.get(type_))
+        if event.ts_ms >= self._ts_limit_ms:
+            ahead_s = (event.ts_ms - self._ts_limit_ms + self._max_future_ms + 1) / 1000
+            raise InvalidRecordError(
                 "future",
-                f"ts = {QUOTED} lies {duration(ahead_s)} after the record was read, more than "
-                f"events.future_s = {self._future_ms / 1000:g} seconds: set the clock of what sent it.",
+                f"ts = {VALUE_PLACEHOLDER} lies {format_duration(ahead_s)} after the record was read, more than "
+                f"events.max_future_s = {self._max_future_ms / 1000:g} seconds: set the clock of what sent it.",
                 fields.values["ts"],
                 field="ts",
             )
         return event
 
-    def _checked(self, raw: bytes | None) -> str:
+    def _decode_text(self, raw: bytes | None) -> str:
         """The text of a record that is neither empty nor too large."""
         if raw is None:
-            raise RefusedError("empty", "The record is a tombstone; to delete a user, send a forget event.")
+            raise InvalidRecordError("empty", "The record is a tombstone; to delete a user, send a forget event.")
         if len(raw) > self._max_bytes:
             reason = f"The record is longer than events.max_bytes = {self._max_bytes} bytes."
-            raise RefusedError("too_large", reason)
+            raise InvalidRecordError("too_large", reason)
         if not raw.strip():
-            raise RefusedError("empty", "The record is blank.")
+            raise InvalidRecordError("empty", "The record is blank.")
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
             reason = f"The record is not UTF-8: byte {error.start + 1} is 0x{raw[error.start]:02x}."
-            raise RefusedError("not_utf8", reason) from None
+            raise InvalidRecordError("not_utf8", reason) from None
 
-    def _type(self, fields: Fields) -> str:
+    def _event_type(self, fields: Fields) -> str:
         value = fields.values.get("type")
         if value is None or value == "":
-            raise RefusedError("missing_field", "type is missing or empty, and every event needs it.", field="type")
+            raise InvalidRecordError(
+                "missing_field", "type is missing or empty, and every event needs it.", field="type"
+            )
         if not isinstance(value, str):
-            raise RefusedError("wrong_type", f"type = {QUOTED} is not allowed: give a string.", value, field="type")
-        if value == "identify" and not self._guests:
-            reason = f"type = {QUOTED} is for guests, and users.guests is false: set it, or leave such events out."
-            raise RefusedError("unknown_type", reason, value, field="type")
-        if value not in self._weights and value not in CONTROLS:
-            known = ", ".join([*self._weights, *(name for name in CONTROL_TYPES if self._guests or name != "identify")])
-            reason = f"type = {QUOTED} is not known: known are {known}; events.weights adds more."
-            raise RefusedError("unknown_type", reason, value, field="type")
+            raise InvalidRecordError(
+                "wrong_type", f"type = {VALUE_PLACEHOLDER} is not allowed: give a string.", value, field="type"
+            )
+        if value == "identify" and not self._has_anonymous_users:
+            reason = f"type = {VALUE_PLACEHOLDER} is for guests, and users.guests is false: set it, or leave such events out."
+            raise InvalidRecordError("unknown_type", reason, value, field="type")
+        if value not in self._weights and value not in CONTROL_BUILDERS:
+            known_types = ", ".join(
+                [*self._weights, *(name for name in CONTROL_TYPES if self._has_anonymous_users or name != "identify")]
+            )
+            reason = f"type = {VALUE_PLACEHOLDER} is not known: known are {known_types}; events.weights adds more."
+            raise InvalidRecordError("unknown_type", reason, value, field="type")
         return value
 
 
@@ -258,40 +274,40 @@ event_id=None, session_id=None, value=None)
     return events[0] if events else rejected[0]
 
 
-def _numbered(event: Event, nth: int) -> Event:
+def _with_nth(event: Event, nth: int) -> Event:
     if isinstance(event, ItemUpdate | Forget | Identify):
         reason = "The record has several events of type item, forget or identify: each needs its own."
-        raise RefusedError("wrong_type", reason)
+        raise InvalidRecordError("wrong_type", reason)
     return structs.replace(event, nth=nth)
 
 
-def _plain_owner(line: _PlainLine) -> str | int | None:
+def _plain_user_id(line: _PlainLine) -> str | int | None:
     """The id of the user or guest who acted; None where a closer look is needed."""
-    if not isinstance(line, _PlainGuestLine) or line.guest_id is not None:
+    if not isinstance(line, _PlainAnonymousLine) or line.guest_id is not None:
         return None
     user_id, session_id = line.user_id, line.session_id
     if user_id is None:
-        short = session_id is not None and len(str(session_id)) <= MAX_GUEST_CHARS
-        return f"{GUEST}{session_id}" if short else None
-    return None if isinstance(user_id, str) and is_guest(user_id) else user_id
+        is_short = session_id is not None and len(str(session_id)) <= MAX_ANONYMOUS_ID_CHARS
+        return f"{ANONYMOUS_PREFIX}{session_id}" if is_short else None
+    return None if isinstance(user_id, str) and is_anonymous_id(user_id) else user_id
 
 
-def _decode(text: str, columns: tuple[str, ...] | None, separator: str) -> dict[str, object]:
+def _decode_record(text: str, columns: tuple[str, ...] | None, separator: str) -> dict[str, object]:
     if columns is not None:
         try:
-            return row_fields(columns, text, separator)
+            return parse_row(columns, text, separator)
         except BadRowError as error:
-            raise RefusedError("bad_row", str(error)) from None
+            raise InvalidRecordError("bad_row", str(error)) from None
     try:
         values = _decode_json(text)
     except ValueError as error:
-        reason = f"The record is not JSON: {str(error)[:1].lower()}{str(error)[1:]}, in {QUOTED}."
-        raise RefusedError("not_json", reason, text) from None
+        reason = f"The record is not JSON: {str(error)[:1].lower()}{str(error)[1:]}, in {VALUE_PLACEHOLDER}."
+        raise InvalidRecordError("not_json", reason, text) from None
     except RecursionError:
-        raise RefusedError("not_json", "The record is nested too deeply.") from None
+        raise InvalidRecordError("not_json", "The record is nested too deeply.") from None
     if not isinstance(values, dict):
-        reason = f"The record is {QUOTED}, no object: give the fields of one event in braces."
-        raise RefusedError("not_an_object", reason, values)
+        reason = f"The record is {VALUE_PLACEHOLDER}, no object: give the fields of one event in braces."
+        raise InvalidRecordError("not_an_object", reason, values)
     return values
 
 
@@ -300,10 +316,10 @@ def _decode_json(text: str) -> object:
     try:
         return msgspec.json.decode(text)
     except ValueError:
-        return json.loads(text, parse_int=_integer)
+        return json.loads(text, parse_int=_parse_integer)
 
 
-def _integer(digits: str) -> int | float:
+def _parse_integer(digits: str) -> int | float:
     try:
         return int(digits)
     except ValueError:  # longer than Python converts, a guard against quadratic time

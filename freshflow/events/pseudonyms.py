@@ -10,15 +10,15 @@ from hashlib import sha256
 from msgspec import structs
 
 from freshflow.config.schema import PrivacyConfig
-from freshflow.events.identity import GUEST, is_guest
-from freshflow.events.model import Behaviour, Event, Identify, ItemUpdate, Search
-from freshflow.events.query_keys import words_of
+from freshflow.events.identity import ANONYMOUS_PREFIX, is_anonymous_id
+from freshflow.events.model import Event, Identify, Interaction, ItemUpdate, Search
+from freshflow.events.query_keys import query_words
 
 __all__ = ["Pseudonyms"]
 
 BLOCK_BYTES = 64  # of SHA-256
 PSEUDONYM_BYTES = 16  # among a billion users two get the same one with a chance of 1 in 10^21
-INNER, OUTER = 0x36, 0x5C  # RFC 2104's ipad and opad
+INNER_PAD, OUTER_PAD = 0x36, 0x5C  # RFC 2104's ipad and opad
 
 
 class Pseudonyms:
@@ -28,61 +28,69 @@ class Pseudonyms:
     ids that name them, and are still to be told from users.
     """
 
-    def __init__(self, key: str, *, guests: bool = False) -> None:
-        self.of_owner = self._of_user_or_guest if guests else self.of
+    def __init__(self, key: str, *, has_anonymous_users: bool = False) -> None:
+        self.pseudonymise_user = self._pseudonymise_user_or_anonymous if has_anonymous_users else self.pseudonymise
         secret = key.encode()
         padded = (sha256(secret).digest() if len(secret) > BLOCK_BYTES else secret).ljust(BLOCK_BYTES, b"\0")
-        self._inner, self._outer = (sha256(bytes(byte ^ pad for byte in padded)) for pad in (INNER, OUTER))
+        self._inner_hash, self._outer_hash = (
+            sha256(bytes(byte ^ pad for byte in padded)) for pad in (INNER_PAD, OUTER_PAD)
+        )
 
     @classmethod
-    def of_config(cls, config: PrivacyConfig, *, guests: bool = False) -> "Pseudonyms | None":
+    def from_config(cls, config: PrivacyConfig, *, has_anonymous_users: bool = False) -> "Pseudonyms | None":
         """What replaces ids, or None where they stay as they are."""
-        return cls(config.key, guests=guests) if config.pseudonymise else None
+        return cls(config.key, has_anonymous_users=has_anonymous_users) if config.pseudonymise else None
 
     @property
     def fingerprint(self) -> str:
         """Tells one key from another, and nothing of the key: the pseudonym of the empty id, which nobody has."""
-        return self.of("")
+        return self.pseudonymise("")
 
-    def of(self, id_: str) -> str:
+    def pseudonymise(self, id_: str) -> str:
         """The pseudonym of an id.
 
         >>> Pseudonyms("not a secret, and long enough").of("u7")
         '8eae4f8df69530aadc52bcda2fd20aae'
         """
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(id_.encode())
-        outer.update(inner.digest())
-        return outer.digest()[:PSEUDONYM_BYTES].hex()
+        inner_hash, outer_hash = self._inner_hash.copy(), self._outer_hash.copy()
+        inner_hash.update(id_.encode())
+        outer_hash.update(inner_hash.digest())
+        return outer_hash.digest()[:PSEUDONYM_BYTES].hex()
 
-    def _of_user_or_guest(self, user_id: str) -> str:
-        return GUEST + self.of(user_id[len(GUEST) :]) if is_guest(user_id) else self.of(user_id)
+    def _pseudonymise_user_or_anonymous(self, user_id: str) -> str:
+        return (
+            ANONYMOUS_PREFIX + self.pseudonymise(user_id[len(ANONYMOUS_PREFIX) :])
+            if is_anonymous_id(user_id)
+            else self.pseudonymise(user_id)
+        )
 
-    def hide(self, event: Event) -> Event:
+    def pseudonymise_event(self, event: Event) -> Event:
         """The event with pseudonyms in place of whatever can name its user.
 
         Session and event ids are made of the user's often enough. They are only ever compared with one another, which
         pseudonyms do as well.
         """
-        if isinstance(event, Behaviour):
+        if isinstance(event, Interaction):
             session_id, event_id = event.session_id, event.event_id
-            return Behaviour(
+            return Interaction(
                 event.position,
                 event.type,
-                self.of_owner(event.user_id),
+                self.pseudonymise_user(event.user_id),
                 event.item_id,
                 event.ts_ms,
                 event.weight,
-                None if event_id is None else self.of(event_id),
-                None if session_id is None else self.of(session_id),
+                None if event_id is None else self.pseudonymise(event_id),
+                None if session_id is None else self.pseudonymise(session_id),
                 event.value,
                 event.nth,
             )
         if isinstance(event, ItemUpdate):
             return event
         if isinstance(event, Identify):
-            return structs.replace(event, user_id=self.of(event.user_id), guest=self.of_owner(event.guest))
+            return structs.replace(
+                event, user_id=self.pseudonymise(event.user_id), anonymous_id=self.pseudonymise_user(event.anonymous_id)
+            )
         if isinstance(event, Search):  # people search for themselves, and words are compared with words only
-            words = " ".join(map(self.of, words_of(event.query)))
-            return structs.replace(event, user_id=self.of_owner(event.user_id), query=words)
-        return structs.replace(event, user_id=self.of_owner(event.user_id))
+            words = " ".join(map(self.pseudonymise, query_words(event.query)))
+            return structs.replace(event, user_id=self.pseudonymise_user(event.user_id), query=words)
+        return structs.replace(event, user_id=self.pseudonymise_user(event.user_id))

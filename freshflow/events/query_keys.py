@@ -8,31 +8,33 @@ digest of 80 bits: who knows a query finds its key, and who knows a key finds a 
 from hashlib import blake2b
 from unicodedata import normalize
 
-__all__ = ["WORDS", "query_keys", "words_of"]
+__all__ = ["MAX_QUERY_WORDS", "query_keys", "query_words"]
 
-WORDS = 8  # of a query; longer ones are sentences, whose words say little
+MAX_QUERY_WORDS = 8  # of a query; longer ones are sentences, whose words say little
 KEY_BYTES = 10  # among a million queries two get the same key with a chance of 1 in 10^12
 
 
-def words_of(text: str) -> list[str]:
+def query_words(text: str) -> list[str]:
     """The distinct words of a text, in order of the alphabet.
 
     >>> words_of("  Red SHOES, (red) "), words_of("?!")
     (['red', 'shoes'], [])
     """
-    words = (_bare(word) for word in normalize("NFKC", text).casefold().split())
+    words = (_strip_punctuation(word) for word in normalize("NFKC", text).casefold().split())
     return sorted({word for word in words if word})
 
 
 def query_keys(text: str) -> tuple[str, ...]:
     """The key of the whole query and those of its words; none where there is no word in it."""
-    words = words_of(text)
+    words = query_words(text)
     if not words:
         return ()
-    return tuple(_key(part) for part in (f"query {' '.join(words)}", *(f"word {word}" for word in words[:WORDS])))
+    return tuple(
+        _digest(part) for part in (f"query {' '.join(words)}", *(f"word {word}" for word in words[:MAX_QUERY_WORDS]))
+    )
 
 
-def _bare(word: str) -> str:
+def _strip_punctuation(word: str) -> str:
     """A word without signs around it."""
     start, end = 0, len(word)
     while start < end and not word[start].isalnum():
@@ -42,5 +44,5 @@ def _bare(word: str) -> str:
     return word[start:end]
 
 
-def _key(part: str) -> str:
+def _digest(part: str) -> str:
     return blake2b(part.encode(), digest_size=KEY_BYTES).hexdigest()

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-__all__ = ["CODES", "Code"]
+__all__ = ["REJECT_CODES", "RejectCode"]
 
-Code = Literal[
+RejectCode = Literal[
     "empty",
     "too_large",
     "not_utf8",
@@ -21,7 +21,7 @@ Code = Literal[
 ]
 
 # What is wrong with a record, by code; the sentence goes on from "the record".
-CODES: dict[Code, str] = {
+REJECT_CODES: dict[RejectCode, str] = {
     "empty": "is blank, or a tombstone",
     "too_large": "has more bytes than `events.max_bytes`",
     "not_utf8": "is not UTF-8, or has half a character in a field",
@@ -33,6 +33,6 @@ CODES: dict[Code, str] = {
     "wrong_type": "has a field of a type, length or range that is not allowed",
     "not_finite": "has a number that is NaN or infinite",
     "bad_time": "has a time that cannot be read or cannot be true",
-    "future": "is dated more than `events.future_s` after it was read",
-    "ahead": "is dated more than `events.jump_s` ahead of its stream, and other users' events disagree",
+    "future": "is dated more than `events.max_future_s` after it was read",
+    "ahead": "is dated more than `events.max_clock_skew_s` ahead of its stream, and other users' events disagree",
 }

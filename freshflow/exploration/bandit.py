@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from freshflow._river import bandit, proba
 from freshflow.config.schema import ExploreConfig
 
-__all__ = ["Choice", "Exploration", "UpperBounds", "open_places"]
+__all__ = ["Choice", "Exploration", "UpperBoundPolicy", "open_positions"]
 
 # A new item is expected to be taken once in so many times: about as often as the last places of lists are.
-PRIOR_MISSES = 20
-WAITING = 10_000  # users whose next event is waited for; who was shown something first goes first
+PRIOR_FAILURES = 20
+MAX_PENDING_USERS = 10_000  # users whose next event is waited for; who was shown something first goes first
 
 
 class Choice(NamedTuple):
-    """What stands at an open `place` of a list: an arm, or None for the ranked item; and how likely that was."""
+    """What stands at an open `position` of a list: an arm, or None for the ranked item; and how likely that was."""
 
-    place: int
+    position: int
     item_id: str | None
     propensity: float
 
 
-class UpperBounds(bandit.base.Policy):  # type: ignore[misc]
+class UpperBoundPolicy(bandit.base.Policy):  # type: ignore[misc]
     """A policy of River's that draws arms with probabilities proportional to their upper bounds.
 
     >>> policy = UpperBounds()
@@ -50,26 +50,26 @@ class UpperBounds(bandit.base.Policy):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        super().__init__(proba.Beta(1, PRIOR_MISSES))
+        super().__init__(proba.Beta(1, PRIOR_FAILURES))
 
-    def chances(self, arms: Sequence[str]) -> NDArray[np.float64]:
+    def probabilities(self, arms: Sequence[str]) -> NDArray[np.float64]:
         """The probability (N,) of each of `arms`."""
-        known = [self._rewards.get(arm, self.reward_obj) for arm in arms]
-        a, b = (np.array([getattr(of, name) for of in known], np.float64) for name in ("alpha", "beta"))
+        rewards = [self._rewards.get(arm, self.reward_obj) for arm in arms]
+        a, b = (np.array([getattr(reward, name) for reward in rewards], np.float64) for name in ("alpha", "beta"))
         bounds = a / (a + b) + np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
         return np.asarray(bounds / bounds.sum(), np.float64)
 
     def _pull(self, arm_ids: list[str]) -> str:
-        return arm_ids[int(np.argmax(self.chances(arm_ids)))]
+        return arm_ids[int(np.argmax(self.probabilities(arm_ids)))]
 
-    def drop(self, arm: str) -> None:
+    def remove_arm(self, arm: str) -> None:
         """Forget an arm."""
         self._rewards.pop(arm, None)
         self._counts.pop(arm, None)
 
     def state(self) -> dict[str, tuple[float, float]]:
         """The distributions of arms; see `restore`."""
-        return {arm: (of.alpha, of.beta) for arm, of in self._rewards.items()}
+        return {arm: (reward.alpha, reward.beta) for arm, reward in self._rewards.items()}
 
     def restore(self, state: dict[str, tuple[float, float]]) -> None:
         """Go on from a `state`."""
@@ -77,96 +77,96 @@ class UpperBounds(bandit.base.Policy):  # type: ignore[misc]
             self._rewards[arm].alpha, self._rewards[arm].beta = alpha, beta
 
 
-def open_places(length: int, share: float) -> tuple[int, float]:
+def open_positions(length: int, share: float) -> tuple[int, float]:
     """How many last places of a list are open, and the probability that one of them is explored.
 
     >>> open_places(20, 0.05), open_places(20, 0.1), open_places(8, 0.05), open_places(1, 0.1)
     ((2, 0.5), (4, 0.5), (1, 0.4), (0, 0.0))
     """
-    several = min(ceil(2 * share * length), length - 1)
-    return (several, min(0.5, share * length / several)) if several > 0 else (0, 0.0)
+    n_open = min(ceil(2 * share * length), length - 1)
+    return (n_open, min(0.5, share * length / n_open)) if n_open > 0 else (0, 0.0)
 
 
 class Exploration:
     """The state of a partition: `arms` with their visits, the youngest last, at most `config.arms`; the bandit; and,
-    for at most `WAITING` users, which arms stand on their list since when.
+    for at most `MAX_PENDING_USERS` users, which arms stand on their list since when.
 
-    The next event of a user within `config.within_s` says whether an arm was taken; later ones say nothing of it.
+    The next event of a user within `config.attribution_window_s` says whether an arm was taken; later ones say nothing of it.
     """
 
     def __init__(self, config: ExploreConfig) -> None:
         self.config = config
         self.arms: dict[str, int] = {}
-        self.policy = UpperBounds()
-        self.waiting: dict[str, tuple[int, tuple[str, ...]]] = {}
-        self.shown = self.taken = 0
+        self.policy = UpperBoundPolicy()
+        self.pending_users: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.n_shown = self.n_taken = 0
 
-    def launch(self, item_id: str) -> None:
+    def add_arm(self, item_id: str) -> None:
         """An item is new."""
         self.arms.setdefault(item_id, 0)
         if len(self.arms) > self.config.arms:
-            self._drop(next(iter(self.arms)))
+            self._remove_arm(next(iter(self.arms)))
 
-    def visit(self, item_id: str) -> None:
+    def count_visit(self, item_id: str) -> None:
         """Somebody came for an item; with `config.visits` of them it is known."""
         if item_id in self.arms:
             self.arms[item_id] += 1
             if self.arms[item_id] >= self.config.visits:
-                self._drop(item_id)
+                self._remove_arm(item_id)
 
-    def _drop(self, item_id: str) -> None:
+    def _remove_arm(self, item_id: str) -> None:
         del self.arms[item_id]
-        self.policy.drop(item_id)
+        self.policy.remove_arm(item_id)
 
-    def came(self, user_id: str, item_id: str, ts_ms: int) -> None:
+    def record_outcome(self, user_id: str, item_id: str, ts_ms: int) -> None:
         """A user acted: the arms on their list were taken, or not."""
-        shown_ms, items = self.waiting.pop(user_id, (0, ()))
-        if items and ts_ms - shown_ms <= self.config.within_s * 1000:
-            self.taken += item_id in items
+        shown_ms, items = self.pending_users.pop(user_id, (0, ()))
+        if items and ts_ms - shown_ms <= self.config.attribution_window_s * 1000:
+            self.n_taken += item_id in items
             for arm in items:
                 if arm in self.arms:
                     self.policy.update(arm, arm == item_id)
 
     def forget(self, user_id: str) -> None:
         """Wait for nothing of a user any more."""
-        self.waiting.pop(user_id, None)
+        self.pending_users.pop(user_id, None)
 
-    def choose(self, length: int, out: Collection[str], random: np.random.Generator) -> list[Choice]:
-        """What stands at the open places of a list of so many items, of which none in `out` is an arm."""
-        several, p = open_places(length, self.config.share)
-        arms = [arm for arm in self.arms if arm not in out]
+    def choose_items(self, length: int, excluded: Collection[str], random: np.random.Generator) -> list[Choice]:
+        """What stands at the open places of a list of so many items, of which none in `excluded` is an arm."""
+        n_open, p = open_positions(length, self.config.share)
+        arms = [arm for arm in self.arms if arm not in excluded]
         choices = []
-        for place in range(length - several, length):
-            explores, drawn = random.random(2)
+        for position in range(length - n_open, length):
+            explore_draw, arm_draw = random.random(2)
             if not arms:
                 continue
-            if explores >= p:
-                choices.append(Choice(place, None, 1 - p))
+            if explore_draw >= p:
+                choices.append(Choice(position, None, 1 - p))
                 continue
-            chances = self.policy.chances(arms)
-            at = min(int(np.searchsorted(chances.cumsum(), drawn, "right")), len(arms) - 1)
-            choices.append(Choice(place, arms.pop(at), p * float(chances[at])))
+            probabilities = self.policy.probabilities(arms)
+            index = min(int(np.searchsorted(probabilities.cumsum(), arm_draw, "right")), len(arms) - 1)
+            choices.append(Choice(position, arms.pop(index), p * float(probabilities[index])))
         return choices
 
-    def show(self, user_id: str, choices: Sequence[Choice], now_ms: int) -> None:
+    def record_list(self, user_id: str, choices: Sequence[Choice], now_ms: int) -> None:
         """A user is shown what was chosen; what was shown before is no longer waited for."""
         items = tuple(choice.item_id for choice in choices if choice.item_id is not None)
-        self.waiting.pop(user_id, None)
+        self.pending_users.pop(user_id, None)
         if items:
-            self.shown += len(items)
-            self.waiting[user_id] = now_ms, items
-            if len(self.waiting) > WAITING:
-                del self.waiting[next(iter(self.waiting))]
+            self.n_shown += len(items)
+            self.pending_users[user_id] = now_ms, items
+            if len(self.pending_users) > MAX_PENDING_USERS:
+                del self.pending_users[next(iter(self.pending_users))]
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
-        own = {name: getattr(self, name) for name in ("arms", "waiting", "shown", "taken")}
-        return {"own": own, "policy": self.policy.state()}
+        fields = {name: getattr(self, name) for name in ("arms", "pending_users", "n_shown", "n_taken")}
+        return {"own": fields, "policy": self.policy.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`; if fewer arms are kept now, with the youngest."""
-        own = state["own"]
-        vars(self).update(own | {"arms": dict(own["arms"]), "waiting": dict(own["waiting"])})
+        fields = state["own"]
+        vars(self).update(fields | {"arms": dict(fields["arms"]), "pending_users": dict(fields["pending_users"])})
         self.policy.restore(state["policy"])
         while len(self.arms) > self.config.arms:
-            self._drop(next(iter(self.arms)))
+            self._remove_arm(next(iter(self.arms)))

@@ -5,7 +5,7 @@ a tombstone: on a compacted topic it deletes the key. A graph item is `(route, O
 name of the job) only spreads batches over the parts of a sink and never reaches the outside.
 """
 
-__all__ = ["OutBatch", "Record"]
+__all__ = ["OutBatch", "OutRecord"]
 
-Record = tuple[bytes | None, bytes | None]
-OutBatch = list[Record]
+OutRecord = tuple[bytes | None, bytes | None]
+OutBatch = list[OutRecord]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from freshflow.errors import ConfigError
 
-__all__ = ["STDIN", "STDOUT", "beside", "check_distinct", "is_kafka", "is_live"]
+__all__ = ["STDIN", "STDOUT", "sibling_path", "check_distinct", "is_kafka", "is_unbounded"]
 
 STDIN = STDOUT = "-"
 
@@ -14,24 +14,24 @@ def is_kafka(url: str) -> bool:
     return url.startswith("kafka://")
 
 
-def is_live(url: str) -> bool:
+def is_unbounded(url: str) -> bool:
     """Whether more may come from an input after what is there: a file has an end, a topic and a pipe wait."""
     return is_kafka(url) or url == STDIN
 
 
 def check_distinct(urls: dict[str, str | None]) -> None:
     """Raise `ConfigError` if two options name the same file or topic; of --input, `-` is another place."""
-    taken: dict[str, str] = {}
+    option_by_target: dict[str, str] = {}
     for option, url in urls.items():
         if url is None or (url == STDIN and option == "--input"):
             continue
-        place = url if is_kafka(url) or url == STDOUT else str(Path(url).resolve())
-        if place in taken:
-            raise ConfigError(f"{taken[place]} and {option} both name {url}; give each a place of its own.")
-        taken[place] = option
+        target = url if is_kafka(url) or url == STDOUT else str(Path(url).resolve())
+        if target in option_by_target:
+            raise ConfigError(f"{option_by_target[target]} and {option} both name {url}; give each a place of its own.")
+        option_by_target[target] = option
 
 
-def beside(url: str, name: str) -> str | None:
+def sibling_path(url: str, name: str) -> str | None:
     """A file beside the output, `out.jsonl` -> `out.<name>.jsonl`; None if the output is no file."""
     if is_kafka(url) or url == STDOUT:
         return None

@@ -5,30 +5,30 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from freshflow.events.model import ItemUpdate
-from freshflow.items.index import grown
+from freshflow.items.index import extend_rows
 
-__all__ = ["Catalogue"]
+__all__ = ["ItemCatalogue"]
 
 
-class Catalogue:
+class ItemCatalogue:
     """`available` (rows,) bool, read by every ranking; the rest of an entry stands in `entries`, by row.
 
-    `first_ms` (rows,) is the event time of an item's first entry; it means nothing where there is none. An embedding is
+    `first_entry_ms` (rows,) is the event time of an item's first entry; it means nothing where there is none. An embedding is
     left out: as numbers of Python's it takes twenty kilobytes (see `freshflow.items.embeddings`).
     """
 
     def __init__(self, capacity: int = 0) -> None:
         self.available = np.ones(capacity, np.bool_)
-        self.first_ms = np.zeros(capacity, np.int64)
+        self.first_entry_ms = np.zeros(capacity, np.int64)
         self.entries: dict[int, ItemUpdate] = {}
 
     @classmethod
-    def of(
-        cls, available: NDArray[np.bool_], entries: dict[int, ItemUpdate], first_ms: NDArray[np.int64]
-    ) -> "Catalogue":
+    def from_columns(
+        cls, available: NDArray[np.bool_], entries: dict[int, ItemUpdate], first_entry_ms: NDArray[np.int64]
+    ) -> "ItemCatalogue":
         """The catalogue with these columns and entries."""
         catalogue = cls()
-        catalogue.available, catalogue.entries, catalogue.first_ms = available, entries, first_ms
+        catalogue.available, catalogue.entries, catalogue.first_entry_ms = available, entries, first_entry_ms
         return catalogue
 
     def update(self, row: int, update: ItemUpdate) -> None:
@@ -38,14 +38,14 @@ class Catalogue:
         if update.embedding is not None:
             update = structs.replace(update, embedding=None)
         old = self.entries.get(row)
-        if old is None or update.ts_ms < self.first_ms[row]:
-            self.first_ms[row] = update.ts_ms
-        self.entries[row] = update if old is None else _merged(old, update)
+        if old is None or update.ts_ms < self.first_entry_ms[row]:
+            self.first_entry_ms[row] = update.ts_ms
+        self.entries[row] = update if old is None else _merge_updates(old, update)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        self.available = grown(self.available, capacity, True)
-        self.first_ms = grown(self.first_ms, capacity)
+        self.available = extend_rows(self.available, capacity, True)
+        self.first_entry_ms = extend_rows(self.first_entry_ms, capacity)
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Forget `rows`."""
@@ -54,7 +54,7 @@ class Catalogue:
             self.entries.pop(row, None)
 
 
-def _merged(old: ItemUpdate, new: ItemUpdate) -> ItemUpdate:
+def _merge_updates(old: ItemUpdate, new: ItemUpdate) -> ItemUpdate:
     fields = ("title", "categories", "price", "available", "published_ms", "brand", "margin")
-    said = {name: getattr(old if getattr(new, name) is None else new, name) for name in fields}
-    return ItemUpdate(new.position, new.item_id, new.ts_ms, **said)
+    merged_fields = {name: getattr(old if getattr(new, name) is None else new, name) for name in fields}
+    return ItemUpdate(new.position, new.item_id, new.ts_ms, **merged_fields)

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import compiled, inlined, lean
-from freshflow.items.index import grown
+from freshflow._numba import jit, jit_inline, jit_no_refcount
+from freshflow.items.index import extend_rows
 
-__all__ = ["FOLLOW", "FORWARD", "TOGETHER", "CoVisits", "add_pairs"]
+__all__ = ["NEXT_VISIT", "FORWARD", "COOCCURRENCE", "CoVisits", "add_pairs"]
 
-FORWARD, TOGETHER, FOLLOW = range(3)
-EMPTY = -1
+FORWARD, COOCCURRENCE, NEXT_VISIT = range(3)
+EMPTY_SLOT = -1
 
 
 class CoVisits(NamedTuple):
@@ -38,47 +38,49 @@ class CoVisits(NamedTuple):
     @classmethod
     def empty(cls, capacity: int, slots: int) -> "CoVisits":
         """Room for `capacity` items with `slots` neighbours each."""
-        neighbours = np.full((capacity, slots), EMPTY, np.int32)
+        neighbours = np.full((capacity, slots), EMPTY_SLOT, np.int32)
         return cls(neighbours, np.zeros((capacity, slots, 3), np.float32), np.zeros((capacity, 3)))
 
-    def grown(self, capacity: int) -> "CoVisits":
+    def with_capacity(self, capacity: int) -> "CoVisits":
         """The same with room for `capacity` items."""
         return CoVisits(
-            grown(self.neighbours, capacity, EMPTY), grown(self.weights, capacity), grown(self.sums, capacity)
+            extend_rows(self.neighbours, capacity, EMPTY_SLOT),
+            extend_rows(self.weights, capacity),
+            extend_rows(self.sums, capacity),
         )
 
-    def first(self, rows: int) -> "CoVisits":
-        """The same of the first `rows` items alone."""
-        return CoVisits(self.neighbours[:rows], self.weights[:rows], self.sums[:rows])
+    def head(self, n_rows: int) -> "CoVisits":
+        """The same of the first `n_rows` items alone."""
+        return CoVisits(self.neighbours[:n_rows], self.weights[:n_rows], self.sums[:n_rows])
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Clear `rows`, and every slot in which they are someone's neighbour."""
-        gone = np.zeros(len(self.neighbours), np.bool_)
-        gone[rows] = True
+        is_removed = np.zeros(len(self.neighbours), np.bool_)
+        is_removed[rows] = True
         self.sums[rows] = 0
-        self.neighbours[rows] = EMPTY
+        self.neighbours[rows] = EMPTY_SLOT
         self.weights[rows] = 0
-        _close_ranks(self.neighbours, self.weights, gone)
+        _compact_slots(self.neighbours, self.weights, is_removed)
 
 
-@compiled
-def _close_ranks(neighbours: NDArray[np.int32], weights: NDArray[np.float32], gone: NDArray[np.bool_]) -> None:
-    """Take neighbours that are `gone` (rows,) out of all slots; those behind them move up."""
+@jit
+def _compact_slots(neighbours: NDArray[np.int32], weights: NDArray[np.float32], is_removed: NDArray[np.bool_]) -> None:
+    """Take neighbours that are `is_removed` (rows,) out of all slots; those behind them move up."""
     for x in range(len(neighbours)):
-        kept = 0
+        n_kept = 0
         for n in range(neighbours.shape[1]):
             y = neighbours[x, n]
-            if y == EMPTY:
+            if y == EMPTY_SLOT:
                 break
-            if gone[y] or kept < n:
-                if not gone[y]:
-                    neighbours[x, kept], weights[x, kept] = y, weights[x, n]
-                neighbours[x, n], weights[x, n] = EMPTY, 0
-            if not gone[y]:
-                kept += 1
+            if is_removed[y] or n_kept < n:
+                if not is_removed[y]:
+                    neighbours[x, n_kept], weights[x, n_kept] = y, weights[x, n]
+                neighbours[x, n], weights[x, n] = EMPTY_SLOT, 0
+            if not is_removed[y]:
+                n_kept += 1
 
 
-@lean
+@jit_no_refcount
 def add_pairs(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
@@ -92,64 +94,71 @@ def add_pairs(
     The arrays are those of `CoVisits`; `weight` scales the increments. An item in its own context makes no pair.
     """
     for n in range(len(context)):
-        other = context[n]
-        if other >= 0 and other != item:
-            follow = weight if n == 0 else 0.0
-            for x, y, forward, right_after in ((other, item, weight / (n + 1), follow), (item, other, 0.0, 0.0)):
-                _strengthen(neighbours[x], weights[x], y, forward, weight, right_after)
+        context_item = context[n]
+        if context_item >= 0 and context_item != item:
+            next_weight = weight if n == 0 else 0.0
+            for x, y, forward, next_visit in (
+                (context_item, item, weight / (n + 1), next_weight),
+                (item, context_item, 0.0, 0.0),
+            ):
+                _add_weights(neighbours[x], weights[x], y, forward, weight, next_visit)
                 sums[x, FORWARD] += forward
-                sums[x, TOGETHER] += weight
-                sums[x, FOLLOW] += right_after
+                sums[x, COOCCURRENCE] += weight
+                sums[x, NEXT_VISIT] += next_visit
 
 
-@lean
-def _strengthen(
+@jit_no_refcount
+def _add_weights(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
     y: int,
     forward: float,
-    together: float,
-    follow: float,
+    cooccurrence: float,
+    next_visit: float,
 ) -> None:
     """Add to the weights of neighbour `y`, in its slot, the first free one or the weakest; and keep the slots in order.
 
     `neighbours` (M,) and `weights` (M, 3) are those of one item.
     """
     slot = 0
-    while slot < len(neighbours) and neighbours[slot] != y and neighbours[slot] != EMPTY:
+    while slot < len(neighbours) and neighbours[slot] != y and neighbours[slot] != EMPTY_SLOT:
         slot += 1
     if slot == len(neighbours):
-        slot = _weakest(weights)
-        for later in range(slot, len(neighbours) - 1):
-            _move(neighbours, weights, later + 1, later)
+        slot = _weakest_slot(weights)
+        for target_slot in range(slot, len(neighbours) - 1):
+            _move_slot(neighbours, weights, target_slot + 1, target_slot)
         slot = len(neighbours) - 1
-        neighbours[slot] = EMPTY
-    old = neighbours[slot] != EMPTY
-    now_forward = np.float32(forward) + weights[slot, FORWARD] * old
-    now_together = np.float32(together) + weights[slot, TOGETHER] * old
-    now_follow = np.float32(follow) + weights[slot, FOLLOW] * old
-    while slot > 0 and weights[slot - 1, TOGETHER] < now_together:
-        _move(neighbours, weights, slot - 1, slot)
+        neighbours[slot] = EMPTY_SLOT
+    is_occupied = neighbours[slot] != EMPTY_SLOT
+    new_forward = np.float32(forward) + weights[slot, FORWARD] * is_occupied
+    new_cooccurrence = np.float32(cooccurrence) + weights[slot, COOCCURRENCE] * is_occupied
+    new_next_visit = np.float32(next_visit) + weights[slot, NEXT_VISIT] * is_occupied
+    while slot > 0 and weights[slot - 1, COOCCURRENCE] < new_cooccurrence:
+        _move_slot(neighbours, weights, slot - 1, slot)
         slot -= 1
     neighbours[slot] = y
-    weights[slot, FORWARD], weights[slot, TOGETHER], weights[slot, FOLLOW] = now_forward, now_together, now_follow
+    weights[slot, FORWARD], weights[slot, COOCCURRENCE], weights[slot, NEXT_VISIT] = (
+        new_forward,
+        new_cooccurrence,
+        new_next_visit,
+    )
 
 
-@inlined
-def _move(neighbours: NDArray[np.int32], weights: NDArray[np.float32], source: int, target: int) -> None:
-    neighbours[target] = neighbours[source]
+@jit_inline
+def _move_slot(neighbours: NDArray[np.int32], weights: NDArray[np.float32], source_slot: int, target_slot: int) -> None:
+    neighbours[target_slot] = neighbours[source_slot]
     for n in range(3):
-        weights[target, n] = weights[source, n]
+        weights[target_slot, n] = weights[source_slot, n]
 
 
-@lean
-def _weakest(weights: NDArray[np.float32]) -> int:
+@jit_no_refcount
+def _weakest_slot(weights: NDArray[np.float32]) -> int:
     """The slot of a full row that has the least `together`, then the least `forward`, then for longest."""
-    last = len(weights) - 1
-    weakest = last
-    for slot in range(last - 1, -1, -1):
-        if weights[slot, TOGETHER] > weights[last, TOGETHER]:
+    last_slot = len(weights) - 1
+    weakest_slot = last_slot
+    for slot in range(last_slot - 1, -1, -1):
+        if weights[slot, COOCCURRENCE] > weights[last_slot, COOCCURRENCE]:
             break
-        if weights[slot, FORWARD] <= weights[weakest, FORWARD]:
-            weakest = slot
-    return weakest
+        if weights[slot, FORWARD] <= weights[weakest_slot, FORWARD]:
+            weakest_slot = slot
+    return weakest_slot

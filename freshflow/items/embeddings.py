@@ -18,218 +18,227 @@ from numpy.typing import NDArray
 
 from freshflow.config.schema import ContentConfig
 from freshflow.events.model import ItemUpdate
-from freshflow.items.index import NO_ROW, grown
+from freshflow.items.index import NO_ROW, extend_rows
 
-__all__ = ["CATEGORIES_AN_ITEM", "CATEGORISED", "IN_POOL", "NEAREST", "NEWEST", "WARM", "Contents", "ItemContents"]
+__all__ = [
+    "MAX_CATEGORIES_PER_ITEM",
+    "N_CATEGORISED",
+    "N_IN_POOL",
+    "N_NEAREST",
+    "N_NEWEST",
+    "WARM_VISITS",
+    "ItemEmbeddings",
+    "EmbeddingStore",
+]
 
-WARM = 20  # visits from which on an item has company enough to be found by it
-CATEGORIES_AN_ITEM = 8  # of which anything is kept: the first that an item event names
-MOST_CATEGORIES = 10_000  # different ones; those that are met later are not told apart from none
+WARM_VISITS = 20  # visits from which on an item has company enough to be found by it
+MAX_CATEGORIES_PER_ITEM = 8  # of which anything is kept: the first that an item event names
+MAX_CATEGORIES = 10_000  # different ones; those that are met later are not told apart from none
 NO_CATEGORY = -1
-FINEST = 127  # of a byte with a sign
+QUANTIZATION_MAX = 127  # of a byte with a sign
 
 # Places of `Contents.facts`.
-IN_POOL, NEAREST, NEWEST, CATEGORISED = range(4)
+N_IN_POOL, N_NEAREST, N_NEWEST, N_CATEGORISED = range(4)
 
 
-class Contents(NamedTuple):
+class ItemEmbeddings(NamedTuple):
     """Arrays by item row; all have no rows where content is off.
 
-    `vectors` (rows, D) int8 and `lengths` (rows,) = 1 / |v|, 0 where there is none; `categories` (rows, 8) numbers, or
-    -1; `launched_ms` (rows,); `hidden` (rows,) are never to be candidates. `centre` (D,) is the mean of v / |v| over
-    all items, `sizes` (C,) says how many items a category has. `pool` (P,) holds rows by rising time of launch.
-    `facts` (4,): how many are in the pool, how many of the nearest and of the newest are wanted as candidates, and how
+    `vectors` (rows, D) int8 and `inverse_norms` (rows,) = 1 / |v|, 0 where there is none; `categories` (rows, 8) numbers, or
+    -1; `launch_ms` (rows,); `is_hidden` (rows,) are never to be candidates. `centroid` (D,) is the mean of v / |v| over
+    all items, `category_sizes` (C,) says how many items a category has. `pool` (P,) holds rows by rising time of launch.
+    `counts` (4,): how many are in the pool, how many of the nearest and of the newest are wanted as candidates, and how
     many items have categories.
     """
 
     vectors: NDArray[np.int8]
-    lengths: NDArray[np.float32]
+    inverse_norms: NDArray[np.float32]
     categories: NDArray[np.int32]
-    launched_ms: NDArray[np.int64]
-    hidden: NDArray[np.bool_]
-    centre: NDArray[np.float32]
-    sizes: NDArray[np.int32]
+    launch_ms: NDArray[np.int64]
+    is_hidden: NDArray[np.bool_]
+    centroid: NDArray[np.float32]
+    category_sizes: NDArray[np.int32]
     pool: NDArray[np.int32]
-    facts: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, config: ContentConfig) -> "Contents":
+    def empty(cls, config: ContentConfig) -> "ItemEmbeddings":
         """What is known of no item yet."""
         width = config.dimensions
         return cls(
             vectors=np.zeros((0, width), np.int8),
-            lengths=np.zeros(0, np.float32),
-            categories=np.zeros((0, CATEGORIES_AN_ITEM), np.int32),
-            launched_ms=np.zeros(0, np.int64),
-            hidden=np.zeros(0, np.bool_),
-            centre=np.zeros(width, np.float32),
-            sizes=np.zeros(MOST_CATEGORIES if config.on else 0, np.int32),
-            pool=np.full(config.pool if config.on else 0, NO_ROW, np.int32),
-            facts=np.array([0, config.nearest, config.newest, 0], np.int64),
+            inverse_norms=np.zeros(0, np.float32),
+            categories=np.zeros((0, MAX_CATEGORIES_PER_ITEM), np.int32),
+            launch_ms=np.zeros(0, np.int64),
+            is_hidden=np.zeros(0, np.bool_),
+            centroid=np.zeros(width, np.float32),
+            category_sizes=np.zeros(MAX_CATEGORIES if config.is_enabled else 0, np.int32),
+            pool=np.full(config.pool if config.is_enabled else 0, NO_ROW, np.int32),
+            counts=np.array([0, config.nearest, config.newest, 0], np.int64),
         )
 
-    def grown(self, capacity: int) -> "Contents":
+    def with_capacity(self, capacity: int) -> "ItemEmbeddings":
         """The same with room for `capacity` items."""
         return self._replace(
-            vectors=grown(self.vectors, capacity),
-            lengths=grown(self.lengths, capacity),
-            categories=grown(self.categories, capacity, NO_CATEGORY),
-            launched_ms=grown(self.launched_ms, capacity),
-            hidden=grown(self.hidden, capacity),
+            vectors=extend_rows(self.vectors, capacity),
+            inverse_norms=extend_rows(self.inverse_norms, capacity),
+            categories=extend_rows(self.categories, capacity, NO_CATEGORY),
+            launch_ms=extend_rows(self.launch_ms, capacity),
+            is_hidden=extend_rows(self.is_hidden, capacity),
         )
 
-    def first(self, rows: int) -> "Contents":
-        """The same of the first `rows` items alone."""
+    def head(self, n_rows: int) -> "ItemEmbeddings":
+        """The same of the first `n_rows` items alone."""
         return self._replace(
-            vectors=self.vectors[:rows],
-            lengths=self.lengths[:rows],
-            categories=self.categories[:rows],
-            launched_ms=self.launched_ms[:rows],
-            hidden=self.hidden[:rows],
+            vectors=self.vectors[:n_rows],
+            inverse_norms=self.inverse_norms[:n_rows],
+            categories=self.categories[:n_rows],
+            launch_ms=self.launch_ms[:n_rows],
+            is_hidden=self.is_hidden[:n_rows],
         )
 
     @property
-    def pooled(self) -> NDArray[np.int32]:
+    def pooled_rows(self) -> NDArray[np.int32]:
         """The rows in the pool, the oldest first."""
-        return self.pool[: self.facts[IN_POOL]]
+        return self.pool[: self.counts[N_IN_POOL]]
 
 
-class ItemContents:
+class EmbeddingStore:
     """Keeps `arrays` as item events fill them; nothing is kept unless content is on.
 
     The first embedding says how many numbers an embedding has, unless `config.dimensions` does; another one with
-    another number of them is left out, and counted in `misfits`. An embedding of zeros says nothing, and is left out.
-    Items of these `blocked` ids are hidden.
+    another number of them is left out, and counted in `n_dimension_mismatches`. An embedding of zeros says nothing, and is left out.
+    Items of these `blocked_ids` ids are hidden.
     """
 
-    def __init__(self, config: ContentConfig, blocked: Collection[str] = ()) -> None:
+    def __init__(self, config: ContentConfig, blocked_ids: Collection[str] = ()) -> None:
         self.config = config
-        self.blocked = frozenset(blocked)
-        self.arrays = Contents.empty(config)
-        self.codes: dict[str, int] = {}
-        self.total = np.zeros(config.dimensions)  # of v / |v|
-        self.embedded = self.misfits = 0
+        self.blocked_ids = frozenset(blocked_ids)
+        self.arrays = ItemEmbeddings.empty(config)
+        self.category_codes: dict[str, int] = {}
+        self.vector_sum = np.zeros(config.dimensions)  # of v / |v|
+        self.n_embedded = self.n_dimension_mismatches = 0
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        if self.config.on:
-            self.arrays = self.arrays.grown(capacity)
+        if self.config.is_enabled:
+            self.arrays = self.arrays.with_capacity(capacity)
 
-    def learn(self, row: int, update: ItemUpdate, visits: NDArray[np.float64]) -> None:
+    def update(self, row: int, update: ItemUpdate, visits: NDArray[np.float64]) -> None:
         """Take over what an item event says of the item in `row`; `visits` (rows,) are those of all items."""
-        if not self.config.on:
+        if not self.config.is_enabled:
             return
         if update.categories is not None:
-            self._categorise(row, update.categories)
+            self._set_categories(row, update.categories)
         if update.embedding is not None:
-            self._embed(row, np.array(update.embedding))
+            self._set_embedding(row, np.array(update.embedding))
         arrays = self.arrays
-        arrays.hidden[row] = update.item_id in self.blocked
-        says_something = arrays.lengths[row] > 0 or arrays.categories[row, 0] != NO_CATEGORY
+        arrays.is_hidden[row] = update.item_id in self.blocked_ids
+        has_content = arrays.inverse_norms[row] > 0 or arrays.categories[row, 0] != NO_CATEGORY
         is_new = self.config.newest > 0 and (update.published_ms is not None or not visits[row])
-        if (says_something or is_new) and not arrays.launched_ms[row]:
+        if (has_content or is_new) and not arrays.launch_ms[row]:
             published_ms = update.ts_ms if update.published_ms is None else update.published_ms
-            arrays.launched_ms[row] = min(published_ms, update.ts_ms) or 1  # 0 is for what was never launched
-            if visits[row] < WARM:
-                self._launch(row, visits)
+            arrays.launch_ms[row] = min(published_ms, update.ts_ms) or 1  # 0 is for what was never launched
+            if visits[row] < WARM_VISITS:
+                self._add_to_pool(row, visits)
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Forget `rows`."""
-        if not self.config.on:
+        if not self.config.is_enabled:
             return
-        arrays, gone = self.arrays, np.zeros(len(self.arrays.lengths), np.bool_)
-        gone[rows] = True
-        self._keep_in_pool(~gone[arrays.pooled])
+        arrays, is_dropped = self.arrays, np.zeros(len(self.arrays.inverse_norms), np.bool_)
+        is_dropped[rows] = True
+        self._filter_pool(~is_dropped[arrays.pooled_rows])
         for row in rows.tolist():
-            self._forget_vector(row)
+            self._clear_vector(row)
         categories = arrays.categories[rows]
-        arrays.facts[CATEGORISED] -= np.count_nonzero(categories[:, 0] != NO_CATEGORY)
-        np.subtract.at(arrays.sizes, categories[categories != NO_CATEGORY], 1)
+        arrays.counts[N_CATEGORISED] -= np.count_nonzero(categories[:, 0] != NO_CATEGORY)
+        np.subtract.at(arrays.category_sizes, categories[categories != NO_CATEGORY], 1)
         arrays.categories[rows] = NO_CATEGORY
-        arrays.launched_ms[rows] = 0
-        arrays.hidden[rows] = False
+        arrays.launch_ms[rows] = 0
+        arrays.is_hidden[rows] = False
 
     def state(self) -> dict[str, Any]:
         """All there is to keep beside `arrays`; see `restore`."""
-        return {name: getattr(self, name) for name in ("codes", "total", "embedded", "misfits")}
+        return {name: getattr(self, name) for name in ("category_codes", "vector_sum", "n_embedded", "n_dimension_mismatches")}
 
-    def restore(self, state: dict[str, Any], arrays: Contents, ids: Sequence[str]) -> None:
+    def restore(self, state: dict[str, Any], arrays: ItemEmbeddings, ids: Sequence[str]) -> None:
         """Go on from a `state` and its arrays, with items of these `ids` by row.
 
         The pool may have another size by now; the newest stay in it. Other items may be blocked.
         """
         vars(self).update(state)
-        fresh = Contents.empty(self.config)
-        newest = arrays.pooled[max(0, len(arrays.pooled) - len(fresh.pool)) :]
-        fresh.pool[: len(newest)], fresh.facts[IN_POOL] = newest, len(newest)
-        fresh.facts[CATEGORISED] = arrays.facts[CATEGORISED]
-        self.arrays = arrays._replace(pool=fresh.pool, facts=fresh.facts)
-        for row in self.arrays.pooled.tolist():
-            self.arrays.hidden[row] = ids[row] in self.blocked
+        empty_arrays = ItemEmbeddings.empty(self.config)
+        newest_rows = arrays.pooled_rows[max(0, len(arrays.pooled_rows) - len(empty_arrays.pool)) :]
+        empty_arrays.pool[: len(newest_rows)], empty_arrays.counts[N_IN_POOL] = newest_rows, len(newest_rows)
+        empty_arrays.counts[N_CATEGORISED] = arrays.counts[N_CATEGORISED]
+        self.arrays = arrays._replace(pool=empty_arrays.pool, counts=empty_arrays.counts)
+        for row in self.arrays.pooled_rows.tolist():
+            self.arrays.is_hidden[row] = ids[row] in self.blocked_ids
 
-    def _categorise(self, row: int, names: tuple[str, ...]) -> None:
+    def _set_categories(self, row: int, names: tuple[str, ...]) -> None:
         arrays, codes = self.arrays, []
-        for name in dict.fromkeys(names[:CATEGORIES_AN_ITEM]):
-            if name not in self.codes and len(self.codes) < MOST_CATEGORIES:
-                self.codes[name] = len(self.codes)
-            codes += [self.codes[name]] if name in self.codes else []
-        before = arrays.categories[row].copy()
-        arrays.sizes[before[before != NO_CATEGORY]] -= 1
+        for name in dict.fromkeys(names[:MAX_CATEGORIES_PER_ITEM]):
+            if name not in self.category_codes and len(self.category_codes) < MAX_CATEGORIES:
+                self.category_codes[name] = len(self.category_codes)
+            codes += [self.category_codes[name]] if name in self.category_codes else []
+        old_codes = arrays.categories[row].copy()
+        arrays.category_sizes[old_codes[old_codes != NO_CATEGORY]] -= 1
         arrays.categories[row] = NO_CATEGORY
         arrays.categories[row, : len(codes)] = codes
-        arrays.sizes[codes] += 1
-        arrays.facts[CATEGORISED] += int(bool(codes)) - int(before[0] != NO_CATEGORY)
+        arrays.category_sizes[codes] += 1
+        arrays.counts[N_CATEGORISED] += int(bool(codes)) - int(old_codes[0] != NO_CATEGORY)
 
-    def _embed(self, row: int, embedding: NDArray[np.float64]) -> None:
+    def _set_embedding(self, row: int, embedding: NDArray[np.float64]) -> None:
         if not self.arrays.vectors.shape[1]:
-            width, rows = len(embedding), len(self.arrays.lengths)
+            width, n_rows = len(embedding), len(self.arrays.inverse_norms)
             self.arrays = self.arrays._replace(
-                vectors=np.zeros((rows, width), np.int8), centre=np.zeros(width, np.float32)
+                vectors=np.zeros((n_rows, width), np.int8), centroid=np.zeros(width, np.float32)
             )
-            self.total = np.zeros(width)
+            self.vector_sum = np.zeros(width)
         arrays, largest = self.arrays, np.abs(embedding).max()
         if len(embedding) != arrays.vectors.shape[1]:
-            self.misfits += 1
+            self.n_dimension_mismatches += 1
             return
         if not largest:
             return
-        self._forget_vector(row)
-        vector = np.rint(embedding / largest * FINEST)
+        self._clear_vector(row)
+        vector = np.rint(embedding / largest * QUANTIZATION_MAX)
         arrays.vectors[row] = vector
-        arrays.lengths[row] = 1 / np.linalg.norm(vector)
-        self._count(row, 1)
+        arrays.inverse_norms[row] = 1 / np.linalg.norm(vector)
+        self._add_to_centroid(row, 1)
 
-    def _forget_vector(self, row: int) -> None:
-        if self.arrays.lengths[row] > 0:
-            self._count(row, -1)
+    def _clear_vector(self, row: int) -> None:
+        if self.arrays.inverse_norms[row] > 0:
+            self._add_to_centroid(row, -1)
             self.arrays.vectors[row] = 0
-            self.arrays.lengths[row] = 0
+            self.arrays.inverse_norms[row] = 0
 
-    def _count(self, row: int, times: int) -> None:
+    def _add_to_centroid(self, row: int, sign: int) -> None:
         """Let the vector of `row` count in the centre, or no more."""
         arrays = self.arrays
-        self.total += times * (arrays.vectors[row] * np.float64(arrays.lengths[row]))
-        self.embedded += times
-        arrays.centre[:] = self.total / max(self.embedded, 1)
+        self.vector_sum += sign * (arrays.vectors[row] * np.float64(arrays.inverse_norms[row]))
+        self.n_embedded += sign
+        arrays.centroid[:] = self.vector_sum / max(self.n_embedded, 1)
 
-    def _launch(self, row: int, visits: NDArray[np.float64]) -> None:
+    def _add_to_pool(self, row: int, visits: NDArray[np.float64]) -> None:
         """Put an item into the pool where its time of launch belongs, if there is room or it is not the oldest."""
-        arrays, facts = self.arrays, self.arrays.facts
-        if facts[IN_POOL] == len(arrays.pool):
-            self._keep_in_pool(visits[arrays.pooled] < WARM)
-        place = int(np.searchsorted(arrays.launched_ms[arrays.pooled], arrays.launched_ms[row], side="right"))
-        if facts[IN_POOL] == len(arrays.pool):
-            if place == 0:
+        arrays, counts = self.arrays, self.arrays.counts
+        if counts[N_IN_POOL] == len(arrays.pool):
+            self._filter_pool(visits[arrays.pooled_rows] < WARM_VISITS)
+        position = int(np.searchsorted(arrays.launch_ms[arrays.pooled_rows], arrays.launch_ms[row], side="right"))
+        if counts[N_IN_POOL] == len(arrays.pool):
+            if position == 0:
                 return
-            arrays.pool[: place - 1] = arrays.pool[1:place].copy()
-            arrays.pool[place - 1] = row
+            arrays.pool[: position - 1] = arrays.pool[1:position].copy()
+            arrays.pool[position - 1] = row
             return
-        facts[IN_POOL] += 1
-        pooled = arrays.pooled
-        pooled[place + 1 :] = pooled[place:-1].copy()
-        pooled[place] = row
+        counts[N_IN_POOL] += 1
+        pooled_rows = arrays.pooled_rows
+        pooled_rows[position + 1 :] = pooled_rows[position:-1].copy()
+        pooled_rows[position] = row
 
-    def _keep_in_pool(self, kept: NDArray[np.bool_]) -> None:
-        rows = self.arrays.pooled[kept]
+    def _filter_pool(self, is_kept: NDArray[np.bool_]) -> None:
+        rows = self.arrays.pooled_rows[is_kept]
         self.arrays.pool[: len(rows)] = rows
-        self.arrays.facts[IN_POOL] = len(rows)
+        self.arrays.counts[N_IN_POOL] = len(rows)

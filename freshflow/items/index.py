@@ -7,57 +7,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_ROW", "ItemRows", "grown"]
+__all__ = ["NO_ROW", "ItemIndex", "extend_rows"]
 
 NO_ROW = -1
 
 
-class ItemRows:
+class ItemIndex:
     """A bounded two-way table of item id and row. Rows of dropped items are given to new ones."""
 
-    def __init__(self, bound: int) -> None:
-        self.bound = bound
+    def __init__(self, max_items: int) -> None:
+        self.max_items = max_items
         self.ids: list[str] = []
         self._row_of: dict[str, int] = {}
-        self._free: list[int] = []
+        self._free_rows: list[int] = []
 
     def __len__(self) -> int:
         return len(self._row_of)
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether another id needs an eviction first."""
-        return len(self._row_of) >= self.bound
+        return len(self._row_of) >= self.max_items
 
     def get(self, item_id: str) -> int:
         """The row of an id, or `NO_ROW`."""
         return self._row_of.get(item_id, NO_ROW)
 
-    def rows(self, item_ids: Iterable[str]) -> list[int]:
+    def known_rows(self, item_ids: Iterable[str]) -> list[int]:
         """The rows of known ids, in order; unknown ids are left out."""
         get = self._row_of.get
         return [row for item in item_ids if (row := get(item)) is not None]
 
-    def rows_or_none(self, item_ids: Iterable[str]) -> list[int]:
+    def lookup_rows(self, item_ids: Iterable[str]) -> list[int]:
         """The row of each id, in order, `NO_ROW` for unknown ones."""
         return list(map(self._row_of.get, item_ids, repeat(NO_ROW)))
 
-    def padded(self, several: Sequence[Sequence[str]], length: int) -> NDArray[np.int32]:
+    def padded_rows(self, id_lists: Sequence[Sequence[str]], length: int) -> NDArray[np.int32]:
         """The rows of several times at most `length` ids (N, length), `NO_ROW` for unknown ones and behind the last."""
-        padded = np.full((len(several), length), NO_ROW, np.int32)
-        lengths = np.array([len(ids) for ids in several], np.int64)
-        padded[np.arange(length) < lengths[:, None]] = self.rows_or_none(chain.from_iterable(several))
-        return padded
+        padded_rows = np.full((len(id_lists), length), NO_ROW, np.int32)
+        lengths = np.array([len(ids) for ids in id_lists], np.int64)
+        padded_rows[np.arange(length) < lengths[:, None]] = self.lookup_rows(chain.from_iterable(id_lists))
+        return padded_rows
 
     def add(self, item_id: str) -> int:
         """The row of an id, giving it one if it is new. Raises `IndexError` when the table is full."""
         row = self._row_of.get(item_id)
         if row is not None:
             return row
-        if self.full:
-            raise IndexError(f"all {self.bound} item rows are taken")
-        if self._free:
-            row = self._free.pop()
+        if self.is_full:
+            raise IndexError(f"all {self.max_items} item rows are taken")
+        if self._free_rows:
+            row = self._free_rows.pop()
             self.ids[row] = item_id
         else:
             row = len(self.ids)
@@ -66,28 +66,28 @@ class ItemRows:
         return row
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Forget the ids of `rows`, which become free."""
+        """Forget the ids of `known_rows`, which become free."""
         for row in rows.tolist():
             del self._row_of[self.ids[row]]
             self.ids[row] = ""
-            self._free.append(row)
+            self._free_rows.append(row)
 
     def state(self) -> tuple[list[str], list[int]]:
         """The ids by row, and the free rows in the order in which they will be given out."""
-        return list(self.ids), list(self._free)
+        return list(self.ids), list(self._free_rows)
 
     @classmethod
-    def from_state(cls, bound: int, ids: Sequence[str], free: Sequence[int]) -> "ItemRows":
+    def from_state(cls, max_items: int, ids: Sequence[str], free_rows: Sequence[int]) -> "ItemIndex":
         """The table whose `state` these are."""
-        table = cls(bound)
-        table.ids, table._free = list(ids), list(free)
-        empty = set(free)
-        table._row_of = {item: row for row, item in enumerate(ids) if row not in empty}
+        table = cls(max_items)
+        table.ids, table._free_rows = list(ids), list(free_rows)
+        unused_rows = set(free_rows)
+        table._row_of = {item: row for row, item in enumerate(ids) if row not in unused_rows}
         return table
 
 
-def grown(array: NDArray[Any], rows: int, fill: float = 0) -> NDArray[Any]:
-    """A copy of `array` with `rows` rows, the new ones holding `fill`."""
-    larger = np.full((rows, *array.shape[1:]), fill, array.dtype)
-    larger[: len(array)] = array
-    return larger
+def extend_rows(array: NDArray[Any], n_rows: int, fill: float = 0) -> NDArray[Any]:
+    """A copy of `array` with `n_rows` rows, the new ones holding `fill`."""
+    extended = np.full((n_rows, *array.shape[1:]), fill, array.dtype)
+    extended[: len(array)] = array
+    return extended

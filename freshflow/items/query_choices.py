@@ -14,109 +14,109 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Choices", "Chosen"]
+__all__ = ["QueryClicks", "TopClickedItems"]
 
-HALF_LIFE_MS = 30 * 86_400_000.0  # a month
-DOUBT = 5.0  # M
-ITEMS = 64  # of a query, the least chosen go first
+CLICK_HALF_LIFE_MS = 30 * 86_400_000.0  # a month
+SMOOTHING = 5.0  # M
+MAX_ITEMS_PER_QUERY = 64  # of a query, the least chosen go first
 
 
-class Chosen(NamedTuple):
-    """What is chosen most after a query that was asked `age` visits ago: `items`, and the (share, count) of each."""
+class TopClickedItems(NamedTuple):
+    """What is chosen most after a query that was asked `n_visits_since_query` visits ago: `items`, and the (share, count) of each."""
 
     items: tuple[str, ...]
-    shares: tuple[tuple[float, float], ...]
-    age: int
+    share_counts: tuple[tuple[float, float], ...]
+    n_visits_since_query: int
 
 
-class _After(msgspec.Struct):
-    """Choices after one query as of `at_ms`: `total`, and by item."""
+class _QueryCounts(msgspec.Struct):
+    """Choices after one query as of `as_of_ms`: `total`, and by item."""
 
-    at_ms: int
+    as_of_ms: int
     total: float = 0.0
-    items: dict[str, float] = msgspec.field(default_factory=dict)
+    item_counts: dict[str, float] = msgspec.field(default_factory=dict)
 
-    def add(self, item_id: str, ts_ms: int, weight: float) -> None:
-        age_ms = ts_ms - self.at_ms
-        fading = math.exp2(-abs(age_ms) / HALF_LIFE_MS)
+    def add_click(self, item_id: str, ts_ms: int, weight: float) -> None:
+        age_ms = ts_ms - self.as_of_ms
+        decay = math.exp2(-abs(age_ms) / CLICK_HALF_LIFE_MS)
         if age_ms > 0:
-            self.at_ms, self.total = ts_ms, self.total * fading
-            self.items = {item: count * fading for item, count in self.items.items()}
+            self.as_of_ms, self.total = ts_ms, self.total * decay
+            self.item_counts = {item: n_clicks * decay for item, n_clicks in self.item_counts.items()}
         else:
-            weight *= fading  # it comes from the past, and has faded itself
+            weight *= decay  # it comes from the past, and has faded itself
         self.total += weight
-        if item_id not in self.items and len(self.items) == ITEMS:
-            del self.items[min(self.items, key=lambda item: (self.items[item], item))]
-        self.items[item_id] = self.items.get(item_id, 0.0) + weight
+        if item_id not in self.item_counts and len(self.item_counts) == MAX_ITEMS_PER_QUERY:
+            del self.item_counts[min(self.item_counts, key=lambda item: (self.item_counts[item], item))]
+        self.item_counts[item_id] = self.item_counts.get(item_id, 0.0) + weight
 
 
-class Choices:
-    """Of at most `bound` keys, those that were not chosen after for longest go first."""
+class QueryClicks:
+    """Of at most `max_keys` keys, those that were not chosen after for longest go first."""
 
-    def __init__(self, bound: int) -> None:
-        self.bound = bound
-        self.after: dict[str, _After] = {}
+    def __init__(self, max_keys: int) -> None:
+        self.max_keys = max_keys
+        self.counts_by_key: dict[str, _QueryCounts] = {}
 
-    def learn(self, keys: Sequence[str], item_id: str, ts_ms: int, weight: float) -> None:
+    def add_click(self, keys: Sequence[str], item_id: str, ts_ms: int, weight: float) -> None:
         """Somebody chose an item after the query that has these keys."""
-        if not self.bound:
+        if not self.max_keys:
             return
         for key in keys:
-            after = self.after.pop(key, None) or _After(ts_ms)
-            after.add(item_id, ts_ms, weight)
-            self.after[key] = after  # to the end of the order
-        while len(self.after) > self.bound:
-            del self.after[next(iter(self.after))]
+            query_counts = self.counts_by_key.pop(key, None) or _QueryCounts(ts_ms)
+            query_counts.add_click(item_id, ts_ms, weight)
+            self.counts_by_key[key] = query_counts  # to the end of the order
+        while len(self.counts_by_key) > self.max_keys:
+            del self.counts_by_key[next(iter(self.counts_by_key))]
 
-    def knows(self, keys: Sequence[str]) -> bool:
+    def has_clicks(self, keys: Sequence[str]) -> bool:
         """Whether anything was ever chosen after the query or one of its words."""
-        return any(key in self.after for key in keys)
+        return any(key in self.counts_by_key for key in keys)
 
-    def shares(self, keys: Sequence[str], items: Sequence[str]) -> NDArray[np.float64]:
+    def click_shares(self, keys: Sequence[str], items: Sequence[str]) -> NDArray[np.float64]:
         """The shares of `items` (C,) after a query; they need not add up to 1, as other items are chosen, too."""
-        even = np.full(len(items), 1 / max(1, len(items)))
-        words = [self._shares(key, items, even) for key in keys[1:] if key in self.after]
-        backed_off = np.mean(words, axis=0) if words else even
-        return self._shares(keys[0], items, backed_off) if keys else backed_off
+        uniform = np.full(len(items), 1 / max(1, len(items)))
+        word_shares = [self._smoothed_shares(key, items, uniform) for key in keys[1:] if key in self.counts_by_key]
+        fallback_shares = np.mean(word_shares, axis=0) if word_shares else uniform
+        return self._smoothed_shares(keys[0], items, fallback_shares) if keys else fallback_shares
 
-    def most(self, keys: Sequence[str], limit: int, age: int) -> Chosen | None:
+    def top_items(self, keys: Sequence[str], limit: int, n_visits_since_query: int) -> TopClickedItems | None:
         """The `limit` items that are chosen most after a query, the best first; None where nothing is known of it.
 
         Where nothing was chosen after the query itself, its words speak for it.
         """
-        words = [self.after[key] for key in keys[1:] if key in self.after]
+        word_counts = [self.counts_by_key[key] for key in keys[1:] if key in self.counts_by_key]
         shares, counts = dict[str, float](), dict[str, float]()
-        for word in words:
-            part = 1 / (len(words) * (word.total + DOUBT))
-            for item, count in word.items.items():
-                shares[item] = shares.get(item, 0.0) + count * part
+        for word_count in word_counts:
+            factor = 1 / (len(word_counts) * (word_count.total + SMOOTHING))
+            for item, count in word_count.item_counts.items():
+                shares[item] = shares.get(item, 0.0) + count * factor
                 counts[item] = max(count, counts.get(item, 0.0))
-        whole = self.after.get(keys[0]) if keys else None
-        if whole is not None:
-            part = 1 / (whole.total + DOUBT)
-            shares = {item: DOUBT * share * part for item, share in shares.items()}
-            for item, count in whole.items.items():
-                shares[item] = shares.get(item, 0.0) + count * part
+        query_counts = self.counts_by_key.get(keys[0]) if keys else None
+        if query_counts is not None:
+            factor = 1 / (query_counts.total + SMOOTHING)
+            shares = {item: SMOOTHING * share * factor for item, share in shares.items()}
+            for item, count in query_counts.item_counts.items():
+                shares[item] = shares.get(item, 0.0) + count * factor
                 counts[item] = max(count, counts.get(item, 0.0))
         if not shares:
             return None
         best = nsmallest(limit, shares, key=lambda item: (-shares[item], item))
-        return Chosen(tuple(best), tuple((shares[item], counts[item]) for item in best), age)
+        return TopClickedItems(tuple(best), tuple((shares[item], counts[item]) for item in best), n_visits_since_query)
 
-    def _shares(self, key: str, items: Sequence[str], prior: NDArray[np.float64]) -> NDArray[np.float64]:
-        after = self.after.get(key)
-        if after is None:
+    def _smoothed_shares(self, key: str, items: Sequence[str], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+        query_counts = self.counts_by_key.get(key)
+        if query_counts is None:
             return prior
-        counts = np.array([after.items.get(item, 0.0) for item in items])
-        shares: NDArray[np.float64] = (counts + DOUBT * prior) / (after.total + DOUBT)
+        counts = np.array([query_counts.item_counts.get(item, 0.0) for item in items])
+        shares: NDArray[np.float64] = (counts + SMOOTHING * prior) / (query_counts.total + SMOOTHING)
         return shares
 
     def snapshot(self) -> bytes:
         """All there is to keep."""
-        return msgspec.msgpack.encode(self.after)
+        return msgspec.msgpack.encode(self.counts_by_key)
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a `snapshot`; a smaller bound keeps the latest keys."""
-        self.after = msgspec.msgpack.decode(snapshot, type=dict[str, _After])
-        for key in list(self.after)[: max(0, len(self.after) - self.bound)]:
-            del self.after[key]
+        self.counts_by_key = msgspec.msgpack.decode(snapshot, type=dict[str, _QueryCounts])
+        for key in list(self.counts_by_key)[: max(0, len(self.counts_by_key) - self.max_keys)]:
+            del self.counts_by_key[key]

@@ -7,25 +7,29 @@ from numpy.typing import NDArray
 
 from freshflow.config.schema import ContentConfig, ItemsConfig, RankingConfig
 from freshflow.events.model import ItemUpdate
-from freshflow.items.catalogue import Catalogue
+from freshflow.items.catalogue import ItemCatalogue
 from freshflow.items.covisitation import CoVisits
-from freshflow.items.embeddings import ItemContents
-from freshflow.items.index import NO_ROW, ItemRows
-from freshflow.items.popularity import FIRST_MS, HALF_LIVES_MS, LAST_MS, WEEK, Popularity, recent
-from freshflow.items.revisits import VISITS, Returns
-from freshflow.items.tables import Leading, Tables
+from freshflow.items.embeddings import EmbeddingStore
+from freshflow.items.index import NO_ROW, ItemIndex
+from freshflow.items.popularity import FIRST_MS, HALF_LIVES_MS, LAST_MS, WEEK, ItemPopularity, find_recent_rows
+from freshflow.items.revisits import VISITS, Revisits
+from freshflow.items.tables import ItemTables, TopItems
 
-__all__ = ["ItemKnowledge"]
+__all__ = ["ItemStatistics"]
 
-FIRST_ROWS = 1024
-WITNESSES = 63  # latest visits whose items' clocks say what time it is, which one from the future does not move
-EVICTED_SHARE = 16  # a full table drops its least popular sixteenth at once, so that the search for them is rare
+INITIAL_ROWS = 1024
+CLOCK_SAMPLE_VISITS = (
+    63  # latest visits whose items' clocks say what time it is, which one from the future does not move
+)
+ITEM_EVICTION_DIVISOR = (
+    16  # a full table drops its least popular sixteenth at once, so that the search for them is rare
+)
 
 
-class ItemKnowledge:
+class ItemStatistics:
     """What a partition knows of items: at most `config.max`, the least popular (half-life of a week) go first.
 
-    Those of which nothing was heard for `config.idle_s` go when `drop_idle` is called; `evicted` counts all who went.
+    Those of which nothing was heard for `config.idle_s` go when `evict_idle` is called; `n_evicted` counts all who went.
     `tables` are indexed by row and change in place (`freshflow.items.tables`); they are replaced when they grow.
     """
 
@@ -34,100 +38,102 @@ class ItemKnowledge:
         config: ItemsConfig,
         ranking: RankingConfig,
         content: ContentConfig | None = None,
-        blocked: Collection[str] = (),
+        blocked_ids: Collection[str] = (),
     ) -> None:
         self.config = config
-        self.rows = ItemRows(config.max)
-        self.catalogue = Catalogue()
-        self.contents = ItemContents(content or ContentConfig(), blocked)
-        wanted = (ranking.popular_recent, ranking.popular, ranking.opening_recent, ranking.opening)
-        self.tables = Tables(
+        self.index = ItemIndex(config.max)
+        self.catalogue = ItemCatalogue()
+        self.embedding_store = EmbeddingStore(content or ContentConfig(), blocked_ids)
+        limits = (ranking.popular_recent, ranking.popular, ranking.opening_recent, ranking.opening)
+        self.tables = ItemTables(
             covisits=CoVisits.empty(0, config.neighbours),
-            returns=Returns.empty(0),
-            popularity=Popularity.empty(0),
-            openings=Popularity.empty(0),
-            leading=Leading.empty(wanted),
+            revisits=Revisits.empty(0),
+            popularity=ItemPopularity.empty(0),
+            session_start_popularity=ItemPopularity.empty(0),
+            top_items=TopItems.empty(limits),
             available=self.catalogue.available,
-            contents=self.contents.arrays,
+            embeddings=self.embedding_store.arrays,
         )
-        self.evicted = self.idle = 0
-        self.dropped = np.empty(0, np.int64)  # rows that were given up since someone last asked
+        self.n_evicted = self.n_idle_evicted = 0
+        self.evicted_rows = np.empty(0, np.int64)  # rows that were given up since someone last asked
 
-    def is_in_the_way(self, item_id: str) -> bool:
+    def admission_affects_others(self, item_id: str) -> bool:
         """Whether admitting the item would change what is known of others, or make one known again that was dropped."""
-        return self.rows.get(item_id) == NO_ROW and (self.evicted > 0 or self.rows.full)
+        return self.index.get(item_id) == NO_ROW and (self.n_evicted > 0 or self.index.is_full)
 
     def admit(self, item_id: str, now_ms: int) -> None:
         """Give an item a row; what is known of it does not change yet. May drop the least popular others."""
-        if self.rows.get(item_id) != NO_ROW:
+        if self.index.get(item_id) != NO_ROW:
             return
-        if self.rows.full:
-            self._make_room(now_ms)
-        if self.rows.add(item_id) >= self.capacity:
+        if self.index.is_full:
+            self._evict_least_popular(now_ms)
+        if self.index.add(item_id) >= self.capacity:
             self._grow()
 
-    def take_dropped(self) -> NDArray[np.int64]:
+    def drain_evicted_rows(self) -> NDArray[np.int64]:
         """The rows that were given up since the last call: they may mean other items by now."""
-        dropped, self.dropped = self.dropped, np.empty(0, np.int64)
-        return dropped
+        evicted_rows, self.evicted_rows = self.evicted_rows, np.empty(0, np.int64)
+        return evicted_rows
 
     @property
     def capacity(self) -> int:
         """How many rows the tables have."""
         return len(self.tables.available)
 
-    def fade(self, share: float) -> None:
-        """Let all that came together so far count `share` of what it did."""
-        if share == 1:
+    def decay_covisits(self, factor: float) -> None:
+        """Let all that came together so far count `factor` of what it did."""
+        if factor == 1:
             return
         covisits = self.tables.covisits
-        for part in (covisits.weights, covisits.sums):
-            part *= share
+        for weights in (covisits.weights, covisits.sums):
+            weights *= factor
 
     def update_catalogue(self, update: ItemUpdate) -> None:
         """Take over an item event; an item that nobody has touched gets a row, too."""
         self.admit(update.item_id, update.ts_ms)
-        row = self.rows.get(update.item_id)
+        row = self.index.get(update.item_id)
         self.catalogue.update(row, update)
-        self._learn_content(row, update)
+        self._update_embeddings(row, update)
 
-    def _learn_content(self, row: int, update: ItemUpdate) -> None:
-        contents, memory = self.contents, self.tables.popularity.memories[row]
-        contents.learn(row, update, self.tables.returns.counts[:, VISITS])
-        if contents.arrays is not self.tables.contents:
-            self.tables = self.tables._replace(contents=contents.arrays)
-        if contents.config.on and not memory[WEEK]:  # so it is as old as its launch until somebody comes
-            memory[FIRST_MS] = memory[LAST_MS] = contents.arrays.launched_ms[row]
+    def _update_embeddings(self, row: int, update: ItemUpdate) -> None:
+        embedding_store, item_counters = self.embedding_store, self.tables.popularity.counters[row]
+        embedding_store.update(row, update, self.tables.revisits.counts[:, VISITS])
+        if embedding_store.arrays is not self.tables.embeddings:
+            self.tables = self.tables._replace(embeddings=embedding_store.arrays)
+        if (
+            embedding_store.config.is_enabled and not item_counters[WEEK]
+        ):  # so it is as old as its launch until somebody comes
+            item_counters[FIRST_MS] = item_counters[LAST_MS] = embedding_store.arrays.launch_ms[row]
 
     def is_available(self, item_id: str) -> bool:
         """Whether the catalogue allows the item; what it does not know is available."""
-        row = self.rows.get(item_id)
+        row = self.index.get(item_id)
         return row == NO_ROW or bool(self.catalogue.available[row])
 
     def _grow(self) -> None:
-        capacity = min(max(FIRST_ROWS, 2 * self.capacity), self.config.max)
+        capacity = min(max(INITIAL_ROWS, 2 * self.capacity), self.config.max)
         self.catalogue.grow(capacity)
-        self.contents.grow(capacity)
+        self.embedding_store.grow(capacity)
         tables = self.tables
         self.tables = tables._replace(
-            covisits=tables.covisits.grown(capacity),
-            returns=tables.returns.grown(capacity),
-            popularity=tables.popularity.grown(capacity),
-            openings=tables.openings.grown(capacity),
+            covisits=tables.covisits.with_capacity(capacity),
+            revisits=tables.revisits.with_capacity(capacity),
+            popularity=tables.popularity.with_capacity(capacity),
+            session_start_popularity=tables.session_start_popularity.with_capacity(capacity),
             available=self.catalogue.available,
-            contents=self.contents.arrays,
+            embeddings=self.embedding_store.arrays,
         )
 
-    def _make_room(self, now_ms: int) -> None:
+    def _evict_least_popular(self, now_ms: int) -> None:
         """Drop the least popular items, a share of them at once, what is still to be found by content last."""
-        known = np.flatnonzero([bool(item) for item in self.rows.ids])
+        known_rows = np.flatnonzero([bool(item) for item in self.index.ids])
         popularity = self.tables.popularity
-        age_ms = np.maximum(now_ms - popularity.memories[known, LAST_MS], 0)
-        week = popularity.memories[known, WEEK] * np.exp2(-age_ms / HALF_LIVES_MS[2])
-        pooled = np.isin(known, self.contents.arrays.pooled)
-        self._drop(known[np.lexsort((week, pooled))[: self._at_once]])
+        age_ms = np.maximum(now_ms - popularity.counters[known_rows, LAST_MS], 0)
+        week_counts = popularity.counters[known_rows, WEEK] * np.exp2(-age_ms / HALF_LIVES_MS[2])
+        is_pooled = np.isin(known_rows, self.embedding_store.arrays.pooled_rows)
+        self._evict(known_rows[np.lexsort((week_counts, is_pooled))[: self._max_evictions]])
 
-    def drop_idle(self) -> None:
+    def evict_idle(self) -> None:
         """Drop items that were neither visited nor in an item event for `config.idle_s`, the longest gone first.
 
         No more go at once than when the table is full.
@@ -135,31 +141,31 @@ class ItemKnowledge:
         if not self.config.idle_s:
             return
         popularity, entries = self.tables.popularity, self.catalogue.entries
-        latest = np.empty(WITNESSES, np.int32)
-        latest = latest[: recent(popularity.ring, popularity.clock, latest)]
-        if not len(latest):
+        latest_rows = np.empty(CLOCK_SAMPLE_VISITS, np.int32)
+        latest_rows = latest_rows[: find_recent_rows(popularity.ring, popularity.clock, latest_rows)]
+        if not len(latest_rows):
             return
-        oldest_ms = np.median(popularity.memories[latest, LAST_MS]) - self.config.idle_s * 1000
-        heard_ms = popularity.memories[: len(self.rows.ids), LAST_MS].copy()
-        silent = [row for row in np.flatnonzero(heard_ms < oldest_ms).tolist() if self.rows.ids[row]]
-        for row in silent:
+        oldest_ms = np.median(popularity.counters[latest_rows, LAST_MS]) - self.config.idle_s * 1000
+        last_active_ms = popularity.counters[: len(self.index.ids), LAST_MS].copy()
+        idle_rows = [row for row in np.flatnonzero(last_active_ms < oldest_ms).tolist() if self.index.ids[row]]
+        for row in idle_rows:
             if row in entries:
-                heard_ms[row] = max(heard_ms[row], entries[row].ts_ms)
-        rows = np.array([row for row in silent if heard_ms[row] < oldest_ms], np.int64)
-        rows = rows[np.argsort(heard_ms[rows], kind="stable")[: self._at_once]]
+                last_active_ms[row] = max(last_active_ms[row], entries[row].ts_ms)
+        rows = np.array([row for row in idle_rows if last_active_ms[row] < oldest_ms], np.int64)
+        rows = rows[np.argsort(last_active_ms[rows], kind="stable")[: self._max_evictions]]
         if len(rows):
-            self._drop(rows)
-            self.idle += len(rows)
+            self._evict(rows)
+            self.n_idle_evicted += len(rows)
 
     @property
-    def _at_once(self) -> int:
-        return max(1, self.config.max // EVICTED_SHARE)
+    def _max_evictions(self) -> int:
+        return max(1, self.config.max // ITEM_EVICTION_DIVISOR)
 
-    def _drop(self, rows: NDArray[np.int64]) -> None:
+    def _evict(self, rows: NDArray[np.int64]) -> None:
         tables = self.tables
-        by_row = (tables.covisits, tables.returns, tables.popularity, tables.openings)
-        for part in (*by_row, self.catalogue, self.contents, self.rows):
-            part.drop(rows)
-        self.dropped = np.concatenate([self.dropped, rows])
-        tables.leading.rows[np.isin(tables.leading.rows, rows)] = NO_ROW
-        self.evicted += len(rows)
+        item_tables = (tables.covisits, tables.revisits, tables.popularity, tables.session_start_popularity)
+        for table in (*item_tables, self.catalogue, self.embedding_store, self.index):
+            table.drop(rows)
+        self.evicted_rows = np.concatenate([self.evicted_rows, rows])
+        tables.top_items.rows[np.isin(tables.top_items.rows, rows)] = NO_ROW
+        self.n_evicted += len(rows)

@@ -30,28 +30,28 @@ from numpy.typing import NDArray
 from freshflow.metrics.ranking_metrics import CUTOFF
 
 __all__ = [
-    "FIGURES",
-    "GROUPS",
-    "NO_SUMS",
+    "METRIC_NAMES",
+    "N_USER_GROUPS",
+    "EMPTY_SUMS",
     "Difference",
-    "Found",
-    "Sums",
+    "MetricSums",
+    "VariantSums",
     "UserGroups",
-    "difference",
-    "mean_difference",
-    "sums_of",
-    "total",
+    "metric_difference",
+    "paired_difference",
+    "sums_from_table",
+    "combine_sums",
 ]
 
-GROUPS = 1000
+N_USER_GROUPS = 1000
 # Groups with events that a variant must have for an interval: with fewer the normal distribution is too narrow.
-ENOUGH = 30
+MIN_GROUPS = 30
 Z_95 = 1.959964  # the 97.5 % quantile of the normal distribution
-FIGURES = ("hr20", "mrr20", "published_hr20", "published_mrr20")
-OURS, PUBLISHED = FIGURES[:2], FIGURES[2:]
+METRIC_NAMES = ("hr20", "mrr20", "published_hr20", "published_mrr20")
+FRESH_METRICS, PUBLISHED_METRICS = METRIC_NAMES[:2], METRIC_NAMES[2:]
 
 
-class Found(msgspec.Struct, frozen=True):
+class MetricSums(msgspec.Struct, frozen=True):
     """Of one figure, over groups of users: the sums of X, of X^2 and of X N."""
 
     total: float = 0.0
@@ -59,26 +59,26 @@ class Found(msgspec.Struct, frozen=True):
     with_events: float = 0.0
 
 
-class Sums(msgspec.Struct, frozen=True):
+class VariantSums(msgspec.Struct, frozen=True):
     """Over `groups` of users that had events: the sums of N and of N^2, and of what was found by figure."""
 
     groups: int
     events: int
     events_squares: int
-    found: dict[str, Found]
+    found: dict[str, MetricSums]
 
-    def mean(self, figure: str) -> float:
+    def mean(self, metric: str) -> float:
         """R of a figure; 0 without events."""
-        return self.found[figure].total / self.events if self.events else 0.0
+        return self.found[metric].total / self.events if self.events else 0.0
 
-    def variance(self, figure: str) -> float:
+    def variance(self, metric: str) -> float:
         """V(R) of a figure; it needs two groups."""
-        of, mean = self.found[figure], self.mean(figure)
-        squares = of.squares - 2 * mean * of.with_events + mean**2 * self.events_squares
+        metric_sums, mean = self.found[metric], self.mean(metric)
+        squares = metric_sums.squares - 2 * mean * metric_sums.with_events + mean**2 * self.events_squares
         return self.groups / (self.groups - 1) * max(0.0, squares) / self.events**2
 
 
-NO_SUMS = Sums(0, 0, 0, {figure: Found() for figure in FIGURES})
+EMPTY_SUMS = VariantSums(0, 0, 0, {metric: MetricSums() for metric in METRIC_NAMES})
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -89,70 +89,75 @@ class Difference(msgspec.Struct, frozen=True):
     high: Annotated[float | None, Meta(description="Its upper end.")]
 
 
-def difference(first: Sums, second: Sums, figure: str) -> Difference:
-    """The difference of a figure; without an interval where a variant has fewer than `ENOUGH` groups of users."""
-    by = second.mean(figure) - first.mean(figure)
-    if min(first.groups, second.groups) < ENOUGH:
-        return Difference(by, None, None)
-    half = Z_95 * sqrt(first.variance(figure) + second.variance(figure))
-    return Difference(by, by - half, by + half)
+def metric_difference(first: VariantSums, second: VariantSums, metric: str) -> Difference:
+    """The difference of a figure; without an interval where a variant has fewer than `MIN_GROUPS` groups of users."""
+    delta = second.mean(metric) - first.mean(metric)
+    if min(first.groups, second.groups) < MIN_GROUPS:
+        return Difference(delta, None, None)
+    half_width = Z_95 * sqrt(first.variance(metric) + second.variance(metric))
+    return Difference(delta, delta - half_width, delta + half_width)
 
 
-def mean_difference(apart: Sums, figure: str) -> Difference:
+def paired_difference(differences: VariantSums, metric: str) -> Difference:
     """The same where both answered for the same events: of sums over what the second found more than the first."""
-    by = apart.mean(figure)
-    if apart.groups < ENOUGH:
-        return Difference(by, None, None)
-    half = Z_95 * sqrt(apart.variance(figure))
-    return Difference(by, by - half, by + half)
+    delta = differences.mean(metric)
+    if differences.groups < MIN_GROUPS:
+        return Difference(delta, None, None)
+    half_width = Z_95 * sqrt(differences.variance(metric))
+    return Difference(delta, delta - half_width, delta + half_width)
 
 
-def total(several: Iterable[Sums]) -> Sums:
+def combine_sums(parts: Iterable[VariantSums]) -> VariantSums:
     """The sums over partitions, none of which has a user of another."""
-    return reduce(_added, several, NO_SUMS)
+    return reduce(_add_sums, parts, EMPTY_SUMS)
 
 
-def _added(one: Sums, other: Sums) -> Sums:
-    found = {}
-    for figure in FIGURES:
-        a, b = one.found[figure], other.found[figure]
-        found[figure] = Found(a.total + b.total, a.squares + b.squares, a.with_events + b.with_events)
-    return Sums(one.groups + other.groups, one.events + other.events, one.events_squares + other.events_squares, found)
+def _add_sums(first: VariantSums, second: VariantSums) -> VariantSums:
+    metric_sums = {}
+    for metric in METRIC_NAMES:
+        a, b = first.found[metric], second.found[metric]
+        metric_sums[metric] = MetricSums(a.total + b.total, a.squares + b.squares, a.with_events + b.with_events)
+    return VariantSums(
+        first.groups + second.groups,
+        first.events + second.events,
+        first.events_squares + second.events_squares,
+        metric_sums,
+    )
 
 
-def sums_of(table: NDArray[np.float64], figures: Sequence[str] = FIGURES) -> Sums:
+def sums_from_table(table: NDArray[np.float64], metrics: Sequence[str] = METRIC_NAMES) -> VariantSums:
     """The sums over the rows of a `table` (G, 1 + F): N, and X of each figure."""
     products = table.T @ table
     totals = table.sum(axis=0)
-    found = {
-        figure: Found(float(totals[at]), float(products[at, at]), float(products[0, at]))
-        for at, figure in enumerate(figures, start=1)
+    metric_sums = {
+        metric: MetricSums(float(totals[column]), float(products[column, column]), float(products[0, column]))
+        for column, metric in enumerate(metrics, start=1)
     }
-    return Sums(int(np.count_nonzero(table[:, 0])), int(totals[0]), int(products[0, 0]), found)
+    return VariantSums(int(np.count_nonzero(table[:, 0])), int(totals[0]), int(products[0, 0]), metric_sums)
 
 
 class UserGroups:
     """The state of a partition: `table` (GROUPS, 5), how many events a group of users had, and what was found for them.
 
-    A user's group is a number of theirs, such as crc32 of the id, modulo `GROUPS`.
+    A user's group is a number of theirs, such as crc32 of the id, modulo `N_USER_GROUPS`.
     """
 
     def __init__(self, table: NDArray[np.float64] | None = None) -> None:
-        self.table = np.zeros((GROUPS, 1 + len(FIGURES))) if table is None else table
+        self.table = np.zeros((N_USER_GROUPS, 1 + len(METRIC_NAMES))) if table is None else table
 
-    def add(self, users: Sequence[int], ranks: Sequence[int], published: Sequence[int]) -> None:
-        """Count events of users by number, whose items stood at `ranks`, and at `published` on the list last sent."""
-        groups = np.array(users, np.int64) % GROUPS
-        columns = [np.ones(len(groups)), *_found(ranks), *_found(published)]
+    def add(self, users: Sequence[int], ranks: Sequence[int], published_ranks: Sequence[int]) -> None:
+        """Count events of users by number, whose items stood at `ranks`, and at `published_ranks` on the list last sent."""
+        groups = np.array(users, np.int64) % N_USER_GROUPS
+        columns = [np.ones(len(groups)), *_hits_and_reciprocals(ranks), *_hits_and_reciprocals(published_ranks)]
         np.add.at(self.table, groups, np.array(columns).T)
 
-    def sums(self) -> Sums:
+    def sums(self) -> VariantSums:
         """What there is to report."""
-        return sums_of(self.table)
+        return sums_from_table(self.table)
 
 
-def _found(ranks: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _hits_and_reciprocals(ranks: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of ranks from 1, or 0 for none: whether each is a hit, and its reciprocal."""
-    at = np.array(ranks, np.int64)
-    hits = (at > 0) & (at <= CUTOFF)
-    return hits.astype(np.float64), np.where(hits, 1 / np.maximum(at, 1), 0.0)
+    rank_array = np.array(ranks, np.int64)
+    hits = (rank_array > 0) & (rank_array <= CUTOFF)
+    return hits.astype(np.float64), np.where(hits, 1 / np.maximum(rank_array, 1), 0.0)

@@ -5,11 +5,11 @@ A count is of events or records since the partition began, unless it says otherw
 
 from fnmatch import fnmatchcase
 
-__all__ = ["COUNTS", "QUALITY", "meaning"]
+__all__ = ["COUNTER_DESCRIPTIONS", "QUALITY_DESCRIPTIONS", "describe_metric"]
 
-COUNTS = {
+COUNTER_DESCRIPTIONS = {
     "events": "interactions that were predicted, then learned",
-    "lessons": "interactions of other partitions' users that taught the ranker (`ranker.shared`)",
+    "lessons": "interactions of other partitions' users that taught the ranker (`ranker.broadcast_examples`)",
     "updates": "updates of the ranker",
     "lists": "lists published because of an interaction",
     "answers": "answers to requests and searches",
@@ -19,7 +19,7 @@ COUNTS = {
     "unchanged": "lists not published again, as they did not change",
     "duplicate": "events dropped as duplicates",
     "ignored": "events of weight 0",
-    "late": "events dropped as older than `users.lateness_s` allows",
+    "late": "events dropped as older than `users.allowed_lateness_s` allows",
     "reordered": "events out of order, put where they belong",
     "noise_rate": "events of users who did too much at once (`noise.events`)",
     "noise_repeats": "events that repeat one item too often (`noise.repeats`)",
@@ -41,14 +41,14 @@ COUNTS = {
     "guests_joined": "guests whose history became a user's",
     "forgotten": "forget events obeyed",
     "drifts": "falls of the hit rate that were noticed",
-    "adapted": "steep falls, after which what came together counts less (`items.kept_on_drift`)",
+    "adapted": "steep falls, after which what came together counts less (`items.drift_decay`)",
     "explored": "places given to items that are tried (`explore.share`)",
     "explored_taken": "of these, items that the user went for",
     "rule_*": "items that a rule took off lists",
     "rule_*_moved": "items that a rule left on lists in another place",
 }
 
-QUALITY = {
+QUALITY_DESCRIPTIONS = {
     "hr20": "share of events whose item was among the first 20 of the list made just before it (HR@20)",
     "mrr20": "mean of 1 / place of that item, 0 beyond the 20th (MRR@20)",
     "recent_*": "the same over the last 5,000 events",
@@ -59,11 +59,11 @@ QUALITY = {
 }
 
 
-def meaning(name: str, of: dict[str, str]) -> str | None:
+def describe_metric(name: str, descriptions: dict[str, str]) -> str | None:
     """What a name says, by the closest entry that stands for it.
 
     >>> meaning("rule_blocked_moved", COUNTS), meaning("nothing", COUNTS)
     ('items that a rule left on lists in another place', None)
     """
-    found = max((entry for entry in of if fnmatchcase(name, entry)), key=len, default=None)
-    return None if found is None else of[found]
+    closest = max((pattern for pattern in descriptions if fnmatchcase(name, pattern)), key=len, default=None)
+    return None if closest is None else descriptions[closest]

@@ -5,22 +5,24 @@ from typing import Literal
 
 from freshflow._river import ADWIN
 
-__all__ = ["DriftWatch", "Fall"]
+__all__ = ["DriftDetector", "DriftKind"]
 
 # Not one false alarm in 10 million events of noise. A fall from 0.5 to 0.25 is seen after 170 events (median) or 290
 # (99 %). River's 0.002 sees it 50 events earlier, and finds twice as many falls where real streams are merely restless.
-DELTA = 0.0001
-CLOCK = 8  # events from check to check; with River's 32 a fall is seen some 15 events later
-REACH = 4_000  # events looked back on, at most: what takes longer is a slow decline or the rhythm of the day, no drift
+ADWIN_DELTA = 0.0001
+CHECK_EVERY_EVENTS = 8  # events from check to check; with River's 32 a fall is seen some 15 events later
+MAX_WINDOW_EVENTS = (
+    4_000  # events looked back on, at most: what takes longer is a slow decline or the rhythm of the day, no drift
+)
 # The world has changed, and not only who is here, where the latest events of so many users hit less than this share of
 # before. Where simulated shops shifted it was .43 to .73, in false alarms .63 and more. Who rates a hundred films in a
 # row makes a fall alone.
-LATEST, MANY, STEEP = 128, 10, 0.62
+SEVERITY_WINDOW_EVENTS, MIN_USERS, SEVERE_RATIO = 128, 10, 0.62
 
-Fall = Literal["fall", "steep fall"]
+DriftKind = Literal["fall", "steep fall"]
 
 
-class DriftWatch:
+class DriftDetector:
     """Watches the outcomes of progressive validation (1 for a hit, 0 for a miss) for an abrupt fall.
 
     ADWIN [1] compares the older part of a window, of length n0 and mean m0, with the younger, for many places of the
@@ -31,15 +33,15 @@ class DriftWatch:
     with n and v the length and the variance of the whole window. Changes for the better count as no drift. After any
     change both windows start anew.
 
-    A long window would find slow declines and the day's rhythm significant, so there are two, half of `REACH` apart:
+    A long window would find slow declines and the day's rhythm significant, so there are two, half of `MAX_WINDOW_EVENTS` apart:
     the older decides; when it is full, the younger takes its place and a new one begins. The past compared with is
-    thus between `REACH` / 2 and `REACH` events long, once there are as many. Memory: some 4 kB.
+    thus between `MAX_WINDOW_EVENTS` / 2 and `MAX_WINDOW_EVENTS` events long, once there are as many. Memory: some 4 kB.
 
     Hits are watched rather than reciprocal ranks. What a change of the world costs first is items further down the
     list: where a simulated shop shifted, hits fell from 0.61 to 0.37, and that was seen after 190 events (median);
     reciprocal ranks fell from 0.30 to 0.25, and in nine of ten cases that was not seen within 4,000.
 
-    Whether a fall is steep shows when `LATEST` more events have passed: those that made it known may be of a few users
+    Whether a fall is steep shows when `SEVERITY_WINDOW_EVENTS` more events have passed: those that made it known may be of a few users
     who find nothing for a while, or in part from before.
 
     >>> watch = DriftWatch()
@@ -56,56 +58,59 @@ class DriftWatch:
         self.events = 0
         self.detections = 0
         self.last_detection = 0  # the number of its event, from 1; 0 before the first
-        self._before = 0.0  # the mean of outcomes before the last fall
-        self._look_again = 0  # the number of the event at which to look at it once more
-        self._latest: deque[tuple[float, int]] = deque(maxlen=LATEST)
-        self._older, self._younger = _window(), _window()
+        self._mean_before = 0.0  # the mean of outcomes before the last fall
+        self._severity_check_event = 0  # the number of the event at which to look at it once more
+        self._latest_outcomes: deque[tuple[float, int]] = deque(maxlen=SEVERITY_WINDOW_EVENTS)
+        self._older, self._younger = _new_window(), _new_window()
         self._length = 0  # of the older
 
-    def update(self, outcome: float, user: int) -> Fall | None:
+    def update(self, outcome: float, user: int) -> DriftKind | None:
         """Take the outcome (0 to 1) of the next event, of `user`; the fall of outcomes that it shows.
 
         A fall that turns out to be steep is told once more, and counted once.
         """
         self.events += 1
-        self._latest.append((outcome, user))
+        self._latest_outcomes.append((outcome, user))
         self._length += 1
         total, events = self._older.total + outcome, self._older.width + 1
         self._older.update(outcome)
         if self._older.drift_detected:  # the part that was otherwise has been dropped
-            before = (total - self._older.total) / (events - self._older.width)
-            return self._changed(before, fell=self._older.estimation < before)
-        if self.events == self._look_again and self._is_steep():
+            mean_before = (total - self._older.total) / (events - self._older.width)
+            return self._on_change(mean_before, is_drop=self._older.estimation < mean_before)
+        if self.events == self._severity_check_event and self._is_severe():
             return "steep fall"
-        if self._length > REACH // 2:
+        if self._length > MAX_WINDOW_EVENTS // 2:
             self._younger.update(outcome)
-        if self._length == REACH:
-            self._older, self._younger = self._younger, _window()
-            self._length = REACH // 2
+        if self._length == MAX_WINDOW_EVENTS:
+            self._older, self._younger = self._younger, _new_window()
+            self._length = MAX_WINDOW_EVENTS // 2
         return None
 
     def forget(self, user: int) -> None:
         """Keep no outcome of `user` apart from others' any longer."""
-        self._latest = deque(((outcome, other) for outcome, other in self._latest if other != user), maxlen=LATEST)
+        self._latest_outcomes = deque(
+            ((outcome, outcome_user) for outcome, outcome_user in self._latest_outcomes if outcome_user != user),
+            maxlen=SEVERITY_WINDOW_EVENTS,
+        )
 
-    def _changed(self, before: float, *, fell: bool) -> Fall | None:
-        self._older, self._younger = _window(), _window()
-        self._length = self._look_again = 0
-        if not fell:
+    def _on_change(self, mean_before: float, *, is_drop: bool) -> DriftKind | None:
+        self._older, self._younger = _new_window(), _new_window()
+        self._length = self._severity_check_event = 0
+        if not is_drop:
             return None
         self.detections += 1
-        self.last_detection, self._before = self.events, before
-        self._look_again = self.events + LATEST
+        self.last_detection, self._mean_before = self.events, mean_before
+        self._severity_check_event = self.events + SEVERITY_WINDOW_EVENTS
         return "fall"
 
-    def _is_steep(self) -> bool:
+    def _is_severe(self) -> bool:
         """Whether the latest events are of many users, and hit far less than before."""
         by_user: dict[int, list[float]] = {}
-        for outcome, user in self._latest:
+        for outcome, user in self._latest_outcomes:
             by_user.setdefault(user, []).append(outcome)
-        now = sum(sum(outcomes) / len(outcomes) for outcomes in by_user.values()) / len(by_user)
-        return len(by_user) >= MANY and now < STEEP * self._before
+        current_mean = sum(sum(outcomes) / len(outcomes) for outcomes in by_user.values()) / len(by_user)
+        return len(by_user) >= MIN_USERS and current_mean < SEVERE_RATIO * self._mean_before
 
 
-def _window() -> ADWIN:
-    return ADWIN(delta=DELTA, clock=CLOCK)
+def _new_window() -> ADWIN:
+    return ADWIN(delta=ADWIN_DELTA, clock=CHECK_EVERY_EVENTS)

@@ -15,16 +15,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CUTOFF", "MISSED", "NOT_COUNTED", "Figures", "figures", "parts", "rank_of"]
+__all__ = [
+    "CUTOFF",
+    "NOT_RANKED",
+    "NOT_COUNTED",
+    "MetricValues",
+    "compute_metrics",
+    "compute_metrics_by_part",
+    "rank_in_list",
+]
 
 CUTOFF = 20  # the k of HR@k and MRR@k
-MISSED = 0
+NOT_RANKED = 0
 NOT_COUNTED = 255
 
 Ranks = NDArray[np.uint8]
 
 
-class Figures(msgspec.Struct, frozen=True):
+class MetricValues(msgspec.Struct, frozen=True):
     """How many events were counted, and the means over them; 0 without any."""
 
     events: int = 0
@@ -34,35 +42,37 @@ class Figures(msgspec.Struct, frozen=True):
     ndcg20: float = 0.0
 
 
-def rank_of(item_id: str, items: Iterable[str], without: Container[str] = ()) -> int:
-    """The rank of an item among the first `CUTOFF` of a list, those in `without` left out, or `MISSED`.
+def rank_in_list(item_id: str, items: Iterable[str], excluded: Container[str] = ()) -> int:
+    """The rank of an item among the first `CUTOFF` of a list, those in `excluded` left out, or `NOT_RANKED`.
 
     >>> rank_of("c", ["a", "b", "c"]), rank_of("c", ["a", "b", "c"], without={"a"}), rank_of("d", ["a", "b", "c"])
     (3, 2, 0)
     """
-    kept = (item for item in items if item not in without)
-    return next((rank for rank, item in enumerate(islice(kept, CUTOFF), start=1) if item == item_id), MISSED)
+    allowed_items = (item for item in items if item not in excluded)
+    return next(
+        (rank for rank, item in enumerate(islice(allowed_items, CUTOFF), start=1) if item == item_id), NOT_RANKED
+    )
 
 
-def figures(ranks: Ranks) -> Figures:
+def compute_metrics(ranks: Ranks) -> MetricValues:
     """The figures of `ranks` (N,).
 
     >>> figures(np.array([1, 3, MISSED, NOT_COUNTED], np.uint8))
     Figures(events=3, hr10=0.6666666666666666, hr20=0.6666666666666666, mrr20=0.4444444444444444, ndcg20=0.5)
     """
-    counted = ranks[ranks != NOT_COUNTED]
-    if not len(counted):
-        return Figures()
-    hits = counted[(counted != MISSED) & (counted <= CUTOFF)].astype(np.float64)
-    return Figures(
-        events=len(counted),
-        hr10=int((hits <= 10).sum()) / len(counted),
-        hr20=len(hits) / len(counted),
-        mrr20=float((1 / hits).sum()) / len(counted),
-        ndcg20=float((1 / np.log2(1 + hits)).sum()) / len(counted),
+    counted_ranks = ranks[ranks != NOT_COUNTED]
+    if not len(counted_ranks):
+        return MetricValues()
+    hits = counted_ranks[(counted_ranks != NOT_RANKED) & (counted_ranks <= CUTOFF)].astype(np.float64)
+    return MetricValues(
+        events=len(counted_ranks),
+        hr10=int((hits <= 10).sum()) / len(counted_ranks),
+        hr20=len(hits) / len(counted_ranks),
+        mrr20=float((1 / hits).sum()) / len(counted_ranks),
+        ndcg20=float((1 / np.log2(1 + hits)).sum()) / len(counted_ranks),
     )
 
 
-def parts(ranks: Ranks, count: int) -> list[Figures]:
-    """The figures of `count` consecutive parts of equal length, as far as that goes."""
-    return [figures(part) for part in np.array_split(ranks, count)]
+def compute_metrics_by_part(ranks: Ranks, n_parts: int) -> list[MetricValues]:
+    """The figures of `n_parts` consecutive parts of equal length, as far as that goes."""
+    return [compute_metrics(part) for part in np.array_split(ranks, n_parts)]

@@ -9,24 +9,24 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from freshflow.events.model import Place
-from freshflow.metrics.ab_test import FIGURES, Difference, Sums, difference, total
+from freshflow.events.model import SourceRef
+from freshflow.metrics.ab_test import METRIC_NAMES, Difference, VariantSums, combine_sums, metric_difference
 
 __all__ = [
-    "KINDS",
+    "RECORD_TYPES",
     "Comparison",
-    "Differences",
-    "Kind",
+    "VariantDifferences",
+    "RecordKind",
     "Receipt",
     "Report",
-    "Standing",
+    "VariantMetrics",
     "encode_comparison",
     "encode_receipt",
     "encode_report",
     "sums_by_variant",
 ]
 
-Kind = Literal["partition", "forget", "comparison"]
+RecordKind = Literal["partition", "forget", "comparison"]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Report(msgspec.Struct, frozen=True):
     ]
     variant: Annotated[str | None, Meta(description="The name of its configuration, if that has one.")] = None
     sums: Annotated[
-        Sums | None, Meta(description="What it takes to compare this variant with another, if it has a name.")
+        VariantSums | None, Meta(description="What it takes to compare this variant with another, if it has a name.")
     ] = None
 
 
@@ -49,12 +49,12 @@ class Receipt(msgspec.Struct, frozen=True):
 
     partition: Annotated[int, Meta(description="The partition that has forgotten.")]
     event_ts: Annotated[int, Meta(description="Time of the forget event, in epoch milliseconds.")]
-    source: Annotated[Place, Meta(description="Where the forget event stands.")]
+    source: Annotated[SourceRef, Meta(description="Where the forget event stands.")]
     known: Annotated[bool, Meta(description="Whether there was something to forget.")]
     forgotten: Annotated[int, Meta(description="Forget events that the partition has obeyed so far.")]
 
 
-class Standing(msgspec.Struct, frozen=True):
+class VariantMetrics(msgspec.Struct, frozen=True):
     """The figures of a variant over all its partitions, named as in `quality`."""
 
     events: int
@@ -64,7 +64,7 @@ class Standing(msgspec.Struct, frozen=True):
     published_mrr20: float
 
 
-class Differences(msgspec.Struct, frozen=True):
+class VariantDifferences(msgspec.Struct, frozen=True):
     """The second variant's figures less the first's, with 95 % intervals, which take 30 groups of users each."""
 
     of: Annotated[str, Meta(description="The names of both, as `second - first`.")]
@@ -78,50 +78,58 @@ class Comparison(msgspec.Struct, frozen=True):
     """How two variants stand and differ (`freshflow.metrics.ab_test`)."""
 
     event_ts: Annotated[int, Meta(description="Time of the latest event in it, in epoch milliseconds.")]
-    variants: Annotated[dict[str, Standing], Meta(description="The figures of each, by name.")]
-    difference: Annotated[Differences, Meta(description="How far they are apart.")]
+    variants: Annotated[dict[str, VariantMetrics], Meta(description="The figures of each, by name.")]
+    difference: Annotated[VariantDifferences, Meta(description="How far they are apart.")]
 
 
-KINDS: dict[Kind, type[msgspec.Struct]] = {"partition": Report, "forget": Receipt, "comparison": Comparison}
+RECORD_TYPES: dict[RecordKind, type[msgspec.Struct]] = {
+    "partition": Report,
+    "forget": Receipt,
+    "comparison": Comparison,
+}
 
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_report(report: Report, at_ms: int) -> tuple[None, bytes]:
+def encode_report(report: Report, computed_at_ms: int) -> tuple[None, bytes]:
     """A record for the metrics sink: the report, its kind and when it was made (epoch milliseconds)."""
-    return _record("partition", report, at_ms)
+    return _encode_record("partition", report, computed_at_ms)
 
 
-def encode_receipt(receipt: Receipt, at_ms: int) -> tuple[None, bytes]:
+def encode_receipt(receipt: Receipt, computed_at_ms: int) -> tuple[None, bytes]:
     """The same of a receipt."""
-    return _record("forget", receipt, at_ms)
+    return _encode_record("forget", receipt, computed_at_ms)
 
 
-def sums_by_variant(reports: Iterable[Report]) -> dict[str, Sums]:
+def sums_by_variant(reports: Iterable[Report]) -> dict[str, VariantSums]:
     """What is known of each variant from the reports of partitions, in the order of their numbers."""
-    by_variant: dict[str, list[Sums]] = {}
+    parts_by_variant: dict[str, list[VariantSums]] = {}
     for report in sorted(reports, key=lambda report: report.partition):
         if report.variant is not None and report.sums is not None:
-            by_variant.setdefault(report.variant, []).append(report.sums)
-    return {variant: total(several) for variant, several in by_variant.items()}
+            parts_by_variant.setdefault(report.variant, []).append(report.sums)
+    return {variant: combine_sums(parts) for variant, parts in parts_by_variant.items()}
 
 
-def encode_comparison(reports: Sequence[Report], at_ms: int) -> tuple[None, bytes]:
+def encode_comparison(reports: Sequence[Report], computed_at_ms: int) -> tuple[None, bytes]:
     """A record for the metrics sink: how two variants stand and differ, by the reports of all their partitions."""
     sums = sums_by_variant(reports)
-    (first, of_first), (second, of_second) = sums.items()
+    (first, first_sums), (second, second_sums) = sums.items()
     comparison = Comparison(
         event_ts=max(report.event_ts for report in reports),
         variants={
-            name: Standing(of.events, **{figure: of.mean(figure) for figure in FIGURES}) for name, of in sums.items()
+            name: VariantMetrics(variant_sums.events, **{metric: variant_sums.mean(metric) for metric in METRIC_NAMES})
+            for name, variant_sums in sums.items()
         },
-        difference=Differences(
-            f"{second} - {first}", **{figure: difference(of_first, of_second, figure) for figure in FIGURES}
+        difference=VariantDifferences(
+            f"{second} - {first}",
+            **{metric: metric_difference(first_sums, second_sums, metric) for metric in METRIC_NAMES},
         ),
     )
-    return _record("comparison", comparison, at_ms)
+    return _encode_record("comparison", comparison, computed_at_ms)
 
 
-def _record(kind: Kind, of: Report | Receipt | Comparison, at_ms: int) -> tuple[None, bytes]:
-    fields: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(of).items() if value is not None}
-    return None, _encode({"kind": kind, "computed_at": at_ms, **fields})
+def _encode_record(kind: RecordKind, record: Report | Receipt | Comparison, computed_at_ms: int) -> tuple[None, bytes]:
+    fields: dict[str, Any] = {
+        name: value for name, value in msgspec.structs.asdict(record).items() if value is not None
+    }
+    return None, _encode({"kind": kind, "computed_at": computed_at_ms, **fields})

@@ -10,16 +10,24 @@ from numpy.typing import NDArray
 
 from freshflow.items.index import NO_ROW
 from freshflow.outputs.records import ListItem
-from freshflow.ranking.kernel import CANDIDATE, ITEM, LISTED, REASON, SOURCE, TIED, Answers
+from freshflow.ranking.kernel import (
+    ENTRY_CANDIDATE,
+    ENTRY_REASON,
+    ENTRY_ROW,
+    ENTRY_SOURCE_ROW,
+    N_LISTED,
+    N_TIED,
+    RankingResults,
+)
 from freshflow.ranking.query import Query
 from freshflow.ranking.scoring import Weights
-from freshflow.ranking.tie_breaking import break_ties, explained
-from freshflow.rules.candidate_list import ADDED, NOT_RANKED, SHOWN_REASONS, Ranked
+from freshflow.ranking.tie_breaking import break_ties, explain_score
+from freshflow.rules.candidate_list import ADJUSTMENTS, NOT_A_CANDIDATE, PUBLISHED_REASONS, CandidateList
 
-__all__ = ["Listed", "explain", "items_of", "listed", "settle_ties"]
+__all__ = ["ListArrays", "add_contributions", "build_list_items", "extract_lists", "resolve_ties"]
 
 
-class Listed(NamedTuple):
+class ListArrays(NamedTuple):
     """Lists in arrays (N, K), of which the first `sizes` (N,) count; `sources` are rows of what is behind an item."""
 
     rows: NDArray[np.int32]
@@ -28,56 +36,72 @@ class Listed(NamedTuple):
     sources: NDArray[np.int32]
     sizes: NDArray[np.int32]
 
-    def one(self, n: int) -> "Listed":
-        """List number `n` alone."""
-        some = slice(n, n + 1)
-        return Listed(self.rows[some], self.scores[some], self.reasons[some], self.sources[some], self.sizes[some])
+    def select(self, list_index: int) -> "ListArrays":
+        """List number `list_index` alone."""
+        row_range = slice(list_index, list_index + 1)
+        return ListArrays(
+            self.rows[row_range],
+            self.scores[row_range],
+            self.reasons[row_range],
+            self.sources[row_range],
+            self.sizes[row_range],
+        )
 
 
-def settle_ties(asked: Sequence[int], answers: Answers, ids: list[str]) -> None:
-    """Order the lists of queries number `asked` where scores alone do not; `ids` are item ids by row."""
-    for q, tied in zip(asked, answers.facts[asked, TIED].tolist(), strict=True):
-        if tied:
-            break_ties(q, answers, ids)
+def resolve_ties(query_indices: Sequence[int], rankings: RankingResults, ids: list[str]) -> None:
+    """Order the lists of queries number `query_indices` where scores alone do not; `ids` are item ids by row."""
+    for q, n_tied in zip(query_indices, rankings.results[query_indices, N_TIED].tolist(), strict=True):
+        if n_tied:
+            break_ties(q, rankings, ids)
 
 
-def listed(asked: Sequence[int], lengths: Sequence[int], answers: Answers) -> Listed:
-    """The lists of queries number `asked`, of at most `lengths` items."""
-    longest = max(lengths, default=0)
-    places = answers.places[asked, :longest]
-    sizes = np.minimum(answers.facts[asked, LISTED], np.array(lengths, np.int32))
-    scores = answers.listed_scores[asked, :longest]
-    return Listed(places[..., ITEM], scores, places[..., REASON], places[..., SOURCE], sizes)
+def extract_lists(query_indices: Sequence[int], lengths: Sequence[int], rankings: RankingResults) -> ListArrays:
+    """The lists of queries number `query_indices`, of at most `lengths` items."""
+    max_length = max(lengths, default=0)
+    entries = rankings.entries[query_indices, :max_length]
+    sizes = np.minimum(rankings.results[query_indices, N_LISTED], np.array(lengths, np.int32))
+    scores = rankings.entry_scores[query_indices, :max_length]
+    return ListArrays(
+        entries[..., ENTRY_ROW], scores, entries[..., ENTRY_REASON], entries[..., ENTRY_SOURCE_ROW], sizes
+    )
 
 
-def items_of(several: Listed, ids: list[str]) -> list[list[ListItem]]:
+def build_list_items(lists: ListArrays, ids: list[str]) -> list[list[ListItem]]:
     """The items of each list; `ids` are those of items by row."""
-    rows, scores, reasons, sources, sizes = several
-    within = np.arange(rows.shape[1]) < sizes[:, None]
+    rows, scores, reasons, sources, sizes = lists
+    is_filled = np.arange(rows.shape[1]) < sizes[:, None]
     items = map(
         ListItem,
-        map(ids.__getitem__, rows[within].tolist()),
-        scores[within].tolist(),
-        map(SHOWN_REASONS.__getitem__, reasons[within].tolist()),
-        [() if source == NO_ROW else (ids[source],) for source in sources[within].tolist()],
+        map(ids.__getitem__, rows[is_filled].tolist()),
+        scores[is_filled].tolist(),
+        map(PUBLISHED_REASONS.__getitem__, reasons[is_filled].tolist()),
+        [() if source == NO_ROW else (ids[source],) for source in sources[is_filled].tolist()],
     )
     return [list(islice(items, size)) for size in sizes.tolist()]
 
 
-def explain(
-    items: list[ListItem], query: Query, q: int, answers: Answers, weights: Weights, shown: Ranked | None = None
+def add_contributions(
+    items: list[ListItem],
+    query: Query,
+    q: int,
+    rankings: RankingResults,
+    weights: Weights,
+    candidate_list: CandidateList | None = None,
 ) -> list[ListItem]:
-    """The first items of query number `q`, with what every feature, and every rule by which they are `shown`, adds to
+    """The first items of query number `q`, with what every feature, and every rule by which they are `candidate_list`, adds to
     their scores.
     """
-    parts: list[dict[str, float]] = []
-    for place, candidate in enumerate(answers.places[q, : len(items), CANDIDATE].tolist()):
-        if candidate == NOT_RANKED:
-            parts.append({})  # whatever stood there before, and whatever rules added to that
+    contributions: list[dict[str, float]] = []
+    for position, candidate in enumerate(rankings.entries[q, : len(items), ENTRY_CANDIDATE].tolist()):
+        if candidate == NOT_A_CANDIDATE:
+            contributions.append({})  # whatever stood there before, and whatever rules added to that
             continue
-        part = explained(q, candidate, answers, weights, query.model)
-        if shown is not None:
-            by_rules = zip(ADDED, shown.added[place].tolist(), strict=True)
-            part |= {name: amount for name, amount in by_rules if amount}
-        parts.append(part)
-    return [structs.replace(item, contributions=part) for item, part in zip(items, parts, strict=True)]
+        contribution = explain_score(q, candidate, rankings, weights, query.model_index)
+        if candidate_list is not None:
+            rule_amounts = zip(ADJUSTMENTS, candidate_list.adjustments[position].tolist(), strict=True)
+            contribution |= {name: amount for name, amount in rule_amounts if amount}
+        contributions.append(contribution)
+    return [
+        structs.replace(item, contributions=contribution)
+        for item, contribution in zip(items, contributions, strict=True)
+    ]

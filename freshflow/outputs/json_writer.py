@@ -7,131 +7,135 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import copy_bytes, lean
-from freshflow.items.index import NO_ROW, grown
-from freshflow.outputs.assembly import Listed
+from freshflow._numba import copy_bytes, jit_no_refcount
+from freshflow.items.index import NO_ROW, extend_rows
+from freshflow.outputs.assembly import ListArrays
 from freshflow.outputs.records import ListItem
-from freshflow.rules.candidate_list import SHOWN_REASONS
+from freshflow.rules.candidate_list import PUBLISHED_REASONS
 
-__all__ = ["DECIMALS", "ItemTexts", "text_of"]
+__all__ = ["SCORE_DECIMALS", "JsonListWriter", "encode_items"]
 
-DECIMALS = 9  # of a score; they tell any two of them apart (`freshflow.ranking.scoring.STEP`)
-UNIT = 10**DECIMALS
-MOST = 1e9  # beyond it, and where it is not a number, a score is null
-UNKNOWN = -1
+SCORE_DECIMALS = 9  # of a score; they tell any two of them apart (`freshflow.ranking.scoring.STEP`)
+SCORE_SCALE = 10**SCORE_DECIMALS
+MAX_SCORE = 1e9  # beyond it, and where it is not a number, a score is null
+NO_SPAN = -1
 
-ITEM, SCORE = (np.frombuffer(part, np.uint8) for part in (b'{"item_id":', b',"score":'))
+ITEM_PREFIX, SCORE_PREFIX = (np.frombuffer(part, np.uint8) for part in (b'{"item_id":', b',"score":'))
 NULL = np.frombuffer(b"null", np.uint8)
-MINUS, POINT, COMMA, OPEN, CLOSE, END = (np.uint8(ord(c)) for c in "-.,[]}")
-ONE, TWO, TEN, HUNDRED = (np.uint64(n) for n in (1, 2, 10, 100))
-PAIRS = np.frombuffer("".join(f"{n:02}" for n in range(100)).encode(), np.uint8)
-_behind = [f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in SHOWN_REASONS]
-BEHIND = np.frombuffer(b"".join(_behind), np.uint8)
-BEHIND_AT = np.cumsum([0, *map(len, _behind)])
+MINUS, POINT, COMMA, OPEN_BRACKET, CLOSE_BRACKET, CLOSE_BRACE = (np.uint8(ord(c)) for c in "-.,[]}")
+UINT_1, UINT_2, UINT_10, UINT_100 = (np.uint64(n) for n in (1, 2, 10, 100))
+DIGIT_PAIRS = np.frombuffer("".join(f"{n:02}" for n in range(100)).encode(), np.uint8)
+_reason_texts = [
+    f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in PUBLISHED_REASONS
+]
+REASON_BYTES = np.frombuffer(b"".join(_reason_texts), np.uint8)
+REASON_OFFSETS = np.cumsum([0, *map(len, _reason_texts)])
 # Bytes of an item but for the ids in it, at most: the above, 10 digits before the point, and 6 signs.
-FIXED = len(ITEM) + len(SCORE) + max(map(len, _behind)) + 10 + DECIMALS + 6
+MAX_FIXED_BYTES = len(ITEM_PREFIX) + len(SCORE_PREFIX) + max(map(len, _reason_texts)) + 10 + SCORE_DECIMALS + 6
 
 
-def text_of(items: Sequence[ListItem]) -> msgspec.Raw:
+def encode_items(items: Sequence[ListItem]) -> msgspec.Raw:
     """The items of a list as JSON, with all there is to know of them."""
     return msgspec.Raw(msgspec.json.encode(items))
 
 
-class ItemTexts:
-    """The JSON text of item ids by row, each made when it is first asked for; `drop` rows that mean other items."""
+class JsonListWriter:
+    """The JSON text of item ids by row, each made when it is first asked for; `drop_items` rows that mean other items."""
 
     def __init__(self) -> None:
         self._clear(0)
 
-    def _clear(self, rows: int) -> None:
+    def _clear(self, n_rows: int) -> None:
         self.pool = np.empty(1 << 12, np.uint8)
-        self.used = self.dropped = self.longest = 0
-        self.spans = np.full((rows, 2), UNKNOWN, np.int64)
+        self.n_used_bytes = self.n_dropped_bytes = self.max_id_bytes = 0
+        self.spans = np.full((n_rows, 2), NO_SPAN, np.int64)
 
-    def drop(self, rows: NDArray[np.int64]) -> None:
+    def drop_items(self, rows: NDArray[np.int64]) -> None:
         """Forget the texts of `rows`."""
         rows = rows[rows < len(self.spans)]
-        self.dropped += int(np.diff(self.spans[rows]).sum())
-        self.spans[rows] = UNKNOWN
-        if 2 * self.dropped > self.used:
+        self.n_dropped_bytes += int(np.diff(self.spans[rows]).sum())
+        self.spans[rows] = NO_SPAN
+        if 2 * self.n_dropped_bytes > self.n_used_bytes:
             self._clear(len(self.spans))
 
-    def of(self, listed: Listed, ids: list[str]) -> list[msgspec.Raw]:
-        """The items of each list as JSON; scores are rounded to `DECIMALS`."""
+    def encode_lists(self, lists: ListArrays, ids: list[str]) -> list[msgspec.Raw]:
+        """The items of each list as JSON; scores are rounded to `SCORE_DECIMALS`."""
         if len(self.spans) < len(ids):
-            self.spans = grown(self.spans, max(len(ids), 2 * len(self.spans)), UNKNOWN)
-        for rows in (listed.rows, listed.sources):
-            while (row := _first_unknown(rows, listed.sizes, self.spans)) != NO_ROW:
-                self._add(row, msgspec.json.encode(ids[row]))
-        out = np.empty(int(listed.sizes.sum()) * (FIXED + 2 * self.longest) + 2 * len(listed.sizes), np.uint8)
-        ends = np.empty(len(listed.sizes), np.int64)
-        _write(*listed, self.spans, self.pool, out, ends)
+            self.spans = extend_rows(self.spans, max(len(ids), 2 * len(self.spans)), NO_SPAN)
+        for rows in (lists.rows, lists.sources):
+            while (row := _first_missing_row(rows, lists.sizes, self.spans)) != NO_ROW:
+                self._add_id(row, msgspec.json.encode(ids[row]))
+        out = np.empty(
+            int(lists.sizes.sum()) * (MAX_FIXED_BYTES + 2 * self.max_id_bytes) + 2 * len(lists.sizes), np.uint8
+        )
+        ends = np.empty(len(lists.sizes), np.int64)
+        _write_lists(*lists, self.spans, self.pool, out, ends)
         text = out[: ends[-1] if len(ends) else 0].tobytes()
         return [msgspec.Raw(text[start:end]) for start, end in pairwise([0, *ends.tolist()])]
 
-    def _add(self, row: int, text: bytes) -> None:
-        start, end = self.used, self.used + len(text)
+    def _add_id(self, row: int, text: bytes) -> None:
+        start, end = self.n_used_bytes, self.n_used_bytes + len(text)
         if end > len(self.pool):
-            self.pool = grown(self.pool, 2 * end)
+            self.pool = extend_rows(self.pool, 2 * end)
         self.pool[start:end] = np.frombuffer(text, np.uint8)
         self.spans[row] = start, end
-        self.used, self.longest = end, max(self.longest, len(text))
+        self.n_used_bytes, self.max_id_bytes = end, max(self.max_id_bytes, len(text))
 
 
-@lean
-def _first_unknown(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDArray[np.int64]) -> int:
+@jit_no_refcount
+def _first_missing_row(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDArray[np.int64]) -> int:
     """The first of `rows` (N, K), of which `sizes` (N,) count, that has no text yet."""
     for n in range(len(rows)):
-        for at in range(sizes[n]):
-            row = rows[n, at]
-            if row != NO_ROW and spans[row, 0] == UNKNOWN:
+        for position in range(sizes[n]):
+            row = rows[n, position]
+            if row != NO_ROW and spans[row, 0] == NO_SPAN:
                 return int(row)
     return NO_ROW
 
 
-@lean
-def _copied(text: NDArray[np.uint8], start: int, end: int, out: NDArray[np.uint8], at: int) -> int:
+@jit_no_refcount
+def _append_span(text: NDArray[np.uint8], start: int, end: int, out: NDArray[np.uint8], offset: int) -> int:
     """Copy a piece of `text` to `out`; where it ends there."""
-    copy_bytes(text, start, out, at, end - start)
-    return at + end - start
+    copy_bytes(text, start, out, offset, end - start)
+    return offset + end - start
 
 
-@lean
-def _digits(number: np.uint64, digits: int, out: NDArray[np.uint8], at: int) -> np.uint64:
-    """Write the last so many `digits` of a number, two at a time; what is left of the number."""
-    place = at + digits
-    while place > at + 1:
-        pair = TWO * (number % HUNDRED)
-        number //= HUNDRED
-        place -= 2
-        out[place], out[place + 1] = PAIRS[pair], PAIRS[pair + ONE]
-    if place > at:
-        out[at] = PAIRS[TWO * (number % TEN) + ONE]
-        number //= TEN
+@jit_no_refcount
+def _write_digits(number: np.uint64, n_digits: int, out: NDArray[np.uint8], offset: int) -> np.uint64:
+    """Write the last so many `n_digits` of a number, two at a time; what is left of the number."""
+    position = offset + n_digits
+    while position > offset + 1:
+        pair = UINT_2 * (number % UINT_100)
+        number //= UINT_100
+        position -= 2
+        out[position], out[position + 1] = DIGIT_PAIRS[pair], DIGIT_PAIRS[pair + UINT_1]
+    if position > offset:
+        out[offset] = DIGIT_PAIRS[UINT_2 * (number % UINT_10) + UINT_1]
+        number //= UINT_10
     return number
 
 
-@lean
-def _number(value: float, out: NDArray[np.uint8], at: int) -> int:
+@jit_no_refcount
+def _write_number(value: float, out: NDArray[np.uint8], offset: int) -> int:
     """Write a number, rounded; where it ends."""
-    if not abs(value) < MOST:
-        return _copied(NULL, 0, len(NULL), out, at)
-    units = np.uint64(np.rint(abs(value) * UNIT))
+    if not abs(value) < MAX_SCORE:
+        return _append_span(NULL, 0, len(NULL), out, offset)
+    units = np.uint64(np.rint(abs(value) * SCORE_SCALE))
     if value < 0 and units:
-        out[at] = MINUS
-        at += 1
-    whole, digits = units // np.uint64(UNIT), 1
-    power = TEN
-    while whole >= power:
-        power *= TEN
-        digits += 1
-    out[at + digits] = POINT
-    _digits(_digits(units, DECIMALS, out, at + digits + 1), digits, out, at)
-    return at + digits + 1 + DECIMALS
+        out[offset] = MINUS
+        offset += 1
+    integer, n_digits = units // np.uint64(SCORE_SCALE), 1
+    power = UINT_10
+    while integer >= power:
+        power *= UINT_10
+        n_digits += 1
+    out[offset + n_digits] = POINT
+    _write_digits(_write_digits(units, SCORE_DECIMALS, out, offset + n_digits + 1), n_digits, out, offset)
+    return offset + n_digits + 1 + SCORE_DECIMALS
 
 
-@lean
-def _write(
+@jit_no_refcount
+def _write_lists(
     rows: NDArray[np.int32],
     scores: NDArray[np.float64],
     reasons: NDArray[np.int32],
@@ -143,24 +147,24 @@ def _write(
     ends: NDArray[np.int64],
 ) -> None:
     """Write lists (N, K), one after the other, to `out`, and where each ends to `ends` (N,)."""
-    at = 0
+    offset = 0
     for n in range(len(rows)):
-        out[at] = OPEN
-        at += 1
-        for place in range(sizes[n]):
-            if place:
-                out[at] = COMMA
-                at += 1
-            row, reason, source = rows[n, place], reasons[n, place], sources[n, place]
-            at = _copied(ITEM, 0, len(ITEM), out, at)
-            at = _copied(pool, spans[row, 0], spans[row, 1], out, at)
-            at = _copied(SCORE, 0, len(SCORE), out, at)
-            at = _number(scores[n, place], out, at)
-            at = _copied(BEHIND, BEHIND_AT[reason], BEHIND_AT[reason + 1], out, at)
+        out[offset] = OPEN_BRACKET
+        offset += 1
+        for position in range(sizes[n]):
+            if position:
+                out[offset] = COMMA
+                offset += 1
+            row, reason, source = rows[n, position], reasons[n, position], sources[n, position]
+            offset = _append_span(ITEM_PREFIX, 0, len(ITEM_PREFIX), out, offset)
+            offset = _append_span(pool, spans[row, 0], spans[row, 1], out, offset)
+            offset = _append_span(SCORE_PREFIX, 0, len(SCORE_PREFIX), out, offset)
+            offset = _write_number(scores[n, position], out, offset)
+            offset = _append_span(REASON_BYTES, REASON_OFFSETS[reason], REASON_OFFSETS[reason + 1], out, offset)
             if source != NO_ROW:
-                at = _copied(pool, spans[source, 0], spans[source, 1], out, at)
-            out[at], out[at + 1] = CLOSE, END
-            at += 2
-        out[at] = CLOSE
-        at += 1
-        ends[n] = at
+                offset = _append_span(pool, spans[source, 0], spans[source, 1], out, offset)
+            out[offset], out[offset + 1] = CLOSE_BRACKET, CLOSE_BRACE
+            offset += 2
+        out[offset] = CLOSE_BRACKET
+        offset += 1
+        ends[n] = offset

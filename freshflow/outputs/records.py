@@ -9,12 +9,12 @@ from typing import Annotated, Generic, Literal, TypeVar, final
 import msgspec
 from msgspec import Meta
 
-from freshflow.events.model import Place
+from freshflow.events.model import SourceRef
 
 __all__ = [
-    "REASONS",
+    "LIST_REASONS",
     "Cause",
-    "Forgotten",
+    "ListDeletion",
     "ListItem",
     "Model",
     "Output",
@@ -30,7 +30,7 @@ __all__ = [
 
 Cause = Literal["interaction", "request", "search", "refresh", "identify"]
 # Why an item is on a list: what the ranking says, the rules, exploration, and the order of search results.
-REASONS = (
+LIST_REASONS = (
     *("together", "again", "popular", "similar", "new", "searched"),
     *("pinned", "fresh", "explore", "engine", "unknown"),
 )
@@ -57,7 +57,7 @@ class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             "`popular`; `similar`: it resembles the item in `because`; `new`: nobody has touched it yet; "
             "`searched`: people choose it after a search; `pinned`, `fresh`: a rule put it there; "
             "`explore`: a young item that is tried; of search results `engine`: the engine has it there; `unknown`.",
-            extra_json_schema={"enum": list(REASONS)},
+            extra_json_schema={"enum": list(LIST_REASONS)},
         ),
     ]
     because: Annotated[tuple[str, ...], Meta(description="The items of the user that speak for it.")]
@@ -109,7 +109,7 @@ class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defau
     ]
     event_ts: EventMs
     computed_at: ComputedMs
-    source: Annotated[Place, Meta(description="The place of that event.")]
+    source: Annotated[SourceRef, Meta(description="The place of that event.")]
     model: Annotated[Model, Meta(description="Which model made it.")]
     items: Annotated[Items, Meta(description="The items, the best first.")]
     request_id: Annotated[
@@ -126,13 +126,13 @@ class PublishedList(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_
 
 
 @final
-class Forgotten(msgspec.Struct, frozen=True):
+class ListDeletion(msgspec.Struct, frozen=True):
     """The user's list is to be deleted wherever it is kept: a tombstone on the topic."""
 
     user_id: str
 
 
-Output = RecommendationList[msgspec.Raw] | Forgotten
+Output = RecommendationList[msgspec.Raw] | ListDeletion
 
 
 class RelatedItem(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +150,7 @@ class RelatedItems(msgspec.Struct, frozen=True, gc=False):
     item_id: Annotated[str, Meta(description="The item whose neighbours these are.")]
     computed_at: ComputedMs
     event_ts: EventMs
-    source: Annotated[Place, Meta(description="The place of that event.")]
+    source: Annotated[SourceRef, Meta(description="The place of that event.")]
     model: Annotated[
         dict[str, int],
         Meta(
@@ -174,23 +174,23 @@ _encode = msgspec.json.Encoder().encode
 def encode(output: Output) -> tuple[bytes, bytes | None]:
     """Key and value of an output record; the value of a tombstone is None."""
     key = output.user_id.encode()
-    return key, None if type(output) is Forgotten else _encode(output)
+    return key, None if type(output) is ListDeletion else _encode(output)
 
 
 def encode_all(outputs: Iterable[Output]) -> list[tuple[bytes, bytes | None]]:
     """`encode` for each, in less than half the time for those of one look, which share all but user, id and items."""
     records: list[tuple[bytes, bytes | None]] = []
-    source, shared, tail = None, b"", b"}"
+    source, shared_bytes, tail = None, b"", b"}"
     for output in outputs:
-        if type(output) is Forgotten or output.cause != "refresh":
+        if type(output) is ListDeletion or output.cause != "refresh":
             records.append(encode(output))
             continue
         head = b'{"user_id":%b,"list_id":%b' % (_encode(output.user_id), _encode(output.list_id))
         if output.source is not source:
-            whole = _encode(output)
+            full_record = _encode(output)
             tail = b"}" if output.variant is None else b',"variant":%b}' % _encode(output.variant)
-            source, shared = output.source, whole[len(head) : -len(bytes(output.items)) - len(tail)]
-        records.append((output.user_id.encode(), b"".join((head, shared, output.items, tail))))
+            source, shared_bytes = output.source, full_record[len(head) : -len(bytes(output.items)) - len(tail)]
+        records.append((output.user_id.encode(), b"".join((head, shared_bytes, output.items, tail))))
     return records
 
 

@@ -3,35 +3,35 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from freshflow.errors import user_error
+from freshflow.errors import find_user_error
 
-__all__ = ["Finding", "bad", "good", "guarded"]
+__all__ = ["Finding", "failed", "passed", "run_guarded"]
 
 
 class Finding(NamedTuple):
     """What was looked at, whether a job would run with it, and what there is, or what to do."""
 
-    what: str
+    subject: str
     is_ok: bool
-    says: str
+    message: str
 
 
-def good(what: str, says: str) -> Finding:
+def passed(subject: str, message: str) -> Finding:
     """What needs nothing done."""
-    return Finding(what, True, says)
+    return Finding(subject, True, message)
 
 
-def bad(what: str, says: str) -> Finding:
+def failed(subject: str, message: str) -> Finding:
     """Something is to be done."""
-    return Finding(what, False, says)
+    return Finding(subject, False, message)
 
 
-def guarded(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """What `look` finds; a failure that a user can mend is a finding, too, and ends it."""
+def run_guarded(subject: str, run_check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What `run_check` finds; a failure that a user can mend is a finding, too, and ends it."""
     try:
-        yield from look()
+        yield from run_check()
     except Exception as error:
-        sentence = user_error(error)
-        if sentence is None:
+        user_failure = find_user_error(error)
+        if user_failure is None:
             raise
-        yield bad(what, str(sentence))
+        yield failed(subject, str(user_failure))

@@ -7,100 +7,110 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from freshflow.config.schema import Config
-from freshflow.preflight.findings import Finding, bad, good
+from freshflow.preflight.findings import Finding, failed, passed
 
-__all__ = ["environment", "fits", "metrics_address", "packages", "privacy"]
+__all__ = ["check_environment", "is_version_within", "check_metrics_address", "check_packages", "check_privacy_key"]
 
-API = "BYTEWAX_DATAFLOW_API_ENABLED"
-LEAST_LETTERS = 8  # different ones in a key that somebody made at random
+BYTEWAX_API_VARIABLE = "BYTEWAX_DATAFLOW_API_ENABLED"
+MIN_DISTINCT_CHARS = 8  # different ones in a key that somebody made at random
 
 
-def packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[Finding]:
     """The versions of Python and of what is installed, against what this version of FreshFlow asks for."""
-    wanted, running = metadata("freshflow")["Requires-Python"], sys.version.split()[0]
-    wrong = [] if fits(running, wanted) else [f"Python {running} (wanted {wanted})"]
-    asked = [
+    required_python, python_version = metadata("freshflow")["Requires-Python"], sys.version.split()[0]
+    problems = (
+        []
+        if is_version_within(python_version, required_python)
+        else [f"Python {python_version} (wanted {required_python})"]
+    )
+    requirements = [
         re.split(r"(?=[<>=!~; ])", line, maxsplit=1) for line in requires("freshflow") or () if "extra ==" not in line
     ]
-    for name, *rest in asked:
+    for name, *rest in requirements:
         limits = rest[0].partition(";")[0] if rest else ""
         try:
             installed = version(name)
         except PackageNotFoundError:
-            wrong.append(f"{name} is not installed")
+            problems.append(f"{name} is not installed")
             continue
-        if not fits(installed, limits):
-            wrong.append(f"{name} {installed} (wanted {limits.strip()})")
-    if wrong:
-        yield bad("packages", f"{', '.join(wrong)}: install requirements.lock into an environment of its own.")
+        if not is_version_within(installed, limits):
+            problems.append(f"{name} {installed} (wanted {limits.strip()})")
+    if problems:
+        yield failed("packages", f"{', '.join(problems)}: install requirements.lock into an environment of its own.")
     else:
-        yield good("packages", f"freshflow {version('freshflow')}, Python {running}, {len(asked)} packages as required")
+        yield passed(
+            "packages",
+            f"freshflow {version('freshflow')}, Python {python_version}, {len(requirements)} packages as required",
+        )
 
 
-def fits(installed: str, limits: str) -> bool:
+def is_version_within(installed: str, limits: str) -> bool:
     """Whether a version is within limits, by its leading numbers.
 
     >>> fits("2.16.1", ">=2.6,<3"), fits("3.0", "<3,>=2.6"), fits("0.21.1", "==0.21.1"), fits("3.13.0", ">=3.11,<3.13")
     (True, False, True, False)
     """
-    found = _numbers(installed)
+    installed_numbers = _version_numbers(installed)
     for sign, limit in re.findall(r"(>=|<=|==|<|>)\s*([\w.]+)", limits):
-        bound = _numbers(limit)
-        meets = {
-            ">=": found >= bound,
-            "<=": found <= bound,
-            "==": found == bound,
-            "<": found < bound,
-            ">": found > bound,
+        bound = _version_numbers(limit)
+        is_met = {
+            ">=": installed_numbers >= bound,
+            "<=": installed_numbers <= bound,
+            "==": installed_numbers == bound,
+            "<": installed_numbers < bound,
+            ">": installed_numbers > bound,
         }
-        if not meets[sign]:
+        if not is_met[sign]:
             return False
     return True
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _version_numbers(text: str) -> tuple[int, ...]:
     numbers = [int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", text)[0])]  # type: ignore[index]  # matches anything
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
 
 
-def environment(variables: Mapping[str, str]) -> Iterator[Finding]:
+def check_environment(variables: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that change what a job does behind its back."""
-    if API in variables:
-        yield bad(
-            "environment", f"{API} is set, and Bytewax opens port 3030 on every network, whatever its value: unset it."
+    if BYTEWAX_API_VARIABLE in variables:
+        yield failed(
+            "environment",
+            f"{BYTEWAX_API_VARIABLE} is set, and Bytewax opens port 3030 on every network, whatever its value: unset it.",
         )
     else:
-        yield good("environment", "nothing that opens a port unasked")
+        yield passed("environment", "nothing that opens a port unasked")
 
 
-def privacy(config: Config) -> Iterator[Finding]:
+def check_privacy_key(config: Config) -> Iterator[Finding]:
     """The key of pseudonyms; that it is there, and long enough, the configuration has seen to."""
     key = config.privacy.key
     if not config.privacy.pseudonymise:
-        yield good("privacy", "users are known by their ids (privacy.pseudonymise is off)")
-    elif len(set(key)) < LEAST_LETTERS:
-        yield bad(
+        yield passed("privacy", "users are known by their ids (privacy.pseudonymise is off)")
+    elif len(set(key)) < MIN_DISTINCT_CHARS:
+        yield failed(
             "privacy", "privacy.key can be guessed: take what `openssl rand -hex 32` prints, and start anew with it."
         )
     else:
-        yield good("privacy", f"pseudonyms, with a key of {len(key)} characters")
+        yield passed("privacy", f"pseudonyms, with a key of {len(key)} characters")
 
 
-def metrics_address(config: Config) -> Iterator[Finding]:
+def check_metrics_address(config: Config) -> Iterator[Finding]:
     """Whether the address of the metrics is free."""
     address = config.metrics.address
     if not address:
-        yield good("metrics", "Prometheus is not answered (metrics.address is empty)")
+        yield passed("metrics", "Prometheus is not answered (metrics.address is empty)")
         return
     host, _, port = address.rpartition(":")
     try:
-        family, kind, _, _, at = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
+        family, socket_type, _, _, socket_address = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, socket_type) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(at)
+            probe.bind(socket_address)
     except OSError as error:
-        yield bad("metrics", f"{address} cannot be listened at: {error.strerror}; give another --metrics-address.")
+        yield failed("metrics", f"{address} cannot be listened at: {error.strerror}; give another --metrics-address.")
     else:
-        yield good("metrics", f"{address} is free")
+        yield passed("metrics", f"{address} is free")

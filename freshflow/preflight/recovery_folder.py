@@ -10,70 +10,75 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from freshflow._safe_pickle import plain
+from freshflow._safe_pickle import load_plain
 from freshflow.engine import snapshot
 from freshflow.errors import SnapshotError
-from freshflow.preflight.findings import Finding, bad, good
-from freshflow.state.backend import MAGIC, referred
-from freshflow.state.recovery_store import LOCK, STATES
+from freshflow.preflight.findings import Finding, failed, passed
+from freshflow.state.backend import MANIFEST_MAGIC, read_manifest
+from freshflow.state.recovery_store import LOCK_FILE_NAME, STATES_DIR_NAME
 from freshflow.streaming.experiment import Variants
 from freshflow.users import anonymous, store
 
-__all__ = ["recovery"]
+__all__ = ["check_recovery_folder"]
 
-WHAT = "recovery"
-SNAPSHOTS = "SELECT step_id, state_key, ser_change FROM snaps WHERE ser_change IS NOT NULL ORDER BY snap_epoch"
-LEAST_ROOM, COPIES = 1 << 26, 3  # bytes; new states are written beside the old ones
+SUBJECT = "recovery"
+SNAPSHOTS_QUERY = "SELECT step_id, state_key, ser_change FROM snaps WHERE ser_change IS NOT NULL ORDER BY snap_epoch"
+MIN_FREE_BYTES, N_STATE_COPIES = 1 << 26, 3  # bytes; new states are written beside the old ones
 
 
-def recovery(folder: Path | None, variants: Variants) -> Iterator[Finding]:
+def check_recovery_folder(folder: Path | None, variants: Variants) -> Iterator[Finding]:
     """Whether a job could keep its state there, and go on from what is there."""
     if folder is None:
-        yield good(WHAT, "none: a job that is started again begins anew (--recovery keeps its state)")
+        yield passed(SUBJECT, "none: a job that is started again begins anew (--recovery keeps its state)")
         return
     if not folder.exists():
-        yield from _new(folder)
+        yield from _check_new_folder(folder)
         return
     if not folder.is_dir():
-        yield bad(WHAT, f"{folder} is a file: give a folder.")
+        yield failed(SUBJECT, f"{folder} is a file: give a folder.")
         return
     if folder.stat().st_mode & stat.S_IWOTH:
-        yield bad(WHAT, f"anybody may write to {folder}, and so to the state of the job: chmod o-w {folder}.")
+        yield failed(SUBJECT, f"anybody may write to {folder}, and so to the state of the job: chmod o-w {folder}.")
         return
-    if _is_held(folder):
-        yield bad(WHAT, f"{folder} is in use by another job: stop that one, or give another folder.")
+    if _is_locked(folder):
+        yield failed(SUBJECT, f"{folder} is in use by another job: stop that one, or give another folder.")
         return
     if not any(folder.iterdir()):
-        yield from _room(folder, 0, "empty: the job begins anew")
+        yield from _check_free_space(folder, 0, "empty: the job begins anew")
         return
-    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    yield from _room(folder, kept, f"the job goes on from its snapshots, {_states(folder, variants)} of them")
+    used_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    yield from _check_free_space(
+        folder, used_bytes, f"the job goes on from its snapshots, {_count_states(folder, variants)} of them"
+    )
 
 
-def _new(folder: Path) -> Iterator[Finding]:
+def _check_new_folder(folder: Path) -> Iterator[Finding]:
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
-    yield from _room(parent, 0, f"{folder} will be made: the job begins anew")
+    yield from _check_free_space(parent, 0, f"{folder} will be made: the job begins anew")
 
 
-def _room(folder: Path, kept: int, says: str) -> Iterator[Finding]:
+def _check_free_space(folder: Path, used_bytes: int, message: str) -> Iterator[Finding]:
     try:
         with tempfile.TemporaryFile(dir=folder):  # it has no name, so nothing is to be seen of it
             pass
     except OSError as error:
-        yield bad(
-            WHAT, f"{folder} cannot be written to: {error.strerror}; give this user the right, or another folder."
+        yield failed(
+            SUBJECT, f"{folder} cannot be written to: {error.strerror}; give this user the right, or another folder."
         )
         return
-    free, wanted = shutil.disk_usage(folder).free, max(LEAST_ROOM, COPIES * kept)
-    if free < wanted:
-        yield bad(WHAT, f"{folder} has {free >> 20:,} MB left, and {wanted >> 20:,} MB may be needed: make room.")
+    free_bytes, required_bytes = shutil.disk_usage(folder).free, max(MIN_FREE_BYTES, N_STATE_COPIES * used_bytes)
+    if free_bytes < required_bytes:
+        yield failed(
+            SUBJECT,
+            f"{folder} has {free_bytes >> 20:,} MB left, and {required_bytes >> 20:,} MB may be needed: make room.",
+        )
     else:
-        yield good(WHAT, f"{says}; {free >> 20:,} MB are free")
+        yield passed(SUBJECT, f"{message}; {free_bytes >> 20:,} MB are free")
 
 
-def _is_held(folder: Path) -> bool:
+def _is_locked(folder: Path) -> bool:
     try:
-        with (folder / LOCK).open("rb") as lock:
+        with (folder / LOCK_FILE_NAME).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -82,46 +87,52 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _steps(variants: Variants) -> dict[str, tuple[bytes, dict[str, Any]]]:
+def _expected_states(variants: Variants) -> dict[str, tuple[bytes, dict[str, Any]]]:
     """The steps that have states: with which version these begin, and the settings that shape them."""
-    split = variants.settings()
-    steps = {"guests": (anonymous.SNAPSHOT_VERSION, split), "users": (store.SNAPSHOT_VERSION, split)}
+    split_settings = variants.split_settings()
+    steps = {
+        "guests": (anonymous.ANONYMOUS_SNAPSHOT_VERSION, split_settings),
+        "users": (store.USER_SNAPSHOT_VERSION, split_settings),
+    }
     for number, config in enumerate(variants.configs):
-        steps[variants.step(number)] = (snapshot.VERSION, snapshot.settings_of(config) | split)
-    return {f"freshflow.{step}": of for step, of in steps.items()}
+        steps[variants.step_id(number)] = (
+            snapshot.PARTITION_SNAPSHOT_VERSION,
+            snapshot.state_settings(config) | split_settings,
+        )
+    return {f"freshflow.{step}": expected for step, expected in steps.items()}
 
 
-def _states(folder: Path, variants: Variants) -> int:
+def _count_states(folder: Path, variants: Variants) -> int:
     """How many states there are to go on from; raises `SnapshotError` if one is of another version or other settings.
 
     SQLite writes beside a database even to read it, so copies are read.
     """
-    steps = _steps(variants)
+    steps = _expected_states(variants)
     latest: dict[tuple[str, str], bytes] = {}
-    with tempfile.TemporaryDirectory(prefix="freshflow-check-") as copies:
+    with tempfile.TemporaryDirectory(prefix="freshflow-check-") as copy_folder:
         for path in folder.glob("part-*.sqlite3*"):
-            shutil.copy(path, copies)
-        parts = sorted(Path(copies).glob("part-*.sqlite3"))
+            shutil.copy(path, copy_folder)
+        parts = sorted(Path(copy_folder).glob("part-*.sqlite3"))
         if not parts:
             raise SnapshotError(f"The recovery folder {folder} holds something else; give an empty or a new one.")
         try:
             for part in parts:
                 with closing(sqlite3.connect(part)) as database:
-                    rows = database.execute(SNAPSHOTS).fetchall()
+                    rows = database.execute(SNAPSHOTS_QUERY).fetchall()
                     latest |= {(step, key): blob for step, key, blob in rows}
         except sqlite3.Error as error:
             raise SnapshotError(f"The recovery folder {folder} cannot be used ({error}); restore it whole.") from None
-    states = [(*steps[step], plain(blob)) for (step, _), blob in latest.items() if step in steps]
-    for version, settings, stored in states:
-        if stored.startswith(MAGIC):
-            reference = referred(stored, settings)
-            if reference.base is None:
+    states = [(*steps[step], load_plain(blob)) for (step, _), blob in latest.items() if step in steps]
+    for version, settings, state in states:
+        if state.startswith(MANIFEST_MAGIC):
+            reference = read_manifest(state, settings)
+            if reference.snapshot is None:
                 continue
-            with (folder / STATES / reference.base[0]).open("rb") as base:
-                begins = base.read(len(version))
+            with (folder / STATES_DIR_NAME / reference.snapshot[0]).open("rb") as snapshot_file:
+                header = snapshot_file.read(len(version))
         else:
-            begins = stored[: len(version)]
-        if begins and begins != version:
+            header = state[: len(version)]
+        if header and header != version:
             raise SnapshotError(
                 f"The recovery folder {folder} is of another version of FreshFlow; resume with that version, or start "
                 "anew with an empty folder."

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import lean
+from freshflow._numba import jit_no_refcount
 from freshflow._river import VectorDict, optim
 
 __all__ = ["Adam"]
 
 # A moment below it is none. What falls by a tenth each time ends among numbers without a leading bit, for which
 # processors take a hundred times as long, and stays there.
-NEGLIGIBLE = 1e-30
+MIN_MOMENT = 1e-30
 
 
 class Adam(optim.Adam):  # type: ignore[misc]
@@ -37,47 +37,49 @@ class Adam(optim.Adam):  # type: ignore[misc]
 
     def _step_with_vector(self, w: Any, g: Any) -> Any:
         if not isinstance(w, VectorDict):
-            w -= self._step(g)
+            w -= self._weight_decrease(g)
             return w
         names = tuple(g)
         if names == self.names:
             gradient = np.array(list(g.values()))
         else:
-            gradient = self._with_new(g)
+            gradient = self._align_gradient(g)
             names = self.names
-        w.isub_scaled(VectorDict(dict(zip(names, self._step(gradient).tolist(), strict=True))), 1.0)
+        w.isub_scaled(VectorDict(dict(zip(names, self._weight_decrease(gradient).tolist(), strict=True))), 1.0)
         return w
 
-    def _with_new(self, g: Any) -> NDArray[np.float64]:
+    def _align_gradient(self, g: Any) -> NDArray[np.float64]:
         """Make room for names not met before; the gradient (N,) by all of them, 0 where it names none."""
-        new = tuple(name for name in g if name not in set(self.names))
-        self.names += new
+        new_names = tuple(name for name in g if name not in set(self.names))
+        self.names += new_names
         if self.m is not None:
-            self.m, self.v = (np.append(old, np.zeros(len(new))) for old in (self.m, self.v))
+            self.m, self.v = (np.append(array, np.zeros(len(new_names))) for array in (self.m, self.v))
         return np.array([g.get(name, 0.0) for name in self.names])
 
-    def _step(self, gradient: NDArray[Any]) -> NDArray[Any]:
+    def _weight_decrease(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """What the weights are to lose."""
         weights = np.zeros(gradient.shape, gradient.dtype)
-        self._descend(weights, gradient[None])
+        self._update_weights(weights, gradient[None])
         return -weights
 
-    def steps(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
+    def apply_gradients(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
         """Move `weights`, in place, by N gradients (N, ...), one after the other: the same as N calls of `step`."""
-        self._descend(weights, gradients)
+        self._update_weights(weights, gradients)
         self.n_iterations += len(gradients)
 
-    def _descend(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
+    def _update_weights(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
         if self.m is None:
             self.m, self.v = (np.zeros(weights.shape, weights.dtype) for _ in range(2))
-        times = self.n_iterations + 1 + np.arange(len(gradients))
-        rates = self.learning_rate * (1 - self.beta_2**times) ** 0.5 / (1 - self.beta_1**times)
-        flat = gradients.reshape(len(gradients), -1)
-        _adam(weights.ravel(), flat, self.m.ravel(), self.v.ravel(), rates, self.beta_1, self.beta_2, self.eps)
+        step_numbers = self.n_iterations + 1 + np.arange(len(gradients))
+        rates = self.learning_rate * (1 - self.beta_2**step_numbers) ** 0.5 / (1 - self.beta_1**step_numbers)
+        flat_gradients = gradients.reshape(len(gradients), -1)
+        _adam_steps(
+            weights.ravel(), flat_gradients, self.m.ravel(), self.v.ravel(), rates, self.beta_1, self.beta_2, self.eps
+        )
 
 
-@lean
-def _adam(
+@jit_no_refcount
+def _adam_steps(
     weights: NDArray[Any],
     gradients: NDArray[Any],
     m: NDArray[Any],
@@ -87,14 +89,14 @@ def _adam(
     beta_2: float,
     eps: float,
 ) -> None:
-    number = weights.dtype.type
-    b1, b2, new1, new2 = number(beta_1), number(beta_2), number(1 - beta_1), number(1 - beta_2)
-    least = number(NEGLIGIBLE)
-    for n in range(len(gradients)):
-        rate = number(rates[n])
+    dtype = weights.dtype.type
+    b1, b2, complement1, complement2 = dtype(beta_1), dtype(beta_2), dtype(1 - beta_1), dtype(1 - beta_2)
+    min_moment = dtype(MIN_MOMENT)
+    for step in range(len(gradients)):
+        rate = dtype(rates[step])
         for i in range(len(weights)):
-            g = gradients[n, i]
-            first, second = b1 * m[i] + new1 * g, b2 * v[i] + new2 * (g * g)
-            m[i] = first if abs(first) > least else number(0)
-            v[i] = second if second > least else number(0)
-            weights[i] -= rate * m[i] / (np.sqrt(v[i]) + number(eps))
+            g = gradients[step, i]
+            first_moment, second_moment = b1 * m[i] + complement1 * g, b2 * v[i] + complement2 * (g * g)
+            m[i] = first_moment if abs(first_moment) > min_moment else dtype(0)
+            v[i] = second_moment if second_moment > min_moment else dtype(0)
+            weights[i] -= rate * m[i] / (np.sqrt(v[i]) + dtype(eps))

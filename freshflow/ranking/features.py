@@ -7,81 +7,96 @@ order nothing by themselves, but say to the hidden units (`freshflow.ranking.uni
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import compiled, lean
-from freshflow.items.covisitation import TOGETHER
+from freshflow._numba import jit, jit_no_refcount
+from freshflow.items.covisitation import COOCCURRENCE
 from freshflow.items.popularity import (
-    ALL_DAY,
-    ALL_HOUR,
-    ALL_WEEK,
-    EVENTS,
     FIRST_MS,
+    FIRST_WINDOW,
     HALF_LIVES_MS,
     HOUR,
-    IN_WINDOW,
     LAST_MS,
+    N_EVENTS,
+    TOTAL_DAY,
+    TOTAL_HOUR,
+    TOTAL_WEEK,
     WINDOWS,
-    Popularity,
-    decay,
+    ItemPopularity,
+    decay_factors,
 )
-from freshflow.items.popularity import NOW_MS as LATEST_MS
-from freshflow.items.revisits import VISITS, return_rate, stay_rate
-from freshflow.items.tables import Tables
-from freshflow.ranking.candidates import EVIDENCE, FOUND_AT, OWN, ROW, Scratch
-from freshflow.ranking.candidates import PLACE as CONTEXT_PLACE
-from freshflow.ranking.math_kernels import scale_exp2, scale_log1p, whole
-from freshflow.ranking.query import DISTINCT, HISTORY, IDLE_MS, LENGTH, NOW_MS, PLACE, STAYS, Queries
+from freshflow.items.popularity import LATEST_MS as LATEST_MS
+from freshflow.items.revisits import VISITS, immediate_repeat_rate, revisit_rate
+from freshflow.items.tables import ItemTables
+from freshflow.ranking.candidates import (
+    COVISIT_FEATURES,
+    META_BUFFER_INDEX,
+    META_CONTEXT_INDEX,
+    META_HISTORY_INDEX,
+    META_ROW,
+    CandidateBuffer,
+)
+from freshflow.ranking.math_kernels import round_up_to_simd_width, scale_exp2, scale_log1p
+from freshflow.ranking.query import (
+    HISTORY_START,
+    QUERY_IDLE_MS,
+    QUERY_IMMEDIATE_REPEATS,
+    QUERY_NOW_MS,
+    QUERY_REPEAT_POSITION,
+    QUERY_SESSION_ITEMS,
+    QUERY_SESSION_LENGTH,
+    QueryBatch,
+)
 
 __all__ = [
     "FEATURES",
-    "IMPERSONAL",
+    "GLOBAL_FEATURES",
     "LAST_200",
-    "MOMENT",
-    "PERSONAL",
-    "SOURCES",
-    "fill_features",
-    "fill_moment",
-    "fill_popularity",
+    "CONTEXT_FEATURES",
+    "FIRST_PERSONAL",
+    "FEATURE_SOURCES",
+    "compute_features",
+    "compute_context_features",
+    "compute_popularity_features",
 ]
 
-POPULARITIES = ("last_50", "last_200", "last_2000", "hour", "day", "week")
+POPULARITY_FEATURES = ("last_50", "last_200", "last_2000", "hour", "day", "week")
 # What speaks for or against going back to an item of the context, and for the last of them once more.
-HABITS = ("return_rate", "stay_rate", "habit", "pause")
+RETURN_FEATURES = ("return_rate", "stay_rate", "habit", "pause")
 
 FEATURES: tuple[str, ...] = (
-    *EVIDENCE,
-    *POPULARITIES,
-    *(f"opening_{name}" for name in POPULARITIES),
+    *COVISIT_FEATURES,
+    *POPULARITY_FEATURES,
+    *(f"opening_{name}" for name in POPULARITY_FEATURES),
     *("age", "idle", "visits"),
     *("in_context", "context_place", "context_last", "context_second", "context_by_length"),
-    *HABITS,
-    *(f"{name}_last" for name in HABITS),
+    *RETURN_FEATURES,
+    *(f"{name}_last" for name in RETURN_FEATURES),
     *("own", "own_count", "own_recency", "own_rank"),
 )
-MOMENT: tuple[str, ...] = (
+CONTEXT_FEATURES: tuple[str, ...] = (
     *("no_context", "opens", "length", "length_1", "length_2", "pause_before", "history", "last_visits"),
     *("came_new", "came_again", "came_second", "came_older", "stays", "repeated"),
 )
 
 # Which source a feature speaks for: what a list's `reason` is drawn from.
-SOURCES: dict[str, str] = {
+FEATURE_SOURCES: dict[str, str] = {
     name: "together"
-    if name in EVIDENCE
+    if name in COVISIT_FEATURES
     else "again"
-    if name.startswith(("own", "in_context", "context", *HABITS))
+    if name.startswith(("own", "in_context", "context", *RETURN_FEATURES))
     else "popular"
     for name in FEATURES
 }
 
-SHARES = len(EVIDENCE) - 2  # the last two are counts
-POPULAR, OPENING = FEATURES.index("last_50"), FEATURES.index("opening_last_50")
+N_SHARE_FEATURES = len(COVISIT_FEATURES) - 2  # the last two are counts
+FIRST_POPULARITY, FIRST_SESSION_START_POPULARITY = FEATURES.index("last_50"), FEATURES.index("opening_last_50")
 LAST_200 = FEATURES.index("last_200")
 # Those that are the same whoever looks.
-IMPERSONAL = tuple(n for n, name in enumerate(FEATURES) if SOURCES[name] == "popular")
-AGE, CONTEXT, HABIT = FEATURES.index("age"), FEATURES.index("in_context"), FEATURES.index("return_rate")
-PERSONAL = CONTEXT  # from here on they are about the user's own history and context
-HABIT_LAST, OWN_AT = FEATURES.index("return_rate_last"), FEATURES.index("own")
+GLOBAL_FEATURES = tuple(n for n, name in enumerate(FEATURES) if FEATURE_SOURCES[name] == "popular")
+AGE, IN_CONTEXT, RETURN_RATE = FEATURES.index("age"), FEATURES.index("in_context"), FEATURES.index("return_rate")
+FIRST_PERSONAL = IN_CONTEXT  # from here on they are about the user's own history and context
+RETURN_RATE_LAST, IN_HISTORY = FEATURES.index("return_rate_last"), FEATURES.index("own")
 
-ONE = np.float32(1)
+_F32_ONE = np.float32(1)
 SHARE_SCALE = np.float32(100)  # a share of a hundredth is .15 up the logarithmic scale, one of a tenth .52
 LOG_SCALE = np.float32(1 / np.log(101))
 AGE_SCALE = np.float32(1 / 18)  # logarithm of seconds: a minute is .23, an hour .46, a week .74, two and a half years 1
@@ -89,154 +104,169 @@ COUNT_SCALE, VISITS_SCALE, PAUSE_SCALE = np.float32(1 / 5), np.float32(1 / 8), n
 LENGTH_SCALE = np.float32(1 / 3)
 
 
-@lean
+@jit_no_refcount
 def _log_age(age_ms: float) -> np.float32:
     """log(1 + seconds) / 18; 0 for what lies ahead."""
     scaled: np.float32 = np.log(np.float32(1) + np.float32(max(age_ms, 0) * 1e-3)) * AGE_SCALE
     return scaled
 
 
-@lean
-def fill_moment(tables: Tables, queries: Queries, q: int, moment: NDArray[np.float32]) -> None:
-    """Write the features of the moment of query `q` to `moment` (Z,), in the order of `MOMENT`."""
-    last, fact = queries.context[q, 0], queries.facts[q]
-    length = fact[LENGTH]
-    moment[:] = 0
-    moment[0] = last < 0
-    moment[1] = length == 0
-    moment[2] = min(length, 10) * np.float32(0.2)
-    moment[3] = length == 1
-    moment[4] = length == 2
-    moment[5] = _log_count(fact[IDLE_MS] * 1e-3) * PAUSE_SCALE
-    moment[6] = _log_count(queries.starts[q + 1, HISTORY] - queries.starts[q, HISTORY]) * LENGTH_SCALE
+@jit_no_refcount
+def compute_context_features(
+    tables: ItemTables, queries: QueryBatch, q: int, context_features: NDArray[np.float32]
+) -> None:
+    """Write the features of the moment of query `q` to `context_features` (Z,), in the order of `CONTEXT_FEATURES`."""
+    last, scalars = queries.context[q, 0], queries.scalars[q]
+    length = scalars[QUERY_SESSION_LENGTH]
+    context_features[:] = 0
+    context_features[0] = last < 0
+    context_features[1] = length == 0
+    context_features[2] = min(length, 10) * np.float32(0.2)
+    context_features[3] = length == 1
+    context_features[4] = length == 2
+    context_features[5] = _log_count(scalars[QUERY_IDLE_MS] * 1e-3) * PAUSE_SCALE
+    context_features[6] = (
+        _log_count(queries.starts[q + 1, HISTORY_START] - queries.starts[q, HISTORY_START]) * LENGTH_SCALE
+    )
     if last >= 0:
-        moment[7] = _log_count(tables.covisits.sums[last, TOGETHER]) * COUNT_SCALE
+        context_features[7] = _log_count(tables.covisits.sums[last, COOCCURRENCE]) * COUNT_SCALE
     if length > 0:
-        moment[8 + min(fact[PLACE] + 1, 3)] = 1
-    moment[12] = _log_count(fact[STAYS])
-    moment[13] = _repeated(fact)
+        context_features[8 + min(scalars[QUERY_REPEAT_POSITION] + 1, 3)] = 1
+    context_features[12] = _log_count(scalars[QUERY_IMMEDIATE_REPEATS])
+    context_features[13] = _repeat_share(scalars)
 
 
-@lean
+@jit_no_refcount
 def _log_count(n: float) -> np.float32:
     scaled: np.float32 = np.log(np.float32(1) + np.float32(n))
     return scaled
 
 
-@lean
-def _repeated(fact: NDArray[np.int64]) -> np.float32:
+@jit_no_refcount
+def _repeat_share(scalars: NDArray[np.int64]) -> np.float32:
     """The share of the running session's events that went back to an item of it."""
-    if fact[LENGTH] == 0:
+    if scalars[QUERY_SESSION_LENGTH] == 0:
         return np.float32(0)
-    share: np.float32 = np.float32(1) - np.float32(fact[DISTINCT]) / np.float32(fact[LENGTH])
+    share: np.float32 = np.float32(1) - np.float32(scalars[QUERY_SESSION_ITEMS]) / np.float32(
+        scalars[QUERY_SESSION_LENGTH]
+    )
     return share
 
 
-@lean
-def fill_features(
-    tables: Tables, queries: Queries, q: int, scratch: Scratch, found: int, features: NDArray[np.float32]
+@jit_no_refcount
+def compute_features(
+    tables: ItemTables,
+    queries: QueryBatch,
+    q: int,
+    buffer: CandidateBuffer,
+    n_candidates: int,
+    features: NDArray[np.float32],
 ) -> int:
-    """Write the features of the `found` candidates in `scratch` to `features` (F, C), in the order of `FEATURES`.
+    """Write the features of the `n_candidates` candidates in `buffer` to `features` (F, C), in the order of `FEATURES`.
 
     A feature of all candidates is one row, so that the arithmetic takes several candidates at a time. How many of them,
-    from the first on, may have features of their own history or context (from `PERSONAL` on); of others these are 0.
+    from the first on, may have features of their own history or context (from `FIRST_PERSONAL` on); of others these are 0.
     """
-    marks, evidence = scratch.marks, scratch.evidence
-    for at in range(found):
-        of_candidate = evidence[marks[at, FOUND_AT]]
-        for n in range(len(EVIDENCE)):
-            features[n, at] = of_candidate[n]
-    for n in range(SHARES):
-        scale_log1p(features[n], found, SHARE_SCALE, LOG_SCALE)
-    for n in range(SHARES, len(EVIDENCE)):
-        scale_log1p(features[n], found, ONE, COUNT_SCALE)
-    fill_popularity(tables, queries.facts[q, NOW_MS], marks[:found, ROW], features)
-    for n in range(CONTEXT, len(FEATURES)):
-        features[n, :found] = 0
-    first, end = queries.starts[q, HISTORY], queries.starts[q + 1, HISTORY]
-    personal = 0
-    for at in range(found):
-        if marks[at, CONTEXT_PLACE] >= 0 or marks[at, OWN] >= 0:
-            personal = at + 1
-        if marks[at, CONTEXT_PLACE] >= 0:
-            _fill_habits(tables.returns.counts, queries.facts[q], marks[at], features[:, at])
-        if marks[at, OWN] >= 0:
-            own, now_ms = first + marks[at, OWN], queries.facts[q, NOW_MS]
-            _fill_own(queries.counts[own], now_ms - queries.seen_ms[own], end - own, features[:, at])
-    return min(whole(personal), found)
+    metadata, covisit_features = buffer.metadata, buffer.covisit_features
+    for i in range(n_candidates):
+        candidate_features = covisit_features[metadata[i, META_BUFFER_INDEX]]
+        for n in range(len(COVISIT_FEATURES)):
+            features[n, i] = candidate_features[n]
+    for n in range(N_SHARE_FEATURES):
+        scale_log1p(features[n], n_candidates, SHARE_SCALE, LOG_SCALE)
+    for n in range(N_SHARE_FEATURES, len(COVISIT_FEATURES)):
+        scale_log1p(features[n], n_candidates, _F32_ONE, COUNT_SCALE)
+    compute_popularity_features(tables, queries.scalars[q, QUERY_NOW_MS], metadata[:n_candidates, META_ROW], features)
+    for n in range(IN_CONTEXT, len(FEATURES)):
+        features[n, :n_candidates] = 0
+    first, end = queries.starts[q, HISTORY_START], queries.starts[q + 1, HISTORY_START]
+    n_personal = 0
+    for i in range(n_candidates):
+        if metadata[i, META_CONTEXT_INDEX] >= 0 or metadata[i, META_HISTORY_INDEX] >= 0:
+            n_personal = i + 1
+        if metadata[i, META_CONTEXT_INDEX] >= 0:
+            _compute_return_features(tables.revisits.counts, queries.scalars[q], metadata[i], features[:, i])
+        if metadata[i, META_HISTORY_INDEX] >= 0:
+            entry, now_ms = first + metadata[i, META_HISTORY_INDEX], queries.scalars[q, QUERY_NOW_MS]
+            _compute_history_features(
+                queries.counts[entry], now_ms - queries.seen_ms[entry], end - entry, features[:, i]
+            )
+    return min(round_up_to_simd_width(n_personal), n_candidates)
 
 
-@lean
-def _fill_habits(
-    counts: NDArray[np.float64], fact: NDArray[np.int64], mark: NDArray[np.int32], x: NDArray[np.float32]
+@jit_no_refcount
+def _compute_return_features(
+    counts: NDArray[np.float64], scalars: NDArray[np.int64], metadata: NDArray[np.int32], x: NDArray[np.float32]
 ) -> None:
     """What speaks for going back to an item of the context."""
-    place, row = mark[CONTEXT_PLACE], mark[ROW]
-    x[CONTEXT] = 1
-    x[CONTEXT + 1] = ONE / np.float32(place + 1)
-    x[CONTEXT + 2] = place == 0
-    x[CONTEXT + 3] = place == 1
-    x[CONTEXT + 4] = _log_count(fact[LENGTH]) * LENGTH_SCALE
-    x[HABIT] = return_rate(counts, row)
-    x[HABIT + 1] = stay_rate(counts, row)
-    x[HABIT + 2] = _repeated(fact)
-    x[HABIT + 3] = _log_count(fact[IDLE_MS] * 1e-3) * PAUSE_SCALE
-    if place == 0:
-        for n in range(len(HABITS)):
-            x[HABIT_LAST + n] = x[HABIT + n]
+    context_index, row = metadata[META_CONTEXT_INDEX], metadata[META_ROW]
+    x[IN_CONTEXT] = 1
+    x[IN_CONTEXT + 1] = _F32_ONE / np.float32(context_index + 1)
+    x[IN_CONTEXT + 2] = context_index == 0
+    x[IN_CONTEXT + 3] = context_index == 1
+    x[IN_CONTEXT + 4] = _log_count(scalars[QUERY_SESSION_LENGTH]) * LENGTH_SCALE
+    x[RETURN_RATE] = revisit_rate(counts, row)
+    x[RETURN_RATE + 1] = immediate_repeat_rate(counts, row)
+    x[RETURN_RATE + 2] = _repeat_share(scalars)
+    x[RETURN_RATE + 3] = _log_count(scalars[QUERY_IDLE_MS] * 1e-3) * PAUSE_SCALE
+    if context_index == 0:
+        for n in range(len(RETURN_FEATURES)):
+            x[RETURN_RATE_LAST + n] = x[RETURN_RATE + n]
 
 
-@lean
-def _fill_own(count: int, idle_ms: int, rank: int, x: NDArray[np.float32]) -> None:
+@jit_no_refcount
+def _compute_history_features(count: int, idle_ms: int, rank: int, x: NDArray[np.float32]) -> None:
     """What speaks for going back to an item of the user's history, the latest but `rank` - 1."""
-    x[OWN_AT] = 1
-    x[OWN_AT + 1] = _log_count(count) * COUNT_SCALE
-    x[OWN_AT + 2] = max(1 - _log_age(idle_ms), np.float32(0))
-    x[OWN_AT + 3] = ONE / np.float32(rank)
+    x[IN_HISTORY] = 1
+    x[IN_HISTORY + 1] = _log_count(count) * COUNT_SCALE
+    x[IN_HISTORY + 2] = max(1 - _log_age(idle_ms), np.float32(0))
+    x[IN_HISTORY + 3] = _F32_ONE / np.float32(rank)
 
 
-@lean
-def fill_popularity(tables: Tables, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
-    """Write what is known of items whoever looks: the popularities, age, idle time and visits of `rows` (C,)."""
-    found, memories, counts = len(rows), tables.popularity.memories, tables.returns.counts
-    _fill_shares(tables.popularity, now_ms, rows, features, POPULAR)
-    _fill_shares(tables.openings, now_ms, rows, features, OPENING)
-    for at in range(found):
-        row = rows[at]
-        features[AGE, at] = max(now_ms - memories[row, FIRST_MS], 0.0) * 1e-3
-        features[AGE + 1, at] = max(now_ms - memories[row, LAST_MS], 0.0) * 1e-3
-        features[AGE + 2, at] = counts[row, VISITS]
-    scale_log1p(features[AGE], found, ONE, AGE_SCALE)
-    scale_log1p(features[AGE + 1], found, ONE, AGE_SCALE)
-    scale_log1p(features[AGE + 2], found, ONE, VISITS_SCALE)
-
-
-@compiled
-def _fill_shares(
-    popularity: Popularity, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32], first: int
+@jit_no_refcount
+def compute_popularity_features(
+    tables: ItemTables, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32]
 ) -> None:
-    """Write the shares of `rows` in all events, over each memory, to the six features from number `first` on."""
-    found, memories, clock = len(rows), popularity.memories, popularity.clock
-    ages_ms = np.empty(found, np.float32)
-    totals = _totals(clock, now_ms)
-    for at in range(found):
-        memory = memories[rows[at]]
-        ages_ms[at] = max(now_ms - memory[LAST_MS], 0.0)
+    """Write what is known of items whoever looks: the popularities, age, idle time and visits of `rows` (C,)."""
+    n_items, memories, counts = len(rows), tables.popularity.counters, tables.revisits.counts
+    _compute_popularity_shares(tables.popularity, now_ms, rows, features, FIRST_POPULARITY)
+    _compute_popularity_shares(tables.session_start_popularity, now_ms, rows, features, FIRST_SESSION_START_POPULARITY)
+    for i in range(n_items):
+        row = rows[i]
+        features[AGE, i] = max(now_ms - memories[row, FIRST_MS], 0.0) * 1e-3
+        features[AGE + 1, i] = max(now_ms - memories[row, LAST_MS], 0.0) * 1e-3
+        features[AGE + 2, i] = counts[row, VISITS]
+    scale_log1p(features[AGE], n_items, _F32_ONE, AGE_SCALE)
+    scale_log1p(features[AGE + 1], n_items, _F32_ONE, AGE_SCALE)
+    scale_log1p(features[AGE + 2], n_items, _F32_ONE, VISITS_SCALE)
+
+
+@jit
+def _compute_popularity_shares(
+    popularity: ItemPopularity, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32], first_feature: int
+) -> None:
+    """Write the shares of `rows` in all events, over each memory, to the six features from number `first_feature` on."""
+    n_items, memories, clock = len(rows), popularity.counters, popularity.clock
+    ages_ms = np.empty(n_items, np.float32)
+    totals = _decayed_totals(clock, now_ms)
+    for i in range(n_items):
+        memory = memories[rows[i]]
+        ages_ms[i] = max(now_ms - memory[LAST_MS], 0.0)
         for n in range(len(WINDOWS)):
-            features[first + n, at] = memory[IN_WINDOW + n] / min(max(clock[EVENTS], 1.0), WINDOWS[n])
+            features[first_feature + n, i] = memory[FIRST_WINDOW + n] / min(max(clock[N_EVENTS], 1.0), WINDOWS[n])
         for n in range(len(HALF_LIVES_MS)):
-            features[first + len(WINDOWS) + n, at] = memory[HOUR + n] / totals[n]
+            features[first_feature + len(WINDOWS) + n, i] = memory[HOUR + n] / totals[n]
     for n in range(len(HALF_LIVES_MS)):
-        share = features[first + len(WINDOWS) + n]
-        scale_exp2(share, ages_ms, found, 1 / HALF_LIVES_MS[n])
-        for at in range(found):
-            share[at] = min(share[at], ONE)
-    for n in range(len(POPULARITIES)):
-        scale_log1p(features[first + n], found, SHARE_SCALE, LOG_SCALE)
+        share = features[first_feature + len(WINDOWS) + n]
+        scale_exp2(share, ages_ms, n_items, 1 / HALF_LIVES_MS[n])
+        for i in range(n_items):
+            share[i] = min(share[i], _F32_ONE)
+    for n in range(len(POPULARITY_FEATURES)):
+        scale_log1p(features[first_feature + n], n_items, SHARE_SCALE, LOG_SCALE)
 
 
-@lean
-def _totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float]:
+@jit_no_refcount
+def _decayed_totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float]:
     """Decayed counts of all items together at `now_ms`; none is higher before its latest event."""
-    hour, day, week = decay(max(now_ms - clock[LATEST_MS], 0.0))
-    return max(clock[ALL_HOUR] * hour, 1e-9), max(clock[ALL_DAY] * day, 1e-9), max(clock[ALL_WEEK] * week, 1e-9)
+    hour, day, week = decay_factors(max(now_ms - clock[LATEST_MS], 0.0))
+    return max(clock[TOTAL_HOUR] * hour, 1e-9), max(clock[TOTAL_DAY] * day, 1e-9), max(clock[TOTAL_WEEK] * week, 1e-9)

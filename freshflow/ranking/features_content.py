@@ -12,16 +12,24 @@ items share them, by the same weights, and by what is above their share in all i
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import compiled, inlined
-from freshflow.items.embeddings import CATEGORISED, IN_POOL, NEAREST, NEWEST, WARM, Contents
+from freshflow._numba import jit, jit_inline
+from freshflow.items.embeddings import N_CATEGORISED, N_IN_POOL, N_NEAREST, N_NEWEST, WARM_VISITS, ItemEmbeddings
 from freshflow.items.index import NO_ROW
 from freshflow.items.revisits import VISITS
-from freshflow.items.tables import Tables
+from freshflow.items.tables import ItemTables
 
-__all__ = ["COLD", "CONTENT", "clear_tastes", "fill_content", "fill_tastes", "has_content", "nearest"]
+__all__ = [
+    "COLD",
+    "CONTENT_FEATURES",
+    "clear_tastes",
+    "compute_content_features",
+    "compute_tastes",
+    "has_content",
+    "select_cold_items",
+]
 
 # Features of all candidates, behind all others, where content is on.
-CONTENT = (
+CONTENT_FEATURES = (
     *("like_last", "like_most", "like_context", "like_taste"),
     *("category_context", "category_taste"),
     *("cold", "cold_like_context", "cold_like_taste", "cold_category_context", "cold_category_taste", "cold_age"),
@@ -29,268 +37,314 @@ CONTENT = (
 LIKE_LAST, LIKE_MOST, LIKE_CONTEXT, LIKE_TASTE = range(4)
 CATEGORY_CONTEXT, CATEGORY_TASTE = range(4, 6)
 COLD, COLD_AGE = 6, 11
-NONE = -1  # see `freshflow.ranking.candidates.Scratch`
+_NO_CANDIDATE = -1  # see `freshflow.ranking.candidates.Scratch`
 
-CONTEXT, TASTE = range(2)  # rows of tastes
-CONTEXT_DECAY, TASTE_DECAY = np.float32(0.8), np.float32(0.95)
-TASTE_OF = 40  # latest items of the history
-MOST_OF = 5  # latest items of the context that a candidate may resemble most
-FINEST = np.float32(127)
+CONTEXT_TASTE, HISTORY_TASTE = range(2)  # rows of tastes
+CONTEXT_DECAY, HISTORY_DECAY = np.float32(0.8), np.float32(0.95)
+MAX_TASTE_ITEMS = 40  # latest items of the history
+MAX_SIMILAR_CONTEXT = 5  # latest items of the context that a candidate may resemble most
+_INT8_MAX = np.float32(127)
 
 
-@inlined
-def _dot(vectors: NDArray[np.int8], row: int, other: NDArray[np.int8]) -> np.float32:
+@jit_inline
+def _dot_int8(vectors: NDArray[np.int8], row: int, vector: NDArray[np.int8]) -> np.float32:
     total = np.int32(0)
-    for d in range(len(other)):
-        total = np.int32(total + np.int32(vectors[row, d]) * np.int32(other[d]))
+    for d in range(len(vector)):
+        total = np.int32(total + np.int32(vectors[row, d]) * np.int32(vector[d]))
     return np.float32(total)
 
 
-@inlined
-def has_content(contents: Contents) -> bool:
+@jit_inline
+def has_content(embeddings: ItemEmbeddings) -> bool:
     """Whether content is on."""
-    return bool(contents.facts[NEAREST] + contents.facts[NEWEST] > 0)
+    return bool(embeddings.counts[N_NEAREST] + embeddings.counts[N_NEWEST] > 0)
 
 
-@compiled
-def fill_tastes(
-    contents: Contents,
+@jit
+def compute_tastes(
+    embeddings: ItemEmbeddings,
     context: NDArray[np.int32],
     history: NDArray[np.int32],
     tastes: NDArray[np.int8],
-    lengths: NDArray[np.float32],
-    likes: NDArray[np.float32],
+    taste_norms: NDArray[np.float32],
+    category_shares: NDArray[np.float32],
 ) -> None:
     """Write the tastes of the `context` rows, the latest first, and of `history`, the latest last, -1 where not known.
 
-    `tastes` (2, D) are theirs as vectors, `lengths` (2, 2) hold 1 / |t| and t . c / |t|; `likes` (2, C) by category,
+    `tastes` (2, D) are theirs as vectors, `taste_norms` (2, 2) hold 1 / |t| and t . c / |t|; `category_shares` (2, C) by category,
     which are all 0 before, see `clear_tastes`.
     """
-    latest = np.empty(TASTE_OF, np.int32)
+    latest_rows = np.empty(MAX_TASTE_ITEMS, np.int32)
     n = 0
-    for at in range(len(history) - 1, max(len(history) - 1 - TASTE_OF, -1), -1):
-        latest[n] = history[at]
+    for i in range(len(history) - 1, max(len(history) - 1 - MAX_TASTE_ITEMS, -1), -1):
+        latest_rows[n] = history[i]
         n += 1
-    _fill_taste(contents, context, CONTEXT_DECAY, tastes[CONTEXT], lengths[CONTEXT], likes[CONTEXT])
-    _fill_taste(contents, latest[:n], TASTE_DECAY, tastes[TASTE], lengths[TASTE], likes[TASTE])
+    _compute_taste(
+        embeddings,
+        context,
+        CONTEXT_DECAY,
+        tastes[CONTEXT_TASTE],
+        taste_norms[CONTEXT_TASTE],
+        category_shares[CONTEXT_TASTE],
+    )
+    _compute_taste(
+        embeddings,
+        latest_rows[:n],
+        HISTORY_DECAY,
+        tastes[HISTORY_TASTE],
+        taste_norms[HISTORY_TASTE],
+        category_shares[HISTORY_TASTE],
+    )
 
 
-@compiled
-def _fill_taste(
-    contents: Contents,
+@jit
+def _compute_taste(
+    embeddings: ItemEmbeddings,
     rows: NDArray[np.int32],
     decay: np.float32,
     taste: NDArray[np.int8],
-    length: NDArray[np.float32],
-    likes: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    category_shares: NDArray[np.float32],
 ) -> None:
-    width = len(taste)
-    total, weight, weights = np.zeros(width, np.float32), np.float32(1), np.float32(0)
+    n_dimensions = len(taste)
+    total, weight, weights = np.zeros(n_dimensions, np.float32), np.float32(1), np.float32(0)
     for row in rows:
         if row >= 0:
-            scale = weight * contents.lengths[row]
+            scale = weight * embeddings.inverse_norms[row]
             if scale > 0:
-                vector = contents.vectors[row]
-                for d in range(width):
+                vector = embeddings.vectors[row]
+                for d in range(n_dimensions):
                     total[d] += scale * vector[d]
-            if contents.categories[row, 0] >= 0:
+            if embeddings.categories[row, 0] >= 0:
                 weights += weight
         weight *= decay
     weight = np.float32(1)
     for row in rows:
-        if row >= 0 and contents.categories[row, 0] >= 0:
-            for code in contents.categories[row]:
+        if row >= 0 and embeddings.categories[row, 0] >= 0:
+            for code in embeddings.categories[row]:
                 if code >= 0:
-                    likes[code] += weight / weights
+                    category_shares[code] += weight / weights
         weight *= decay
-    length[:] = 0
-    largest = np.float32(0)
-    for d in range(width):
-        largest = max(largest, abs(total[d]))
-    if largest > 0:
-        scale, squares, usual = FINEST / largest, np.float32(0), np.float32(0)
-        for d in range(width):
+    norms[:] = 0
+    max_abs = np.float32(0)
+    for d in range(n_dimensions):
+        max_abs = max(max_abs, abs(total[d]))
+    if max_abs > 0:
+        scale, squared_norm, mean_dot = _INT8_MAX / max_abs, np.float32(0), np.float32(0)
+        for d in range(n_dimensions):
             value = np.rint(total[d] * scale)
             taste[d] = np.int8(value)
-            squares += value * value
-            usual += value * contents.centre[d]
-        length[0] = 1 / np.sqrt(squares)
-        length[1] = usual * length[0]
+            squared_norm += value * value
+            mean_dot += value * embeddings.centroid[d]
+        norms[0] = 1 / np.sqrt(squared_norm)
+        norms[1] = mean_dot * norms[0]
 
 
-@compiled
+@jit
 def clear_tastes(
-    contents: Contents, context: NDArray[np.int32], history: NDArray[np.int32], likes: NDArray[np.float32]
+    embeddings: ItemEmbeddings,
+    context: NDArray[np.int32],
+    history: NDArray[np.int32],
+    category_shares: NDArray[np.float32],
 ) -> None:
-    """Make `likes` all 0 again."""
+    """Make `category_shares` all 0 again."""
     for row in context:
         if row >= 0:
-            for code in contents.categories[row]:
+            for code in embeddings.categories[row]:
                 if code >= 0:
-                    likes[CONTEXT, code] = 0
-    for at in range(max(len(history) - TASTE_OF, 0), len(history)):
-        if history[at] >= 0:
-            for code in contents.categories[history[at]]:
+                    category_shares[CONTEXT_TASTE, code] = 0
+    for i in range(max(len(history) - MAX_TASTE_ITEMS, 0), len(history)):
+        if history[i] >= 0:
+            for code in embeddings.categories[history[i]]:
                 if code >= 0:
-                    likes[TASTE, code] = 0
+                    category_shares[HISTORY_TASTE, code] = 0
 
 
-@inlined
-def _like(
+@jit_inline
+def _similarity(
     vectors: NDArray[np.int8],
-    lengths: NDArray[np.float32],
+    inverse_norms: NDArray[np.float32],
     row: int,
     taste: NDArray[np.int8],
-    length: np.float32,
-    usual: np.float32,
+    inverse_norm: np.float32,
+    mean_dot: np.float32,
 ) -> np.float32:
     """How much more a row resembles a taste of this length than any item does."""
-    like = np.float32(0)
-    if lengths[row] > 0 and length > 0:
-        like = _dot(vectors, row, taste) * lengths[row] * length - usual
-    return like
+    similarity = np.float32(0)
+    if inverse_norms[row] > 0 and inverse_norm > 0:
+        similarity = _dot_int8(vectors, row, taste) * inverse_norms[row] * inverse_norm - mean_dot
+    return similarity
 
 
-@inlined
-def _category(
+@jit_inline
+def _category_affinity(
     categories: NDArray[np.int32],
     sizes: NDArray[np.int32],
-    categorised: np.float32,
+    n_categorised: np.float32,
     row: int,
-    likes: NDArray[np.float32],
+    category_shares: NDArray[np.float32],
 ) -> np.float32:
     """How much more of a taste than of all items has the categories of a row, on average over these."""
     total, n = np.float32(0), 0
-    for place in range(categories.shape[1]):
-        code = categories[row, place]
+    for position in range(categories.shape[1]):
+        code = categories[row, position]
         if code < 0:
             break
-        total += likes[code] - np.float32(sizes[code]) / categorised
+        total += category_shares[code] - np.float32(sizes[code]) / n_categorised
         n += 1
     return total / np.float32(max(n, 1))
 
 
-@compiled
-def nearest(
-    tables: Tables,
-    number: NDArray[np.int32],
+@jit
+def select_cold_items(
+    tables: ItemTables,
+    index_by_row: NDArray[np.int32],
     tastes: NDArray[np.int8],
-    lengths: NDArray[np.float32],
-    likes: NDArray[np.float32],
-    found: NDArray[np.int32],
+    taste_norms: NDArray[np.float32],
+    category_shares: NDArray[np.float32],
+    selected: NDArray[np.int32],
 ) -> int:
-    """Write rows of the pool to `found`: what the taste likes best, by vector and category, ties to the newest; and the
+    """Write rows of the pool to `selected`: what the taste likes best, by vector and category, ties to the newest; and the
     newest. How many.
 
-    Left out is what has been visited enough, is hidden or not available or, by `number` (rows,), must not be shown.
+    Left out is what has been visited enough, is hidden or not available or, by `index_by_row` (rows,), must not be shown.
     """
-    contents, available, counts = tables.contents, tables.available, tables.returns.counts
-    hidden = contents.hidden
-    vectors, sized, categories, sizes = contents.vectors, contents.lengths, contents.categories, contents.sizes
-    pool, categorised = contents.pool, np.float32(max(contents.facts[CATEGORISED], 1))
-    of_taste, of_context, liked, liked_now = tastes[TASTE], tastes[CONTEXT], likes[TASTE], likes[CONTEXT]
-    length, usual, length_now, usual_now = (
-        lengths[TASTE, 0],
-        lengths[TASTE, 1],
-        lengths[CONTEXT, 0],
-        lengths[CONTEXT, 1],
+    embeddings, available, counts = tables.embeddings, tables.available, tables.revisits.counts
+    hidden = embeddings.is_hidden
+    vectors, inverse_norms, categories, sizes = (
+        embeddings.vectors,
+        embeddings.inverse_norms,
+        embeddings.categories,
+        embeddings.category_sizes,
     )
-    wanted, newest, n = contents.facts[NEAREST], contents.facts[NEWEST], 0
-    likings = np.empty(wanted, np.float32)
-    for at in range(contents.facts[IN_POOL] - 1, -1, -1):
-        if wanted + newest == 0:
+    pool, n_categorised = embeddings.pool, np.float32(max(embeddings.counts[N_CATEGORISED], 1))
+    history_taste, context_taste, history_shares, context_shares = (
+        tastes[HISTORY_TASTE],
+        tastes[CONTEXT_TASTE],
+        category_shares[HISTORY_TASTE],
+        category_shares[CONTEXT_TASTE],
+    )
+    history_norm, history_mean_dot, context_norm, context_mean_dot = (
+        taste_norms[HISTORY_TASTE, 0],
+        taste_norms[HISTORY_TASTE, 1],
+        taste_norms[CONTEXT_TASTE, 0],
+        taste_norms[CONTEXT_TASTE, 1],
+    )
+    n_nearest, n_newest, n = embeddings.counts[N_NEAREST], embeddings.counts[N_NEWEST], 0
+    similarities = np.empty(n_nearest, np.float32)
+    for i in range(embeddings.counts[N_IN_POOL] - 1, -1, -1):
+        if n_nearest + n_newest == 0:
             break  # the newest are all there, and nothing else was asked for
-        row = pool[at]
-        if counts[row, VISITS] >= WARM or hidden[row] or not available[row] or number[row] < NONE:
+        row = pool[i]
+        if counts[row, VISITS] >= WARM_VISITS or hidden[row] or not available[row] or index_by_row[row] < _NO_CANDIDATE:
             continue
-        if newest > 0:
-            newest -= 1
-            found[len(found) - 1 - newest] = row
-        liking = _like(vectors, sized, row, of_taste, length, usual)
-        liking += _category(categories, sizes, categorised, row, liked)
-        liking += _like(vectors, sized, row, of_context, length_now, usual_now)
-        liking += _category(categories, sizes, categorised, row, liked_now)
-        if n < wanted or (n > 0 and liking > likings[n - 1]):
-            place = n if n < wanted else n - 1
-            while place > 0 and likings[place - 1] < liking:
-                likings[place], found[place] = likings[place - 1], found[place - 1]
-                place -= 1
-            likings[place], found[place] = liking, row
-            n = min(n + 1, wanted)
-    for at in range(contents.facts[NEWEST] - newest):
-        found[n] = found[len(found) - contents.facts[NEWEST] + at]
+        if n_newest > 0:
+            n_newest -= 1
+            selected[len(selected) - 1 - n_newest] = row
+        similarity = _similarity(vectors, inverse_norms, row, history_taste, history_norm, history_mean_dot)
+        similarity += _category_affinity(categories, sizes, n_categorised, row, history_shares)
+        similarity += _similarity(vectors, inverse_norms, row, context_taste, context_norm, context_mean_dot)
+        similarity += _category_affinity(categories, sizes, n_categorised, row, context_shares)
+        if n < n_nearest or (n > 0 and similarity > similarities[n - 1]):
+            position = n if n < n_nearest else n - 1
+            while position > 0 and similarities[position - 1] < similarity:
+                similarities[position], selected[position] = similarities[position - 1], selected[position - 1]
+                position -= 1
+            similarities[position], selected[position] = similarity, row
+            n = min(n + 1, n_nearest)
+    for i in range(embeddings.counts[N_NEWEST] - n_newest):
+        selected[n] = selected[len(selected) - embeddings.counts[N_NEWEST] + i]
         n += 1
     return n
 
 
-@compiled
-def fill_content(
-    contents: Contents,
+@jit
+def compute_content_features(
+    embeddings: ItemEmbeddings,
     counts: NDArray[np.float64],
     context: NDArray[np.int32],
     tastes: NDArray[np.int8],
-    lengths: NDArray[np.float32],
-    likes: NDArray[np.float32],
+    taste_norms: NDArray[np.float32],
+    category_shares: NDArray[np.float32],
     rows: NDArray[np.int32],
     ages: NDArray[np.float32],
-    resembled: NDArray[np.int32],
+    similar_rows: NDArray[np.int32],
     features: NDArray[np.float32],
 ) -> None:
-    """Write the features `CONTENT` of candidates in `rows` (N,) to `features` (12, C), and which row of the `context`
-    each resembles most, or -1, to `resembled` (N,). `ages` (C,) is the feature of that name.
+    """Write the features `CONTENT_FEATURES` of candidates in `rows` (N,) to `features` (12, C), and which row of the `context`
+    each resembles most, or -1, to `similar_rows` (N,). `ages` (C,) is the feature of that name.
     """
-    vectors, sized, categories, sizes = contents.vectors, contents.lengths, contents.categories, contents.sizes
-    categorised = np.float32(max(contents.facts[CATEGORISED], 1))
-    of_taste, of_context, liked, liked_now = tastes[TASTE], tastes[CONTEXT], likes[TASTE], likes[CONTEXT]
-    length, length_now, usually, usually_now = (
-        lengths[TASTE, 0],
-        lengths[CONTEXT, 0],
-        lengths[TASTE, 1],
-        lengths[CONTEXT, 1],
+    vectors, inverse_norms, categories, sizes = (
+        embeddings.vectors,
+        embeddings.inverse_norms,
+        embeddings.categories,
+        embeddings.category_sizes,
     )
-    several, of_several = np.empty((MOST_OF, 2), np.float32), np.empty(MOST_OF, np.int32)
-    n_several = 0
-    for place in range(min(MOST_OF, len(context))):
-        row = context[place]
+    n_categorised = np.float32(max(embeddings.counts[N_CATEGORISED], 1))
+    history_taste, context_taste, history_shares, context_shares = (
+        tastes[HISTORY_TASTE],
+        tastes[CONTEXT_TASTE],
+        category_shares[HISTORY_TASTE],
+        category_shares[CONTEXT_TASTE],
+    )
+    history_norm, context_norm, history_mean_dot, context_mean_dot = (
+        taste_norms[HISTORY_TASTE, 0],
+        taste_norms[CONTEXT_TASTE, 0],
+        taste_norms[HISTORY_TASTE, 1],
+        taste_norms[CONTEXT_TASTE, 1],
+    )
+    recent_norms, recent_rows = np.empty((MAX_SIMILAR_CONTEXT, 2), np.float32), np.empty(MAX_SIMILAR_CONTEXT, np.int32)
+    n_recent = 0
+    for position in range(min(MAX_SIMILAR_CONTEXT, len(context))):
+        row = context[position]
         if row >= 0:
-            usual = np.float32(0)
-            for d in range(len(contents.centre)):
-                usual += np.float32(contents.vectors[row, d]) * contents.centre[d]
-            several[n_several, 0], several[n_several, 1] = contents.lengths[row], usual * contents.lengths[row]
-            of_several[n_several] = row
-            n_several += 1
-    for at in range(len(rows)):
-        row = rows[at]
-        most, closest, like_most, like_last = np.float32(0), NO_ROW, np.float32(0), np.float32(0)
-        for place in range(n_several):
-            other = of_several[place]
-            like = _like(vectors, sized, row, vectors[other], several[place, 0], several[place, 1])
-            if place == 0:
-                like_last = like
-            like_most = max(like_most, like)
-            like += _in_common(categories, row, other)
-            if other != row and like > most:
-                most, closest = like, other
-        resembled[at] = closest
+            mean_dot = np.float32(0)
+            for d in range(len(embeddings.centroid)):
+                mean_dot += np.float32(embeddings.vectors[row, d]) * embeddings.centroid[d]
+            recent_norms[n_recent, 0], recent_norms[n_recent, 1] = (
+                embeddings.inverse_norms[row],
+                mean_dot * embeddings.inverse_norms[row],
+            )
+            recent_rows[n_recent] = row
+            n_recent += 1
+    for i in range(len(rows)):
+        row = rows[i]
+        best_similarity, closest_row, like_most, like_last = np.float32(0), NO_ROW, np.float32(0), np.float32(0)
+        for position in range(n_recent):
+            recent_row = recent_rows[position]
+            similarity = _similarity(
+                vectors, inverse_norms, row, vectors[recent_row], recent_norms[position, 0], recent_norms[position, 1]
+            )
+            if position == 0:
+                like_last = similarity
+            like_most = max(like_most, similarity)
+            similarity += _category_overlap(categories, row, recent_row)
+            if recent_row != row and similarity > best_similarity:
+                best_similarity, closest_row = similarity, recent_row
+        similar_rows[i] = closest_row
         cold = np.float32(1 / (1 + counts[row, VISITS]))
-        features[LIKE_LAST, at], features[LIKE_MOST, at] = like_last, like_most
-        features[LIKE_CONTEXT, at] = _like(vectors, sized, row, of_context, length_now, usually_now)
-        features[LIKE_TASTE, at] = _like(vectors, sized, row, of_taste, length, usually)
-        features[CATEGORY_CONTEXT, at] = _category(categories, sizes, categorised, row, liked_now)
-        features[CATEGORY_TASTE, at] = _category(categories, sizes, categorised, row, liked)
-        features[COLD, at] = cold
+        features[LIKE_LAST, i], features[LIKE_MOST, i] = like_last, like_most
+        features[LIKE_CONTEXT, i] = _similarity(
+            vectors, inverse_norms, row, context_taste, context_norm, context_mean_dot
+        )
+        features[LIKE_TASTE, i] = _similarity(
+            vectors, inverse_norms, row, history_taste, history_norm, history_mean_dot
+        )
+        features[CATEGORY_CONTEXT, i] = _category_affinity(categories, sizes, n_categorised, row, context_shares)
+        features[CATEGORY_TASTE, i] = _category_affinity(categories, sizes, n_categorised, row, history_shares)
+        features[COLD, i] = cold
         for n in range(CATEGORY_TASTE - LIKE_CONTEXT + 1):
-            features[COLD + 1 + n, at] = cold * features[LIKE_CONTEXT + n, at]
-        features[COLD_AGE, at] = cold * ages[at]
+            features[COLD + 1 + n, i] = cold * features[LIKE_CONTEXT + n, i]
+        features[COLD_AGE, i] = cold * ages[i]
 
 
-@inlined
-def _in_common(categories: NDArray[np.int32], one: int, other: int) -> np.float32:
+@jit_inline
+def _category_overlap(categories: NDArray[np.int32], row: int, other_row: int) -> np.float32:
     """The share of the categories of one row that are the other's, too."""
-    common, n = np.float32(0), np.float32(0)
-    for code in categories[one]:
+    n_common, n = np.float32(0), np.float32(0)
+    for code in categories[row]:
         if code >= 0:
             n += 1
-            for theirs in categories[other]:
-                common += theirs == code
-    return common / max(n, np.float32(1))
+            for other_code in categories[other_row]:
+                n_common += other_code == code
+    return n_common / max(n, np.float32(1))

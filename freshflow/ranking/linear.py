@@ -35,32 +35,32 @@ SCALERS = (
     preprocessing.RobustScaler,
 )
 # Where sigma is 1 to the last bit, the product of weight and gradient would be 0 / 0.
-LEAST_MISSING = 1e-12
+MIN_RESIDUAL = 1e-12
 # What is the same for all candidates has a gradient of rounding errors only, which a scaler would blow up.
-ROUNDING = 1e-6
+MIN_GRADIENT = 1e-6
 
-Example = dict[str, float]
+NamedValues = dict[str, float]
 
 
 def is_linear(model: Any) -> bool:
     """Whether `model` is a logistic regression, alone or behind scalers: what can be taught choices."""
-    scalers, last = _steps(model)
-    logistic = hasattr(last, "weights") and isinstance(getattr(last, "loss", None), optim.losses.Log)
+    scalers, estimator = _split_pipeline(model)
+    logistic = hasattr(estimator, "weights") and isinstance(getattr(estimator, "loss", None), optim.losses.Log)
     return logistic and all(type(scaler) in SCALERS for scaler in scalers)
 
 
-def learn_choice(model: Any, gradient: Example) -> None:
+def learn_choice(model: Any, gradient: NamedValues) -> None:
     """Teach a linear `model` a choice whose log-likelihood has this gradient by feature."""
-    scalers, regression = _steps(model)
+    scalers, regression = _split_pipeline(model)
     if scalers:
-        gradient = {name: value if abs(value) > ROUNDING else 0.0 for name, value in gradient.items()}
+        gradient = {name: value if abs(value) > MIN_GRADIENT else 0.0 for name, value in gradient.items()}
     for scaler in scalers:
         scaler.learn_one(gradient)
         at_zero = scaler.transform_one(dict.fromkeys(gradient, 0.0))
         gradient = {name: value - at_zero[name] for name, value in scaler.transform_one(gradient).items()}
     intercept = regression.intercept
-    missing = 1 - regression.predict_proba_one(gradient)[True]
-    regression.learn_one(gradient, True, 1 / max(missing, LEAST_MISSING))
+    residual = 1 - regression.predict_proba_one(gradient)[True]
+    regression.learn_one(gradient, True, 1 / max(residual, MIN_RESIDUAL))
     regression.intercept = intercept  # no choice says anything of it, and examples that are all True would raise it
 
 
@@ -72,41 +72,43 @@ def learn_choices(model: Any, names: tuple[str, ...], gradients: NDArray[np.floa
     """
     regression = model if isinstance(model, linear_model.LogisticRegression) else None
     optimizer = getattr(regression, "optimizer", None)
-    if regression is None or not isinstance(optimizer, Adam) or optimizer.names != names or _penalised(regression):
+    if regression is None or not isinstance(optimizer, Adam) or optimizer.names != names or _has_penalty(regression):
         for gradient in gradients.tolist():
             learn_choice(model, dict(zip(names, gradient, strict=True)))
         return
     weights = np.array(list(regression.weights.values()))
-    optimizer.steps(weights, -gradients)
+    optimizer.apply_gradients(weights, -gradients)
     regression._weights = VectorDict(dict(zip(names, weights.tolist(), strict=True)))
 
 
-def _penalised(regression: linear_model.LogisticRegression) -> bool:
+def _has_penalty(regression: linear_model.LogisticRegression) -> bool:
     return bool(regression.l1 or regression.l2)
 
 
 def effective_weights(model: Any, names: tuple[str, ...]) -> tuple[NDArray[np.float64], float]:
     """The weights (N,) by which a linear `model` scores features called `names`, and the offset of all scores."""
-    scalers, regression = _steps(model)
-    learned = regression.weights
-    known = learned.values() if tuple(learned) == names else (learned.get(name, 0.0) for name in names)
-    weights = np.fromiter(known, np.float64, len(names))
+    scalers, regression = _split_pipeline(model)
+    weight_by_name = regression.weights
+    values = (
+        weight_by_name.values() if tuple(weight_by_name) == names else (weight_by_name.get(name, 0.0) for name in names)
+    )
+    weights = np.fromiter(values, np.float64, len(names))
     offset = float(regression.intercept)
-    if not learned or not scalers:
+    if not weight_by_name or not scalers:
         return weights, offset
-    at_zero, at_one = (_scaled(scalers, dict.fromkeys(names, value)) for value in (0.0, 1.0))
+    at_zero, at_one = (_transform(scalers, dict.fromkeys(names, value)) for value in (0.0, 1.0))
     return weights * (at_one - at_zero), offset + float(weights @ at_zero)
 
 
-def _scaled(scalers: list[Any], features: Example) -> NDArray[np.float64]:
+def _transform(scalers: list[Any], features: NamedValues) -> NDArray[np.float64]:
     for scaler in scalers:
         features = scaler.transform_one(features)
     return np.array(list(features.values()), np.float64)
 
 
-def _steps(model: Any) -> tuple[list[Any], Any]:
+def _split_pipeline(model: Any) -> tuple[list[Any], Any]:
     """The steps before the last, and the last."""
     if not isinstance(model, compose.Pipeline):
         return [], model
-    *before, last = model.steps.values()
-    return before, last
+    *scalers, estimator = model.steps.values()
+    return scalers, estimator

@@ -24,101 +24,105 @@ from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.ranking import reranker as shortlist
 from freshflow.ranking.adam import Adam
-from freshflow.ranking.features import FEATURES, MOMENT
-from freshflow.ranking.features_content import CONTENT
-from freshflow.ranking.kernel import STANDS, Answers
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
+from freshflow.ranking.features_content import CONTENT_FEATURES
+from freshflow.ranking.kernel import TARGET_INDEX, RankingResults
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choices
 from freshflow.ranking.model_factories import adam
 from freshflow.ranking.query import Query
-from freshflow.ranking.reranker import SHORTLIST_INPUTS, Features
+from freshflow.ranking.reranker import RERANKER_INPUTS, FeatureValues
 from freshflow.ranking.scoring import Weights
 
-__all__ = ["Ranker", "model_factory"]
+__all__ = ["Ranker", "load_model_factory"]
 
-UNIT_RATE = 0.001  # of Adam, for the hidden units
-UNIT_SPREAD = 0.2  # standard deviation of their first weights
-SEED = 1
+UNIT_LEARNING_RATE = 0.001  # of Adam, for the hidden units
+UNIT_INIT_STD = 0.2  # standard deviation of their first weights
+RANKER_SEED = 1
 
-STATE = ("models", "units", "optimizer", "updates", "scored_with", "rerankers", "choices", "waiting", "random")
+STATE_FIELDS = ("models", "units", "optimizer", "n_updates", "n_applied_updates", "rerankers", "pending_gradients", "pending_examples", "rng")
 
 
 class Ranker:
-    """Holds the weights to score with, and teaches the models; scores follow what was learned at `take_over`.
+    """Holds the weights to score with, and teaches the models; scores follow what was learned at `apply_updates`.
 
     With `content` there are its features, too. `models` are linear. `rerankers` re-order what these rank best; there
     are none where `ranker.model` is linear.
     """
 
     def __init__(self, config: RankerConfig, *, content: bool = False) -> None:
-        factory = model_factory(config.model)
-        made: list[Any] = [factory(), factory()]
-        linear = is_linear(made[0])
-        self.models: list[Any] = made if linear else [adam(), adam()]
-        self.rerankers: list[Any] = [] if linear else made
-        self.choices: list[tuple[int, NDArray[np.float64], NDArray[np.float32]]] = []
-        self.waiting: list[tuple[int, Features, bool]] = []
-        self.room = config.shortlist
-        self.random = np.random.default_rng(SEED)
-        features = (*FEATURES, *CONTENT) if content else FEATURES
-        inputs = len(features) + len(MOMENT) + 1
-        units = np.random.default_rng(SEED).normal(0, UNIT_SPREAD, (inputs, config.units))
+        factory = load_model_factory(config.model)
+        configured_models: list[Any] = [factory(), factory()]
+        linear_weights = is_linear(configured_models[0])
+        self.models: list[Any] = configured_models if linear_weights else [adam(), adam()]
+        self.rerankers: list[Any] = [] if linear_weights else configured_models
+        self.pending_gradients: list[tuple[int, NDArray[np.float64], NDArray[np.float32]]] = []
+        self.pending_examples: list[tuple[int, FeatureValues, bool]] = []
+        self.n_reranked = config.shortlist
+        self.rng = np.random.default_rng(RANKER_SEED)
+        features = (*FEATURES, *CONTENT_FEATURES) if content else FEATURES
+        inputs = len(features) + len(CONTEXT_FEATURES) + 1
+        units = np.random.default_rng(RANKER_SEED).normal(0, UNIT_INIT_STD, (inputs, config.hidden_units))
         self.units = units.T.astype(np.float32, order="C")
-        self.optimizer = Adam(lr=UNIT_RATE)
-        self.names = (*features, *(f"unit_{h}" for h in range(config.units)))
-        self.updates = self.scored_with = 0
-        at_first = np.array([effective_weights(model, self.names)[0] for model in self.models])
-        self.weights = Weights(at_first, self.units.copy())
+        self.optimizer = Adam(lr=UNIT_LEARNING_RATE)
+        self.input_names = (*features, *(f"unit_{h}" for h in range(config.hidden_units)))
+        self.n_updates = self.n_applied_updates = 0
+        initial_weights = np.array([effective_weights(model, self.input_names)[0] for model in self.models])
+        self.weights = Weights(initial_weights, self.units.copy())
 
-    def take_over(self) -> None:
+    def apply_updates(self) -> None:
         """Learn what there was to learn by now, and score with it."""
-        learned = {number for number, _, _ in self.choices}
-        for number in sorted(learned):
-            gradients = np.array([gradient for of, gradient, _ in self.choices if of == number])
-            learn_choices(self.models[number], self.names, gradients)
-        if self.choices and self.units.size:
-            self.optimizer.steps(self.units, -np.array([gradient for _, _, gradient in self.choices]))
-        self.choices = []
-        for model, features, came in self.waiting:
-            self.rerankers[model].learn_one(features, came)
-        self.waiting = []
-        self.scored_with = self.updates
-        linear = self.weights.linear.copy()
-        for number in sorted(learned):
-            linear[number] = effective_weights(self.models[number], self.names)[0]
-        self.weights = Weights(linear, self.units.copy())
+        model_indices = {model_index for model_index, _, _ in self.pending_gradients}
+        for model_index in sorted(model_indices):
+            gradients = np.array([gradient for index, gradient, _ in self.pending_gradients if index == model_index])
+            learn_choices(self.models[model_index], self.input_names, gradients)
+        if self.pending_gradients and self.units.size:
+            self.optimizer.apply_gradients(
+                self.units, -np.array([gradient for _, _, gradient in self.pending_gradients])
+            )
+        self.pending_gradients = []
+        for reranker_index, features, is_target in self.pending_examples:
+            self.rerankers[reranker_index].learn_one(features, is_target)
+        self.pending_examples = []
+        self.n_applied_updates = self.n_updates
+        linear_weights = self.weights.linear.copy()
+        for model_index in sorted(model_indices):
+            linear_weights[model_index] = effective_weights(self.models[model_index], self.input_names)[0]
+        self.weights = Weights(linear_weights, self.units.copy())
 
-    def rescore(self, queries: Sequence[Query], answers: Answers) -> None:
-        """Let the rerankers, if there are any, re-order the best of each query in `answers`; changes no model."""
+    def rerank(self, queries: Sequence[Query], rankings: RankingResults) -> None:
+        """Let the rerankers, if there are any, re-order the best of each query in `rankings`; changes no model."""
         if self.rerankers:
-            shortlist.rescore(self.rerankers, queries, answers, self.weights, self.room)
+            shortlist.rerank_shortlists(self.rerankers, queries, rankings, self.weights, self.n_reranked)
 
-    def learn(self, model: int, gradient: NDArray[np.float64], unit_gradient: NDArray[np.float32]) -> None:
-        """Note a choice for `model` (0 with a context, 1 without) whose log-likelihood has these gradients.
+    def record_choice(
+        self, model_index: int, gradient: NDArray[np.float64], unit_gradient: NDArray[np.float32]
+    ) -> None:
+        """Note a choice for `model_index` (0 with a context, 1 without) whose log-likelihood has these gradients.
 
-        It is learned at `take_over`, together with others.
+        It is learned at `apply_updates`, together with others.
         """
-        self.choices.append((model, gradient.copy(), unit_gradient.copy()))
-        self.updates += 1
+        self.pending_gradients.append((model_index, gradient.copy(), unit_gradient.copy()))
+        self.n_updates += 1
 
-    def learn_shortlist(self, query: Query, q: int, answers: Answers) -> None:
+    def record_rerank_examples(self, query: Query, q: int, rankings: RankingResults) -> None:
         """Note what the item that came to query number `q` teaches the rerankers, if there are any.
 
-        They learn it at `take_over`, so that it does not matter how many queries are answered at once.
+        They learn it at `apply_updates`, so that it does not matter how many queries are answered at once.
         """
-        if self.rerankers and answers.facts[q, STANDS] >= 0:
-            examples = shortlist.examples(query, q, answers, self.weights, self.room, self.random)
-            self.waiting += [(query.model, features, came) for features, came in examples]
+        if self.rerankers and rankings.results[q, TARGET_INDEX] >= 0:
+            examples = shortlist.build_examples(query, q, rankings, self.weights, self.n_reranked, self.rng)
+            self.pending_examples += [(query.model_index, features, is_target) for features, is_target in examples]
 
     def state(self) -> dict[str, Any]:
         """All that was learned, and the weights in use, which lag behind; see `restore`."""
-        return {name: getattr(self, name) for name in STATE} | {"weights": tuple(self.weights)}
+        return {name: getattr(self, name) for name in STATE_FIELDS} | {"weights": tuple(self.weights)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         vars(self).update(state | {"weights": Weights(*state["weights"])})
 
 
-def model_factory(path: str) -> Callable[[], Any]:
+def load_model_factory(path: str) -> Callable[[], Any]:
     """The function that `package.module:function` names, tried out once. Raises `ConfigError`."""
     module, _, name = path.partition(":")
     try:
@@ -129,10 +133,10 @@ def model_factory(path: str) -> Callable[[], Any]:
             f"ranker.model = {path!r} cannot be loaded ({error}); give package.module:function."
         ) from None
     try:
-        features = dict.fromkeys(SHORTLIST_INPUTS, 0.0)
+        features = dict.fromkeys(RERANKER_INPUTS, 0.0)
         model.learn_one(features, True)
         model.learn_one(features, False)
-        shortlist.chance(model, features)
+        shortlist.predict_probability(model, features)
     except Exception as error:  # whatever a model of the user's raises
         raise ConfigError(
             f"ranker.model = {path!r} gives a {type(model).__name__}, which cannot tell what is chosen ({error}); "

@@ -20,95 +20,104 @@ from typing import Any
 
 import numpy as np
 
-from freshflow.ranking.features import FEATURES, MOMENT
-from freshflow.ranking.kernel import FOUND, OWN, RANK, STANDS, Answers, order
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
+from freshflow.ranking.kernel import HISTORY_INDEX, N_CANDIDATES, TARGET_INDEX, TARGET_RANK, RankingResults, build_list
 from freshflow.ranking.query import Query
-from freshflow.ranking.scoring import STEP, Weights, names_of, score
+from freshflow.ranking.scoring import SCORE_QUANTUM, Weights, feature_names, score_candidates
 
-__all__ = ["SHORTLIST_INPUTS", "Features", "chance", "examples", "rescore"]
+__all__ = ["RERANKER_INPUTS", "FeatureValues", "predict_probability", "build_examples", "rerank_shortlists"]
 
 # What the model is asked with: the candidate, the moment, and log P(c) as the first stage has it. Where content is on,
 # its features stand behind those of the candidate.
-SHORTLIST_INPUTS = (*FEATURES, *MOMENT, "log_share")
-LEAST_LOG_SHARE = -20.0
-LEAST_CHANCE = 1e-9  # log-odds stay within 21 of 0
-NUDGE = 1e-6  # e
-OTHERS = 6  # how many of the shortlist are taught as not chosen; 12 do little better and cost twice as much
+RERANKER_INPUTS = (*FEATURES, *CONTEXT_FEATURES, "log_share")
+MIN_LOG_SHARE = -20.0
+MIN_PROBABILITY = 1e-9  # log-odds stay within 21 of 0
+TIE_OFFSET = 1e-6  # e
+N_NEGATIVES = 6  # how many of the shortlist are taught as not chosen; 12 do little better and cost twice as much
 
-Features = dict[str, float]
+FeatureValues = dict[str, float]
 
 
 class _Shortlist:
-    """The best of query `q` by the first stage, at most `room`: their `places`, the best first, and first `scores`."""
+    """The best of query `q` by the first stage, at most `room`: their `candidates`, the best first, and first `scores`."""
 
-    def __init__(self, query: Query, q: int, answers: Answers, weights: Weights, room: int) -> None:
-        found = answers.facts[q, FOUND]
-        self.q, self.answers = q, answers
-        scores = np.empty(found)
-        score(
-            weights.linear[query.model],
+    def __init__(self, query: Query, q: int, rankings: RankingResults, weights: Weights, n_reranked: int) -> None:
+        n_candidates = rankings.results[q, N_CANDIDATES]
+        self.q, self.rankings = q, rankings
+        scores = np.empty(n_candidates)
+        score_candidates(
+            weights.linear[query.model_index],
             weights.units,
-            answers.moment[q],
-            answers.features[q],
-            found,
-            answers.units[q],
+            rankings.context_features[q],
+            rankings.features[q],
+            n_candidates,
+            rankings.units[q],
             scores,
         )
-        places = np.argsort(-scores, kind="stable")
+        by_score = np.argsort(-scores, kind="stable")
         if query.exclude_seen:
-            places = places[answers.candidates[q, places, OWN] < 0]
-        self.places = places[:room]
-        self.scores = scores[self.places]
-        highest = scores.max(initial=-np.inf)
-        log_shares = self.scores - highest - np.log(np.exp(scores - highest).sum())
-        self.log_shares = np.maximum(log_shares, LEAST_LOG_SHARE)
+            by_score = by_score[rankings.candidates[q, by_score, HISTORY_INDEX] < 0]
+        self.candidates = by_score[:n_reranked]
+        self.scores = scores[self.candidates]
+        max_score = scores.max(initial=-np.inf)
+        log_shares = self.scores - max_score - np.log(np.exp(scores - max_score).sum())
+        self.log_shares = np.maximum(log_shares, MIN_LOG_SHARE)
 
-    def features(self, at: Sequence[int]) -> list[Features]:
+    def features(self, members: Sequence[int]) -> list[FeatureValues]:
         """What the model is asked with, for the members with these numbers."""
-        moment = self.answers.moment[self.q].tolist()
-        candidates = self.answers.features[self.q][:, self.places[at]].T.tolist()
-        names = (*names_of(self.answers.features.shape[1]), *MOMENT, "log_share")
+        context_features = self.rankings.context_features[self.q].tolist()
+        feature_rows = self.rankings.features[self.q][:, self.candidates[members]].T.tolist()
+        names = (*feature_names(self.rankings.features.shape[1]), *CONTEXT_FEATURES, "log_share")
         return [
-            dict(zip(names, (*candidate, *moment, log_share), strict=True))
-            for candidate, log_share in zip(candidates, self.log_shares[at].tolist(), strict=True)
+            dict(zip(names, (*feature_row, *context_features, log_share), strict=True))
+            for feature_row, log_share in zip(feature_rows, self.log_shares[members].tolist(), strict=True)
         ]
 
 
-def rescore(models: Sequence[Any], queries: Sequence[Query], answers: Answers, weights: Weights, room: int) -> None:
+def rerank_shortlists(
+    models: Sequence[Any], queries: Sequence[Query], rankings: RankingResults, weights: Weights, n_reranked: int
+) -> None:
     """Re-order the shortlists of queries: scores, places and reasons, and the rank of the item that came.
 
     Where no list is wanted and the item that came is not on the shortlist, nothing depends on the order, and nothing is
     done. `weights` are those the answers were made with.
     """
     for q, query in enumerate(queries):
-        facts = answers.facts[q]
-        if not facts[FOUND] or not (query.k or 0 < facts[RANK] <= room):
+        results = rankings.results[q]
+        if not results[N_CANDIDATES] or not (query.k or 0 < results[TARGET_RANK] <= n_reranked):
             continue
-        listed = _Shortlist(query, q, answers, weights, room)
-        if not len(listed.places):
+        shortlist = _Shortlist(query, q, rankings, weights, n_reranked)
+        if not len(shortlist.candidates):
             continue
-        model, least = models[query.model], listed.scores.min()
-        chances = [chance(model, features) for features in listed.features(range(len(listed.places)))]
-        odds = np.array([math.log(p / (1 - p)) for p in chances])
-        rescored = odds - odds.min() + least + NUDGE * (1 + np.unique(listed.scores, return_inverse=True)[1])
-        answers.scores[q, listed.places] = np.rint(rescored / STEP) * STEP
-        order(weights.linear[query.model], weights.units, query.k, query.exclude_seen, q, answers)
+        model, min_score = models[query.model_index], shortlist.scores.min()
+        probabilities = [
+            predict_probability(model, features) for features in shortlist.features(range(len(shortlist.candidates)))
+        ]
+        log_odds = np.array([math.log(p / (1 - p)) for p in probabilities])
+        new_scores = (
+            log_odds
+            - log_odds.min()
+            + min_score
+            + TIE_OFFSET * (1 + np.unique(shortlist.scores, return_inverse=True)[1])
+        )
+        rankings.scores[q, shortlist.candidates] = np.rint(new_scores / SCORE_QUANTUM) * SCORE_QUANTUM
+        build_list(weights.linear[query.model_index], weights.units, query.k, query.exclude_seen, q, rankings)
 
 
-def chance(model: Any, features: Features) -> float:
+def predict_probability(model: Any, features: FeatureValues) -> float:
     """The chance that `model` gives a candidate, within bounds; the least if it knows nothing of any choice."""
     p = (model.predict_proba_one(features) or {}).get(True, 0.0)
-    return min(max(p, LEAST_CHANCE), 1 - LEAST_CHANCE) if p == p else LEAST_CHANCE
+    return min(max(p, MIN_PROBABILITY), 1 - MIN_PROBABILITY) if p == p else MIN_PROBABILITY
 
 
-def examples(
-    query: Query, q: int, answers: Answers, weights: Weights, room: int, random: np.random.Generator
-) -> list[tuple[Features, bool]]:
+def build_examples(
+    query: Query, q: int, rankings: RankingResults, weights: Weights, n_reranked: int, rng: np.random.Generator
+) -> list[tuple[FeatureValues, bool]]:
     """What the item that came teaches a model: (features, whether it came); nothing if it was not on the shortlist."""
-    listed = _Shortlist(query, q, answers, weights, room)
-    came = np.flatnonzero(listed.places == answers.facts[q, STANDS])
-    if not len(came):
+    shortlist = _Shortlist(query, q, rankings, weights, n_reranked)
+    target = np.flatnonzero(shortlist.candidates == rankings.results[q, TARGET_INDEX])
+    if not len(target):
         return []
-    others = random.permutation(np.delete(np.arange(len(listed.places)), came))[:OTHERS]
-    taught = [*came.tolist(), *others.tolist()]
-    return [(features, n == 0) for n, features in enumerate(listed.features(taught))]
+    negatives = rng.permutation(np.delete(np.arange(len(shortlist.candidates)), target))[:N_NEGATIVES]
+    members = [*target.tolist(), *negatives.tolist()]
+    return [(features, n == 0) for n, features in enumerate(shortlist.features(members))]

@@ -17,26 +17,35 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import lean
+from freshflow._numba import jit_no_refcount
 from freshflow.config.schema import RefreshConfig
-from freshflow.items.index import grown
-from freshflow.ranking.incremental_scores import OWN, Views
-from freshflow.ranking.kernel import Answers
-from freshflow.users.profile import UserState, with_shared_ids
+from freshflow.items.index import extend_rows
+from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, UserBaselines
+from freshflow.ranking.kernel import RankingResults
+from freshflow.users.profile import UserProfile, intern_ids
 
-__all__ = ["DISMISSED", "EVENT", "LISTED_MS", "NEVER", "RANKED_MS", "TIME_MS", "Acted", "ActiveUsers"]
+__all__ = [
+    "N_DISMISSED",
+    "LAST_EVENT",
+    "LIST_MS",
+    "EMPTY_ENTRY",
+    "FULL_RANKING_MS",
+    "LAST_EVENT_MS",
+    "ActivityResult",
+    "ActiveUsers",
+]
 
-TIERS, CLASSES = 24, 4
-SOONEST, LATEST = 20, 2000  # events: at least and at most T / 2
-MEMORY = 2000.0  # events over which arrivals are averaged
-FIRST_ROOM = 256
-EVICTED_SHARE = 16
-NEVER = -1
+N_IDLE_TIERS, N_HISTORY_CLASSES = 24, 4
+MIN_ARRIVAL_WINDOW, MAX_ARRIVAL_WINDOW = 20, 2000  # events: at least and at most T / 2
+ARRIVAL_AVERAGE_EVENTS = 2000.0  # events over which arrivals are averaged
+INITIAL_USER_SLOTS = 256
+USER_EVICTION_DIVISOR = 16
+EMPTY_ENTRY = -1
 # Columns of `ActiveUsers.times`.
-EVENT, TIME_MS, LISTED, LISTED_MS, RANKED_MS, CLASS, DISMISSED = range(7)
+LAST_EVENT, LAST_EVENT_MS, LIST_EVENT, LIST_MS, FULL_RANKING_MS, HISTORY_CLASS, N_DISMISSED = range(7)
 
 
-class Acted(NamedTuple):
+class ActivityResult(NamedTuple):
     """Of acts (N,): the users' `slots`; `is_new` where the list is another than that shown before; `ranks`, from 1, of
     what they came for on that last list, 0 where it was not there.
     """
@@ -49,129 +58,152 @@ class Acted(NamedTuple):
 class ActiveUsers:
     """At most `config.users` users, the least recently active go first.
 
-    By slot: `ids`, `users` (as of their last event), `views` of their lists, `times` (U, 7): event number and event
+    By slot: `ids`, `users` (as of their last event), `baselines` of their lists, `activity_table` (U, 7): event number and event
     time of their last event, and of their last new list, event time of the last full ranking, class, how many items
     they have dismissed.
     """
 
     def __init__(self, config: RefreshConfig, k: int) -> None:
         self.config = config
-        own = OWN if config.interval_s > 0 else 0  # nothing is refreshed: lists alone are kept
+        n_baseline = N_BASELINE_ITEMS if config.interval_s > 0 else 0  # nothing is refreshed: lists alone are kept
         self.slots: dict[str, int] = {}
         self.ids: list[str] = []
-        self.users: list[UserState] = []
-        self.views = Views(
+        self.users: list[UserProfile] = []
+        self.baselines = UserBaselines(
             np.empty((0, k), np.int32),
-            np.empty((0, own), np.int32),
-            np.empty((0, own), np.float32),
+            np.empty((0, n_baseline), np.int32),
+            np.empty((0, n_baseline), np.float32),
             np.empty((0, 2), np.float32),
-            np.empty((0, own, 2), np.int32),
+            np.empty((0, n_baseline, 2), np.int32),
         )
-        self.times = np.empty((0, 7), np.int64)
-        self.arrivals = np.zeros(TIERS * CLASSES)
-        self.size = np.zeros(TIERS * CLASSES)
-        self.evicted = 0
+        self.activity_table = np.empty((0, 7), np.int64)
+        self.arrival_rates = np.zeros(N_IDLE_TIERS * N_HISTORY_CLASSES)
+        self.group_sizes = np.zeros(N_IDLE_TIERS * N_HISTORY_CLASSES)
+        self.n_evicted = 0
 
-    def act(
+    def record_activity(
         self,
-        acts: Sequence[tuple[str, UserState]],
-        events: NDArray[np.int64],
+        user_states: Sequence[tuple[str, UserProfile]],
+        event_numbers: NDArray[np.int64],
         ts_ms: NDArray[np.int64],
-        came: NDArray[np.int32],
-        rows: NDArray[np.int32],
-    ) -> Acted:
+        target_rows: NDArray[np.int32],
+        new_lists: NDArray[np.int32],
+    ) -> ActivityResult:
         """Users acted, one after the other, with the state they are in since.
 
-        `events` and `ts_ms` (N,) are number and time of what they did, `came` (N,) the rows of the items they came for,
-        `rows` (N, K), -1 padded, the lists that they are shown now.
+        `event_numbers` and `ts_ms` (N,) are number and time of what they did, `target_rows` (N,) the rows of the items they came for,
+        `new_lists` (N, K), -1 padded, the lists that they are shown now.
         """
-        acted = Acted(np.zeros(len(acts), np.int64), np.zeros(len(acts), np.bool_), np.zeros(len(acts), np.int64))
-        first = np.zeros(len(acts), np.bool_)
-        done = 0
-        for n, (user_id, user) in enumerate(acts):
+        activity = ActivityResult(
+            np.zeros(len(user_states), np.int64),
+            np.zeros(len(user_states), np.bool_),
+            np.zeros(len(user_states), np.int64),
+        )
+        is_first = np.zeros(len(user_states), np.bool_)
+        n_recorded = 0
+        for n, (user_id, user) in enumerate(user_states):
             slot = self.slots.get(user_id)
             if slot is None:
                 if len(self.ids) == self.config.users:  # slots will move
-                    self._act(done, n, first, events, ts_ms, came, rows, acts, acted)
-                    done = n
-                    self._make_room()
-                slot = self._new(user_id, user)
-                first[n] = True
-            acted.slots[n] = slot
+                    self._record_range(
+                        n_recorded, n, is_first, event_numbers, ts_ms, target_rows, new_lists, user_states, activity
+                    )
+                    n_recorded = n
+                    self._evict_least_recent()
+                slot = self._allocate_slot(user_id, user)
+                is_first[n] = True
+            activity.slots[n] = slot
             self.users[slot] = user
-        self._act(done, len(acts), first, events, ts_ms, came, rows, acts, acted)
-        return acted
+        self._record_range(
+            n_recorded, len(user_states), is_first, event_numbers, ts_ms, target_rows, new_lists, user_states, activity
+        )
+        return activity
 
-    def _act(
+    def _record_range(
         self,
         start: int,
         end: int,
-        first: NDArray[np.bool_],
-        events: NDArray[np.int64],
+        is_first: NDArray[np.bool_],
+        event_numbers: NDArray[np.int64],
         ts_ms: NDArray[np.int64],
-        came: NDArray[np.int32],
-        rows: NDArray[np.int32],
-        acts: Sequence[tuple[str, UserState]],
-        acted: "Acted",
+        target_rows: NDArray[np.int32],
+        new_lists: NDArray[np.int32],
+        user_states: Sequence[tuple[str, UserProfile]],
+        activity: "ActivityResult",
     ) -> None:
-        known = [len(user.items) for _, user in acts[start:end]]
-        dismissed = [len(user.dismissed) for _, user in acts[start:end]]
-        some = slice(start, end)
-        _note(
-            self.views.listed,
-            self.times,
-            self.arrivals,
-            first[some],
-            events[some],
-            ts_ms[some],
-            np.array(known, np.int64),
-            np.array(dismissed, np.int64),
-            came[some],
-            rows[some],
-            acted.slots[some],
-            acted.is_new[some],
-            acted.ranks[some],
+        n_known_items = [len(user.items) for _, user in user_states[start:end]]
+        n_dismissed = [len(user.dismissed_items) for _, user in user_states[start:end]]
+        row_range = slice(start, end)
+        _record_activity(
+            self.baselines.list_rows,
+            self.activity_table,
+            self.arrival_rates,
+            is_first[row_range],
+            event_numbers[row_range],
+            ts_ms[row_range],
+            np.array(n_known_items, np.int64),
+            np.array(n_dismissed, np.int64),
+            target_rows[row_range],
+            new_lists[row_range],
+            activity.slots[row_range],
+            activity.is_new[row_range],
+            activity.ranks[row_range],
         )
 
-    def keep(self, slots: NDArray[np.int64], asked: NDArray[np.int64], answers: Answers) -> None:
-        """Keep rankings of the users in `slots` (N,), the answers to queries number `asked` (N,), as their bases."""
-        self.views.own[slots] = answers.own[asked, :, 0]
-        self.views.behind[slots] = answers.own[asked, :, 1:]
-        self.views.own_score[slots] = answers.rests[asked]
-        self.views.level[slots] = answers.levels[asked]
+    def store_baseline(
+        self, slots: NDArray[np.int64], query_indices: NDArray[np.int64], rankings: RankingResults
+    ) -> None:
+        """Keep rankings of the users in `slots` (N,), the answers to queries number `query_indices` (N,), as their bases."""
+        self.baselines.item_rows[slots] = rankings.baseline_items[query_indices, :, 0]
+        self.baselines.reasons[slots] = rankings.baseline_items[query_indices, :, 1:]
+        self.baselines.residuals[slots] = rankings.baseline_residuals[query_indices]
+        self.baselines.levels[slots] = rankings.baseline_levels[query_indices]
 
-    def show(self, slots: NDArray[np.int32], lists: NDArray[np.int32], event: int, now_ms: int) -> None:
-        """The lists of users in `slots` (N,) hold item rows `lists` (N, K), -1 padded, since event number `event`."""
-        self.views.listed[slots] = lists
-        self.times[slots, LISTED] = event
-        self.times[slots, LISTED_MS] = now_ms
+    def record_list(self, slots: NDArray[np.int32], lists: NDArray[np.int32], event_number: int, now_ms: int) -> None:
+        """The lists of users in `slots` (N,) hold item rows `lists` (N, K), -1 padded, since event number `event_number`."""
+        self.baselines.list_rows[slots] = lists
+        self.activity_table[slots, LIST_EVENT] = event_number
+        self.activity_table[slots, LIST_MS] = now_ms
 
-    def who(self, event: int, now_ms: int, least: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    def due_for_refresh(
+        self, event_number: int, now_ms: int, min_chance: float
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """The slots of users within the horizon whose interval has passed, and their chances to act in time.
 
-        Those with less than the `least` chance are left out.
+        Those with less than the `min_chance` chance are left out.
         """
-        config, users = self.config, len(self.ids)
-        slots, kinds = np.empty(users, np.int32), np.empty(users, np.int32)
-        self.size[:] = 0
+        config, n_users = self.config, len(self.ids)
+        slots, groups = np.empty(n_users, np.int32), np.empty(n_users, np.int32)
+        self.group_sizes[:] = 0
         interval_ms, horizon_ms = int(config.interval_s * 1000), int(config.horizon_s * 1000)
-        n = _within(self.times[:users], event, now_ms, interval_ms, horizon_ms, self.size, slots, kinds)
-        hazard = self.arrivals / np.maximum(self.size, 1)
-        within = np.clip((event - self.times[slots[:n], LISTED]) / 2, SOONEST, LATEST)
-        chances = 1 - np.exp(-within * hazard[kinds[:n]])
-        likely = chances >= least
-        return slots[:n][likely], chances[likely]
+        n = _select_due_users(
+            self.activity_table[:n_users],
+            event_number,
+            now_ms,
+            interval_ms,
+            horizon_ms,
+            self.group_sizes,
+            slots,
+            groups,
+        )
+        hazards = self.arrival_rates / np.maximum(self.group_sizes, 1)
+        window_events = np.clip(
+            (event_number - self.activity_table[slots[:n], LIST_EVENT]) / 2, MIN_ARRIVAL_WINDOW, MAX_ARRIVAL_WINDOW
+        )
+        chances = 1 - np.exp(-window_events * hazards[groups[:n]])
+        is_likely = chances >= min_chance
+        return slots[:n][is_likely], chances[is_likely]
 
-    def shown(self, row: int) -> NDArray[np.int32]:
+    def slots_showing(self, row: int) -> NDArray[np.int32]:
         """The slots of users whose lists hold the item in `row`."""
-        return np.flatnonzero((self.views.listed[: len(self.ids)] == row).any(axis=1)).astype(np.int32)
+        return np.flatnonzero((self.baselines.list_rows[: len(self.ids)] == row).any(axis=1)).astype(np.int32)
 
     def drop_items(self, rows: NDArray[np.int64]) -> None:
         """Forget item `rows`, which will mean other items from now on."""
-        for column in (self.views.listed, self.views.own, self.views.behind[:, :, 1]):
-            column[np.isin(column, rows)] = NEVER
+        for column in (self.baselines.list_rows, self.baselines.item_rows, self.baselines.reasons[:, :, 1]):
+            column[np.isin(column, rows)] = EMPTY_ENTRY
 
-    def knows(self, user_id: str) -> bool:
+    def is_active(self, user_id: str) -> bool:
         """Whether a user is among them."""
         return user_id in self.slots
 
@@ -180,11 +212,11 @@ class ActiveUsers:
         slot = self.slots.pop(user_id, None)
         if slot is None:
             return False
-        last = len(self.ids) - 1
-        for column in (*self.views, self.times):
-            column[slot] = column[last]
-        self.ids[slot], self.users[slot] = self.ids[last], self.users[last]
-        if slot != last:
+        last_slot = len(self.ids) - 1
+        for column in (*self.baselines, self.activity_table):
+            column[slot] = column[last_slot]
+        self.ids[slot], self.users[slot] = self.ids[last_slot], self.users[last_slot]
+        if slot != last_slot:
             self.slots[self.ids[slot]] = slot
         self.ids.pop()
         self.users.pop()
@@ -192,13 +224,13 @@ class ActiveUsers:
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
-        known = len(self.ids)
+        n_users = len(self.ids)
         return {
             "ids": self.ids,
             "users": self.users,
-            "views": tuple(column[:known] for column in self.views),
-            "times": self.times[:known],
-            **{name: getattr(self, name) for name in ("arrivals", "size", "evicted")},
+            "baselines": tuple(column[:n_users] for column in self.baselines),
+            "activity_table": self.activity_table[:n_users],
+            **{name: getattr(self, name) for name in ("arrival_rates", "group_sizes", "n_evicted")},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -206,110 +238,132 @@ class ActiveUsers:
 
         Where refreshes were off and are on now, nobody is active yet: there is nothing to refresh their lists from.
         """
-        views, (_, k), (_, own) = Views(*state["views"]), self.views.listed.shape, self.views.own.shape
-        if views.own.shape[1] < own:
+        baselines, (_, k), (_, n_baseline) = (
+            UserBaselines(*state["baselines"]),
+            self.baselines.list_rows.shape,
+            self.baselines.item_rows.shape,
+        )
+        if baselines.item_rows.shape[1] < n_baseline:
             return
-        listed = np.full((len(views.listed), k), NEVER, np.int32)
-        listed[:, : views.listed.shape[1]] = views.listed[:, :k]
-        kept = Views(listed, views.own[:, :own], views.own_score[:, :own], views.level, views.behind[:, :own])
-        users = list(map(with_shared_ids, state["users"]))
-        vars(self).update(state | {"views": kept, "users": users})
+        list_rows = np.full((len(baselines.list_rows), k), EMPTY_ENTRY, np.int32)
+        list_rows[:, : baselines.list_rows.shape[1]] = baselines.list_rows[:, :k]
+        resized_baselines = UserBaselines(
+            list_rows,
+            baselines.item_rows[:, :n_baseline],
+            baselines.residuals[:, :n_baseline],
+            baselines.levels,
+            baselines.reasons[:, :n_baseline],
+        )
+        users = list(map(intern_ids, state["users"]))
+        vars(self).update(state | {"baselines": resized_baselines, "users": users})
         self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
 
-    def _new(self, user_id: str, user: UserState) -> int:
+    def _allocate_slot(self, user_id: str, user: UserProfile) -> int:
         slot = len(self.ids)
-        if slot == len(self.times):
-            room = min(max(FIRST_ROOM, 2 * slot), self.config.users)
-            self.views = Views(*(grown(column, room, NEVER) for column in self.views))
-            self.times = grown(self.times, room)
+        if slot == len(self.activity_table):
+            capacity = min(max(INITIAL_USER_SLOTS, 2 * slot), self.config.users)
+            self.baselines = UserBaselines(*(extend_rows(column, capacity, EMPTY_ENTRY) for column in self.baselines))
+            self.activity_table = extend_rows(self.activity_table, capacity)
         self.slots[user_id] = slot
         self.ids.append(user_id)
         self.users.append(user)
         return slot
 
-    def _make_room(self) -> None:
+    def _evict_least_recent(self) -> None:
         """Drop the least recently active sixteenth."""
-        oldest = np.argsort(self.times[: len(self.ids), EVENT], kind="stable")
-        dropped = [self.ids[slot] for slot in oldest[: max(1, len(self.ids) // EVICTED_SHARE)].tolist()]
-        for user_id in dropped:
+        slots_by_age = np.argsort(self.activity_table[: len(self.ids), LAST_EVENT], kind="stable")
+        evicted_ids = [
+            self.ids[slot] for slot in slots_by_age[: max(1, len(self.ids) // USER_EVICTION_DIVISOR)].tolist()
+        ]
+        for user_id in evicted_ids:
             self.forget(user_id)
-        self.evicted += len(dropped)
+        self.n_evicted += len(evicted_ids)
 
 
-@lean
-def _within(
-    times: NDArray[np.int64],
-    event: int,
+@jit_no_refcount
+def _select_due_users(
+    activity_table: NDArray[np.int64],
+    event_number: int,
     now_ms: int,
     interval_ms: int,
     horizon_ms: int,
-    size: NDArray[np.float64],
+    group_sizes: NDArray[np.float64],
     slots: NDArray[np.int32],
-    kinds: NDArray[np.int32],
+    groups: NDArray[np.int32],
 ) -> int:
-    """Write the slots and kinds of users within the horizon whose interval has passed; count all by kind in `size`."""
+    """Write the slots and kinds of users within the horizon whose interval has passed; count all by kind in `group_sizes`."""
     n = 0
-    for slot in range(len(times)):
-        if now_ms - times[slot, TIME_MS] > horizon_ms:
+    for slot in range(len(activity_table)):
+        if now_ms - activity_table[slot, LAST_EVENT_MS] > horizon_ms:
             continue
-        kind = _tier(event - times[slot, EVENT]) * CLASSES + times[slot, CLASS]
-        size[kind] += 1
-        if now_ms - times[slot, LISTED_MS] >= interval_ms:
-            slots[n], kinds[n] = slot, kind
+        group = (
+            _idle_tier(event_number - activity_table[slot, LAST_EVENT]) * N_HISTORY_CLASSES
+            + activity_table[slot, HISTORY_CLASS]
+        )
+        group_sizes[group] += 1
+        if now_ms - activity_table[slot, LIST_MS] >= interval_ms:
+            slots[n], groups[n] = slot, group
             n += 1
     return n
 
 
-@lean
-def _note(
-    listed: NDArray[np.int32],
-    times: NDArray[np.int64],
-    arrivals: NDArray[np.float64],
-    first: NDArray[np.bool_],
-    events: NDArray[np.int64],
+@jit_no_refcount
+def _record_activity(
+    current_lists: NDArray[np.int32],
+    activity_table: NDArray[np.int64],
+    arrival_rates: NDArray[np.float64],
+    is_first: NDArray[np.bool_],
+    event_numbers: NDArray[np.int64],
     ts_ms: NDArray[np.int64],
-    known: NDArray[np.int64],
-    dismissed: NDArray[np.int64],
-    came: NDArray[np.int32],
-    rows: NDArray[np.int32],
+    n_known_items: NDArray[np.int64],
+    n_dismissed: NDArray[np.int64],
+    target_rows: NDArray[np.int32],
+    new_lists: NDArray[np.int32],
     slots: NDArray[np.int64],
     is_new: NDArray[np.bool_],
     ranks: NDArray[np.int64],
 ) -> None:
-    """Take acts (N,), of users in `slots` for the `first` time or again, in order; write `is_new` and `ranks`."""
+    """Take acts (N,), of users in `slots` for the `is_first` time or again, in order; write `is_new` and `ranks`."""
     for n in range(len(slots)):
         slot = slots[n]
-        shown, time = listed[slot], times[slot]
-        arrivals *= 1 - 1 / MEMORY
-        if first[n]:
-            shown[:] = NEVER
+        current_list, user_activity = current_lists[slot], activity_table[slot]
+        arrival_rates *= 1 - 1 / ARRIVAL_AVERAGE_EVENTS
+        if is_first[n]:
+            current_list[:] = EMPTY_ENTRY
         else:
-            arrivals[_tier(events[n] - time[EVENT]) * CLASSES + time[CLASS]] += 1 / MEMORY
-        for place in range(len(shown)):
-            if shown[place] == came[n] and came[n] >= 0:
-                ranks[n] = place + 1
-            is_new[n] |= shown[place] != rows[n, place]
-            shown[place] = rows[n, place]
-        time[EVENT], time[CLASS], time[DISMISSED] = events[n], _class(known[n]), dismissed[n]
-        time[LISTED] = events[n]
-        time[TIME_MS] = time[LISTED_MS] = time[RANKED_MS] = ts_ms[n]
+            arrival_rates[
+                _idle_tier(event_numbers[n] - user_activity[LAST_EVENT]) * N_HISTORY_CLASSES
+                + user_activity[HISTORY_CLASS]
+            ] += 1 / ARRIVAL_AVERAGE_EVENTS
+        for position in range(len(current_list)):
+            if current_list[position] == target_rows[n] and target_rows[n] >= 0:
+                ranks[n] = position + 1
+            is_new[n] |= current_list[position] != new_lists[n, position]
+            current_list[position] = new_lists[n, position]
+        user_activity[LAST_EVENT], user_activity[HISTORY_CLASS], user_activity[N_DISMISSED] = (
+            event_numbers[n],
+            _history_class(n_known_items[n]),
+            n_dismissed[n],
+        )
+        user_activity[LIST_EVENT] = event_numbers[n]
+        user_activity[LAST_EVENT_MS] = user_activity[LIST_MS] = user_activity[FULL_RANKING_MS] = ts_ms[n]
 
 
-@lean
-def _class(known: int) -> int:
+@jit_no_refcount
+def _history_class(n_items: int) -> int:
     """The number of the class of someone who knows so many items."""
-    number = 0
-    while known >= 4 and number < CLASSES - 1:
-        known >>= 2
-        number += 1
-    return number
+    history_class = 0
+    while n_items >= 4 and history_class < N_HISTORY_CLASSES - 1:
+        n_items >>= 2
+        history_class += 1
+    return history_class
 
 
-@lean
-def _tier(idle: int) -> int:
+@jit_no_refcount
+def _idle_tier(n_idle_events: int) -> int:
     """The number of the tier of someone whose last event is so many events ago."""
     tier = 0
-    while idle > 1 and tier < TIERS - 1:
-        idle >>= 1
+    while n_idle_events > 1 and tier < N_IDLE_TIERS - 1:
+        n_idle_events >>= 1
         tier += 1
     return tier

@@ -13,254 +13,310 @@ from msgspec import Raw, structs
 from numpy.typing import NDArray
 
 from freshflow.config.schema import Config
-from freshflow.events.model import Behaviour, Identify
-from freshflow.items.index import NO_ROW, ItemRows
+from freshflow.events.model import Identify, Interaction
+from freshflow.items.index import NO_ROW, ItemIndex
 from freshflow.items.revisits import VISITS
-from freshflow.items.statistics import ItemKnowledge
-from freshflow.outputs.assembly import Listed, items_of
-from freshflow.outputs.json_writer import ItemTexts, text_of
+from freshflow.items.statistics import ItemStatistics
+from freshflow.outputs.assembly import ListArrays, build_list_items
+from freshflow.outputs.json_writer import JsonListWriter, encode_items
 from freshflow.outputs.records import ListItem
-from freshflow.ranking.incremental_scores import OWN, everyones_scores, look, popular_now
-from freshflow.ranking.kernel import ITEM, Answers
+from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, collect_popular_rows, global_scores, refresh_lists
+from freshflow.ranking.kernel import ENTRY_ROW, RankingResults
 from freshflow.ranking.query import Query
-from freshflow.ranking.scoring import AGAIN, NEW, POPULAR, SIMILAR, TOGETHER, Weights
-from freshflow.refresh.active_users import DISMISSED, NEVER, RANKED_MS, TIME_MS, Acted, ActiveUsers
-from freshflow.search.reranker import Searches
-from freshflow.users.profile import UserState, context_at
+from freshflow.ranking.scoring import REASON_AGAIN, REASON_NEW, REASON_POPULAR, REASON_SIMILAR, REASON_TOGETHER, Weights
+from freshflow.refresh.active_users import (
+    EMPTY_ENTRY,
+    FULL_RANKING_MS,
+    LAST_EVENT_MS,
+    N_DISMISSED,
+    ActiveUsers,
+    ActivityResult,
+)
+from freshflow.search.reranker import SearchReranker
+from freshflow.users.profile import UserProfile, context_at
 
-__all__ = ["Refresh", "Refreshed", "Ruled"]
+__all__ = ["RefreshScheduler", "RefreshedList", "RuleHooks"]
 
-SHARED = 400  # items at most that everyone may be shown
+MAX_SHARED_ITEMS = 400  # items at most that everyone may be shown
 # Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
-LOOKED_AT_ONCE, RANKED_AT_ONCE = 1500, 16
+MAX_USERS_PER_CHECK, MAX_FULL_RANKINGS_PER_CHECK = 1500, 16
 # Lists that are made in full at one look, where rules have a say in them.
-REMADE_AT_ONCE = 16
+MAX_REMADE_LISTS_PER_CHECK = 16
 # A user is ranked in full when their session ends, and whenever they have been idle so many times as long as then.
-AGED = 48
+RERANK_IDLE_RATIO = 48
 # What a list must be expected to gain, in hits, to be published: at least this, and as much more as keeps the lists
 # within the budget, of which so many may be saved up.
-LEAST_WORTH, MOST_WORTH, DEARER = 1 / 1000, 1 / 10, 1.02
-SAVED = 1000.0
+MIN_GAIN_THRESHOLD, MAX_GAIN_THRESHOLD, THRESHOLD_STEP = 1 / 1000, 1 / 10, 1.02
+MAX_TOKENS = 1000.0
 # Looks that are left out, at most, after looks that found nothing.
-LONGEST_PAUSE = 32
+MAX_SKIPPED_CHECKS = 32
 
-Refreshed = tuple[str, Raw]
-Rank = Callable[[Sequence[Query]], Answers]
+RefreshedList = tuple[str, Raw]
+RankFunction = Callable[[Sequence[Query]], RankingResults]
 
 
-class Ruled(NamedTuple):
-    """Where rules choose what is shown: the rows `hidden` from everyone, and what makes the lists of users in slots in
+class RuleHooks(NamedTuple):
+    """Where rules choose what is shown: the rows `is_hidden` from everyone, and what makes the lists of users in slots in
     full at a time, and gives those that are new.
     """
 
-    hidden: NDArray[np.bool_]
-    remake: Callable[[NDArray[np.int32], int], list[Refreshed]]
+    is_hidden: NDArray[np.bool_]
+    remake_lists: Callable[[NDArray[np.int32], int], list[RefreshedList]]
 
 
-class Refresh:
-    """Decides whose list is made again, and makes it, if it is `on`; in any case it knows what users were shown."""
+class RefreshScheduler:
+    """Decides whose list is made again, and makes it, if it is `is_on`; in any case it knows what users were shown."""
 
-    def __init__(self, config: Config, searches: Searches, texts: ItemTexts, on: bool) -> None:
+    def __init__(
+        self, config: Config, search_reranker: SearchReranker, json_writer: JsonListWriter, is_on: bool
+    ) -> None:
         self.config = config
-        self.searches = searches
-        self.texts = texts
-        self.on = on
-        self.active = ActiveUsers(config.refresh, config.lists.k)
-        self.allowed = 0.0  # lists that may be published yet
-        self.worth = 4 * LEAST_WORTH
-        self.pause = self.paused = 0
-        self.turn = 0  # the slot from which on to look
+        self.search_reranker = search_reranker
+        self.json_writer = json_writer
+        self.is_on = is_on
+        self.active_users = ActiveUsers(config.refresh, config.lists.k)
+        self.tokens = 0.0  # lists that may be published yet
+        self.gain_threshold = 4 * MIN_GAIN_THRESHOLD
+        self.n_checks_to_skip = self.n_checks_skipped = 0
+        self.next_slot = 0  # the slot from which on to look
 
-    def note(
+    def record_activity(
         self,
-        acts: Sequence[tuple[Behaviour | Identify, UserState]],
-        events: Sequence[int],
-        came: Sequence[int],
-        asked: NDArray[np.int64],
-        answers: Answers,
-    ) -> Acted:
-        """Users acted, as events of these numbers, for items in rows `came`, and were ranked as queries `asked`."""
-        rows = answers.places[asked, : self.config.lists.k, ITEM]
-        acted = self.active.act(
-            [(event.user_id, user) for event, user in acts],
-            np.array(events, np.int64),
-            np.array([user.last_ms for _, user in acts], np.int64),
-            np.array(came, np.int32),
-            rows,
+        user_events: Sequence[tuple[Interaction | Identify, UserProfile]],
+        event_numbers: Sequence[int],
+        target_rows: Sequence[int],
+        query_indices: NDArray[np.int64],
+        rankings: RankingResults,
+    ) -> ActivityResult:
+        """Users acted, as events of these numbers, for items in rows `target_rows`, and were ranked as queries `query_indices`."""
+        list_rows = rankings.entries[query_indices, : self.config.lists.k, ENTRY_ROW]
+        activity = self.active_users.record_activity(
+            [(event.user_id, user) for event, user in user_events],
+            np.array(event_numbers, np.int64),
+            np.array([user.last_ms for _, user in user_events], np.int64),
+            np.array(target_rows, np.int32),
+            list_rows,
         )
-        if self.on:
-            self.active.keep(acted.slots, asked, answers)
+        if self.is_on:
+            self.active_users.store_baseline(activity.slots, query_indices, rankings)
             share = self.config.refresh.max_share
-            self.allowed = min(self.allowed + len(acts) * share / (1 - share), SAVED)
-        return acted
+            self.tokens = min(self.tokens + len(user_events) * share / (1 - share), MAX_TOKENS)
+        return activity
 
-    def lists(
+    def collect_due_lists(
         self,
-        knowledge: ItemKnowledge,
+        item_statistics: ItemStatistics,
         weights: Weights,
-        rank: Rank,
-        event: int,
+        rank: RankFunction,
+        event_number: int,
         now_ms: int,
-        ruled: Ruled | None = None,
-    ) -> list[Refreshed]:
-        """The lists that are worth publishing by `now_ms`, after event number `event`.
+        rule_hooks: RuleHooks | None = None,
+    ) -> list[RefreshedList]:
+        """The lists that are worth publishing by `now_ms`, after event number `event_number`.
 
         Where rules choose what is shown, shared scores only say whose list is worth a look: these users, a few at a
         time, are ranked in full.
         """
-        if self.paused < self.pause:
-            self.paused += 1
+        if self.n_checks_skipped < self.n_checks_to_skip:
+            self.n_checks_skipped += 1
             return []
-        changed = self._changed(knowledge, weights, rank, event, now_ms, ruled)
-        self.worth *= DEARER if self.allowed < SAVED / 2 else 1 / DEARER
-        self.worth = min(max(self.worth, LEAST_WORTH), MOST_WORTH)
-        self.pause = self.pause // 2 if changed else min(2 * self.pause + 1, LONGEST_PAUSE)
-        self.paused = 0
-        return changed
+        refreshed_lists = self._find_worthy_lists(item_statistics, weights, rank, event_number, now_ms, rule_hooks)
+        self.gain_threshold *= THRESHOLD_STEP if self.tokens < MAX_TOKENS / 2 else 1 / THRESHOLD_STEP
+        self.gain_threshold = min(max(self.gain_threshold, MIN_GAIN_THRESHOLD), MAX_GAIN_THRESHOLD)
+        self.n_checks_to_skip = (
+            self.n_checks_to_skip // 2 if refreshed_lists else min(2 * self.n_checks_to_skip + 1, MAX_SKIPPED_CHECKS)
+        )
+        self.n_checks_skipped = 0
+        return refreshed_lists
 
-    def _changed(
+    def _find_worthy_lists(
         self,
-        knowledge: ItemKnowledge,
+        item_statistics: ItemStatistics,
         weights: Weights,
-        rank: Rank,
-        event: int,
+        rank: RankFunction,
+        event_number: int,
         now_ms: int,
-        ruled: Ruled | None,
-    ) -> list[Refreshed]:
-        active = self.active
-        slots, chances = self._in_turn(*active.who(event, now_ms, self.worth))
+        rule_hooks: RuleHooks | None,
+    ) -> list[RefreshedList]:
+        active_users = self.active_users
+        slots, chances = self._select_in_turn(*active_users.due_for_refresh(event_number, now_ms, self.gain_threshold))
         if not len(slots):
             return []
-        self._rank_the_idle(slots, rank, now_ms)
-        tables, linear, units = knowledge.tables, weights.linear[0], weights.units
-        known = np.full(knowledge.capacity, np.nan)
-        popular = np.empty(SHARED, np.int32)
-        popular = popular[: popular_now(tables, popular, np.zeros(knowledge.capacity, np.bool_))]
-        everyones_scores(tables, linear, units, now_ms, popular, known)
-        popular = popular[np.argsort(-known[popular], kind="stable")]
-        if ruled is not None:
-            popular = popular[~ruled.hidden[popular]]
-        banned, starts = self._banned(slots, knowledge.rows)
-        found = np.empty((len(slots), self.config.lists.k), np.int32)
-        places, scores, worthy = np.empty_like(found), np.empty(found.shape), np.empty(len(slots), np.int32)
-        gains = np.empty(len(slots))
-        n = look(
-            *(tables, linear, units, now_ms, active.views, slots, chances, banned, starts, self.worth),
-            *(known, popular, found, places, scores, worthy, gains),
+        self._rank_idle_users(slots, rank, now_ms)
+        tables, linear, units = item_statistics.tables, weights.linear[0], weights.units
+        shared_scores = np.full(item_statistics.capacity, np.nan)
+        popular_rows = np.empty(MAX_SHARED_ITEMS, np.int32)
+        popular_rows = popular_rows[
+            : collect_popular_rows(tables, popular_rows, np.zeros(item_statistics.capacity, np.bool_))
+        ]
+        global_scores(tables, linear, units, now_ms, popular_rows, shared_scores)
+        popular_rows = popular_rows[np.argsort(-shared_scores[popular_rows], kind="stable")]
+        if rule_hooks is not None:
+            popular_rows = popular_rows[~rule_hooks.is_hidden[popular_rows]]
+        dismissed_rows, dismissed_starts = self._dismissed_rows(slots, item_statistics.index)
+        list_rows = np.empty((len(slots), self.config.lists.k), np.int32)
+        baseline_indices, scores, selected = (
+            np.empty_like(list_rows),
+            np.empty(list_rows.shape),
+            np.empty(len(slots), np.int32),
         )
-        best = np.argsort(-gains[worthy[:n]], kind="stable")[: int(self.allowed)]
-        if ruled is not None:
-            made = ruled.remake(slots[worthy[best[:REMADE_AT_ONCE]]], now_ms)
-            self.allowed -= len(made)
-            return made
-        self.allowed -= len(best)
-        worthy = slots[worthy[best]]
-        active.show(worthy, found[best], event, now_ms)
-        return self._lists(worthy, found[best], places[best], scores[best], knowledge)
+        gains = np.empty(len(slots))
+        n_selected = refresh_lists(
+            *(
+                tables,
+                linear,
+                units,
+                now_ms,
+                active_users.baselines,
+                slots,
+                chances,
+                dismissed_rows,
+                dismissed_starts,
+                self.gain_threshold,
+            ),
+            *(shared_scores, popular_rows, list_rows, baseline_indices, scores, selected, gains),
+        )
+        best_indices = np.argsort(-gains[selected[:n_selected]], kind="stable")[: int(self.tokens)]
+        if rule_hooks is not None:
+            remade_lists = rule_hooks.remake_lists(slots[selected[best_indices[:MAX_REMADE_LISTS_PER_CHECK]]], now_ms)
+            self.tokens -= len(remade_lists)
+            return remade_lists
+        self.tokens -= len(best_indices)
+        selected = slots[selected[best_indices]]
+        active_users.record_list(selected, list_rows[best_indices], event_number, now_ms)
+        return self._build_lists(
+            selected, list_rows[best_indices], baseline_indices[best_indices], scores[best_indices], item_statistics
+        )
 
-    def _in_turn(
+    def _select_in_turn(
         self, slots: NDArray[np.int32], chances: NDArray[np.float64]
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Those of rising `slots` whose turn it is, with their chances."""
-        if len(slots) <= LOOKED_AT_ONCE:
+        if len(slots) <= MAX_USERS_PER_CHECK:
             return slots, chances
-        chosen = (np.searchsorted(slots, self.turn) + np.arange(LOOKED_AT_ONCE)) % len(slots)
-        self.turn = int(slots[chosen[-1]]) + 1
-        return slots[chosen], chances[chosen]
+        chosen_indices = (np.searchsorted(slots, self.next_slot) + np.arange(MAX_USERS_PER_CHECK)) % len(slots)
+        self.next_slot = int(slots[chosen_indices[-1]]) + 1
+        return slots[chosen_indices], chances[chosen_indices]
 
-    def _banned(self, slots: NDArray[np.int32], rows: ItemRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _dismissed_rows(
+        self, slots: NDArray[np.int32], item_index: ItemIndex
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The rows that users have turned down, one user's after the other's, and where each one's begin."""
-        picky = np.flatnonzero(self.active.times[slots, DISMISSED])
-        by_user = [rows.rows(self.active.users[slot].dismissed) for slot in slots[picky].tolist()]
+        with_dismissals = np.flatnonzero(self.active_users.activity_table[slots, N_DISMISSED])
+        rows_by_user = [
+            item_index.known_rows(self.active_users.users[slot].dismissed_items)
+            for slot in slots[with_dismissals].tolist()
+        ]
         starts = np.zeros(len(slots) + 1, np.int64)
-        starts[picky + 1] = [len(banned) for banned in by_user]
-        return np.array([row for banned in by_user for row in banned], np.int32), np.cumsum(starts)
+        starts[with_dismissals + 1] = [len(user_rows) for user_rows in rows_by_user]
+        return np.array([row for user_rows in rows_by_user for row in user_rows], np.int32), np.cumsum(starts)
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
-        own = {name: getattr(self, name) for name in ("allowed", "worth", "pause", "paused", "turn")}
-        return {"own": own, "active": self.active.state()}
+        scheduler_state = {name: getattr(self, name) for name in ("tokens", "gain_threshold", "n_checks_to_skip", "n_checks_skipped", "next_slot")}
+        return {"own": scheduler_state, "active": self.active_users.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         vars(self).update(state["own"])
-        self.active.restore(state["active"])
+        self.active_users.restore(state["active"])
 
-    def _rank_the_idle(self, slots: NDArray[np.int32], rank: Rank, now_ms: int) -> None:
+    def _rank_idle_users(self, slots: NDArray[np.int32], rank: RankFunction, now_ms: int) -> None:
         """Rank users in full whose session has ended since that was last done."""
-        users, times = self.config.users, self.active.times
+        users, activity_table = self.config.users, self.active_users.activity_table
         gap_ms = int(users.session_gap_s * 1000)
-        idle_ms, ranked_at_ms = now_ms - times[slots, TIME_MS], times[slots, RANKED_MS] - times[slots, TIME_MS]
-        aged = idle_ms > np.maximum(gap_ms, AGED * ranked_at_ms)
-        due = slots[aged][:RANKED_AT_ONCE]
-        if len(due):
-            self._keep(due, rank(self.queries(due, now_ms)), now_ms)
+        idle_ms, ranked_at_ms = (
+            now_ms - activity_table[slots, LAST_EVENT_MS],
+            activity_table[slots, FULL_RANKING_MS] - activity_table[slots, LAST_EVENT_MS],
+        )
+        is_aged = idle_ms > np.maximum(gap_ms, RERANK_IDLE_RATIO * ranked_at_ms)
+        due_slots = slots[is_aged][:MAX_FULL_RANKINGS_PER_CHECK]
+        if len(due_slots):
+            self._store_baseline(due_slots, rank(self.build_queries(due_slots, now_ms)), now_ms)
 
-    def queries(self, slots: NDArray[np.int32], now_ms: int) -> list[Query]:
+    def build_queries(self, slots: NDArray[np.int32], now_ms: int) -> list[Query]:
         """What to ask to rank users in `slots` in full."""
         users, k = self.config.users, self.config.lists.k
         gap_ms = int(users.session_gap_s * 1000)
         queries = []
         for slot in slots.tolist():
-            user = self.active.users[slot]
-            context = context_at(user, now_ms, gap_ms=gap_ms, limit=users.context)
-            query = Query(user, context, now_ms, k=max(OWN, k) if self.on else k, keep=self.on)
-            queries.append(self.searches.with_chosen(query))
+            user = self.active_users.users[slot]
+            context = context_at(user, now_ms, gap_ms=gap_ms, max_items=users.context)
+            query = Query(
+                user, context, now_ms, k=max(N_BASELINE_ITEMS, k) if self.is_on else k, store_baseline=self.is_on
+            )
+            queries.append(self.search_reranker.add_query_clicks(query))
         return queries
 
-    def show(self, slots: NDArray[np.int32], answers: Answers, event: int, now_ms: int) -> NDArray[np.bool_]:
-        """The first queries of `answers` were those of users in `slots`, who are shown what was answered.
+    def record_lists(
+        self, slots: NDArray[np.int32], rankings: RankingResults, event_number: int, now_ms: int
+    ) -> NDArray[np.bool_]:
+        """The first queries of `rankings` were those of users in `slots`, who are shown what was answered.
 
         Whose list is another than before.
         """
-        lists = answers.places[: len(slots), : self.config.lists.k, ITEM]
-        is_new: NDArray[np.bool_] = (self.active.views.listed[slots] != lists).any(axis=1)
-        self.active.show(slots, lists, event, now_ms)
-        if self.on:
-            self._keep(slots, answers, now_ms)
+        lists = rankings.entries[: len(slots), : self.config.lists.k, ENTRY_ROW]
+        is_new: NDArray[np.bool_] = (self.active_users.baselines.list_rows[slots] != lists).any(axis=1)
+        self.active_users.record_list(slots, lists, event_number, now_ms)
+        if self.is_on:
+            self._store_baseline(slots, rankings, now_ms)
         return is_new
 
-    def _keep(self, slots: NDArray[np.int32], answers: Answers, now_ms: int) -> None:
-        self.active.keep(slots.astype(np.int64), np.arange(len(slots)), answers)
-        self.active.times[slots, RANKED_MS] = now_ms
+    def _store_baseline(self, slots: NDArray[np.int32], rankings: RankingResults, now_ms: int) -> None:
+        self.active_users.store_baseline(slots.astype(np.int64), np.arange(len(slots)), rankings)
+        self.active_users.activity_table[slots, FULL_RANKING_MS] = now_ms
 
-    def _lists(
+    def _build_lists(
         self,
         slots: NDArray[np.int32],
         rows: NDArray[np.int32],
-        places: NDArray[np.int32],
+        baseline_indices: NDArray[np.int32],
         scores: NDArray[np.float64],
-        knowledge: ItemKnowledge,
-    ) -> list[Refreshed]:
+        item_statistics: ItemStatistics,
+    ) -> list[RefreshedList]:
         """The lists (N, K) of users in `slots` (N,)."""
-        ids = knowledge.rows.ids
-        own = (places != NEVER) & (rows != NO_ROW)
-        behind = self.active.views.behind[slots[:, None], np.where(own, places, 0)]
-        reasons, sources = np.where(own, behind[..., 0], POPULAR), np.where(own, behind[..., 1], NO_ROW)
-        sources = np.where(reasons == AGAIN, rows, sources)
-        reasons[(reasons == TOGETHER) & (sources == NO_ROW)] = POPULAR  # what it came with has been dropped since
-        if self.config.content.on:
-            reasons[(reasons == SIMILAR) & (sources == NO_ROW)] = NEW
-            visited = knowledge.tables.returns.counts[rows, VISITS] > 0
-            reasons[(reasons == NEW) & visited] = POPULAR
+        ids = item_statistics.index.ids
+        baseline = (baseline_indices != EMPTY_ENTRY) & (rows != NO_ROW)
+        baseline_reasons = self.active_users.baselines.reasons[slots[:, None], np.where(baseline, baseline_indices, 0)]
+        reasons, sources = (
+            np.where(baseline, baseline_reasons[..., 0], REASON_POPULAR),
+            np.where(baseline, baseline_reasons[..., 1], NO_ROW),
+        )
+        sources = np.where(reasons == REASON_AGAIN, rows, sources)
+        reasons[(reasons == REASON_TOGETHER) & (sources == NO_ROW)] = (
+            REASON_POPULAR  # what it came with has been dropped since
+        )
+        if self.config.content.is_enabled:
+            reasons[(reasons == REASON_SIMILAR) & (sources == NO_ROW)] = REASON_NEW
+            has_visits = item_statistics.tables.revisits.counts[rows, VISITS] > 0
+            reasons[(reasons == REASON_NEW) & has_visits] = REASON_POPULAR
         sizes = np.count_nonzero(rows != NO_ROW, axis=1)
-        several = Listed(rows, scores, reasons, sources, sizes)
-        tied = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] != NO_ROW)).any(axis=1)
-        for n in np.flatnonzero(tied).tolist():
-            order = sorted(range(sizes[n]), key=lambda at: (-scores[n, at], ids[rows[n, at]]))
-            for column in (rows, scores, reasons, sources, places):
+        lists = ListArrays(rows, scores, reasons, sources, sizes)
+        has_ties = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] != NO_ROW)).any(axis=1)
+        for n in np.flatnonzero(has_ties).tolist():
+            order = sorted(range(sizes[n]), key=lambda position: (-scores[n, position], ids[rows[n, position]]))
+            for column in (rows, scores, reasons, sources, baseline_indices):
                 column[n, : sizes[n]] = column[n, order]
         if self.config.lists.contributions:
             texts = [
-                text_of([self._explained(slot, item, place) for item, place in zip(items, own, strict=False)])
-                for slot, items, own in zip(slots.tolist(), items_of(several, ids), places.tolist(), strict=True)
+                encode_items(
+                    [
+                        self._add_contributions(slot, item, baseline_index)
+                        for item, baseline_index in zip(items, baseline, strict=False)
+                    ]
+                )
+                for slot, items, baseline in zip(
+                    slots.tolist(), build_list_items(lists, ids), baseline_indices.tolist(), strict=True
+                )
             ]
         else:
-            texts = self.texts.of(several, ids)
-        return [(self.active.ids[slot], text) for slot, text in zip(slots.tolist(), texts, strict=True)]
+            texts = self.json_writer.encode_lists(lists, ids)
+        return [(self.active_users.ids[slot], text) for slot, text in zip(slots.tolist(), texts, strict=True)]
 
-    def _explained(self, slot: int, item: ListItem, place: int) -> ListItem:
+    def _add_contributions(self, slot: int, item: ListItem, baseline_index: int) -> ListItem:
         """The two parts of a score: what speaks for the item to everyone, and what for this user's sake."""
-        views = self.active.views
-        rest = float(views.own_score[slot, place] if place != NEVER else views.level[slot, 0])
-        return structs.replace(item, contributions={"everyone": item.score - rest, "user": rest})
+        baselines = self.active_users.baselines
+        residual = float(
+            baselines.residuals[slot, baseline_index] if baseline_index != EMPTY_ENTRY else baselines.levels[slot, 0]
+        )
+        return structs.replace(item, contributions={"everyone": item.score - residual, "user": residual})

@@ -13,20 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.config.schema import RelatedConfig
-from freshflow.items.covisitation import TOGETHER
-from freshflow.items.index import NO_ROW, grown
-from freshflow.items.popularity import EVENTS
-from freshflow.items.statistics import ItemKnowledge
+from freshflow.items.covisitation import COOCCURRENCE
+from freshflow.items.index import NO_ROW, extend_rows
+from freshflow.items.popularity import N_EVENTS
+from freshflow.items.statistics import ItemStatistics
 from freshflow.outputs.records import RelatedItem
-from freshflow.related.similarity import UNIT, difference, due, nearest
+from freshflow.related.similarity import SIMILARITY_SCALE, discounted_list_change, find_due_rows, find_related_rows
 
-__all__ = ["LOOK_EVERY", "Related", "RelatedList", "owner_of"]
+__all__ = ["RELATED_CHECK_INTERVAL", "RelatedPublisher", "RelatedList", "owner_partition"]
 
-LOOK_EVERY = 128  # choices from one look to the next, a multiple of those after which weights are taken over
+RELATED_CHECK_INTERVAL = (
+    128  # choices from one look to the next, a multiple of those after which weights are taken over
+)
 # At one look: rows that are asked whether they have changed, in turn, and rows whose nearest are looked for.
-ASKED, LOOKED_AT = 50_000, 256
-SAVED = 100.0  # lists that may be saved up for a burst
-LONG_AGO_MS = -(1 << 62)
+MAX_SCANNED_ROWS, MAX_RECOMPUTED_ROWS = 50_000, 256
+MAX_RELATED_TOKENS = 100.0  # lists that may be saved up for a burst
+NEVER_PUBLISHED_MS = -(1 << 62)
 
 
 class RelatedList(NamedTuple):
@@ -36,10 +38,10 @@ class RelatedList(NamedTuple):
     items: tuple[RelatedItem, ...]
 
 
-class Related:
+class RelatedPublisher:
     """What was last published of each item row, for the rows that item knowledge has, and what may be published yet.
 
-    By row: `ids` of items that have a list, "" of others; the rows on it, `listed` (R, K), -1 padded; `seen` (R,), the
+    By row: `ids` of items that have a list, "" of others; the rows on it, `list_rows` (R, K), -1 padded; `checked_sums` (R,), the
     sum of the item's company when it was last looked at; `published_ms` (R,), the event time of the list.
     """
 
@@ -48,144 +50,152 @@ class Related:
         self.number = number
         self.partitions = partitions
         self.ids: list[str] = []
-        self.listed = np.empty((0, config.k), np.int32)
-        self.seen = np.empty(0)
+        self.list_rows = np.empty((0, config.k), np.int32)
+        self.checked_sums = np.empty(0)
         self.published_ms = np.empty(0, np.int64)
-        self.allowed = SAVED
-        self.counted = 0  # visits that the budget knows of
-        self.turn = 0  # the row from which on to ask
+        self.tokens = MAX_RELATED_TOKENS
+        self.n_counted_visits = 0  # visits that the budget knows of
+        self.next_row = 0  # the row from which on to ask
 
-    def look(self, knowledge: ItemKnowledge, now_ms: int) -> list[RelatedList]:
+    def collect_due_lists(self, item_statistics: ItemStatistics, now_ms: int) -> list[RelatedList]:
         """The lists that are to be published at `now_ms` (event time)."""
-        self._grow(knowledge)
-        self._earn(knowledge)
+        self._grow(item_statistics)
+        self._add_tokens(item_statistics)
         lists: list[RelatedList] = []
-        for row in self._due(knowledge, now_ms).tolist():
-            if self.allowed < 1:
+        for row in self._due_rows(item_statistics, now_ms).tolist():
+            if self.tokens < 1:
                 break
-            made = self._made(knowledge, row, now_ms, least=self.config.min_change)
-            if made is not None:
-                lists.append(made)
-                self.allowed -= 1
+            related_list = self._build_list(item_statistics, row, now_ms, min_change=self.config.min_change)
+            if related_list is not None:
+                lists.append(related_list)
+                self.tokens -= 1
         return lists
 
-    def withdraw(self, knowledge: ItemKnowledge, item_id: str, now_ms: int) -> list[RelatedList]:
+    def withdraw_item(self, item_statistics: ItemStatistics, item_id: str, now_ms: int) -> list[RelatedList]:
         """The lists that show an item which is not available any more, without it, and its own, which ends.
 
         They do not wait for the budget.
         """
-        row = knowledge.rows.get(item_id)
+        row = item_statistics.index.get(item_id)
         if row >= len(self.ids):
             return []
         lists = [RelatedList(item_id, ())] if self.ids[row] else []
-        self._clear(row)
-        if not knowledge.tables.covisits.sums[row].any():  # in nobody's company, and so on nobody's list
+        self._clear_row(row)
+        if not item_statistics.tables.covisits.sums[row].any():  # in nobody's company, and so on nobody's list
             return lists
-        for holder in np.flatnonzero((self.listed == row).any(axis=1)).tolist():
-            made = self._made(knowledge, holder, now_ms, least=0)
-            if made is not None:
-                lists.append(made)
+        for holder in np.flatnonzero((self.list_rows == row).any(axis=1)).tolist():
+            related_list = self._build_list(item_statistics, holder, now_ms, min_change=0)
+            if related_list is not None:
+                lists.append(related_list)
         return lists
 
-    def bring_back(self, knowledge: ItemKnowledge, item_id: str) -> None:
+    def on_item_available(self, item_statistics: ItemStatistics, item_id: str) -> None:
         """An item is available again: the lists that it may stand on are looked at soon."""
-        row = knowledge.rows.get(item_id)
-        neighbours = knowledge.tables.covisits.neighbours[row]
-        self.seen[neighbours[(neighbours != NO_ROW) & (neighbours < len(self.seen))]] = 0
+        row = item_statistics.index.get(item_id)
+        neighbours = item_statistics.tables.covisits.neighbours[row]
+        self.checked_sums[neighbours[(neighbours != NO_ROW) & (neighbours < len(self.checked_sums))]] = 0
 
-    def drop(self, rows: NDArray[np.int64]) -> list[RelatedList]:
+    def drop_items(self, rows: NDArray[np.int64]) -> list[RelatedList]:
         """Forget `rows`, which will mean other items: their lists end, and those that hold them are looked at soon."""
         rows = rows[rows < len(self.ids)]
         lists = [RelatedList(self.ids[row], ()) for row in rows.tolist() if self.ids[row]]
         for row in rows.tolist():
-            self._clear(row)
-        gone = np.zeros(len(self.ids) + 1, np.bool_)  # the last one is for places without a row
-        gone[rows] = True
-        held = gone[self.listed]
-        self.listed[held] = NO_ROW
-        self.seen[held.any(axis=1)] = 0
+            self._clear_row(row)
+        is_dropped = np.zeros(len(self.ids) + 1, np.bool_)  # the last one is for places without a row
+        is_dropped[rows] = True
+        holds_dropped = is_dropped[self.list_rows]
+        self.list_rows[holds_dropped] = NO_ROW
+        self.checked_sums[holds_dropped.any(axis=1)] = 0
         return lists
 
     def state(self, rows: int) -> dict[str, Any]:
         """All there is to keep of the first `rows`, which are those in use; see `restore`."""
-        by_row = {name: getattr(self, name)[:rows] for name in ("ids", "listed", "seen", "published_ms")}
-        return by_row | {name: getattr(self, name) for name in ("allowed", "counted", "turn")}
+        by_row = {name: getattr(self, name)[:rows] for name in ("ids", "list_rows", "checked_sums", "published_ms")}
+        return by_row | {name: getattr(self, name) for name in ("tokens", "n_counted_visits", "next_row")}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`. Lists may have had another length then."""
         vars(self).update(state)
-        listed, k = self.listed, self.config.k
-        if listed.shape[1] != k:
-            self.listed = np.full((len(listed), k), NO_ROW, np.int32)
-            self.listed[:, : listed.shape[1]] = listed[:, :k]
-            self.seen[:] = 0
+        list_rows, k = self.list_rows, self.config.k
+        if list_rows.shape[1] != k:
+            self.list_rows = np.full((len(list_rows), k), NO_ROW, np.int32)
+            self.list_rows[:, : list_rows.shape[1]] = list_rows[:, :k]
+            self.checked_sums[:] = 0
 
-    def _due(self, knowledge: ItemKnowledge, now_ms: int) -> NDArray[np.int32]:
+    def _due_rows(self, item_statistics: ItemStatistics, now_ms: int) -> NDArray[np.int32]:
         """The rows to look at: of those whose turn it is, and whose lists are ours, those that have changed most."""
-        known = len(knowledge.rows.ids)
-        start = self.turn if self.turn < known else 0
-        end = min(start + ASKED, known)
-        self.turn = end if end < known else 0
+        n_items = len(item_statistics.index.ids)
+        start = self.next_row if self.next_row < n_items else 0
+        end = min(start + MAX_SCANNED_ROWS, n_items)
+        self.next_row = end if end < n_items else 0
         rows, changes = np.empty(end - start, np.int32), np.empty(end - start)
         interval_ms = int(self.config.interval_s * 1000)
-        tables, support = knowledge.tables, self.config.min_support
-        found = due(tables, self.seen, self.published_ms, start, end, now_ms, interval_ms, support, rows, changes)
-        rows, changes = rows[:found], changes[:found]
+        tables, min_support = item_statistics.tables, self.config.min_support
+        n_due = find_due_rows(
+            tables, self.checked_sums, self.published_ms, start, end, now_ms, interval_ms, min_support, rows, changes
+        )
+        rows, changes = rows[:n_due], changes[:n_due]
         if self.partitions > 1:
-            ids = knowledge.rows.ids
-            ours = np.array([owner_of(ids[row], self.partitions) == self.number for row in rows.tolist()], np.bool_)
-            rows, changes = rows[ours], changes[ours]
-        return rows[np.argsort(-changes, kind="stable")[:LOOKED_AT]]
+            ids = item_statistics.index.ids
+            is_owned = np.array(
+                [owner_partition(ids[row], self.partitions) == self.number for row in rows.tolist()], np.bool_
+            )
+            rows, changes = rows[is_owned], changes[is_owned]
+        return rows[np.argsort(-changes, kind="stable")[:MAX_RECOMPUTED_ROWS]]
 
-    def _made(self, knowledge: ItemKnowledge, row: int, now_ms: int, least: float) -> RelatedList | None:
-        """The list of an item, if it differs by at least `least` from the one that was last published."""
-        tables, ids, k = knowledge.tables, knowledge.rows.ids, self.config.k
-        slots = tables.covisits.neighbours.shape[1]
-        rows, scores = np.empty(slots, np.int32), np.empty(slots)
-        found = nearest(tables, row, self.config.min_support, rows, scores)
-        if found > k:  # and those that tie with the last place
-            found = k + int(np.count_nonzero(scores[k:found] == scores[k - 1]))
-        nearby = _in_order(rows[:found].tolist(), scores[:found].tolist(), ids)[:k]
-        new = np.full(k, NO_ROW, np.int32)
-        new[: len(nearby)] = [other for other, _ in nearby]
-        self.seen[row] = tables.covisits.sums[row, TOGETHER]
-        changed = difference(self.listed[row], new)
-        if changed == 0 or changed < least:
+    def _build_list(
+        self, item_statistics: ItemStatistics, row: int, now_ms: int, min_change: float
+    ) -> RelatedList | None:
+        """The list of an item, if it differs by at least `min_change` from the one that was last published."""
+        tables, ids, k = item_statistics.tables, item_statistics.index.ids, self.config.k
+        max_neighbours = tables.covisits.neighbours.shape[1]
+        rows, scores = np.empty(max_neighbours, np.int32), np.empty(max_neighbours)
+        n_neighbours = find_related_rows(tables, row, self.config.min_support, rows, scores)
+        if n_neighbours > k:  # and those that tie with the last place
+            n_neighbours = k + int(np.count_nonzero(scores[k:n_neighbours] == scores[k - 1]))
+        neighbours = _sort_by_score(rows[:n_neighbours].tolist(), scores[:n_neighbours].tolist(), ids)[:k]
+        new_rows = np.full(k, NO_ROW, np.int32)
+        new_rows[: len(neighbours)] = [neighbour for neighbour, _ in neighbours]
+        self.checked_sums[row] = tables.covisits.sums[row, COOCCURRENCE]
+        change = discounted_list_change(self.list_rows[row], new_rows)
+        if change == 0 or change < min_change:
             return None
-        self.listed[row] = new
+        self.list_rows[row] = new_rows
         self.published_ms[row] = now_ms
-        self.ids[row] = ids[row] if nearby else ""
-        return RelatedList(ids[row], tuple(RelatedItem(ids[other], score / UNIT) for other, score in nearby))
+        self.ids[row] = ids[row] if neighbours else ""
+        return RelatedList(
+            ids[row], tuple(RelatedItem(ids[neighbour], score / SIMILARITY_SCALE) for neighbour, score in neighbours)
+        )
 
-    def _clear(self, row: int) -> None:
+    def _clear_row(self, row: int) -> None:
         """Nothing is known of a row, and nothing was published of it."""
         self.ids[row] = ""
-        self.listed[row] = NO_ROW
-        self.seen[row] = 0
-        self.published_ms[row] = LONG_AGO_MS
+        self.list_rows[row] = NO_ROW
+        self.checked_sums[row] = 0
+        self.published_ms[row] = NEVER_PUBLISHED_MS
 
-    def _grow(self, knowledge: ItemKnowledge) -> None:
-        capacity = knowledge.capacity
+    def _grow(self, item_statistics: ItemStatistics) -> None:
+        capacity = item_statistics.capacity
         if len(self.ids) >= capacity:
             return
         self.ids += [""] * (capacity - len(self.ids))
-        self.listed = grown(self.listed, capacity, NO_ROW)
-        self.seen = grown(self.seen, capacity)
-        self.published_ms = grown(self.published_ms, capacity, LONG_AGO_MS)
+        self.list_rows = extend_rows(self.list_rows, capacity, NO_ROW)
+        self.checked_sums = extend_rows(self.checked_sums, capacity)
+        self.published_ms = extend_rows(self.published_ms, capacity, NEVER_PUBLISHED_MS)
 
-    def _earn(self, knowledge: ItemKnowledge) -> None:
+    def _add_tokens(self, item_statistics: ItemStatistics) -> None:
         """Add to the budget what the visits since the last time allow one of the partitions."""
-        visits = int(knowledge.tables.popularity.clock[EVENTS])
-        earned = (visits - self.counted) * self.config.per_100_events / 100 / self.partitions
-        self.allowed = min(self.allowed + earned, SAVED)
-        self.counted = visits
+        n_visits = int(item_statistics.tables.popularity.clock[N_EVENTS])
+        new_tokens = (n_visits - self.n_counted_visits) * self.config.max_updates_max_updates_per_100_events / 100 / self.partitions
+        self.tokens = min(self.tokens + new_tokens, MAX_RELATED_TOKENS)
+        self.n_counted_visits = n_visits
 
 
-def owner_of(item_id: str, partitions: int) -> int:
+def owner_partition(item_id: str, partitions: int) -> int:
     """The partition that publishes an item's list, whatever its number of rows and whichever process it runs in."""
     return crc32(item_id.encode("utf-8", "surrogatepass")) % partitions
 
 
-def _in_order(rows: Iterable[int], scores: Iterable[float], ids: list[str]) -> list[tuple[int, float]]:
+def _sort_by_score(rows: Iterable[int], scores: Iterable[float], ids: list[str]) -> list[tuple[int, float]]:
     """Rows and scores by falling score, ties by id."""
-    return sorted(zip(rows, scores, strict=True), key=lambda one: (-one[1], ids[one[0]]))
+    return sorted(zip(rows, scores, strict=True), key=lambda pair: (-pair[1], ids[pair[0]]))

@@ -7,45 +7,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.items.index import NO_ROW
-from freshflow.ranking.scoring import REASONS, STEP
+from freshflow.ranking.scoring import RANKING_REASONS, SCORE_QUANTUM
 
-__all__ = ["ADDED", "EXPLORE", "FRESH", "NOT_RANKED", "PINNED", "SHOWN_REASONS", "Ranked"]
+__all__ = ["ADJUSTMENTS", "EXPLORE", "FRESH", "NOT_A_CANDIDATE", "PINNED", "PUBLISHED_REASONS", "CandidateList"]
 
 # Reasons of items that are shown: those of the ranking (SEARCHED too), and those of items that rules have brought in.
-SHOWN_REASONS = (*REASONS, "searched", "pinned", "fresh", "explore")
-PINNED, FRESH, EXPLORE = (SHOWN_REASONS.index(name) for name in ("pinned", "fresh", "explore"))
+PUBLISHED_REASONS = (*RANKING_REASONS, "searched", "pinned", "fresh", "explore")
+PINNED, FRESH, EXPLORE = (PUBLISHED_REASONS.index(name) for name in ("pinned", "fresh", "explore"))
 # What rules add to scores, by the name of its contribution.
-ADDED = ("boost", "price", "value")
-NOT_RANKED = -1
+ADJUSTMENTS = ("boost", "price", "value")
+NOT_A_CANDIDATE = -1
 
 
-class Ranked(NamedTuple):
+class CandidateList(NamedTuple):
     """N items in the order in which they would be shown.
 
-    `rows` and `scores` (N,); `reasons` (N,), indices of `SHOWN_REASONS`; `sources` (N,), the row of the item behind the
-    reason, or -1; `candidates` (N,), the number of the candidate in its answer, or `NOT_RANKED`; `added` (N, A), what
-    rules added to the scores, see `ADDED`: the rest is what the ranker gave.
+    `rows` and `scores` (N,); `reasons` (N,), indices of `PUBLISHED_REASONS`; `sources` (N,), the row of the item behind the
+    reason, or -1; `candidate_numbers` (N,), the number of the candidate in its answer, or `NOT_A_CANDIDATE`; `adjustments` (N, A), what
+    rules added to the scores, see `ADJUSTMENTS`: the rest is what the ranker gave.
     """
 
     rows: NDArray[np.int32]
     scores: NDArray[np.float64]
     reasons: NDArray[np.int32]
     sources: NDArray[np.int32]
-    candidates: NDArray[np.int32]
-    added: NDArray[np.float64]
+    candidate_numbers: NDArray[np.int32]
+    adjustments: NDArray[np.float64]
 
     @classmethod
-    def of_rows(cls, rows: Sequence[int], reason: int) -> "Ranked":
+    def from_rows(cls, rows: Sequence[int], reason: int) -> "CandidateList":
         """Items that were not ranked, on a list for this reason; nothing speaks for them, so their score is 0."""
         n = len(rows)
-        nothing = np.full(n, NO_ROW, np.int32)
+        no_sources = np.full(n, NO_ROW, np.int32)
         return cls(
             rows=np.array(rows, np.int32),
             scores=np.zeros(n),
             reasons=np.full(n, reason, np.int32),
-            sources=nothing,
-            candidates=np.full(n, NOT_RANKED, np.int32),
-            added=np.zeros((n, len(ADDED))),
+            sources=no_sources,
+            candidate_numbers=np.full(n, NOT_A_CANDIDATE, np.int32),
+            adjustments=np.zeros((n, len(ADJUSTMENTS))),
         )
 
     @property
@@ -53,24 +53,24 @@ class Ranked(NamedTuple):
         """How many items there are."""
         return len(self.rows)
 
-    def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Ranked":
+    def select(self, indices: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "CandidateList":
         """The items at these places, in this order."""
         columns: tuple[Any, ...] = tuple(self)
-        return Ranked(*(column[places] for column in columns))
+        return CandidateList(*(column[indices] for column in columns))
 
-    def followed_by(self, others: "Ranked") -> "Ranked":
+    def concatenate(self, following_items: "CandidateList") -> "CandidateList":
         """These items and then the others."""
-        columns: zip[tuple[Any, Any]] = zip(self, others, strict=True)
-        return Ranked(*map(np.concatenate, columns))
+        columns: zip[tuple[Any, Any]] = zip(self, following_items, strict=True)
+        return CandidateList(*map(np.concatenate, columns))
 
-    def plus(self, name: str, amounts: NDArray[np.float64], ids: Sequence[str]) -> "Ranked":
+    def with_adjustment(self, name: str, amounts: NDArray[np.float64], ids: Sequence[str]) -> "CandidateList":
         """With `amounts` (N,) added to the scores under this name, in the order of the new ones; ties by item id.
 
         Scores stay multiples of the ranker's step, so what is said to be added is exactly the difference.
         """
-        scores = np.rint((self.scores + amounts) / STEP) * STEP
-        added = self.added.copy()
-        added[:, ADDED.index(name)] += scores - self.scores
+        scores = np.rint((self.scores + amounts) / SCORE_QUANTUM) * SCORE_QUANTUM
+        adjustments = self.adjustments.copy()
+        adjustments[:, ADJUSTMENTS.index(name)] += scores - self.scores
         rows = self.rows.tolist()
         order = sorted(range(len(rows)), key=lambda n: (-scores[n], ids[rows[n]]))
-        return self._replace(scores=scores, added=added).take(np.array(order, np.int64))
+        return self._replace(scores=scores, adjustments=adjustments).select(np.array(order, np.int64))

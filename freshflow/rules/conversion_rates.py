@@ -8,17 +8,17 @@ the others (empirical Bayes: Efron & Morris 1975).
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.items.index import grown
+from freshflow.items.index import extend_rows
 
-__all__ = ["OUTCOMES", "Outcomes"]
+__all__ = ["CONVERSION_COLUMNS", "ConversionRates"]
 
-OUTCOMES = {"cart": 1, "purchase": 2}  # columns of counts, by type of event; column 0 counts all
-HALF_LIFE_MS = 7 * 24 * 3_600_000.0
+CONVERSION_COLUMNS = {"cart": 1, "purchase": 2}  # columns of counts, by type of event; column 0 counts all
+CONVERSION_HALF_LIFE_MS = 7 * 24 * 3_600_000.0
 PRIOR_EVENTS = 20.0  # m
-FIRST_RATE = 0.05  # r_o before the first events, with as much weight
+PRIOR_RATE = 0.05  # r_o before the first events, with as much weight
 
 
-class Outcomes:
+class ConversionRates:
     """`counts` (rows, 3) of events, carts and purchases as of `last_ms` (rows,); `total` (3,) and its time, of all."""
 
     def __init__(self) -> None:
@@ -28,39 +28,39 @@ class Outcomes:
     def add(self, row: int, type_: str, ts_ms: int, capacity: int) -> None:
         """Count an event of a type with the item in `row`; one that is late counts as it would have faded."""
         if len(self.counts) < capacity:
-            self.counts, self.last_ms = grown(self.counts, capacity), grown(self.last_ms, capacity)
-        self.last_ms[row] = _counted(self.counts[row], self.last_ms[row], type_, ts_ms)
-        self.total_ms = _counted(self.total, self.total_ms, type_, ts_ms)
+            self.counts, self.last_ms = extend_rows(self.counts, capacity), extend_rows(self.last_ms, capacity)
+        self.last_ms[row] = _decay_and_add(self.counts[row], self.last_ms[row], type_, ts_ms)
+        self.total_ms = _decay_and_add(self.total, self.total_ms, type_, ts_ms)
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Forget items."""
         rows = rows[rows < len(self.counts)]
         self.counts[rows] = self.last_ms[rows] = 0
 
-    def usual(self) -> NDArray[np.float64]:
+    def mean_rates(self) -> NDArray[np.float64]:
         """The rates (2,) of carts and purchases over all items."""
-        rates: NDArray[np.float64] = (self.total[1:] + FIRST_RATE * PRIOR_EVENTS) / (self.total[0] + PRIOR_EVENTS)
+        rates: NDArray[np.float64] = (self.total[1:] + PRIOR_RATE * PRIOR_EVENTS) / (self.total[0] + PRIOR_EVENTS)
         return rates
 
     def rates(self, rows: NDArray[np.int32], now_ms: int) -> NDArray[np.float64]:
         """The rates (N, 2) of items."""
         counts = np.zeros((len(rows), 3))
-        known = rows < len(self.counts)
-        ages_ms = np.maximum(now_ms - self.last_ms[rows[known]], 0)
-        counts[known] = self.counts[rows[known]] * np.exp2(-ages_ms / HALF_LIFE_MS)[:, None]
-        rates: NDArray[np.float64] = (counts[:, 1:] + PRIOR_EVENTS * self.usual()) / (counts[:, :1] + PRIOR_EVENTS)
+        is_tracked = rows < len(self.counts)
+        ages_ms = np.maximum(now_ms - self.last_ms[rows[is_tracked]], 0)
+        counts[is_tracked] = self.counts[rows[is_tracked]] * np.exp2(-ages_ms / CONVERSION_HALF_LIFE_MS)[:, None]
+        rates: NDArray[np.float64] = (counts[:, 1:] + PRIOR_EVENTS * self.mean_rates()) / (counts[:, :1] + PRIOR_EVENTS)
         return rates
 
 
-def _counted(counts: NDArray[np.float64], last_ms: float, type_: str, ts_ms: int) -> float:
+def _decay_and_add(counts: NDArray[np.float64], last_ms: float, type_: str, ts_ms: int) -> float:
     """Count an event in `counts` (3,), which are as of `last_ms`; as of when they are then."""
-    faded = 2.0 ** (-abs(ts_ms - last_ms) / HALF_LIFE_MS)
+    decay = 2.0 ** (-abs(ts_ms - last_ms) / CONVERSION_HALF_LIFE_MS)
     weight = 1.0
     if ts_ms >= last_ms:
-        counts *= faded
+        counts *= decay
     else:
-        weight = faded
+        weight = decay
     counts[0] += weight
-    if type_ in OUTCOMES:
-        counts[OUTCOMES[type_]] += weight
+    if type_ in CONVERSION_COLUMNS:
+        counts[CONVERSION_COLUMNS[type_]] += weight
     return max(last_ms, float(ts_ms))

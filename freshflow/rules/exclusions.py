@@ -5,19 +5,19 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.rules.candidate_list import Ranked
+from freshflow.rules.candidate_list import CandidateList
 
-__all__ = ["without_blocked", "without_bought"]
-
-
-def without_blocked(ranked: Ranked, blocked: NDArray[np.bool_]) -> Ranked:
-    """Without the items that nobody is shown; `blocked` (rows,) says which."""
-    hidden = blocked[ranked.rows]
-    return ranked.take(~hidden) if hidden.any() else ranked
+__all__ = ["remove_blocked", "remove_purchased"]
 
 
-def without_bought(ranked: Ranked, bought: Collection[int]) -> Ranked:
-    """Without the rows that the user has `bought` lately."""
-    if not bought:
-        return ranked
-    return ranked.take(np.array([row not in bought for row in ranked.rows.tolist()], np.bool_))
+def remove_blocked(candidates: CandidateList, is_blocked: NDArray[np.bool_]) -> CandidateList:
+    """Without the items that nobody is shown; `is_blocked` (rows,) says which."""
+    is_hidden = is_blocked[candidates.rows]
+    return candidates.select(~is_hidden) if is_hidden.any() else candidates
+
+
+def remove_purchased(candidates: CandidateList, purchased_rows: Collection[int]) -> CandidateList:
+    """Without the rows that the user has `purchased_rows` lately."""
+    if not purchased_rows:
+        return candidates
+    return candidates.select(np.array([row not in purchased_rows for row in candidates.rows.tolist()], np.bool_))

@@ -5,45 +5,47 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.rules.candidate_list import FRESH, Ranked
+from freshflow.rules.candidate_list import FRESH, CandidateList
 
-__all__ = ["freshened"]
+__all__ = ["ensure_fresh_items"]
 
 
-def freshened(
-    ranked: Ranked,
-    others: Callable[[], Ranked],
+def ensure_fresh_items(
+    candidates: CandidateList,
+    find_fresh_items: Callable[[], CandidateList],
     is_fresh: Callable[[NDArray[np.int32]], NDArray[np.bool_]],
-    least: int,
-    places: int,
-    fits: Callable[[Ranked, int], bool],
-) -> Ranked:
-    """With at least `least` fresh items among the first `places`, as far as there are any.
+    min_fresh: int,
+    n_positions: int,
+    can_add: Callable[[CandidateList, int], bool],
+) -> CandidateList:
+    """With at least `min_fresh` fresh items among the first `n_positions`, as far as there are any.
 
-    They come from further down the list, or else from `others`, which were not ranked, the newest first; they give
-    "fresh" as their reason, and take the places of the last that are not fresh. `fits` says whether an item may stand
+    They come from further down the list, or else from `find_fresh_items`, which were not ranked, the newest first; they give
+    "fresh" as their reason, and take the places of the last that are not fresh. `can_add` says whether an item may stand
     beside a list.
     """
-    head, tail = ranked.take(slice(places)), ranked.take(slice(places, None))
-    fresh_head = is_fresh(head.rows)
-    missing = min(least, places) - int(fresh_head.sum())
-    if missing <= 0:
-        return ranked
-    listed = set(ranked.rows.tolist())
-    pool, more = tail.take(is_fresh(tail.rows)), others()
-    pool = pool.followed_by(more.take(np.array([row not in listed for row in more.rows.tolist()], np.bool_)))
+    head, tail = candidates.select(slice(n_positions)), candidates.select(slice(n_positions, None))
+    is_fresh_head = is_fresh(head.rows)
+    n_missing = min(min_fresh, n_positions) - int(is_fresh_head.sum())
+    if n_missing <= 0:
+        return candidates
+    listed_rows = set(candidates.rows.tolist())
+    pool, unranked_items = tail.select(is_fresh(tail.rows)), find_fresh_items()
+    pool = pool.concatenate(
+        unranked_items.select(np.array([row not in listed_rows for row in unranked_items.rows.tolist()], np.bool_))
+    )
     for n in range(pool.size):
-        if missing == 0:
+        if n_missing == 0:
             break
-        one = pool.take(slice(n, n + 1))
-        one = one._replace(reasons=np.full(1, FRESH, np.int32), sources=np.full(1, -1, np.int32))
-        kept = head
-        if head.size == places:
-            old = np.flatnonzero(~is_fresh(head.rows))
-            kept = head.take(np.arange(head.size) != old[-1])
-        if fits(kept, int(one.rows[0])):
-            head = kept.followed_by(one)
-            missing -= 1
-    stays = set(head.rows.tolist())
-    rest = ranked.take(np.array([row not in stays for row in ranked.rows.tolist()], np.bool_))
-    return head.followed_by(rest)
+        fresh_item = pool.select(slice(n, n + 1))
+        fresh_item = fresh_item._replace(reasons=np.full(1, FRESH, np.int32), sources=np.full(1, -1, np.int32))
+        shortened_head = head
+        if head.size == n_positions:
+            replaceable = np.flatnonzero(~is_fresh(head.rows))
+            shortened_head = head.select(np.arange(head.size) != replaceable[-1])
+        if can_add(shortened_head, int(fresh_item.rows[0])):
+            head = shortened_head.concatenate(fresh_item)
+            n_missing -= 1
+    head_rows = set(head.rows.tolist())
+    rest = candidates.select(np.array([row not in head_rows for row in candidates.rows.tolist()], np.bool_))
+    return head.concatenate(rest)

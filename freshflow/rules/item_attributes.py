@@ -10,102 +10,108 @@ from collections.abc import Iterable
 import numpy as np
 
 from freshflow.config.schema import RulesConfig
-from freshflow.items.index import grown
+from freshflow.items.index import extend_rows
 from freshflow.items.popularity import FIRST_MS, WEEK
-from freshflow.items.statistics import ItemKnowledge
-from freshflow.rules.newest_items import UNHEARD_OF, Newest
+from freshflow.items.statistics import ItemStatistics
+from freshflow.rules.newest_items import NEVER_SEEN_MS, NewestItems
 
-__all__ = ["CATEGORIES", "UNSAID", "Traits"]
+__all__ = ["MAX_RULE_CATEGORIES", "NO_CODE", "ItemAttributes"]
 
-CATEGORIES = 4  # of an item, the first so many
-UNSAID = -1  # the number of a category or brand that is not there
+MAX_RULE_CATEGORIES = 4  # of an item, the first so many
+NO_CODE = -1  # the number of a category or brand that is not there
 # Texts that no item has any more are forgotten once there are so many times as many as item rows, and some.
-SPARE_TEXTS, FEW_TEXTS = 4, 10_000
+MAX_NAMES_PER_ROW, MAX_EXTRA_NAMES = 4, 10_000
 
 
-class Traits:
+class ItemAttributes:
     """By item row: `categories` (rows, 4) and `brands` (rows, 1) as numbers; `prices` and `margins`, NaN where not
-    said; `blocked`; `boosts`, the logarithms of factors; `since_ms`, when it was published, or else first heard of.
+    said; `is_blocked`; `boosts`, the logarithms of factors; `first_seen_ms`, when it was published, or else first heard of.
     """
 
     def __init__(self, config: RulesConfig) -> None:
         self.config = config
-        self._blocked = frozenset(config.blocked)
+        self._blocked_ids = frozenset(config.blocked)
         self.clear()
 
     def clear(self) -> None:
         """Forget all items."""
-        self.categories = np.empty((0, CATEGORIES), np.int32)
+        self.categories = np.empty((0, MAX_RULE_CATEGORIES), np.int32)
         self.brands = np.empty((0, 1), np.int32)
         self.prices, self.margins, self.boosts = np.empty(0), np.empty(0), np.empty(0)
-        self.blocked = np.empty(0, np.bool_)
-        self.since_ms = np.empty(0, np.int64)
-        self.newest = Newest()
-        self._numbers: dict[str, int] = {}
+        self.is_blocked = np.empty(0, np.bool_)
+        self.first_seen_ms = np.empty(0, np.int64)
+        self.newest_items = NewestItems()
+        self._codes: dict[str, int] = {}
 
-    def derive(self, knowledge: ItemKnowledge, rows: Iterable[int]) -> None:
+    def update_rows(self, item_statistics: ItemStatistics, rows: Iterable[int]) -> None:
         """Take over what is known of the items in `rows`; a row without an item has no traits."""
-        self._make_room(knowledge.capacity)
+        self._grow(item_statistics.capacity)
         for row in rows:
-            self._derive(knowledge, row)
-        if len(self._numbers) > SPARE_TEXTS * knowledge.capacity + FEW_TEXTS:
-            self.derive_all(knowledge)
+            self._update_row(item_statistics, row)
+        if len(self._codes) > MAX_NAMES_PER_ROW * item_statistics.capacity + MAX_EXTRA_NAMES:
+            self.rebuild(item_statistics)
 
-    def derive_all(self, knowledge: ItemKnowledge) -> None:
+    def rebuild(self, item_statistics: ItemStatistics) -> None:
         """Take over what is known of all items, and forget the rest."""
         self.clear()
-        self._make_room(knowledge.capacity)
-        for row in range(len(knowledge.rows.ids)):
-            self._derive(knowledge, row)
+        self._grow(item_statistics.capacity)
+        for row in range(len(item_statistics.index.ids)):
+            self._update_row(item_statistics, row)
 
-    def visit(self, row: int, ts_ms: int, *, published: bool) -> None:
-        """Somebody came for an item at `ts_ms`: if it was not `published`, it is there since then at the latest."""
-        before_ms = int(self.since_ms[row])
-        if not published and (before_ms == UNHEARD_OF or ts_ms < before_ms):
-            self._set_since(row, ts_ms)
+    def record_visit(self, row: int, ts_ms: int, *, has_published_ms: bool) -> None:
+        """Somebody came for an item at `ts_ms`: if it was not `has_published_ms`, it is there since then at the latest."""
+        previous_ms = int(self.first_seen_ms[row])
+        if not has_published_ms and (previous_ms == NEVER_SEEN_MS or ts_ms < previous_ms):
+            self._set_first_seen(row, ts_ms)
 
-    def _derive(self, knowledge: ItemKnowledge, row: int) -> None:
-        entry, item_id = knowledge.catalogue.entries.get(row), knowledge.rows.ids[row]
-        categories = (entry.categories or ())[:CATEGORIES] if entry else ()
+    def _update_row(self, item_statistics: ItemStatistics, row: int) -> None:
+        entry, item_id = item_statistics.catalogue.entries.get(row), item_statistics.index.ids[row]
+        categories = (entry.categories or ())[:MAX_RULE_CATEGORIES] if entry else ()
         brand = entry.brand if entry else None
-        self.categories[row] = UNSAID
-        self.categories[row, : len(categories)] = [self._number(f"category {name}") for name in categories]
-        self.brands[row] = UNSAID if brand is None else self._number(f"brand {brand}")
+        self.categories[row] = NO_CODE
+        self.categories[row, : len(categories)] = [self._code_of(f"category {name}") for name in categories]
+        self.brands[row] = NO_CODE if brand is None else self._code_of(f"brand {brand}")
         self.prices[row] = entry.price if entry and entry.price is not None else math.nan
         self.margins[row] = entry.margin if entry and entry.margin is not None else math.nan
-        self.blocked[row] = item_id in self._blocked
+        self.is_blocked[row] = item_id in self._blocked_ids
         config = self.config
         factors = [config.boost_items.get(item_id, 1.0), config.boost_brands.get(brand or "", 1.0)]
         factors += [config.boost_categories.get(name, 1.0) for name in categories]
         self.boosts[row] = sum(map(math.log, factors))
-        self._set_since(row, _since_ms(knowledge, row))
+        self._set_first_seen(row, _first_seen_ms(item_statistics, row))
 
-    def _set_since(self, row: int, since_ms: int) -> None:
-        before_ms = int(self.since_ms[row])
-        if since_ms != before_ms:
-            self.since_ms[row] = since_ms
-            self.newest.note(row, since_ms, before_ms)
+    def _set_first_seen(self, row: int, first_seen_ms: int) -> None:
+        previous_ms = int(self.first_seen_ms[row])
+        if first_seen_ms != previous_ms:
+            self.first_seen_ms[row] = first_seen_ms
+            self.newest_items.update_first_seen(row, first_seen_ms, previous_ms)
 
-    def _number(self, text: str) -> int:
-        return self._numbers.setdefault(text, len(self._numbers))
+    def _code_of(self, text: str) -> int:
+        return self._codes.setdefault(text, len(self._codes))
 
-    def _make_room(self, capacity: int) -> None:
+    def _grow(self, capacity: int) -> None:
         if len(self.brands) >= capacity:
             return
-        self.categories, self.brands = grown(self.categories, capacity, UNSAID), grown(self.brands, capacity, UNSAID)
-        self.prices, self.margins = grown(self.prices, capacity, math.nan), grown(self.margins, capacity, math.nan)
-        self.boosts, self.blocked = grown(self.boosts, capacity), grown(self.blocked, capacity)
-        self.since_ms = grown(self.since_ms, capacity, UNHEARD_OF)
+        self.categories, self.brands = (
+            extend_rows(self.categories, capacity, NO_CODE),
+            extend_rows(self.brands, capacity, NO_CODE),
+        )
+        self.prices, self.margins = (
+            extend_rows(self.prices, capacity, math.nan),
+            extend_rows(self.margins, capacity, math.nan),
+        )
+        self.boosts, self.is_blocked = extend_rows(self.boosts, capacity), extend_rows(self.is_blocked, capacity)
+        self.first_seen_ms = extend_rows(self.first_seen_ms, capacity, NEVER_SEEN_MS)
 
 
-def _since_ms(knowledge: ItemKnowledge, row: int) -> int:
+def _first_seen_ms(item_statistics: ItemStatistics, row: int) -> int:
     """When an item was published; else when somebody first came for it or an item event named it."""
-    if not knowledge.rows.ids[row]:
-        return UNHEARD_OF
-    catalogue, memory = knowledge.catalogue, knowledge.tables.popularity.memories[row]
+    if not item_statistics.index.ids[row]:
+        return NEVER_SEEN_MS
+    catalogue, item_counters = item_statistics.catalogue, item_statistics.tables.popularity.counters[row]
     entry = catalogue.entries.get(row)
     if entry is not None and entry.published_ms is not None:
         return entry.published_ms
-    heard_ms = [int(memory[FIRST_MS])] if memory[WEEK] > 0 else []
-    heard_ms += [int(catalogue.first_ms[row])] if entry is not None else []
-    return min(heard_ms, default=UNHEARD_OF)
+    seen_times = [int(item_counters[FIRST_MS])] if item_counters[WEEK] > 0 else []
+    seen_times += [int(catalogue.first_entry_ms[row])] if entry is not None else []
+    return min(seen_times, default=NEVER_SEEN_MS)

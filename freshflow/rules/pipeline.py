@@ -21,23 +21,23 @@ from numpy.typing import NDArray
 
 from freshflow.config.schema import Config
 from freshflow.items.index import NO_ROW
-from freshflow.items.statistics import ItemKnowledge
-from freshflow.items.visit import Visit
+from freshflow.items.statistics import ItemStatistics
+from freshflow.items.visit import ItemVisit
 from freshflow.ranking.query import Query
-from freshflow.rules.candidate_list import FRESH, PINNED, Ranked
-from freshflow.rules.conversion_rates import Outcomes
-from freshflow.rules.diversity import diverse
-from freshflow.rules.exclusions import without_blocked, without_bought
-from freshflow.rules.freshness import freshened
-from freshflow.rules.item_attributes import Traits
-from freshflow.rules.pinning import pinned, taken_out
-from freshflow.rules.quotas import capped, within
-from freshflow.rules.score_adjustments import of_price, of_value
-from freshflow.users.purchases import bought_since
+from freshflow.rules.candidate_list import FRESH, PINNED, CandidateList
+from freshflow.rules.conversion_rates import ConversionRates
+from freshflow.rules.diversity import diversify
+from freshflow.rules.exclusions import remove_blocked, remove_purchased
+from freshflow.rules.freshness import ensure_fresh_items
+from freshflow.rules.item_attributes import ItemAttributes
+from freshflow.rules.pinning import insert_pinned, split_pinned
+from freshflow.rules.quotas import cap_groups, mask_within_caps
+from freshflow.rules.score_adjustments import price_adjustments, value_adjustments
+from freshflow.users.purchases import purchased_items
 
 __all__ = ["Rules"]
 
-SPARE = 50  # candidates that rules may choose from beyond a list, at least
+MIN_SPARE_CANDIDATES = 50  # candidates that rules may choose from beyond a list, at least
 
 
 class Rules:
@@ -46,156 +46,215 @@ class Rules:
     `rule_X`, items of lists that rule X took off them, and `rule_X_moved`, items that it left on them in another order.
     """
 
-    def __init__(self, config: Config, knowledge: ItemKnowledge) -> None:
-        self.config, self.values = config.rules, config.values
-        self.knowledge = knowledge
-        self.candidates = config.ranking.candidates + config.content.candidates
-        self.places = config.lists.k
-        self.traits = Traits(config.rules)
-        self.outcomes = Outcomes()
+    def __init__(self, config: Config, item_statistics: ItemStatistics) -> None:
+        self.config, self.business_value = config.rules, config.business_value
+        self.item_statistics = item_statistics
+        self.n_candidates = config.ranking.candidates + config.content.max_candidates
+        self.list_length = config.lists.k
+        self.item_attributes = ItemAttributes(config.rules)
+        self.conversion_rates = ConversionRates()
         self.counts: Counter[str] = Counter()
-        self._number = np.empty(0, np.int32)
-        self._pins = sorted((position, item) for item, position in config.rules.pinned.items())
-        self._hide_ms = int(config.rules.hide_bought_s * 1000)
-        self.admit_pinned()
+        self._index_by_row = np.empty(0, np.int32)
+        self._pinned_positions = sorted((position, item) for item, position in config.rules.pinned.items())
+        self._hide_purchased_ms = int(config.rules.hide_bought_s * 1000)
+        self.ensure_pinned_rows()
 
-    def depth(self, k: int) -> int:
+    def ranking_depth(self, k: int) -> int:
         """How many candidates are to be ranked for a list of `k`."""
-        return max(self.candidates, k + SPARE)
+        return max(self.n_candidates, k + MIN_SPARE_CANDIDATES)
 
-    def choose(self, ranked: Ranked, query: Query, k: int) -> Ranked:
-        """The items to be shown of those `ranked` for a query, at most `k`."""
-        ranked = self._weigh(self._hide(ranked, query, k), query, k)
-        before = ranked
-        pins = [(at, row) for at, row in self._pins_for(query) if at <= k]
-        out, ranked = taken_out(ranked, [row for _, row in pins]) if pins else (Ranked.of_rows([], PINNED), ranked)
-        free = k - out.size
-        for rule, groups, most in self._caps():
-            ranked = self._counted(rule, ranked, capped(ranked, groups, most, groups[out.rows]), free)
+    def apply(self, candidates: CandidateList, query: Query, k: int) -> CandidateList:
+        """The items to be shown of those `candidates` for a query, at most `k`."""
+        candidates = self._adjust_scores(self._hide(candidates, query, k), query, k)
+        initial_candidates = candidates
+        pin_positions = [(position, row) for position, row in self._eligible_pins(query) if position <= k]
+        pinned_items, candidates = (
+            split_pinned(candidates, [row for _, row in pin_positions])
+            if pin_positions
+            else (CandidateList.from_rows([], PINNED), candidates)
+        )
+        n_free = k - pinned_items.size
+        for rule, groups, max_per_group in self._group_caps():
+            candidates = self._count_changes(
+                rule, candidates, cap_groups(candidates, groups, max_per_group, groups[pinned_items.rows]), n_free
+            )
         if self.config.diversity:
-            ranked = self._counted("diversity", ranked, self._diverse(ranked, free), free)
+            candidates = self._count_changes("diversity", candidates, self._diversify(candidates, n_free), n_free)
         if self.config.fresh:
-            ranked = self._counted("fresh", ranked, self._freshened(ranked, out, pins, query, k), free)
-        ranked = ranked.take(slice(free))
-        if not pins:
-            return ranked
-        shown = pinned(ranked, out, [at for at, _ in pins], k)
-        self.counts["rule_pinned_moved"] += sum(row in before.rows[:k].tolist() for _, row in pins)
-        self.counts["rule_pinned"] += sum(row not in before.rows[:k].tolist() for _, row in pins)
-        return shown
+            candidates = self._count_changes(
+                "fresh", candidates, self._ensure_fresh_items(candidates, pinned_items, pin_positions, query, k), n_free
+            )
+        candidates = candidates.select(slice(n_free))
+        if not pin_positions:
+            return candidates
+        final_list = insert_pinned(candidates, pinned_items, [position for position, _ in pin_positions], k)
+        self.counts["rule_pinned_moved"] += sum(row in initial_candidates.rows[:k].tolist() for _, row in pin_positions)
+        self.counts["rule_pinned"] += sum(row not in initial_candidates.rows[:k].tolist() for _, row in pin_positions)
+        return final_list
 
-    def hidden_in_search(self, query: Query) -> Collection[str]:
+    def items_hidden_in_search(self, query: Query) -> Collection[str]:
         """The items that must not be shown to a user whatever is found."""
         if not self.config.hide_in_search:
             return ()
-        return {*self.config.blocked, *bought_since(query.user, query.now_ms - self._hide_ms)}
+        return {*self.config.blocked, *purchased_items(query.profile, query.now_ms - self._hide_purchased_ms)}
 
-    def _hide(self, ranked: Ranked, query: Query, k: int) -> Ranked:
-        ranked = self._counted("blocked", ranked, without_blocked(ranked, self.traits.blocked), k)
-        bought = self.knowledge.rows.rows(bought_since(query.user, query.now_ms - self._hide_ms))
-        return self._counted("bought", ranked, without_bought(ranked, set(bought)), k)
+    def _hide(self, candidates: CandidateList, query: Query, k: int) -> CandidateList:
+        candidates = self._count_changes(
+            "blocked", candidates, remove_blocked(candidates, self.item_attributes.is_blocked), k
+        )
+        purchased_rows = self.item_statistics.index.known_rows(
+            purchased_items(query.profile, query.now_ms - self._hide_purchased_ms)
+        )
+        return self._count_changes("bought", candidates, remove_purchased(candidates, set(purchased_rows)), k)
 
-    def _weigh(self, ranked: Ranked, query: Query, k: int) -> Ranked:
-        config, values, traits, rows = self.config, self.values, self.traits, ranked.rows
-        ids = self.knowledge.rows.ids
+    def _adjust_scores(self, candidates: CandidateList, query: Query, k: int) -> CandidateList:
+        config, business_value, attributes, rows = (
+            self.config,
+            self.business_value,
+            self.item_attributes,
+            candidates.rows,
+        )
+        ids = self.item_statistics.index.ids
         if config.boost_items or config.boost_categories or config.boost_brands:
-            ranked = self._counted("boost", ranked, ranked.plus("boost", traits.boosts[rows], ids), k)
+            candidates = self._count_changes(
+                "boost", candidates, candidates.with_adjustment("boost", attributes.boosts[rows], ids), k
+            )
         if config.price_power:
-            amounts = of_price(traits.prices[ranked.rows], config.price_power)
-            ranked = self._counted("price", ranked, ranked.plus("price", amounts, ids), k)
-        if values.on:
-            rates, worth = self.outcomes.rates(ranked.rows, query.now_ms), asdict(values)
-            amounts = of_value(rates, self.outcomes.usual(), traits.margins[ranked.rows], **worth)
-            ranked = self._counted("value", ranked, ranked.plus("value", amounts, ids), k)
-        return ranked
+            adjustments = price_adjustments(attributes.prices[candidates.rows], config.price_power)
+            candidates = self._count_changes(
+                "price", candidates, candidates.with_adjustment("price", adjustments, ids), k
+            )
+        if business_value.is_enabled:
+            item_rates, value_weights = (
+                self.conversion_rates.rates(candidates.rows, query.now_ms),
+                asdict(business_value),
+            )
+            adjustments = value_adjustments(
+                item_rates, self.conversion_rates.mean_rates(), attributes.margins[candidates.rows], **value_weights
+            )
+            candidates = self._count_changes(
+                "value", candidates, candidates.with_adjustment("value", adjustments, ids), k
+            )
+        return candidates
 
-    def _pins_for(self, query: Query) -> list[tuple[int, int]]:
+    def _eligible_pins(self, query: Query) -> list[tuple[int, int]]:
         """Positions and rows of pinned items that may be shown to a user, by rising position."""
-        knowledge, user = self.knowledge, query.user
-        bought = bought_since(user, query.now_ms - self._hide_ms)
-        several = [(at, knowledge.rows.get(item)) for at, item in self._pins if item not in (*user.dismissed, *bought)]
+        item_statistics, user = self.item_statistics, query.profile
+        purchased_ids = purchased_items(user, query.now_ms - self._hide_purchased_ms)
+        positions_and_rows = [
+            (position, item_statistics.index.get(item))
+            for position, item in self._pinned_positions
+            if item not in (*user.dismissed_items, *purchased_ids)
+        ]
         return [
-            (at, row)
-            for at, row in several
-            if row != NO_ROW and knowledge.catalogue.available[row] and not self.traits.blocked[row]
+            (position, row)
+            for position, row in positions_and_rows
+            if row != NO_ROW and item_statistics.catalogue.available[row] and not self.item_attributes.is_blocked[row]
         ]
 
-    def _caps(self) -> list[tuple[str, NDArray[np.int32], int]]:
-        config, traits = self.config, self.traits
-        caps = [("category", traits.categories, config.per_category), ("brand", traits.brands, config.per_brand)]
-        return [(rule, groups, most) for rule, groups, most in caps if most]
+    def _group_caps(self) -> list[tuple[str, NDArray[np.int32], int]]:
+        config, attributes = self.config, self.item_attributes
+        caps = [
+            ("category", attributes.categories, config.per_category),
+            ("brand", attributes.brands, config.per_brand),
+        ]
+        return [(rule, groups, max_per_group) for rule, groups, max_per_group in caps if max_per_group]
 
-    def _diverse(self, ranked: Ranked, k: int) -> Ranked:
-        if len(self._number) < self.knowledge.capacity:
-            self._number = np.full(self.knowledge.capacity, NO_ROW, np.int32)
-        covisits = self.knowledge.tables.covisits
-        return diverse(ranked, self.traits.categories, covisits, self._number, self.config.diversity, k)
+    def _diversify(self, candidates: CandidateList, k: int) -> CandidateList:
+        if len(self._index_by_row) < self.item_statistics.capacity:
+            self._index_by_row = np.full(self.item_statistics.capacity, NO_ROW, np.int32)
+        covisits = self.item_statistics.tables.covisits
+        return diversify(
+            candidates, self.item_attributes.categories, covisits, self._index_by_row, self.config.diversity, k
+        )
 
-    def _freshened(self, ranked: Ranked, out: Ranked, pins: list[tuple[int, int]], query: Query, k: int) -> Ranked:
+    def _ensure_fresh_items(
+        self,
+        candidates: CandidateList,
+        pinned_items: CandidateList,
+        pin_positions: list[tuple[int, int]],
+        query: Query,
+        k: int,
+    ) -> CandidateList:
         """With enough fresh items among the places of a published list; pinned ones count there."""
-        config, traits, user = self.config, self.traits, query.user
-        after_ms, places = query.now_ms - int(config.fresh_s * 1000), min(self.places, k)
-        above = [row for at, row in pins if at <= places]
-        least = config.fresh - int((traits.since_ms[above] > after_ms).sum())
+        config, attributes, user = self.config, self.item_attributes, query.profile
+        after_ms, n_positions = query.now_ms - int(config.fresh_s * 1000), min(self.list_length, k)
+        pinned_rows = [row for position, row in pin_positions if position <= n_positions]
+        min_fresh = config.fresh - int((attributes.first_seen_ms[pinned_rows] > after_ms).sum())
 
-        def others() -> Ranked:
-            hidden = {*user.dismissed, *bought_since(user, query.now_ms - self._hide_ms)}
-            hidden |= set(user.items) if query.exclude_seen else set()
-            gone = {*self.knowledge.rows.rows(hidden), *out.rows.tolist()}
-            allowed = self.knowledge.catalogue.available & ~traits.blocked
-            newest = traits.newest.rows(traits.since_ms, after_ms)
-            return Ranked.of_rows([row for row in newest if allowed[row] and row not in gone], FRESH)
+        def find_fresh_items() -> CandidateList:
+            hidden_ids = {*user.dismissed_items, *purchased_items(user, query.now_ms - self._hide_purchased_ms)}
+            hidden_ids |= set(user.items) if query.exclude_seen else set()
+            excluded_rows = {*self.item_statistics.index.known_rows(hidden_ids), *pinned_items.rows.tolist()}
+            is_allowed = self.item_statistics.catalogue.available & ~attributes.is_blocked
+            newest_rows = attributes.newest_items.rows_after(attributes.first_seen_ms, after_ms)
+            return CandidateList.from_rows(
+                [row for row in newest_rows if is_allowed[row] and row not in excluded_rows], FRESH
+            )
 
-        def fits(listed: Ranked, row: int) -> bool:
-            rows = np.concatenate([out.rows, listed.rows])
-            return all(bool(within(groups[[row]], most, groups[rows])[0]) for _, groups, most in self._caps())
+        def can_add(listed_items: CandidateList, row: int) -> bool:
+            rows = np.concatenate([pinned_items.rows, listed_items.rows])
+            return all(
+                bool(mask_within_caps(groups[[row]], max_per_group, groups[rows])[0])
+                for _, groups, max_per_group in self._group_caps()
+            )
 
         def is_fresh(rows: NDArray[np.int32]) -> NDArray[np.bool_]:
-            return traits.since_ms[rows] > after_ms
+            return attributes.first_seen_ms[rows] > after_ms
 
-        return freshened(ranked, others, is_fresh, least, places - len(above), fits)
+        return ensure_fresh_items(
+            candidates, find_fresh_items, is_fresh, min_fresh, n_positions - len(pinned_rows), can_add
+        )
 
-    def _counted(self, rule: str, before: Ranked, after: Ranked, k: int) -> Ranked:
+    def _count_changes(
+        self, rule: str, candidates_before: CandidateList, candidates_after: CandidateList, k: int
+    ) -> CandidateList:
         """What a rule has made of a list of `k`, after it has been counted."""
-        if after is not before:
-            old, new = before.rows[:k].tolist(), after.rows[:k].tolist()
-            if old != new:
-                stay = set(old) & set(new)
-                self.counts[f"rule_{rule}"] += len(old) - len(stay)
-                moved = zip((row for row in old if row in stay), (row for row in new if row in stay), strict=True)
-                self.counts[f"rule_{rule}_moved"] += sum(one != other for one, other in moved)
-        return after
+        if candidates_after is not candidates_before:
+            rows_before, rows_after = candidates_before.rows[:k].tolist(), candidates_after.rows[:k].tolist()
+            if rows_before != rows_after:
+                common_rows = set(rows_before) & set(rows_after)
+                self.counts[f"rule_{rule}"] += len(rows_before) - len(common_rows)
+                row_pairs = zip(
+                    (row for row in rows_before if row in common_rows),
+                    (row for row in rows_after if row in common_rows),
+                    strict=True,
+                )
+                self.counts[f"rule_{rule}_moved"] += sum(row_before != row_after for row_before, row_after in row_pairs)
+        return candidates_after
 
-    def learn(self, visits: Sequence[Visit]) -> None:
+    def on_visits(self, visits: Sequence[ItemVisit]) -> None:
         """Somebody came for these items."""
-        entries = self.knowledge.catalogue.entries
+        entries = self.item_statistics.catalogue.entries
         for visit in visits:
-            row = self.knowledge.rows.get(visit.item_id)
+            row = self.item_statistics.index.get(visit.item_id)
             entry = entries.get(row)
-            if self.values.on:
-                self.outcomes.add(row, visit.type, visit.ts_ms, self.knowledge.capacity)
-            self.traits.visit(row, visit.ts_ms, published=entry is not None and entry.published_ms is not None)
+            if self.business_value.is_enabled:
+                self.conversion_rates.add(row, visit.type, visit.ts_ms, self.item_statistics.capacity)
+            self.item_attributes.record_visit(
+                row, visit.ts_ms, has_published_ms=entry is not None and entry.published_ms is not None
+            )
 
-    def drop_items(self, rows: NDArray[np.int64]) -> None:
+    def on_items_evicted(self, rows: NDArray[np.int64]) -> None:
         """Item rows mean other items, or none, from now on."""
-        self.traits.derive(self.knowledge, rows.tolist())
-        self.outcomes.drop(rows)
-        self.admit_pinned()
+        self.item_attributes.update_rows(self.item_statistics, rows.tolist())
+        self.conversion_rates.drop(rows)
+        self.ensure_pinned_rows()
 
-    def admit_pinned(self) -> None:
+    def ensure_pinned_rows(self) -> None:
         """Have a row for each pinned item, as lists are made of rows."""
-        for _, item in self._pins:
-            if self.knowledge.rows.get(item) == NO_ROW:
-                self.knowledge.admit(item, 0)
-                self.traits.derive(self.knowledge, [self.knowledge.rows.get(item)])
+        for _, item in self._pinned_positions:
+            if self.item_statistics.index.get(item) == NO_ROW:
+                self.item_statistics.admit(item, 0)
+                self.item_attributes.update_rows(self.item_statistics, [self.item_statistics.index.get(item)])
 
     def state(self) -> dict[str, Any]:
         """All there is to keep; see `restore`."""
-        return {"counts": dict(self.counts), "outcomes": vars(self.outcomes)}
+        return {"counts": dict(self.counts), "outcomes": vars(self.conversion_rates)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`, with item knowledge as it was then; it is empty where there were no rules then."""
         self.counts.update(state.get("counts", {}))
-        vars(self.outcomes).update(state.get("outcomes", {}))
-        self.traits.derive_all(self.knowledge)
-        self.admit_pinned()
+        vars(self.conversion_rates).update(state.get("outcomes", {}))
+        self.item_attributes.rebuild(self.item_statistics)
+        self.ensure_pinned_rows()

@@ -5,37 +5,37 @@ much is to add log f to its score; and what is added is a contribution like that
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["of_price", "of_value"]
+__all__ = ["price_adjustments", "value_adjustments"]
 
-LEAST_SHARE = 1e-3  # of the usual value, that an item has at least: what is sold at a loss is not worth nothing
+MIN_VALUE_RATIO = 1e-3  # of the usual value, that an item has at least: what is sold at a loss is not worth nothing
 
 
-def of_price(prices: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+def price_adjustments(prices: NDArray[np.float64], power: float) -> NDArray[np.float64]:
     """power * log(price / usual price) of items (N,); the usual one is their median. 0 where no price is known."""
-    known = prices > 0
-    amounts = np.zeros(len(prices))
-    if known.any():
-        amounts[known] = power * np.log(prices[known] / np.median(prices[known]))
-    return amounts
+    has_price = prices > 0
+    adjustments = np.zeros(len(prices))
+    if has_price.any():
+        adjustments[has_price] = power * np.log(prices[has_price] / np.median(prices[has_price]))
+    return adjustments
 
 
-def of_value(
-    rates: NDArray[np.float64], usual_rates: NDArray[np.float64], margins: NDArray[np.float64],
+def value_adjustments(
+    rates: NDArray[np.float64], mean_rates: NDArray[np.float64], margins: NDArray[np.float64],
     *, click: float, cart: float, purchase: float, margin: float,
 ) -> NDArray[np.float64]:  # fmt: skip
     """log(V / usual V) of items (N,), with what a visit of an item is worth as
 
         V = click + cart * P(cart | visit) + (purchase + margin * margin of the item) * P(purchase | visit)
 
-    `rates` (N, 2) are the two probabilities, `usual_rates` (2,) those of all items together. The expected value of
+    `rates` (N, 2) are the two probabilities, `mean_rates` (2,) those of all items together. The expected value of
     showing c is P(c) V(c), which orders items as score(c) + log V(c) does. Where no margin is known it is the mean of
     those that are.
     """
-    known = ~np.isnan(margins)
-    usual_margin = float(margins[known].mean()) if known.any() else 0.0
-    earned = np.where(known, margins, usual_margin)
-    values = click + cart * rates[:, 0] + (purchase + margin * earned) * rates[:, 1]
-    usual = click + cart * usual_rates[0] + (purchase + margin * usual_margin) * usual_rates[1]
-    usual = usual if usual > 0 else float(np.abs(values).max(initial=0.0)) or 1.0
-    logarithms: NDArray[np.float64] = np.log(np.maximum(values / usual, LEAST_SHARE))
-    return logarithms
+    has_margin = ~np.isnan(margins)
+    mean_margin = float(margins[has_margin].mean()) if has_margin.any() else 0.0
+    item_margins = np.where(has_margin, margins, mean_margin)
+    item_values = click + cart * rates[:, 0] + (purchase + margin * item_margins) * rates[:, 1]
+    mean_value = click + cart * mean_rates[0] + (purchase + margin * mean_margin) * mean_rates[1]
+    mean_value = mean_value if mean_value > 0 else float(np.abs(item_values).max(initial=0.0)) or 1.0
+    adjustments: NDArray[np.float64] = np.log(np.maximum(item_values / mean_value, MIN_VALUE_RATIO))
+    return adjustments

@@ -25,70 +25,82 @@ from numpy.typing import NDArray
 from freshflow._river import VectorDict, linear_model
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.linear import effective_weights, learn_choices
-from freshflow.ranking.scoring import STEP
+from freshflow.ranking.scoring import SCORE_QUANTUM
 
-__all__ = ["CHOSEN", "ENGINE", "OWN", "SEARCH_FEATURES", "TASTE", "Results", "SearchRanker"]
+__all__ = [
+    "CLICKS_FEATURE",
+    "ENGINE_FEATURE",
+    "IN_HISTORY_FEATURE",
+    "SEARCH_FEATURES",
+    "TASTE_FEATURE",
+    "SearchResults",
+    "SearchRanker",
+]
 
 SEARCH_FEATURES = ("engine", "chosen", "taste", "own", "known")
-ENGINE, CHOSEN, TASTE, OWN, KNOWN = range(len(SEARCH_FEATURES))
-PRIOR = (1.0, 1.0, 0.0, 0.0, 0.0)
-RATE = 0.005  # of Adam
-TASTE_SCALE, MOST_TASTE = 0.25, 3.0
+ENGINE_FEATURE, CLICKS_FEATURE, TASTE_FEATURE, IN_HISTORY_FEATURE, VISITED_FEATURE = range(len(SEARCH_FEATURES))
+INITIAL_WEIGHTS = (1.0, 1.0, 0.0, 0.0, 0.0)
+SEARCH_LEARNING_RATE = 0.005  # of Adam
+TASTE_SCALE, MAX_TASTE = 0.25, 3.0
 
 
-class Results(NamedTuple):
+class SearchResults(NamedTuple):
     """What is known of the results (C,) of a search, in the engine's order.
 
     `shares` after the query, or None where nothing is known of it; feed `scores`, NaN where nobody has visited an item;
-    whether the user knows it (`own`).
+    whether the user knows it (`in_history`).
     """
 
     shares: NDArray[np.float64] | None
     scores: NDArray[np.float64]
-    own: NDArray[np.bool_]
+    in_history: NDArray[np.bool_]
 
     @property
     def features(self) -> NDArray[np.float64]:
         """(C, F), in the order of `SEARCH_FEATURES`."""
-        count = len(self.scores)
-        x = np.zeros((count, len(SEARCH_FEATURES)))
-        x[:, ENGINE] = -np.log(np.arange(1, count + 1))
+        n_results = len(self.scores)
+        x = np.zeros((n_results, len(SEARCH_FEATURES)))
+        x[:, ENGINE_FEATURE] = -np.log(np.arange(1, n_results + 1))
         if self.shares is not None:
-            x[:, CHOSEN] = np.log(self.shares * count)
-        known = ~np.isnan(self.scores)
-        if known.any():
-            taste = (self.scores[known] - self.scores[known].mean()) * TASTE_SCALE
-            x[known, TASTE] = np.clip(taste, -MOST_TASTE, MOST_TASTE)
-        x[:, OWN], x[:, KNOWN] = self.own, known
+            x[:, CLICKS_FEATURE] = np.log(self.shares * n_results)
+        is_visited = ~np.isnan(self.scores)
+        if is_visited.any():
+            taste = (self.scores[is_visited] - self.scores[is_visited].mean()) * TASTE_SCALE
+            x[is_visited, TASTE_FEATURE] = np.clip(taste, -MAX_TASTE, MAX_TASTE)
+        x[:, IN_HISTORY_FEATURE], x[:, VISITED_FEATURE] = self.in_history, is_visited
         return x
 
 
 class SearchRanker:
-    """The model of a partition; `updates` counts the choices it has learned from."""
+    """The model of a partition; `n_updates` counts the choices it has learned from."""
 
     def __init__(self) -> None:
-        self.model: Any = linear_model.LogisticRegression(optimizer=Adam(lr=RATE), intercept_lr=0.0)
-        self.model._weights = VectorDict(dict(zip(SEARCH_FEATURES, PRIOR, strict=True)))
-        self.updates = 0
+        self.model: Any = linear_model.LogisticRegression(optimizer=Adam(lr=SEARCH_LEARNING_RATE), intercept_lr=0.0)
+        self.model._weights = VectorDict(dict(zip(SEARCH_FEATURES, INITIAL_WEIGHTS, strict=True)))
+        self.n_updates = 0
 
     @property
     def weights(self) -> NDArray[np.float64]:
         """(F,), in the order of `SEARCH_FEATURES`."""
         return effective_weights(self.model, SEARCH_FEATURES)[0]
 
-    def contributions(self, features: NDArray[np.float64], *, known: bool) -> NDArray[np.float64]:
-        """What each feature adds to the score of each result (C, F): whole multiples of `STEP`, which add up exactly.
+    def contributions(self, features: NDArray[np.float64], *, is_known_query: bool) -> NDArray[np.float64]:
+        """What each feature adds to the score of each result (C, F): whole multiples of `SCORE_QUANTUM`, which add up exactly.
 
-        Where the query is not `known`, only the engine has a say.
+        Where the query is not `is_known_query`, only the engine has a say.
         """
-        weights = self.weights if known else np.array([PRIOR[ENGINE], *[0.0] * (len(SEARCH_FEATURES) - 1)])
-        parts: NDArray[np.float64] = np.rint(features * weights / STEP) * STEP
+        weights = (
+            self.weights
+            if is_known_query
+            else np.array([INITIAL_WEIGHTS[ENGINE_FEATURE], *[0.0] * (len(SEARCH_FEATURES) - 1)])
+        )
+        parts: NDArray[np.float64] = np.rint(features * weights / SCORE_QUANTUM) * SCORE_QUANTUM
         return parts
 
-    def learn(self, features: NDArray[np.float64], came: int, weight: float) -> None:
-        """Learn that result number `came` was chosen among those with these `features` (C, F)."""
+    def learn_choice(self, features: NDArray[np.float64], target_index: int, weight: float) -> None:
+        """Learn that result number `target_index` was chosen among those with these `features` (C, F)."""
         scores = features @ self.weights
         shares = np.exp(scores - scores.max())
-        gradient = features[came] - shares @ features / shares.sum()
+        gradient = features[target_index] - shares @ features / shares.sum()
         learn_choices(self.model, SEARCH_FEATURES, gradient[None] * weight)
-        self.updates += 1
+        self.n_updates += 1

@@ -16,223 +16,263 @@ from numpy.typing import NDArray
 from freshflow.config.schema import SearchConfig
 from freshflow.events.model import Search
 from freshflow.events.query_keys import query_keys
-from freshflow.items.query_choices import Choices
-from freshflow.items.statistics import ItemKnowledge
-from freshflow.items.visit import Visit
-from freshflow.metrics.prequential import HitRate
+from freshflow.items.query_choices import QueryClicks
+from freshflow.items.statistics import ItemStatistics
+from freshflow.items.visit import ItemVisit
+from freshflow.metrics.prequential import RankingMetrics
 from freshflow.outputs.records import ListItem
-from freshflow.ranking.kernel import FOUND, OWN, ROW, Answers
+from freshflow.ranking.kernel import CANDIDATE_ROW, HISTORY_INDEX, N_CANDIDATES, RankingResults
 from freshflow.ranking.query import Query
-from freshflow.ranking.scoring import STEP
-from freshflow.search.model import CHOSEN, ENGINE, SEARCH_FEATURES, Results, SearchRanker
-from freshflow.search.model import OWN as OWN_FEATURE
-from freshflow.users.profile import UserState
-from freshflow.users.updates import Ask, Interaction
+from freshflow.ranking.scoring import SCORE_QUANTUM
+from freshflow.search.model import (
+    CLICKS_FEATURE,
+    ENGINE_FEATURE,
+    IN_HISTORY_FEATURE,
+    SEARCH_FEATURES,
+    SearchRanker,
+    SearchResults,
+)
+from freshflow.users.profile import UserProfile
+from freshflow.users.updates import ListRequested, UserInteraction
 
-__all__ = ["Searches"]
+__all__ = ["SearchReranker"]
 
-MOST_CHOSEN = 30  # items that the feed takes into account after a search
-SHOWN = 30  # results of an answer, from the first on, that choices are learned among
-WAITING = 5_000  # users whose latest answer is kept until they choose; who searched longest ago goes first
-LAST = "last"  # the contribution that takes an item to the end
+MAX_CLICKED_ITEMS = 30  # items that the feed takes into account after a search
+MAX_TRAINING_RESULTS = 30  # results of an answer, from the first on, that choices are learned among
+MAX_PENDING_ANSWERS = 5_000  # users whose latest answer is kept until they choose; who searched longest ago goes first
+DEMOTION_CONTRIBUTION = "last"  # the contribution that takes an item to the end
 
 
-class _Answer(msgspec.Struct, array_like=True):
+class _PendingAnswer(msgspec.Struct, array_like=True):
     """The latest answer to a user: keys and time of the search, the first results as shown with their places in the
-    engine's order (from 1) and features (C, F) in bytes; `chosen` are the results that were taken since.
+    engine's order (from 1) and features (C, F) in bytes; `clicked_items` are the results that were taken since.
     """
 
     key: str
     ts_ms: int
     items: list[str]
-    engine: list[int]
+    engine_ranks: list[int]
     features: bytes
-    chosen: list[str] = msgspec.field(default_factory=list)
+    clicked_items: list[str] = msgspec.field(default_factory=list)
 
 
-class Searches:
+class SearchReranker:
     """What is known of queries, the model, the answers that wait for a choice, and how good they were."""
 
-    def __init__(self, config: SearchConfig, gap_ms: int) -> None:
+    def __init__(self, config: SearchConfig, session_gap_ms: int) -> None:
         self.config = config
-        self.gap_ms = gap_ms
-        self.choices = Choices(config.queries)
+        self.session_gap_ms = session_gap_ms
+        self.query_clicks = QueryClicks(config.max_queries)
         self.ranker = SearchRanker()
-        self.waiting: dict[str, _Answer] = {}
-        self.ours, self.engine = HitRate(), HitRate()
+        self.pending_answers: dict[str, _PendingAnswer] = {}
+        self.reranked_metrics, self.engine_metrics = RankingMetrics(), RankingMetrics()
 
-    def learn(self, step: Interaction | Visit) -> None:
+    def learn(self, step: UserInteraction | ItemVisit) -> None:
         """A visit after a search, of this partition's user or of another's."""
-        visit = step.visit if isinstance(step, Interaction) else step
-        if isinstance(step, Interaction):
-            self._choose(step)
-        self.choices.learn(visit.searched, visit.item_id, visit.ts_ms, visit.weight / (1 + visit.after_search))
+        visit = step.visit if isinstance(step, UserInteraction) else step
+        if isinstance(step, UserInteraction):
+            self._learn_click(step)
+        self.query_clicks.add_click(
+            visit.query_keys, visit.item_id, visit.ts_ms, visit.sample_weight / (1 + visit.n_visits_since_search)
+        )
 
-    def _choose(self, step: Interaction) -> None:
+    def _learn_click(self, step: UserInteraction) -> None:
         """Score the answer that the user chose from, and teach the model."""
-        event, search, answer = step.event, step.before.search, self.waiting.get(step.event.user_id)
+        event, search, answer = step.event, step.profile_before.search, self.pending_answers.get(step.event.user_id)
         if answer is None or search is None or (answer.key, answer.ts_ms) != (search.keys[0], search.ts_ms):
             return
         item = event.item_id
-        if item in answer.chosen or item not in answer.items:
+        if item in answer.clicked_items or item not in answer.items:
             return
-        at = answer.items.index(item)
-        self.ours.add([at + 1])
-        self.engine.add([answer.engine[at]])
+        index = answer.items.index(item)
+        self.reranked_metrics.add([index + 1])
+        self.engine_metrics.add([answer.engine_ranks[index]])
         features = np.frombuffer(answer.features, np.float32).reshape(-1, len(SEARCH_FEATURES)).astype(np.float64)
-        open_to = [n for n, other in enumerate(answer.items) if other not in answer.chosen]
-        if len(open_to) > 1:
-            self.ranker.learn(features[open_to], open_to.index(at), event.pull)
-        answer.chosen.append(item)
+        open_indices = [n for n, result_id in enumerate(answer.items) if result_id not in answer.clicked_items]
+        if len(open_indices) > 1:
+            self.ranker.learn_choice(features[open_indices], open_indices.index(index), event.sample_weight)
+        answer.clicked_items.append(item)
 
-    def with_chosen(self, query: Query) -> Query:
+    def add_query_clicks(self, query: Query) -> Query:
         """A query for the feed with what people choose after the user's latest search, as long as that counts."""
-        user, search = query.user, query.user.search
+        user, search = query.profile, query.profile.search
         if (
             search is None
-            or query.only is not None
-            or query.now_ms - max(search.ts_ms, user.last_ms) > self.gap_ms
+            or query.restrict_to is not None
+            or query.now_ms - max(search.ts_ms, user.last_ms) > self.session_gap_ms
             or query.now_ms < search.ts_ms
         ):
             return query
-        return structs.replace(query, chosen=self.choices.most(search.keys, MOST_CHOSEN, search.visits))
+        return structs.replace(
+            query, query_clicks=self.query_clicks.top_items(search.keys, MAX_CLICKED_ITEMS, search.n_visits)
+        )
 
-    def results(self, search: Search, user: UserState) -> tuple[str, ...]:
+    def collect_results(self, search: Search, user: UserProfile) -> tuple[str, ...]:
         """The engine's results, each once, and behind them, if wanted, what people choose most after the query."""
-        found = dict.fromkeys(search.items)
-        most = self.choices.most(query_keys(search.query), MOST_CHOSEN, 0) if self.config.add else None
-        if most is None:
-            return tuple(found)
-        others = (item for item in most.items if item not in found and item not in user.dismissed)
-        return (*found, *islice(others, self.config.add))
+        engine_items = dict.fromkeys(search.items)
+        clicks = (
+            self.query_clicks.top_items(query_keys(search.query), MAX_CLICKED_ITEMS, 0)
+            if self.config.max_added_items
+            else None
+        )
+        if clicks is None:
+            return tuple(engine_items)
+        added_items = (item for item in clicks.items if item not in engine_items and item not in user.dismissed_items)
+        return (*engine_items, *islice(added_items, self.config.max_added_items))
 
-    def answer(
+    def rerank(
         self,
-        ask: Ask,
+        request: ListRequested,
         q: int,
-        feed: list[ListItem],
-        answers: Answers,
-        knowledge: ItemKnowledge,
-        hidden: Collection[str] = (),
+        feed_items: list[ListItem],
+        rankings: RankingResults,
+        item_statistics: ItemStatistics,
+        hidden_ids: Collection[str] = (),
     ) -> list[ListItem]:
-        """The results of a search for its user, without those `hidden`; `feed` says what speaks for known ones, by
+        """The results of a search for its user, without those `hidden_ids`; `feed_items` says what speaks for known ones, by
         query number `q`.
         """
-        search = ask.event
+        search = request.event
         assert isinstance(search, Search)
-        items, keys = list(self.results(search, ask.user)), query_keys(search.query)
-        known = self.choices.knows(keys)
-        scores, own = _found(items, q, answers, knowledge)
-        features = Results(self.choices.shares(keys, items) if known else None, scores, own).features
-        parts = self.ranker.contributions(features, known=known)
-        totals = parts.sum(axis=1)
-        last = self._last(items, ask.user, knowledge)
-        if last:
-            end = -float(np.ptp(totals)) - 1.0
-            totals[last] += np.rint(end / STEP) * STEP
-        reasons = {item.item_id: item for item in feed}
-        listed = [
-            _item(items[n], float(totals[n]), parts[n], reasons.get(items[n]), last=float(totals[n] - parts[n].sum()))
-            for n in np.flatnonzero(self._kept(items, search, ask.user, knowledge, hidden)).tolist()
+        items, keys = list(self.collect_results(search, request.profile)), query_keys(search.query)
+        is_known = self.query_clicks.has_clicks(keys)
+        scores, is_own = _feed_scores(items, q, rankings, item_statistics)
+        features = SearchResults(
+            self.query_clicks.click_shares(keys, items) if is_known else None, scores, is_own
+        ).features
+        contributions = self.ranker.contributions(features, is_known_query=is_known)
+        totals = contributions.sum(axis=1)
+        demoted_indices = self._demoted_indices(items, request.profile, item_statistics)
+        if demoted_indices:
+            demoted_score = -float(np.ptp(totals)) - 1.0
+            totals[demoted_indices] += np.rint(demoted_score / SCORE_QUANTUM) * SCORE_QUANTUM
+        feed_item_by_id = {item.item_id: item for item in feed_items}
+        list_items = [
+            _build_item(
+                items[n],
+                float(totals[n]),
+                contributions[n],
+                feed_item_by_id.get(items[n]),
+                demotion=float(totals[n] - contributions[n].sum()),
+            )
+            for n in np.flatnonzero(
+                self._retained_mask(items, search, request.profile, item_statistics, hidden_ids)
+            ).tolist()
         ]
-        listed = sorted(listed, key=lambda item: (-item.score, item.item_id))[: search.k]
-        if ask.user.search is not None:
-            self._wait(search, ask.user.search.keys[0], ask.user.search.ts_ms, listed, items, features)
-        return listed
+        list_items = sorted(list_items, key=lambda item: (-item.score, item.item_id))[: search.k]
+        if request.profile.search is not None:
+            self._store_pending_answer(
+                search, request.profile.search.keys[0], request.profile.search.ts_ms, list_items, items, features
+            )
+        return list_items
 
     def forget(self, user_id: str) -> None:
         """Keep nothing of a user."""
-        self.waiting.pop(user_id, None)
+        self.pending_answers.pop(user_id, None)
 
-    def figures(self) -> dict[str, float]:
+    def values(self) -> dict[str, float]:
         """The rank of what was chosen in our answers and in the engine's order, if anything was."""
-        if not self.ours.events:
+        if not self.reranked_metrics.events:
             return {}
-        several = (("search", self.ours), ("engine", self.engine))
-        return {f"{name}_{figure}": value for name, of in several for figure, value in of.figures().items()}
+        metrics = (("search", self.reranked_metrics), ("engine", self.engine_metrics))
+        return {
+            f"{name}_{metric}": value
+            for name, ranking_metrics in metrics
+            for metric, value in ranking_metrics.values().items()
+        }
 
     def state(self) -> dict[str, Any]:
         """All there is to keep of what is no model; see `restore`."""
-        return {"choices": self.choices.snapshot(), "waiting": msgspec.msgpack.encode(self.waiting)}
+        return {"choices": self.query_clicks.snapshot(), "waiting": msgspec.msgpack.encode(self.pending_answers)}
 
-    def models(self) -> tuple[SearchRanker, HitRate, HitRate]:
+    def models(self) -> tuple[SearchRanker, RankingMetrics, RankingMetrics]:
         """What is kept as objects."""
-        return self.ranker, self.ours, self.engine
+        return self.ranker, self.reranked_metrics, self.engine_metrics
 
-    def restore(self, state: dict[str, Any], models: tuple[SearchRanker, HitRate, HitRate]) -> None:
+    def restore(self, state: dict[str, Any], models: tuple[SearchRanker, RankingMetrics, RankingMetrics]) -> None:
         """Go on from a `state` and `models`."""
-        self.choices.restore(state["choices"])
-        self.waiting = msgspec.msgpack.decode(state["waiting"], type=dict[str, _Answer])
-        self.ranker, self.ours, self.engine = models
+        self.query_clicks.restore(state["choices"])
+        self.pending_answers = msgspec.msgpack.decode(state["waiting"], type=dict[str, _PendingAnswer])
+        self.ranker, self.reranked_metrics, self.engine_metrics = models
 
-    def _wait(
+    def _store_pending_answer(
         self,
         search: Search,
         key: str,
         ts_ms: int,
-        listed: list[ListItem],
+        list_items: list[ListItem],
         items: list[str],
         features: NDArray[np.float64],
     ) -> None:
-        old = self.waiting.get(search.user_id)
-        if ts_ms != search.ts_ms or (old is not None and (old.key, old.ts_ms) == (key, ts_ms)):
+        previous_answer = self.pending_answers.get(search.user_id)
+        if ts_ms != search.ts_ms or (
+            previous_answer is not None and (previous_answer.key, previous_answer.ts_ms) == (key, ts_ms)
+        ):
             return  # it came too late, or once more
-        place = {item: n for n, item in enumerate(items)}
-        shown = [item.item_id for item in listed[:SHOWN]]
-        at = [place[item] for item in shown]
-        self.waiting.pop(search.user_id, None)
-        self.waiting[search.user_id] = _Answer(
-            key, ts_ms, shown, [n + 1 for n in at], features[at].astype(np.float32).tobytes()
+        index_by_item = {item: n for n, item in enumerate(items)}
+        shown_ids = [item.item_id for item in list_items[:MAX_TRAINING_RESULTS]]
+        indices = [index_by_item[item] for item in shown_ids]
+        self.pending_answers.pop(search.user_id, None)
+        self.pending_answers[search.user_id] = _PendingAnswer(
+            key, ts_ms, shown_ids, [n + 1 for n in indices], features[indices].astype(np.float32).tobytes()
         )
-        if len(self.waiting) > WAITING:
-            del self.waiting[next(iter(self.waiting))]
+        if len(self.pending_answers) > MAX_PENDING_ANSWERS:
+            del self.pending_answers[next(iter(self.pending_answers))]
 
-    def _kept(
+    def _retained_mask(
         self,
         items: Sequence[str],
         search: Search,
-        user: UserState,
-        knowledge: ItemKnowledge,
-        hidden: Collection[str],
+        user: UserProfile,
+        item_statistics: ItemStatistics,
+        hidden_ids: Collection[str],
     ) -> list[bool]:
         """Whether each item stays: those of the engine do unless they were asked to go."""
-        gone = {*hidden, *(user.items if search.exclude_seen else ())}
+        excluded_ids = {*hidden_ids, *(user.items if search.exclude_seen else ())}
         if self.config.drop_dismissed:
-            gone |= set(user.dismissed)
-        staying = set() if self.config.drop_unavailable else set(search.items)
-        return [item not in gone and (item in staying or knowledge.is_available(item)) for item in items]
+            excluded_ids |= set(user.dismissed_items)
+        required_ids = set() if self.config.drop_unavailable else set(search.items)
+        return [
+            item not in excluded_ids and (item in required_ids or item_statistics.is_available(item)) for item in items
+        ]
 
     @staticmethod
-    def _last(items: Sequence[str], user: UserState, knowledge: ItemKnowledge) -> list[int]:
+    def _demoted_indices(items: Sequence[str], user: UserProfile, item_statistics: ItemStatistics) -> list[int]:
         """The numbers of items that go to the end: not available, or turned down by the user."""
-        dismissed = set(user.dismissed)
-        return [n for n, item in enumerate(items) if item in dismissed or not knowledge.is_available(item)]
+        dismissed_ids = set(user.dismissed_items)
+        return [n for n, item in enumerate(items) if item in dismissed_ids or not item_statistics.is_available(item)]
 
 
-def _found(
-    items: Sequence[str], q: int, answers: Answers, knowledge: ItemKnowledge
+def _feed_scores(
+    items: Sequence[str], q: int, rankings: RankingResults, item_statistics: ItemStatistics
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The feed scores (C,) of results, NaN where there is none, and whether the user knows them."""
-    found = answers.facts[q, FOUND]
-    rows = answers.candidates[q, :found, ROW].tolist()
-    number = {row: at for at, row in enumerate(rows)}
-    at = np.array([number.get(row, -1) for row in knowledge.rows.rows_or_none(items)], np.int64)
-    scores, own = np.full(len(items), np.nan), np.zeros(len(items), np.bool_)
-    scores[at >= 0] = answers.scores[q, at[at >= 0]]
-    own[at >= 0] = answers.candidates[q, at[at >= 0], OWN] >= 0
-    return scores, own
+    n_candidates = rankings.results[q, N_CANDIDATES]
+    rows = rankings.candidates[q, :n_candidates, CANDIDATE_ROW].tolist()
+    index_by_row = {row: index for index, row in enumerate(rows)}
+    index = np.array([index_by_row.get(row, -1) for row in item_statistics.index.lookup_rows(items)], np.int64)
+    scores, is_own = np.full(len(items), np.nan), np.zeros(len(items), np.bool_)
+    scores[index >= 0] = rankings.scores[q, index[index >= 0]]
+    is_own[index >= 0] = rankings.candidates[q, index[index >= 0], HISTORY_INDEX] >= 0
+    return scores, is_own
 
 
-def _item(item_id: str, score: float, parts: NDArray[np.float64], feed: ListItem | None, last: float) -> ListItem:
+def _build_item(
+    item_id: str, score: float, feature_contributions: NDArray[np.float64], feed_item: ListItem | None, demotion: float
+) -> ListItem:
     """An item with the reason that says most, and what each feature adds to its score."""
-    added = {name: value for name, value in zip(SEARCH_FEATURES, parts.tolist(), strict=True) if value}
-    if last:
-        added[LAST] = last
-    strongest = max(range(len(parts)), key=lambda n: parts[n] if n != ENGINE else 0.0)
-    if strongest == CHOSEN:
-        return ListItem(item_id, score, "searched", (), added)
-    if strongest == OWN_FEATURE:
-        return ListItem(item_id, score, "again", (item_id,), added)
-    if strongest != ENGINE and feed is not None:
-        return ListItem(item_id, score, feed.reason, feed.because, added)
-    return ListItem(item_id, score, "engine" if feed is not None else "unknown", (), added)
+    contributions = {
+        name: value for name, value in zip(SEARCH_FEATURES, feature_contributions.tolist(), strict=True) if value
+    }
+    if demotion:
+        contributions[DEMOTION_CONTRIBUTION] = demotion
+    strongest_feature = max(
+        range(len(feature_contributions)), key=lambda n: feature_contributions[n] if n != ENGINE_FEATURE else 0.0
+    )
+    if strongest_feature == CLICKS_FEATURE:
+        return ListItem(item_id, score, "searched", (), contributions)
+    if strongest_feature == IN_HISTORY_FEATURE:
+        return ListItem(item_id, score, "again", (item_id,), contributions)
+    if strongest_feature != ENGINE_FEATURE and feed_item is not None:
+        return ListItem(item_id, score, feed_item.reason, feed_item.because, contributions)
+    return ListItem(item_id, score, "engine" if feed_item is not None else "unknown", (), contributions)

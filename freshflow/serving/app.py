@@ -14,119 +14,129 @@ from starlette.routing import BaseRoute, Route
 
 from freshflow.errors import OutputError
 from freshflow.serving.broadcast import Broadcast
-from freshflow.serving.metrics import Figures
-from freshflow.serving.openapi import MOST_ITEMS, PATHS, description
-from freshflow.serving.reader import Reader
+from freshflow.serving.metrics import ServerMetrics
+from freshflow.serving.openapi import MAX_LIST_ITEMS, PATHS, build_openapi
+from freshflow.serving.reader import InputReader
 from freshflow.serving.records import first_items
-from freshflow.serving.responses import Health, Kind, Problem
-from freshflow.serving.store import Reading
+from freshflow.serving.responses import Health, ListKind, Problem
+from freshflow.serving.store import StoreReader
 
-__all__ = ["Serving", "health_of", "make_app"]
+__all__ = ["ServerState", "server_health", "make_app"]
 
-JSON = "application/json"
-K = re.compile("[1-9][0-9]{0,2}")
+JSON_MEDIA_TYPE = "application/json"
+K_PATTERN = re.compile("[1-9][0-9]{0,2}")
 # Nothing on the way may answer for us: it would go on with the list of a user who was forgotten.
-HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-SHOWN = 100  # characters of an id, in a sentence
-MISSING: dict[Kind, str] = {
+API_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+MAX_SHOWN_CHARS = 100  # characters of an id, in a sentence
+NOT_FOUND_MESSAGES: dict[ListKind, str] = {
     "recommendations": "There is no list of the user {}: nothing has been published for them, or they were forgotten.",
     "related": "There are no related items of the item {}: nobody came to another with it yet, or it is unavailable.",
 }
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class _Id(StringConvertor):
+class _IdConvertor(StringConvertor):
     regex = "(?s:.*)"  # slashes and line ends, too
 
 
-register_url_convertor("id", _Id())
+register_url_convertor("id", _IdConvertor())
 
 
-class Serving(msgspec.Struct, frozen=True):
+class ServerState(msgspec.Struct, frozen=True):
     """What answers are made of; `broadcast` is for whoever wants to see updates as they happen."""
 
-    reading: Reading  # of the event loop's thread, unless it waits
-    counting: Reading  # of any other
-    readers: tuple[Reader, ...]
+    list_reader: StoreReader  # of the event loop's thread, unless it waits
+    count_reader: StoreReader  # of any other
+    readers: tuple[InputReader, ...]
     broadcast: Broadcast
-    figures: Figures
+    metrics: ServerMetrics
 
 
-def make_app(serving: Serving, more: tuple[BaseRoute, ...] = ()) -> Starlette:
-    """The application, with `more` routes in front of its own."""
-    described = msgspec.json.encode(description())
+def make_app(state: ServerState, extra_routes: tuple[BaseRoute, ...] = ()) -> Starlette:
+    """The application, with `extra_routes` routes in front of its own."""
+    openapi_json = msgspec.json.encode(build_openapi())
 
     async def healthz(request: Request) -> Response:
-        health = await to_thread(health_of, serving)
-        return _json(health, 503 if health.status == "failed" else 200)
+        health = await to_thread(server_health, state)
+        return _json_response(health, 503 if health.status == "failed" else 200)
 
     async def metrics(request: Request) -> Response:
-        health = await to_thread(health_of, serving)
-        text = serving.figures.text(health, {reader.input.kind: reader.ages for reader in serving.readers})
-        return Response(text, headers=HEADERS, media_type="text/plain; version=0.0.4")
+        health = await to_thread(server_health, state)
+        text = state.metrics.render(health, {reader.input.kind: reader.list_ages for reader in state.readers})
+        return Response(text, headers=API_HEADERS, media_type="text/plain; version=0.0.4")
 
     async def openapi(request: Request) -> Response:
-        return Response(described, headers=HEADERS, media_type=JSON)
+        return Response(openapi_json, headers=API_HEADERS, media_type=JSON_MEDIA_TYPE)
 
     handlers: tuple[Handler, ...] = (
-        _lists(serving.reading, "recommendations"),
-        _lists(serving.reading, "related"),
+        _list_handler(state.list_reader, "recommendations"),
+        _list_handler(state.list_reader, "related"),
         *(healthz, metrics, openapi),
     )
-    own = [
-        Route(path.replace("}", ":id}"), _timed(serving.figures, path, handler), methods=["GET"])
+    api_routes = [
+        Route(path.replace("}", ":id}"), _timed_handler(state.metrics, path, handler), methods=["GET"])
         for path, handler in zip(PATHS, handlers, strict=True)
     ]
-    app = Starlette(routes=[*more, *own], exception_handlers={404: _nowhere, 405: _nowhere})
+    app = Starlette(routes=[*extra_routes, *api_routes], exception_handlers={404: _unknown_path, 405: _unknown_path})
     app.router.redirect_slashes = False  # an id may end in one
     return app
 
 
-def health_of(serving: Serving) -> Health:
+def server_health(state: ServerState) -> Health:
     """How the server stands."""
-    inputs = tuple(reader.health() for reader in serving.readers)
-    caught_up = all(reader.caught_up for reader in serving.readers)
-    failed = any(one.failure is not None for one in inputs)
+    inputs = tuple(reader.health() for reader in state.readers)
+    is_caught_up = all(reader.is_caught_up for reader in state.readers)
+    has_failed = any(input_health.failure is not None for input_health in inputs)
     try:
-        users, items = serving.counting.counts()
+        users, items = state.count_reader.count_lists()
     except OutputError as error:
         return Health("failed", None, None, inputs, str(error))
-    return Health("failed" if failed else "ok" if caught_up else "catching up", users, items, inputs)
+    return Health("failed" if has_failed else "ok" if is_caught_up else "catching up", users, items, inputs)
 
 
-def _lists(reading: Reading, kind: Kind) -> Handler:
+def _list_handler(list_reader: StoreReader, kind: ListKind) -> Handler:
     async def answer(request: Request) -> Response:
         (key,) = request.path_params.values()
-        asked = request.query_params.get("k")
-        if asked is not None and not (K.fullmatch(asked) and int(asked) <= MOST_ITEMS):
-            told = f"k = {asked[:SHOWN]!r} is not allowed: expected a whole number from 1 to {MOST_ITEMS}."
-            return _json(Problem(told), 400)
+        k_param = request.query_params.get("k")
+        if k_param is not None and not (K_PATTERN.fullmatch(k_param) and int(k_param) <= MAX_LIST_ITEMS):
+            message = (
+                f"k = {k_param[:MAX_SHOWN_CHARS]!r} is not allowed: expected a whole number from 1 to {MAX_LIST_ITEMS}."
+            )
+            return _json_response(Problem(message), 400)
         try:
-            value = await to_thread(reading.value, kind, key) if reading.waits else reading.value(kind, key)
+            value = (
+                await to_thread(list_reader.get_list, kind, key)
+                if list_reader.is_blocking
+                else list_reader.get_list(kind, key)
+            )
         except OutputError as error:
-            return _json(Problem(str(error)), 503)
+            return _json_response(Problem(str(error)), 503)
         if value is None:
-            return _json(Problem(MISSING[kind].format(repr(key[:SHOWN]))), 404)
-        return Response(value if asked is None else first_items(value, int(asked)), headers=HEADERS, media_type=JSON)
+            return _json_response(Problem(NOT_FOUND_MESSAGES[kind].format(repr(key[:MAX_SHOWN_CHARS]))), 404)
+        return Response(
+            value if k_param is None else first_items(value, int(k_param)),
+            headers=API_HEADERS,
+            media_type=JSON_MEDIA_TYPE,
+        )
 
     return answer
 
 
-def _json(body: msgspec.Struct, status: int) -> Response:
-    return Response(msgspec.json.encode(body), status, headers=HEADERS, media_type=JSON)
+def _json_response(body: msgspec.Struct, status: int) -> Response:
+    return Response(msgspec.json.encode(body), status, headers=API_HEADERS, media_type=JSON_MEDIA_TYPE)
 
 
-def _timed(figures: Figures, path: str, handler: Handler) -> Handler:
+def _timed_handler(metrics: ServerMetrics, path: str, handler: Handler) -> Handler:
     async def timed(request: Request) -> Response:
-        began_s = time.perf_counter()
+        start_s = time.perf_counter()
         response = await handler(request)
-        figures.note(path, response.status_code, time.perf_counter() - began_s)
+        metrics.record_request(path, response.status_code, time.perf_counter() - start_s)
         return response
 
     return timed
 
 
-async def _nowhere(request: Request, error: Exception) -> Response:
+async def _unknown_path(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    what = "is no path that is served" if status == 404 else f"takes no {request.method}"
-    return _json(Problem(f"{request.url.path[:SHOWN]} {what}; see /openapi.json."), status)
+    problem = "is no path that is served" if status == 404 else f"takes no {request.method}"
+    return _json_response(Problem(f"{request.url.path[:MAX_SHOWN_CHARS]} {problem}; see /openapi.json."), status)

@@ -9,18 +9,18 @@ from zlib import crc32
 import msgspec
 
 from freshflow.errors import InputError
-from freshflow.serving.records import Batch, Change, of_line, read_position
-from freshflow.serving.responses import Kind
+from freshflow.serving.records import ChangeBatch, ListChange, decode_position, parse_line
+from freshflow.serving.responses import ListKind
 
 __all__ = ["FileInput"]
 
-AT_ONCE = 1 << 20  # bytes; a longer line is read whole, for as long as it takes
-CHECKED = 4096  # bytes before the position, by which a file is recognised: more than a list is long
+FILE_CHUNK_BYTES = 1 << 20  # bytes; a longer line is read whole, for as long as it takes
+FINGERPRINT_BYTES = 4096  # bytes before the position, by which a file is recognised: more than a list is long
 
-log = getLogger("freshflow")
+_log = getLogger("freshflow")
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _FilePosition(msgspec.Struct, frozen=True):
     """How far a file has been read, and the CRC-32 of the last bytes before that."""
 
     path: str
@@ -37,31 +37,35 @@ class FileInput:
 
     unit: Literal["bytes", "records"] = "bytes"
 
-    def __init__(self, kind: Kind, path: str, position: bytes | None) -> None:
+    def __init__(self, kind: ListKind, path: str, position: bytes | None) -> None:
         if not path.endswith(".jsonl"):
             raise InputError(f"{path} cannot be read as it grows: name a file that ends in .jsonl, or kafka://…/topic.")
         if not Path(path).parent.is_dir():
             raise InputError(f"The folder of {path} does not exist: create {Path(path).parent}, or correct the path.")
         self.kind = kind
-        self.behind = 0
+        self.lag = 0
         self._path = path
-        stored = read_position(position, _Place)
-        absolute = str(Path(path).absolute())
-        self._place = stored if stored is not None and stored.path == absolute else _Place(absolute)
-        self._anew = position is not None and self._place is not stored
-        self._size = AT_ONCE
-        self._is_there = True
+        stored_position = decode_position(position, _FilePosition)
+        absolute_path = str(Path(path).absolute())
+        self._position = (
+            stored_position
+            if stored_position is not None and stored_position.path == absolute_path
+            else _FilePosition(absolute_path)
+        )
+        self._is_full_reload = position is not None and self._position is not stored_position
+        self._chunk_bytes = FILE_CHUNK_BYTES
+        self._is_present = True
 
-    def read(self) -> Batch | None:
+    def read(self) -> ChangeBatch | None:
         """What has come since the last call; None while there is no file. Raises `InputError` if it cannot be read."""
         try:
             with Path(self._path).open("rb") as file:
-                self._is_there = True
+                self._is_present = True
                 return self._read(file.fileno())
         except FileNotFoundError:
-            if self._is_there:
-                log.warning("There is no file %s; it is waited for.", self._path)
-            self._is_there = False
+            if self._is_present:
+                _log.warning("There is no file %s; it is waited for.", self._path)
+            self._is_present = False
             return None
         except OSError as error:
             raise InputError(f"The lists in {self._path} cannot be read: {error.strerror}; mend that.") from None
@@ -69,22 +73,27 @@ class FileInput:
     def close(self) -> None:
         """Nothing is open between two reads."""
 
-    def _read(self, fd: int) -> Batch:
+    def _read(self, fd: int) -> ChangeBatch:
         size = os.fstat(fd).st_size
-        place, anew = self._place, self._anew
-        if size < place.offset or _check(fd, place.offset) != place.check:
-            place, anew = _Place(place.path), True
-        piece = os.pread(fd, self._size, place.offset)
-        end, at_end = piece.rfind(b"\n") + 1, len(piece) < self._size
-        self._size = AT_ONCE if end or at_end else 2 * self._size
-        lines = [line for line in piece[:end].split(b"\n") if line]
-        changes: list[Change] = [change for line in lines if (change := of_line(self.kind, line)) is not None]
-        offset = place.offset + end
-        self.behind = size - offset
-        self._place, self._anew = _Place(place.path, offset, _check(fd, offset)), False
-        return Batch(changes, len(lines) - len(changes), msgspec.json.encode(self._place), anew, at_end)
+        file_position, is_full_reload = self._position, self._is_full_reload
+        if size < file_position.offset or _fingerprint_crc(fd, file_position.offset) != file_position.check:
+            file_position, is_full_reload = _FilePosition(file_position.path), True
+        chunk = os.pread(fd, self._chunk_bytes, file_position.offset)
+        end, is_at_end = chunk.rfind(b"\n") + 1, len(chunk) < self._chunk_bytes
+        self._chunk_bytes = FILE_CHUNK_BYTES if end or is_at_end else 2 * self._chunk_bytes
+        lines = [line for line in chunk[:end].split(b"\n") if line]
+        changes: list[ListChange] = [change for line in lines if (change := parse_line(self.kind, line)) is not None]
+        offset = file_position.offset + end
+        self.lag = size - offset
+        self._position, self._is_full_reload = (
+            _FilePosition(file_position.path, offset, _fingerprint_crc(fd, offset)),
+            False,
+        )
+        return ChangeBatch(
+            changes, len(lines) - len(changes), msgspec.json.encode(self._position), is_full_reload, is_at_end
+        )
 
 
-def _check(fd: int, offset: int) -> int:
-    start = max(0, offset - CHECKED)
+def _fingerprint_crc(fd: int, offset: int) -> int:
+    start = max(0, offset - FINGERPRINT_BYTES)
     return crc32(os.pread(fd, offset - start, start))

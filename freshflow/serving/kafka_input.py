@@ -9,21 +9,21 @@ from confluent_kafka.admin import AdminClient
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError
-from freshflow.io.kafka.client import client_options, connect, parse_kafka_url, partitions_of
-from freshflow.io.kafka.errors import LOG, Outage, reason
-from freshflow.serving.records import Batch, Change, of_message, read_position
-from freshflow.serving.responses import Kind
+from freshflow.io.kafka.client import client_options, create_client, list_partitions, parse_kafka_url
+from freshflow.io.kafka.errors import LOG, Outage, error_reason
+from freshflow.serving.records import ChangeBatch, ListChange, decode_position, parse_message
+from freshflow.serving.responses import ListKind
 
 __all__ = ["TopicInput"]
 
-AT_ONCE = 500
-WAIT_S = 0.1  # for the first of them
+TOPIC_BATCH_RECORDS = 500
+TOPIC_TIMEOUT_S = 0.1  # for the first of them
 MINUTE_MS = 60_000
-NO_ID = "A" * 22  # zeros, in base64
-GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+NO_TOPIC_ID = "A" * 22  # zeros, in base64
+OFFSET_LOST_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _TopicPosition(msgspec.Struct, frozen=True):
     """The next offset to read of each partition of a topic, by its id, and when it was read, to the minute."""
 
     topic: str
@@ -35,142 +35,154 @@ class TopicInput:
     """All partitions of a topic, by a consumer that is in no group: the offsets are kept with the lists.
 
     The topic is read anew where an offset is not in it any more, as it was cut or made anew, and where it was last read
-    more than `away_s` ago: by then compaction may have dropped a tombstone that was never seen.
+    more than `resync_after_s` ago: by then compaction may have dropped a tombstone that was never seen.
     """
 
     unit: Literal["bytes", "records"] = "records"
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ListKind,
         url: str,
         config: KafkaConfig,
         position: bytes | None,
         *,
         clock: Callable[[], int],
-        away_s: float,
+        resync_after_s: float,
     ) -> None:
         self.kind = kind
         self._clock = clock
         servers, self._topic = parse_kafka_url(url)
         self._timeout_s = config.timeout_s
         options = client_options(servers, config, "source")
-        partitions = partitions_of(options, self._topic, config.timeout_s)
+        partitions = list_partitions(options, self._topic, config.timeout_s)
         self._outage = Outage(f"Kafka at {servers}, reading {self._topic}")
-        self._consumer = connect(Consumer, options, error_cb=self._outage.note)
-        self._id = _id_of(self._topic, servers, config)
-        self._ended: set[int] = set()  # partitions of which all has been read that there was
+        self._consumer = create_client(Consumer, options, error_cb=self._outage.record_error)
+        self._topic_id = _fetch_topic_id(self._topic, servers, config)
+        self._ended_partitions: set[int] = set()  # partitions of which all has been read that there was
         try:
-            bounds = {partition: self._bounds(partition) for partition in partitions}
-            lows = {partition: low for partition, (low, _) in bounds.items()}
-            offsets = self._offsets(read_position(position, _Place), lows, away_s)
-            self._anew = position is not None and not offsets
-            self._next = lows | offsets
-            self._highs = {partition: high for partition, (_, high) in bounds.items()}
+            watermarks = {partition: self._watermarks(partition) for partition in partitions}
+            lows = {partition: low for partition, (low, _) in watermarks.items()}
+            offsets = self._resume_offsets(decode_position(position, _TopicPosition), lows, resync_after_s)
+            self._is_full_reload = position is not None and not offsets
+            self._next_offsets = lows | offsets
+            self._high_offsets = {partition: high for partition, (_, high) in watermarks.items()}
             self._assign()
         except BaseException:
             self.close()
             raise
 
     @property
-    def behind(self) -> int:
+    def lag(self) -> int:
         """How many records there are yet, as far as the broker has said."""
-        return sum(max(0, high - self._next[partition]) for partition, high in self._highs.items())
+        return sum(max(0, high - self._next_offsets[partition]) for partition, high in self._high_offsets.items())
 
-    def read(self) -> Batch | None:
+    def read(self) -> ChangeBatch | None:
         """What has come since the last call; None if nothing has, for a moment. Raises `BrokerError` if refused."""
         try:
-            messages = self._consumer.consume(1, timeout=WAIT_S)
-            messages += self._consumer.consume(AT_ONCE - 1, timeout=0)  # what has been fetched by now
+            messages = self._consumer.consume(1, timeout=TOPIC_TIMEOUT_S)
+            messages += self._consumer.consume(TOPIC_BATCH_RECORDS - 1, timeout=0)  # what has been fetched by now
         except KafkaException as error:
-            raise self._refused(error.args[0]) from None
-        changes: list[Change] = []
-        skipped = records = 0
+            raise self._read_error(error.args[0]) from None
+        changes: list[ListChange] = []
+        n_skipped = n_records = 0
         for message in messages:
             if message.error() is not None:
-                if self._note(message):
+                if self._handle_error(message):
                     changes.clear()  # of what was there before
                     break
                 continue
-            records += 1
-            self._ended.discard(message.partition())
-            change = of_message(self.kind, message.key(), message.value())
-            skipped += change is None
+            n_records += 1
+            self._ended_partitions.discard(message.partition())
+            change = parse_message(self.kind, message.key(), message.value())
+            n_skipped += change is None
             changes += [change] if change is not None else []
-            self._reach(message.partition(), message.offset() + 1)
+            self._advance_offset(message.partition(), message.offset() + 1)
         if self._outage.failure is not None:
-            raise self._refused(self._outage.failure)
-        at_end = len(self._ended) == len(self._next)
-        if not records and not self._anew and not at_end:
+            raise self._read_error(self._outage.failure)
+        is_at_end = len(self._ended_partitions) == len(self._next_offsets)
+        if not n_records and not self._is_full_reload and not is_at_end:
             return None
-        anew, self._anew = self._anew, False
+        is_full_reload, self._is_full_reload = self._is_full_reload, False
         read_ms = self._clock() // MINUTE_MS * MINUTE_MS
-        return Batch(changes, skipped, msgspec.json.encode(_Place(self._id, self._next, read_ms)), anew, at_end)
+        return ChangeBatch(
+            changes,
+            n_skipped,
+            msgspec.json.encode(_TopicPosition(self._topic_id, self._next_offsets, read_ms)),
+            is_full_reload,
+            is_at_end,
+        )
 
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
 
-    def _offsets(self, stored: _Place | None, lows: dict[int, int], away_s: float) -> dict[int, int]:
+    def _resume_offsets(
+        self, stored_position: _TopicPosition | None, lows: dict[int, int], resync_after_s: float
+    ) -> dict[int, int]:
         """Where to go on; nothing, to read it all. Of an offset behind the end the broker will say that it is none."""
-        if stored is None or stored.topic != self._id:
+        if stored_position is None or stored_position.topic != self._topic_id:
             return {}
-        if self._clock() - stored.read_ms > away_s * 1000:
+        if self._clock() - stored_position.read_ms > resync_after_s * 1000:
             LOG.warning(
-                "%s was last read %.1f h ago, longer than serve.away_s; tombstones may be gone from it by now.",
-                *(self._topic, (self._clock() - stored.read_ms) / 3_600_000),
+                "%s was last read %.1f h ago, longer than serve.resync_after_s; tombstones may be gone from it by now.",
+                *(self._topic, (self._clock() - stored_position.read_ms) / 3_600_000),
             )
             return {}
-        is_whole = all(partition in lows and lows[partition] <= at for partition, at in stored.offsets.items())
-        return stored.offsets if is_whole else {}
+        is_available = all(
+            partition in lows and lows[partition] <= offset for partition, offset in stored_position.offsets.items()
+        )
+        return stored_position.offsets if is_available else {}
 
-    def _note(self, message: Message) -> bool:
+    def _handle_error(self, message: Message) -> bool:
         """Take in what is no record; whether all is read anew now."""
         error = message.error()
         if error.code() == KafkaError._PARTITION_EOF:
-            self._ended.add(message.partition())
-            self._reach(message.partition(), message.offset())
-        elif error.code() in GONE:
-            self._anew = True
-            self._next = {partition: self._bounds(partition)[0] for partition in self._next}
+            self._ended_partitions.add(message.partition())
+            self._advance_offset(message.partition(), message.offset())
+        elif error.code() in OFFSET_LOST_ERRORS:
+            self._is_full_reload = True
+            self._next_offsets = {partition: self._watermarks(partition)[0] for partition in self._next_offsets}
             self._assign()
             return True
         else:
-            self._outage.note(error)
+            self._outage.record_error(error)
         return False
 
-    def _reach(self, partition: int, offset: int) -> None:
-        self._outage.over()
-        self._next[partition] = max(self._next[partition], offset)
+    def _advance_offset(self, partition: int, offset: int) -> None:
+        self._outage.record_recovery()
+        self._next_offsets[partition] = max(self._next_offsets[partition], offset)
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-        self._highs[partition] = max(high, self._next[partition])
+        self._high_offsets[partition] = max(high, self._next_offsets[partition])
 
     def _assign(self) -> None:
-        places = [TopicPartition(self._topic, partition, offset) for partition, offset in self._next.items()]
-        self._ended.clear()
-        self._consumer.assign(places)
+        topic_partitions = [
+            TopicPartition(self._topic, partition, offset) for partition, offset in self._next_offsets.items()
+        ]
+        self._ended_partitions.clear()
+        self._consumer.assign(topic_partitions)
 
-    def _bounds(self, partition: int) -> tuple[int, int]:
-        place = TopicPartition(self._topic, partition)
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        topic_partition = TopicPartition(self._topic, partition)
         try:
-            low, high = self._consumer.get_watermark_offsets(place, timeout=self._timeout_s)
+            low, high = self._consumer.get_watermark_offsets(topic_partition, timeout=self._timeout_s)
         except KafkaException as error:
-            raise self._refused(error.args[0]) from None
+            raise self._read_error(error.args[0]) from None
         return low, high
 
-    def _refused(self, error: Any) -> BrokerError:
+    def _read_error(self, error: Any) -> BrokerError:
         return BrokerError(
-            f"Kafka does not let us read {self._topic} on: {reason(error)}; check the topic, the rights of this user, "
+            f"Kafka does not let us read {self._topic} on: {error_reason(error)}; check the topic, the rights of this user, "
             "and [kafka]."
         )
 
 
-def _id_of(topic: str, servers: str, config: KafkaConfig) -> str:
+def _fetch_topic_id(topic: str, servers: str, config: KafkaConfig) -> str:
     """What tells a topic from others, also from an earlier one of its name; its address where a cluster has no ids."""
-    admin = connect(AdminClient, client_options(servers, config, "admin"))
+    admin = create_client(AdminClient, client_options(servers, config, "admin"))
     try:
-        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=config.timeout_s)
-        found = str(asked[topic].result().topic_id)
+        topic_futures = admin.describe_topics(TopicCollection([topic]), request_timeout=config.timeout_s)
+        topic_id = str(topic_futures[topic].result().topic_id)
     except KafkaException:
-        found = NO_ID
-    return f"{servers}/{topic}" if found in (NO_ID, "None") else found
+        topic_id = NO_TOPIC_ID
+    return f"{servers}/{topic}" if topic_id in (NO_TOPIC_ID, "None") else topic_id

@@ -7,9 +7,9 @@ import msgspec
 
 from freshflow.serving.responses import Health, Problem, Recommendations, Related
 
-__all__ = ["MOST_ITEMS", "PATHS", "description"]
+__all__ = ["MAX_LIST_ITEMS", "PATHS", "build_openapi"]
 
-MOST_ITEMS = 200
+MAX_LIST_ITEMS = 200
 PATHS: dict[str, tuple[str, str | None]] = {  # by path: what it answers, and whose id it takes
     "/recommendations/{user}": ("A user's latest list.", "user"),
     "/related/{item}": ("The items nearest to an item.", "item"),
@@ -17,11 +17,15 @@ PATHS: dict[str, tuple[str, str | None]] = {  # by path: what it answers, and wh
     "/metrics": ("The same and more for Prometheus.", None),
     "/openapi.json": ("This description.", None),
 }
-ANSWERS: dict[str, type] = {"/recommendations/{user}": Recommendations, "/related/{item}": Related, "/healthz": Health}
-IDS = "Slashes and other characters as they are or percent-encoded; `?`, `#` and `%` always so."
+RESPONSE_TYPES: dict[str, type] = {
+    "/recommendations/{user}": Recommendations,
+    "/related/{item}": Related,
+    "/healthz": Health,
+}
+ID_DESCRIPTION = "Slashes and other characters as they are or percent-encoded; `?`, `#` and `%` always so."
 
 
-def description() -> dict[str, Any]:
+def build_openapi() -> dict[str, Any]:
     """The OpenAPI document."""
     types = (Recommendations, Related, Health, Problem)
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -32,32 +36,32 @@ def description() -> dict[str, Any]:
             "version": version("freshflow"),
             "description": "The lists that a job publishes.",
         },
-        "paths": {path: {"get": _get(path, *about)} for path, about in PATHS.items()},
+        "paths": {path: {"get": _get_operation(path, *path_spec)} for path, path_spec in PATHS.items()},
         "components": {"schemas": components},
     }
 
 
-def _get(path: str, summary: str, whose: str | None) -> dict[str, Any]:
-    answer = {"type": "string"} if path == "/metrics" else {"type": "object"}
-    if path in ANSWERS:
-        answer = {"$ref": f"#/components/schemas/{ANSWERS[path].__name__}"}
-    content = "text/plain" if path == "/metrics" else "application/json"
-    responses = {"200": {"description": summary, "content": {content: {"schema": answer}}}}
-    if whose is None:
+def _get_operation(path: str, summary: str, id_name: str | None) -> dict[str, Any]:
+    response_schema = {"type": "string"} if path == "/metrics" else {"type": "object"}
+    if path in RESPONSE_TYPES:
+        response_schema = {"$ref": f"#/components/schemas/{RESPONSE_TYPES[path].__name__}"}
+    media_type = "text/plain" if path == "/metrics" else "application/json"
+    responses = {"200": {"description": summary, "content": {media_type: {"schema": response_schema}}}}
+    if id_name is None:
         if path == "/healthz":
             responses["503"] = responses["200"] | {"description": "An input cannot be read, or the store not be used."}
-        return {"summary": summary, "operationId": _operation(path), "responses": responses}
-    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    responses["400"] = {"description": "`k` is no number that is allowed.", "content": problem}
-    responses["404"] = {"description": f"There is no list of this {whose}.", "content": problem}
-    responses["503"] = {"description": "The store does not answer.", "content": problem}
-    k = {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}
+        return {"summary": summary, "operationId": _operation_id(path), "responses": responses}
+    problem_content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    responses["400"] = {"description": "`k` is no number that is allowed.", "content": problem_content}
+    responses["404"] = {"description": f"There is no list of this {id_name}.", "content": problem_content}
+    responses["503"] = {"description": "The store does not answer.", "content": problem_content}
+    k_schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIST_ITEMS}
     parameters = [
-        {"name": whose, "in": "path", "required": True, "description": IDS, "schema": {"type": "string"}},
-        {"name": "k", "in": "query", "description": "Items at most.", "schema": k},
+        {"name": id_name, "in": "path", "required": True, "description": ID_DESCRIPTION, "schema": {"type": "string"}},
+        {"name": "k", "in": "query", "description": "Items at most.", "schema": k_schema},
     ]
-    return {"summary": summary, "operationId": _operation(path), "parameters": parameters, "responses": responses}
+    return {"summary": summary, "operationId": _operation_id(path), "parameters": parameters, "responses": responses}
 
 
-def _operation(path: str) -> str:
+def _operation_id(path: str) -> str:
     return path.split("/")[1].removesuffix(".json")

@@ -7,60 +7,66 @@ from typing import Literal, Protocol
 
 from freshflow.errors import FreshFlowError
 from freshflow.serving.broadcast import Broadcast
-from freshflow.serving.metrics import AGES_S, Histogram
-from freshflow.serving.records import Batch
-from freshflow.serving.responses import InputHealth, Kind
+from freshflow.serving.metrics import LIST_AGE_BUCKETS_S, Histogram
+from freshflow.serving.records import ChangeBatch
+from freshflow.serving.responses import InputHealth, ListKind
 from freshflow.serving.store import Store
 
-__all__ = ["Input", "Reader"]
+__all__ = ["ListInput", "InputReader"]
 
 RETRY_S = 1.0  # after a failure, to the next attempt
 
-log = getLogger("freshflow")
+_log = getLogger("freshflow")
 
 
-class Input(Protocol):
+class ListInput(Protocol):
     """What is read: `freshflow.serving.file_input`, `freshflow.serving.kafka_input`."""
 
-    kind: Kind
+    kind: ListKind
     unit: Literal["bytes", "records"]
 
     @property
-    def behind(self) -> int:
+    def lag(self) -> int:
         """How much is there and not read yet."""
 
-    def read(self) -> Batch | None:
+    def read(self) -> ChangeBatch | None:
         """What has come since the last call; None if nothing has. Raises a `FreshFlowError` if it cannot be read."""
 
     def close(self) -> None:
         """Let go of what is open."""
 
 
-class Reader:
+class InputReader:
     """Reads batches, stores each with its position, and then tells who listens.
 
     While an input cannot be read or a batch not be stored, `failure` says why, and it is tried again; what is stored
-    goes on to be served. `ages` is how old lists were when they were stored, of those that came once all that there was
+    goes on to be served. `list_ages` is how old lists were when they were stored, of those that came once all that there was
     at the start had been read.
     """
 
     def __init__(
-        self, input: Input, place: str, store: Store, broadcast: Broadcast, clock: Callable[[], int], poll_s: float
+        self,
+        input: ListInput,
+        source_url: str,
+        store: Store,
+        broadcast: Broadcast,
+        clock: Callable[[], int],
+        poll_s: float,
     ) -> None:
         self.input = input
-        self.place = place
+        self.source_url = source_url
         self.failure: str | None = None
-        self.caught_up = False
-        self.records = self.tombstones = self.skipped = 0
-        self.computed_at = store.made(input.kind)
-        self.ages = Histogram(AGES_S)
+        self.is_caught_up = False
+        self.n_records = self.n_tombstones = self.n_skipped = 0
+        self.latest_computed_at = store.latest_computed_at(input.kind)
+        self.list_ages = Histogram(LIST_AGE_BUCKETS_S)
         self._store = store
         self._broadcast = broadcast
         self._clock = clock
         self._poll_s = poll_s
-        self._done = threading.Event()
-        self._stored = store.position(input.kind)
-        self._batch: Batch | None = None  # what has been read and is not stored yet
+        self._stop_event = threading.Event()
+        self._stored_position = store.position(input.kind)
+        self._pending_batch: ChangeBatch | None = None  # what has been read and is not stored yet
         self._thread = threading.Thread(target=self._run, name=f"read {input.kind}", daemon=True)
 
     def start(self) -> None:
@@ -69,77 +75,81 @@ class Reader:
 
     def stop(self) -> None:
         """Store what is being read, and end."""
-        self._done.set()
+        self._stop_event.set()
         self._thread.join()
         self.input.close()
 
     def health(self) -> InputHealth:
         """How far this input has been read."""
-        made = self.computed_at
+        latest_computed_at = self.latest_computed_at
         return InputHealth(
             kind=self.input.kind,
-            input=self.place,
-            records=self.records,
-            tombstones=self.tombstones,
-            skipped=self.skipped,
-            behind=self.input.behind,
+            input=self.source_url,
+            records=self.n_records,
+            tombstones=self.n_tombstones,
+            skipped=self.n_skipped,
+            behind=self.input.lag,
             behind_unit=self.input.unit,
-            staleness_s=None if made is None else max(0, self._clock() - made) / 1000,
+            staleness_s=None if latest_computed_at is None else max(0, self._clock() - latest_computed_at) / 1000,
             failure=self.failure,
         )
 
     def _run(self) -> None:
         try:
-            while not self._done.is_set():
+            while not self._stop_event.is_set():
                 try:
-                    has_more = self._step()
+                    has_more = self._read_and_store()
                 except FreshFlowError as error:
-                    self._fail(str(error))
-                    self._done.wait(RETRY_S)
+                    self._record_failure(str(error))
+                    self._stop_event.wait(RETRY_S)
                     continue
                 if self.failure is not None:
                     self.failure = None
-                    log.warning("%s is read on.", self.place)
+                    _log.warning("%s is read on.", self.source_url)
                 if not has_more:
-                    self._done.wait(self._poll_s)
+                    self._stop_event.wait(self._poll_s)
         except Exception as error:
-            self.failure = f"Reading {self.place} failed: {type(error).__name__}: {error}."
-            log.exception("Reading %s failed; what was read before is still served.", self.place)
+            self.failure = f"Reading {self.source_url} failed: {type(error).__name__}: {error}."
+            _log.exception("Reading %s failed; what was read before is still served.", self.source_url)
 
-    def _step(self) -> bool:
+    def _read_and_store(self) -> bool:
         """Read and store a batch; whether there may be more at once."""
-        batch = self._batch = self._batch or self.input.read()
+        batch = self._pending_batch = self._pending_batch or self.input.read()
         if batch is None:
             return False
-        self._take(batch)
-        self._batch = None
-        return not batch.at_end
+        self._store_batch(batch)
+        self._pending_batch = None
+        return not batch.is_at_end
 
-    def _fail(self, sentence: str) -> None:
-        if sentence != self.failure:
-            log.error("%s What was read before is still served, and it is tried again.", sentence)
-        self.failure = sentence
+    def _record_failure(self, message: str) -> None:
+        if message != self.failure:
+            _log.error("%s What was read before is still served, and it is tried again.", message)
+        self.failure = message
 
-    def _take(self, batch: Batch) -> None:
-        is_first_end = batch.at_end and not self.caught_up
-        if batch.changes or batch.anew or is_first_end or batch.position != self._stored:
-            changed = self._store.apply(self.input.kind, batch)
-            self._stored = batch.position
-            self._broadcast.send(self.input.kind, changed)
-            self._note_ages(batch)
-        if batch.anew:
-            log.warning("%s is not what it was: it is read anew, and lists that it lacks are dropped.", self.place)
-        self.records += len(batch.changes)
-        self.tombstones += sum(change.value is None for change in batch.changes)
-        self.skipped += batch.skipped
-        self.computed_at = max([change.computed_at for change in batch.changes] + [self.computed_at or 0]) or None
-        self.caught_up = batch.at_end if batch.anew else self.caught_up or batch.at_end
-        if is_first_end and self.skipped and not self.records:
-            log.warning("%s holds no %s; name what a job writes them to.", self.place, self.input.kind)
+    def _store_batch(self, batch: ChangeBatch) -> None:
+        is_first_end = batch.is_at_end and not self.is_caught_up
+        if batch.changes or batch.is_full_reload or is_first_end or batch.position != self._stored_position:
+            visible_changes = self._store.apply(self.input.kind, batch)
+            self._stored_position = batch.position
+            self._broadcast.send(self.input.kind, visible_changes)
+            self._record_list_ages(batch)
+        if batch.is_full_reload:
+            _log.warning(
+                "%s is not what it was: it is read anew, and lists that it lacks are dropped.", self.source_url
+            )
+        self.n_records += len(batch.changes)
+        self.n_tombstones += sum(change.value is None for change in batch.changes)
+        self.n_skipped += batch.n_skipped
+        self.latest_computed_at = (
+            max([change.computed_at for change in batch.changes] + [self.latest_computed_at or 0]) or None
+        )
+        self.is_caught_up = batch.is_at_end if batch.is_full_reload else self.is_caught_up or batch.is_at_end
+        if is_first_end and self.n_skipped and not self.n_records:
+            _log.warning("%s holds no %s; name what a job writes them to.", self.source_url, self.input.kind)
 
-    def _note_ages(self, batch: Batch) -> None:
-        if self.caught_up and not batch.anew:
+    def _record_list_ages(self, batch: ChangeBatch) -> None:
+        if self.is_caught_up and not batch.is_full_reload:
             now_ms = self._clock()
             for change in batch.changes:
                 if change.value is not None:
-                    self.ages.note(max(0, now_ms - change.computed_at) / 1000)
+                    self.list_ages.observe(max(0, now_ms - change.computed_at) / 1000)

@@ -4,14 +4,14 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from freshflow.serving.responses import Kind
+from freshflow.serving.responses import ListKind
 
-__all__ = ["Batch", "Change", "first_items", "of_line", "of_message", "read_position"]
+__all__ = ["ChangeBatch", "ListChange", "first_items", "parse_line", "parse_message", "decode_position"]
 
-Place = TypeVar("Place")
+PositionT = TypeVar("PositionT")
 
 
-class Change(NamedTuple):
+class ListChange(NamedTuple):
     """What is kept of a key from now on, as the job wrote it; None where that is nothing."""
 
     key: str
@@ -19,21 +19,21 @@ class Change(NamedTuple):
     computed_at: int = 0
 
 
-class Batch(NamedTuple):
-    """Changes in order, how many records were `skipped`, and the `position` behind all of them.
+class ChangeBatch(NamedTuple):
+    """Changes in order, how many records were `n_skipped`, and the `position` behind all of them.
 
-    `anew` says that the input is read from its beginning, to replace what was read of it before; `at_end` that there
+    `is_full_reload` says that the input is read from its beginning, to replace what was read of it before; `is_at_end` that there
     was no more.
     """
 
-    changes: list[Change]
-    skipped: int
+    changes: list[ListChange]
+    n_skipped: int
     position: bytes
-    anew: bool
-    at_end: bool
+    is_full_reload: bool
+    is_at_end: bool
 
 
-class _Head(msgspec.Struct):
+class _RecordHead(msgspec.Struct):
     """What is read of a record; the rest is kept as it stands. In a file a tombstone has a `key` of its own."""
 
     user_id: str | None = None
@@ -44,10 +44,10 @@ class _Head(msgspec.Struct):
     items: tuple[msgspec.Raw, ...] | None = None
 
 
-_decode = msgspec.json.Decoder(_Head).decode
+_decode = msgspec.json.Decoder(_RecordHead).decode
 
 
-def of_line(kind: Kind, line: bytes) -> Change | None:
+def parse_line(kind: ListKind, line: bytes) -> ListChange | None:
     """The change that a line of a file is; None if it is none.
 
     An answer to a search is none: it was for whoever searched, and must not take the place of the user's list.
@@ -58,19 +58,19 @@ def of_line(kind: Kind, line: bytes) -> Change | None:
         return None
     key = head.user_id if kind == "recommendations" else head.item_id
     if key is None:
-        return None if head.key is None else Change(head.key, None)
+        return None if head.key is None else ListChange(head.key, None)
     if head.items is None or head.surface == "search":
         return None
-    return Change(key, line, head.computed_at)
+    return ListChange(key, line, head.computed_at)
 
 
-def of_message(kind: Kind, key: bytes | None, value: bytes | None) -> Change | None:
+def parse_message(kind: ListKind, key: bytes | None, value: bytes | None) -> ListChange | None:
     """The change that a record of a topic is; None if it is none."""
     if value is not None:
-        change = of_line(kind, value)
+        change = parse_line(kind, value)
         return None if change is None or change.value is None else change
     try:
-        return None if key is None else Change(key.decode(), None)
+        return None if key is None else ListChange(key.decode(), None)
     except UnicodeDecodeError:
         return None
 
@@ -86,9 +86,9 @@ def first_items(value: bytes, k: int) -> bytes:
     return msgspec.json.encode(fields | {"items": items[:k]})
 
 
-def read_position(position: bytes | None, type: type[Place]) -> Place | None:
+def decode_position(position: bytes | None, position_type: type[PositionT]) -> PositionT | None:
     """What a store says of how far an input was read; None if that is nothing, or of an input of another sort."""
     try:
-        return None if position is None else msgspec.json.decode(position, type=type)
+        return None if position is None else msgspec.json.decode(position, type=position_type)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

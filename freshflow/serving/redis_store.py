@@ -14,42 +14,42 @@ from urllib.parse import urlsplit
 import redis
 
 from freshflow.errors import ConfigError, OutputError
-from freshflow.serving.records import Batch, Change
-from freshflow.serving.responses import KINDS, Kind
+from freshflow.serving.records import ChangeBatch, ListChange
+from freshflow.serving.responses import LIST_KINDS, ListKind
 
-__all__ = ["RedisReading", "RedisStore", "open_redis"]
+__all__ = ["RedisStoreReader", "RedisStore", "open_redis"]
 
-VERSION = b"1"
-WAIT_S = 2.0  # for an answer; then a request is told that there is none
-AT_ONCE = 1000  # fields in one command
-PREFIX = "freshflow:"
+REDIS_LAYOUT_VERSION = b"1"
+REDIS_TIMEOUT_S = 2.0  # for an answer; then a request is told that there is none
+MAX_COMMAND_FIELDS = 1000  # fields in one command
+KEY_PREFIX = "freshflow:"
 
 
-class RedisReading:
+class RedisStoreReader:
     """Looks lists up, from any thread."""
 
-    waits = True
+    is_blocking = True
 
-    def __init__(self, client: Any, shown: str) -> None:
+    def __init__(self, client: Any, address: str) -> None:
         self._client = client
-        self._shown = shown
+        self._address = address
 
-    def value(self, kind: Kind, key: str) -> bytes | None:
+    def get_list(self, kind: ListKind, key: str) -> bytes | None:
         """The latest list of a key, as it was published."""
         try:
-            found: bytes | None = self._client.hget(PREFIX + kind, key.encode())
+            list_json: bytes | None = self._client.hget(KEY_PREFIX + kind, key.encode())
         except UnicodeEncodeError:  # half of a surrogate pair, which no id is
             return None
         except redis.RedisError as error:
-            raise _lost(self._shown, "read", error) from None
-        return found
+            raise _store_error(self._address, "read", error) from None
+        return list_json
 
-    def counts(self) -> tuple[int, int]:
+    def count_lists(self) -> tuple[int, int]:
         """How many users and items have lists."""
         try:
-            users, items = (int(self._client.hlen(PREFIX + kind)) for kind in KINDS)
+            users, items = (int(self._client.hlen(KEY_PREFIX + kind)) for kind in LIST_KINDS)
         except redis.RedisError as error:
-            raise _lost(self._shown, "read", error) from None
+            raise _store_error(self._address, "read", error) from None
         return users, items
 
     def close(self) -> None:
@@ -59,94 +59,104 @@ class RedisReading:
 class RedisStore:
     """The writer (`freshflow.serving.store.Store`); `shown` is where it is, without a password."""
 
-    def __init__(self, client: Any, shown: str) -> None:
+    def __init__(self, client: Any, address: str) -> None:
         self._client = client
-        self._shown = shown
-        self._client.set(f"{PREFIX}version", VERSION, nx=True)
-        if self._client.get(f"{PREFIX}version") != VERSION:
+        self._address = address
+        self._client.set(f"{KEY_PREFIX}version", REDIS_LAYOUT_VERSION, nx=True)
+        if self._client.get(f"{KEY_PREFIX}version") != REDIS_LAYOUT_VERSION:
             raise OutputError(
-                f"The store {shown} is of another version; give another --store, or flush it to have all read anew."
+                f"The store {address} is of another version; give another --store, or flush it to have all read anew."
             )
-        self._positions = {kind: self.position(kind) for kind in KINDS}
+        self._positions = {kind: self.position(kind) for kind in LIST_KINDS}
 
-    def position(self, kind: Kind) -> bytes | None:
+    def position(self, kind: ListKind) -> bytes | None:
         """How far the input of a kind has been read."""
-        found: bytes | None = self._client.hget(f"{PREFIX}{kind}:input", "position")
-        return found
+        position: bytes | None = self._client.hget(f"{KEY_PREFIX}{kind}:input", "position")
+        return position
 
-    def made(self, kind: Kind) -> int | None:
+    def latest_computed_at(self, kind: ListKind) -> int | None:
         """When the latest record of a kind was made (epoch milliseconds), as it says itself."""
-        return int(self._client.hget(f"{PREFIX}{kind}:input", "made") or 0) or None
+        return int(self._client.hget(f"{KEY_PREFIX}{kind}:input", "made") or 0) or None
 
-    def apply(self, kind: Kind, batch: Batch) -> list[Change]:
+    def apply(self, kind: ListKind, batch: ChangeBatch) -> list[ListChange]:
         """Take over a batch and its position; what has changed for readers, in order. Raises `OutputError`."""
         try:
-            gone = self._apply(kind, batch)
+            removals = self._apply(kind, batch)
         except redis.RedisError as error:
-            raise _lost(self._shown, "written", error) from None
+            raise _store_error(self._address, "written", error) from None
         self._positions[kind] = batch.position
-        return [*batch.changes, *gone]
+        return [*batch.changes, *removals]
 
-    def reading(self) -> RedisReading:
+    def open_reader(self) -> RedisStoreReader:
         """Something to read with."""
-        return RedisReading(self._client, self._shown)
+        return RedisStoreReader(self._client, self._address)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _apply(self, kind: Kind, batch: Batch) -> list[Change]:
-        lists, generations, input = (f"{PREFIX}{kind}{ending}" for ending in ("", ":generations", ":input"))
-        latest = {change.key.encode(): change for change in batch.changes}
+    def _apply(self, kind: ListKind, batch: ChangeBatch) -> list[ListChange]:
+        lists_key, generations_key, input_key = (
+            f"{KEY_PREFIX}{kind}{suffix}" for suffix in ("", ":generations", ":input")
+        )
+        latest_changes = {change.key.encode(): change for change in batch.changes}
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.watch(input)
-            known = pipe.hgetall(input)
-            position = known.get(b"position")
+            pipe.watch(input_key)
+            input_state = pipe.hgetall(input_key)
+            position = input_state.get(b"position")
             if position != self._positions[kind]:
                 if position == batch.position:  # the answer to this very batch was lost on its way
                     return []
                 raise OutputError(
-                    f"The store {self._shown} is written by another server, or has lost what was written; give each "
+                    f"The store {self._address} is written by another server, or has lost what was written; give each "
                     "server a --store of its own, and start this one again."
                 )
-            generation = int(known.get(b"generation", 0)) + batch.anew
-            swept, made = int(known.get(b"swept", 0)), int(known.get(b"made", 0))
-            gone: list[bytes] = []
-            if batch.at_end and swept < generation:
-                held = self._client.hscan_iter(generations, count=AT_ONCE)
-                gone = sorted({key for key, of in held if int(of) < generation} - latest.keys())
-                swept = generation
+            generation = int(input_state.get(b"generation", 0)) + batch.is_full_reload
+            swept_generation, latest_computed_at = int(input_state.get(b"swept", 0)), int(input_state.get(b"made", 0))
+            swept_keys: list[bytes] = []
+            if batch.is_at_end and swept_generation < generation:
+                stored_generations = self._client.hscan_iter(generations_key, count=MAX_COMMAND_FIELDS)
+                swept_keys = sorted(
+                    {key for key, key_generation in stored_generations if int(key_generation) < generation}
+                    - latest_changes.keys()
+                )
+                swept_generation = generation
             pipe.multi()
-            dropped = [*(key for key, change in latest.items() if change.value is None), *gone]
-            kept = {key: change.value for key, change in latest.items() if change.value is not None}
-            for name in (lists, generations):
-                for at in range(0, len(dropped), AT_ONCE):
-                    pipe.hdel(name, *dropped[at : at + AT_ONCE])
-            if kept:
-                pipe.hset(lists, mapping=kept)
-                pipe.hset(generations, mapping=dict.fromkeys(kept, generation))
-            made = max([made, *(change.computed_at for change in batch.changes)])
-            now = {"position": batch.position, "generation": generation, "swept": swept, "made": made}
-            pipe.hset(input, mapping=now)
+            deleted_keys = [*(key for key, change in latest_changes.items() if change.value is None), *swept_keys]
+            stored_values = {key: change.value for key, change in latest_changes.items() if change.value is not None}
+            for name in (lists_key, generations_key):
+                for start in range(0, len(deleted_keys), MAX_COMMAND_FIELDS):
+                    pipe.hdel(name, *deleted_keys[start : start + MAX_COMMAND_FIELDS])
+            if stored_values:
+                pipe.hset(lists_key, mapping=stored_values)
+                pipe.hset(generations_key, mapping=dict.fromkeys(stored_values, generation))
+            latest_computed_at = max([latest_computed_at, *(change.computed_at for change in batch.changes)])
+            new_state = {
+                "position": batch.position,
+                "generation": generation,
+                "swept": swept_generation,
+                "made": latest_computed_at,
+            }
+            pipe.hset(input_key, mapping=new_state)
             pipe.execute()
-        return [Change(key.decode(), None) for key in gone]
+        return [ListChange(key.decode(), None) for key in swept_keys]
 
 
 def open_redis(url: str) -> RedisStore:
     """The store at a redis:// address. Raises a `FreshFlowError` if it cannot be used."""
-    shown = _without_login(url)
+    address = _redact_login(url)
     try:
-        client = redis.Redis.from_url(url, socket_timeout=WAIT_S, socket_connect_timeout=WAIT_S)
+        client = redis.Redis.from_url(url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
     except (ValueError, TypeError):  # its words may show the password
-        raise ConfigError(f"{shown} is no address of Redis; write redis://host:port/number.") from None
+        raise ConfigError(f"{address} is no address of Redis; write redis://host:port/number.") from None
     try:
-        return RedisStore(client, shown)
+        return RedisStore(client, address)
     except redis.RedisError as error:
         client.close()
-        raise _lost(shown, "used", error) from None
+        raise _store_error(address, "used", error) from None
 
 
-def _without_login(url: str) -> str:
+def _redact_login(url: str) -> str:
     """An address as it may be shown: options and logins can hold a password.
 
     >>> _without_login("redis://user:secret@localhost:6379/1?password=secret")
@@ -156,6 +166,6 @@ def _without_login(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _lost(shown: str, what: str, error: redis.RedisError) -> OutputError:
-    said = str(error).strip().rstrip(".") or type(error).__name__
-    return OutputError(f"The store {shown} cannot be {what}: {said}; look at Redis, its address and its login.")
+def _store_error(address: str, action: str, error: redis.RedisError) -> OutputError:
+    reason = str(error).strip().rstrip(".") or type(error).__name__
+    return OutputError(f"The store {address} cannot be {action}: {reason}; look at Redis, its address and its login.")

@@ -6,10 +6,10 @@ import msgspec
 
 from freshflow.outputs.records import ListItem, RecommendationList, RelatedItem, RelatedItems
 
-__all__ = ["KINDS", "Health", "InputHealth", "Kind", "Problem", "Recommendations", "Related", "RelatedItem"]
+__all__ = ["LIST_KINDS", "Health", "InputHealth", "ListKind", "Problem", "Recommendations", "Related", "RelatedItem"]
 
-Kind = Literal["recommendations", "related"]
-KINDS: tuple[Kind, ...] = ("recommendations", "related")
+ListKind = Literal["recommendations", "related"]
+LIST_KINDS: tuple[ListKind, ...] = ("recommendations", "related")
 
 
 class Recommendations(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_defaults=True, gc=False):
@@ -35,7 +35,7 @@ class InputHealth(msgspec.Struct, frozen=True):
     is read at the moment.
     """
 
-    kind: Kind
+    kind: ListKind
     input: str
     records: int
     tombstones: int

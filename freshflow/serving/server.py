@@ -16,29 +16,31 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from freshflow.config.schema import Config
 from freshflow.errors import OutputError
-from freshflow.serving.app import Serving, make_app
+from freshflow.serving.app import ServerState, make_app
 from freshflow.serving.broadcast import Broadcast
 from freshflow.serving.file_input import FileInput
 from freshflow.serving.kafka_input import TopicInput
-from freshflow.serving.metrics import Figures
-from freshflow.serving.reader import Input, Reader
-from freshflow.serving.responses import Kind
-from freshflow.serving.store import Store, open_store
+from freshflow.serving.metrics import ServerMetrics
+from freshflow.serving.reader import InputReader, ListInput
+from freshflow.serving.responses import ListKind
+from freshflow.serving.store import Store, open_list_store
 
-__all__ = ["Served", "listening", "now_ms", "serve", "serving"]
+__all__ = ["ServerUrls", "open_listener", "system_time_ms", "run_server", "open_server_state"]
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LEAVE_S = 2  # for requests that are under way when the server is told to stop
-POLL_S = 0.02  # from one look at a file that had no more to the next, which takes some 20 us
-KEPT_S = 75  # a connection that is not used; longer than the minute for which balancers keep theirs
-CONNECTIONS = 1000  # more are told that there are too many
-SWITCH_S = 0.0005  # that a thread which stores lists may keep others from Python; 5 ms, unasked, add up for answers
-HEAD_BYTES = 32_768  # of a request: an id of 512 characters takes at most 6,144
+SERVER_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GRACEFUL_SHUTDOWN_S = 2  # for requests that are under way when the server is told to stop
+INPUT_POLL_S = 0.02  # from one look at a file that had no more to the next, which takes some 20 us
+KEEP_ALIVE_S = 75  # a connection that is not used; longer than the minute for which balancers keep theirs
+MAX_CONNECTIONS = 1000  # more are told that there are too many
+THREAD_SWITCH_INTERVAL_S = (
+    0.0005  # that a thread which stores lists may keep others from Python; 5 ms, unasked, add up for answers
+)
+MAX_REQUEST_HEAD_BYTES = 32_768  # of a request: an id of 512 characters takes at most 6,144
 
-More = Callable[[Serving], AbstractContextManager[tuple[BaseRoute, ...]]]
+ExtraRoutes = Callable[[ServerState], AbstractContextManager[tuple[BaseRoute, ...]]]
 
 
-class Served(msgspec.Struct, frozen=True):
+class ServerUrls(msgspec.Struct, frozen=True):
     """Where the lists come from, and where they are kept."""
 
     lists: str
@@ -47,60 +49,68 @@ class Served(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def serving(places: Served, config: Config) -> Iterator[Serving]:
+def open_server_state(server_urls: ServerUrls, config: Config) -> Iterator[ServerState]:
     """Everything that answers are made of, reading on for as long as the block runs.
 
     Raises a `FreshFlowError` if an input or the store cannot be used.
     """
-    with ExitStack() as open_until_the_end:
-        store = open_store(places.store)
-        open_until_the_end.callback(store.close)
+    with ExitStack() as exit_stack:
+        store = open_list_store(server_urls.store)
+        exit_stack.callback(store.close)
         broadcast = Broadcast()
-        urls: dict[Kind, str | None] = {"recommendations": places.lists, "related": places.related}
-        readers: list[Reader] = []
+        urls: dict[ListKind, str | None] = {"recommendations": server_urls.lists, "related": server_urls.related}
+        readers: list[InputReader] = []
         for kind, url in urls.items():
             if url is not None:
-                reader = Reader(_input(kind, url, config, store), url, store, broadcast, now_ms, POLL_S)
+                reader = InputReader(
+                    _open_input(kind, url, config, store), url, store, broadcast, system_time_ms, INPUT_POLL_S
+                )
                 reader.start()
-                open_until_the_end.callback(reader.stop)
+                exit_stack.callback(reader.stop)
                 readers.append(reader)
-        reading, counting = store.reading(), store.reading()
-        open_until_the_end.callback(reading.close)
-        open_until_the_end.callback(counting.close)
-        yield Serving(reading, counting, tuple(readers), broadcast, Figures())
+        list_reader, count_reader = store.open_reader(), store.open_reader()
+        exit_stack.callback(list_reader.close)
+        exit_stack.callback(count_reader.close)
+        yield ServerState(list_reader, count_reader, tuple(readers), broadcast, ServerMetrics())
 
 
-def serve(
-    places: Served, config: Config, say: Callable[[str], None], more: More = lambda answers: nullcontext(())
+def run_server(
+    server_urls: ServerUrls,
+    config: Config,
+    announce: Callable[[str], None],
+    extra_routes: ExtraRoutes = lambda answers: nullcontext(()),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, and `say` where; `more` gives routes beside those of the API.
+    """Serve until SIGTERM or SIGINT, and `announce` where; `extra_routes` gives routes beside those of the API.
 
     Raises a `FreshFlowError` if that cannot begin.
     """
     with (
-        listening(config.serve.host, config.serve.port) as listener,
-        serving(places, config) as answers,
-        more(answers) as routes,
-        _noted() as came,
+        open_listener(config.serve.host, config.serve.port) as listener,
+        open_server_state(server_urls, config) as state,
+        extra_routes(state) as routes,
+        _capture_stop_signals() as received_signals,
     ):
         host, port = listener.getsockname()[:2]
-        say(f"Serving {places.lists} at http://{f'[{host}]' if ':' in host else host}:{port}")
-        asyncio.run(_run(make_app(answers, routes), listener, came))
+        announce(f"Serving {server_urls.lists} at http://{f'[{host}]' if ':' in host else host}:{port}")
+        asyncio.run(_run_uvicorn(make_app(state, routes), listener, received_signals))
 
 
 @contextmanager
-def _noted() -> Iterator[list[int]]:
+def _capture_stop_signals() -> Iterator[list[int]]:
     """The signals that have come, which are only noted: an exception would break asyncio where it begins."""
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS}
+    received_signals: list[int] = []
+    previous_handlers = {
+        number: signal.signal(number, lambda number, _: received_signals.append(number))
+        for number in SERVER_STOP_SIGNALS
+    }
     try:
-        yield came
+        yield received_signals
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
-class _Bounded(HttpToolsProtocol):
+class _BoundedHeadProtocol(HttpToolsProtocol):
     """Refuses a request whose head does not end: httptools would hold it all."""
 
     _head_bytes = 0
@@ -108,7 +118,7 @@ class _Bounded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+        if self._head_bytes > MAX_REQUEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
     def on_headers_complete(self) -> None:
@@ -127,52 +137,54 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(app: Starlette, listener: socket.socket, came: list[int]) -> None:
+async def _run_uvicorn(app: Starlette, listener: socket.socket, received_signals: list[int]) -> None:
     settings = uvicorn.Config(
         app,
-        http=_Bounded,
+        http=_BoundedHeadProtocol,
         log_level="warning",
         access_log=False,
         lifespan="off",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=KEPT_S,
-        timeout_graceful_shutdown=LEAVE_S,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
     )
     server = _Server(settings)
     app.state.is_ending = lambda: server.should_exit  # for answers that go on
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    for number in SERVER_STOP_SIGNALS:
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
-    if came:  # before there was a loop to tell
+    if received_signals:  # before there was a loop to tell
         return
-    sys.setswitchinterval(SWITCH_S)
+    sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     await server.serve([listener])
 
 
-def listening(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises `OutputError` if there cannot be one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        what = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address, which stands here
+        problem = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address, which stands here
         raise OutputError(
-            f"Nothing can be served at {host}, port {port}: {what}; give another --host or --port."
+            f"Nothing can be served at {host}, port {port}: {problem}; give another --host or --port."
         ) from None
     # asyncio does so for sockets it has made itself; else an answer's body waits 40 ms for the receipt of its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
-def _input(kind: Kind, url: str, config: Config, store: Store) -> Input:
+def _open_input(kind: ListKind, url: str, config: Config, store: Store) -> ListInput:
     position = store.position(kind)
     if url.startswith("kafka://"):
-        return TopicInput(kind, url, config.kafka, position, clock=now_ms, away_s=config.serve.away_s)
+        return TopicInput(
+            kind, url, config.kafka, position, clock=system_time_ms, resync_after_s=config.serve.resync_after_s
+        )
     return FileInput(kind, url, position)
 
 
-def now_ms() -> int:
+def system_time_ms() -> int:
     """Epoch milliseconds."""
     return time.time_ns() // 1_000_000

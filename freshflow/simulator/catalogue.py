@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.simulator import lines
-from freshflow.simulator.config import DAY_MS
+from freshflow.simulator.config import MS_PER_DAY
 
-__all__ = ["LEAVES", "Catalogue", "build_catalogue"]
+__all__ = ["LEAF_CATEGORIES", "ShopCatalogue", "build_catalogue"]
 
 DEPARTMENTS = {
     "kitchen": ("knives", "pans", "kettles", "bowls", "mugs"),
@@ -20,7 +20,7 @@ DEPARTMENTS = {
     "home": ("blankets", "cushions", "candles", "rugs", "clocks"),
     "toys": ("puzzles", "blocks", "trains", "kites", "dolls"),
 }
-LEAVES: tuple[tuple[str, str], ...] = tuple(
+LEAF_CATEGORIES: tuple[tuple[str, str], ...] = tuple(
     (department, f"{department}/{leaf}") for department, leaves in DEPARTMENTS.items() for leaf in leaves
 )
 # fmt: off
@@ -31,10 +31,10 @@ ADJECTIVES = (
     "Ochre", "Olive", "Pebble", "Pine", "River", "Sage", "Slate", "Willow",
 )
 # fmt: on
-PUBLISHED_WITHIN_DAYS = 365  # of the opening of the shop, for what it opens with
+MAX_INITIAL_AGE_DAYS = 365  # of the opening of the shop, for what it opens with
 
 
-class Catalogue(NamedTuple):
+class ShopCatalogue(NamedTuple):
     """The columns of the catalogue, one row an item: leaf category, adjective, price, time of publication, and vectors
     (items, D) where there are any.
     """
@@ -45,23 +45,23 @@ class Catalogue(NamedTuple):
     published_ms: list[int]
     embeddings: NDArray[np.float32] | None = None
 
-    def launched(self, ts_ms: int, item: int) -> bytes:
+    def encode_launch(self, ts_ms: int, item: int) -> bytes:
         """The line with which an item appears."""
-        leaf = LEAVES[self.leaf[item]]
+        leaf = LEAF_CATEGORIES[self.leaf[item]]
         noun = leaf[1].partition("/")[2]
         title = f"{ADJECTIVES[self.adjective[item]]} {noun} {item + 1}"
         vector = None if self.embeddings is None else [round(x, 3) for x in self.embeddings[item].tolist()]
-        return lines.item_launched(ts_ms, item, title, leaf, self.price[item], self.published_ms[item], vector)
+        return lines.encode_item_launch(ts_ms, item, title, leaf, self.price[item], self.published_ms[item], vector)
 
 
 def build_catalogue(
     leaf: NDArray[np.int64], launch_ms: NDArray[np.int64], start_ms: int, rng: np.random.Generator
-) -> Catalogue:
+) -> ShopCatalogue:
     """Describe items of the given leaves; those launched later are published when they are launched."""
-    items = len(leaf)
-    typical = rng.lognormal(3.0, 0.7, len(LEAVES))  # a category has its price level
-    price = np.round(typical[leaf] * rng.lognormal(0.0, 0.4, items) + 1.0, 2)
-    before_ms = (rng.random(items) * PUBLISHED_WITHIN_DAYS * DAY_MS).astype(np.int64)
-    published_ms = np.where(launch_ms > start_ms, launch_ms, start_ms - before_ms)
-    adjective = rng.integers(0, len(ADJECTIVES), items)
-    return Catalogue(leaf.tolist(), adjective.tolist(), price.tolist(), published_ms.tolist())
+    n_items = len(leaf)
+    typical_price = rng.lognormal(3.0, 0.7, len(LEAF_CATEGORIES))  # a category has its price level
+    price = np.round(typical_price[leaf] * rng.lognormal(0.0, 0.4, n_items) + 1.0, 2)
+    age_ms = (rng.random(n_items) * MAX_INITIAL_AGE_DAYS * MS_PER_DAY).astype(np.int64)
+    published_ms = np.where(launch_ms > start_ms, launch_ms, start_ms - age_ms)
+    adjective = rng.integers(0, len(ADJECTIVES), n_items)
+    return ShopCatalogue(leaf.tolist(), adjective.tolist(), price.tolist(), published_ms.tolist())

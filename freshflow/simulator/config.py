@@ -9,15 +9,15 @@ import numpy as np
 
 from freshflow.errors import ConfigError
 
-__all__ = ["DAY_MS", "START", "ShopConfig", "generator"]
+__all__ = ["MS_PER_DAY", "DEFAULT_START", "ShopConfig", "create_rng"]
 
-DAY_MS = 86_400_000
-START = "2025-03-03T00:00:00+00:00"  # a Monday; fixed, since the same seed must give the same bytes
+MS_PER_DAY = 86_400_000
+DEFAULT_START = "2025-03-03T00:00:00+00:00"  # a Monday; fixed, since the same seed must give the same bytes
 DEFAULT_DAYS = 14.0
 # A visitor is in one session at a time, so there is a limit to what one can do in a day. The first number is
 # what long streams are given by default; beyond the second they are refused.
-COMFORTABLE_EVENTS_A_DAY = 20
-MOST_EVENTS_A_DAY = 50
+DEFAULT_EVENTS_PER_DAY = 20
+MAX_EVENTS_PER_DAY = 50
 
 
 class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
     items: int = 1_000
     days: float | None = None
     seed: int = 7
-    start: str = START
+    start: str = DEFAULT_START
     requests: float = 0.0
     dirty: bool = True
     shift: int | None = None
@@ -56,8 +56,8 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
             _require("shift", self.shift, 1 <= self.shift <= self.events, f"a whole number from 1 to {self.events}")
         if self.days is not None:
             _require("days", self.days, 0 < self.days <= 36_500, "a number of days above 0 and up to 36500")
-            least = self.events / self.users / MOST_EVENTS_A_DAY
-            _require("days", self.days, self.days >= least, f"at least {least:.3g} for so many events a user")
+            min_days = self.events / self.users / MAX_EVENTS_PER_DAY
+            _require("days", self.days, self.days >= min_days, f"at least {min_days:.3g} for so many events a user")
 
     @property
     def start_ms(self) -> int:
@@ -69,27 +69,27 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
         """For how long it is watched, in milliseconds."""
         days = self.days
         if days is None:
-            days = max(DEFAULT_DAYS, self.events / self.users / COMFORTABLE_EVENTS_A_DAY)
-        return max(1, math.ceil(days * DAY_MS))
+            days = max(DEFAULT_DAYS, self.events / self.users / DEFAULT_EVENTS_PER_DAY)
+        return max(1, math.ceil(days * MS_PER_DAY))
 
-    def at_ms(self, share: float) -> int:
+    def time_at_ms(self, share: float) -> int:
         """The time by which `share` (0 to 1) of the span has passed, in epoch milliseconds."""
         return self.start_ms + int(share * self.span_ms)
 
 
 # The parts that draw by lot; each has its own, so that noise or requests leave the visitors as they are.
-PARTS = ("shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings")
-Part = Literal["shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings"]
+RANDOM_STREAMS = ("shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings")
+RandomStream = Literal["shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings"]
 
 
-def generator(config: ShopConfig, part: Part) -> np.random.Generator:
+def create_rng(config: ShopConfig, stream: RandomStream) -> np.random.Generator:
     """The lot that one part of the simulation draws by; a function of the seed and the part alone."""
-    return np.random.Generator(np.random.PCG64([config.seed, PARTS.index(part)]))
+    return np.random.Generator(np.random.PCG64([config.seed, RANDOM_STREAMS.index(stream)]))
 
 
-def _require(name: str, value: object, allowed: bool, words: str) -> None:
-    if not allowed:
-        raise ConfigError(f"{name} = {value!r} is not allowed: expected {words}.")
+def _require(name: str, value: object, is_allowed: bool, expected: str) -> None:
+    if not is_allowed:
+        raise ConfigError(f"{name} = {value!r} is not allowed: expected {expected}.")
 
 
 def _has_offset(text: str) -> bool:

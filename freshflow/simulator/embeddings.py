@@ -3,14 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.simulator.config import ShopConfig, generator
+from freshflow.simulator.config import ShopConfig, create_rng
 
-__all__ = ["embeddings"]
+__all__ = ["build_embeddings"]
 
-OWN, NEIGHBOURS, NOISE = 0.6, 0.6, 0.6  # beside what the leaf category is like, which counts 1
+ITEM_WEIGHT, NEIGHBOUR_WEIGHT, NOISE_WEIGHT = 0.6, 0.6, 0.6  # beside what the leaf category is like, which counts 1
 
 
-def embeddings(
+def build_embeddings(
     neighbours: NDArray[np.int64], leaf: NDArray[np.int64], config: ShopConfig
 ) -> NDArray[np.float32] | None:
     """Vectors (items, D) of length 1, or None where none are wanted.
@@ -22,18 +22,20 @@ def embeddings(
     """
     if not config.embeddings:
         return None
-    rng = generator(config, "embeddings")
-    centres, own, noise = (_directions(n, config.embeddings, rng) for n in (int(leaf.max()) + 1, *[len(leaf)] * 2))
-    drawn = centres[leaf] + OWN * own + NOISE * noise
+    rng = create_rng(config, "embeddings")
+    centres, item_vectors, noise = (
+        _draw_directions(n, config.embeddings, rng) for n in (int(leaf.max()) + 1, *[len(leaf)] * 2)
+    )
+    vectors = centres[leaf] + ITEM_WEIGHT * item_vectors + NOISE_WEIGHT * noise
     for slot in range(neighbours.shape[1]):
-        drawn += NEIGHBOURS / neighbours.shape[1] * own[neighbours[:, slot]]
-    return _of_length_1(drawn)
+        vectors += NEIGHBOUR_WEIGHT / neighbours.shape[1] * item_vectors[neighbours[:, slot]]
+    return _normalize(vectors)
 
 
-def _directions(count: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    return _of_length_1(rng.standard_normal((count, width), np.float32))
+def _draw_directions(n_vectors: int, n_dimensions: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    return _normalize(rng.standard_normal((n_vectors, n_dimensions), np.float32))
 
 
-def _of_length_1(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / lengths

@@ -4,13 +4,22 @@ from datetime import UTC, datetime
 
 import msgspec
 
-__all__ = ["Line", "behaviour", "item_id", "item_launched", "item_switched", "request", "search", "user_id"]
+__all__ = [
+    "Line",
+    "encode_interaction",
+    "format_item_id",
+    "encode_item_launch",
+    "encode_availability",
+    "encode_request",
+    "encode_search",
+    "format_user_id",
+]
 
 # (event time in epoch milliseconds, what kind of line it is, the line without its end)
 Line = tuple[int, str, bytes]
 
 
-class BehaviourLine(msgspec.Struct, omit_defaults=True, gc=False):
+class InteractionLine(msgspec.Struct, omit_defaults=True, gc=False):
     """A visitor did something with an item."""
 
     type: str
@@ -55,32 +64,34 @@ class ItemLine(msgspec.Struct, tag_field="type", tag="item", omit_defaults=True,
 _encode = msgspec.json.Encoder().encode
 
 
-def user_id(user: int) -> str:
+def format_user_id(user: int) -> str:
     """The name of a user; 0 is the first."""
     return f"u{user + 1}"
 
 
-def item_id(item: int) -> str:
+def format_item_id(item: int) -> str:
     """The name of an item; 0 is the first."""
     return f"i{item + 1}"
 
 
-def behaviour(ts_ms: int, type_: str, user: int, item: int, event_id: str, session_id: str | None = None) -> bytes:
+def encode_interaction(
+    ts_ms: int, type_: str, user: int, item: int, event_id: str, session_id: str | None = None
+) -> bytes:
     """The line of one thing a visitor does."""
-    return _encode(BehaviourLine(type_, user_id(user), item_id(item), ts_ms, event_id, session_id))
+    return _encode(InteractionLine(type_, format_user_id(user), format_item_id(item), ts_ms, event_id, session_id))
 
 
-def request(ts_ms: int, user: int, request_id: str) -> bytes:
+def encode_request(ts_ms: int, user: int, request_id: str) -> bytes:
     """The line of a request for a user's list."""
-    return _encode(RequestLine(user_id(user), ts_ms, request_id))
+    return _encode(RequestLine(format_user_id(user), ts_ms, request_id))
 
 
-def search(ts_ms: int, user: int, query: str, items: list[int], request_id: str) -> bytes:
+def encode_search(ts_ms: int, user: int, query: str, items: list[int], request_id: str) -> bytes:
     """The line of a search."""
-    return _encode(SearchLine(user_id(user), ts_ms, query, tuple(map(item_id, items)), request_id))
+    return _encode(SearchLine(format_user_id(user), ts_ms, query, tuple(map(format_item_id, items)), request_id))
 
 
-def item_launched(
+def encode_item_launch(
     ts_ms: int,
     item: int,
     title: str,
@@ -91,9 +102,9 @@ def item_launched(
 ) -> bytes:
     """The line of an item that appears in the catalogue."""
     published_at = datetime.fromtimestamp(published_ms / 1000, UTC).isoformat(timespec="seconds")
-    return _encode(ItemLine(item_id(item), ts_ms, True, title, categories, price, published_at, embedding))
+    return _encode(ItemLine(format_item_id(item), ts_ms, True, title, categories, price, published_at, embedding))
 
 
-def item_switched(ts_ms: int, item: int, available: bool) -> bytes:
+def encode_availability(ts_ms: int, item: int, available: bool) -> bytes:
     """The line of an item that can no longer, or again, be bought; it says nothing else."""
-    return _encode(ItemLine(item_id(item), ts_ms, available))
+    return _encode(ItemLine(format_item_id(item), ts_ms, available))

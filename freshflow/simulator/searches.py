@@ -8,60 +8,70 @@ category's items the popular ones, those with the adjective they typed, and thos
 
 from collections.abc import Callable, Sequence
 
-from freshflow.simulator.catalogue import ADJECTIVES, LEAVES
-from freshflow.simulator.config import ShopConfig, generator
-from freshflow.simulator.shop import Shop
-from freshflow.simulator.visitors import uniforms
+from freshflow.simulator.catalogue import ADJECTIVES, LEAF_CATEGORIES
+from freshflow.simulator.config import ShopConfig, create_rng
+from freshflow.simulator.shop import SimulatedShop
+from freshflow.simulator.visitors import draw_uniforms
 
-__all__ = ["Searching"]
+__all__ = ["SearchSimulator"]
 
-FOUND = 30  # results at most
-WITH_ADJECTIVE = 0.3  # share of the searches
-KNOWN, MATCHING = 3.0, 3.0  # times as likely as others: what the visitor knows, and what has the adjective
-TIRED = 0.3  # of what stands at rank r, r^-0.3 is looked at
+MAX_SEARCH_RESULTS = 30  # results at most
+ADJECTIVE_SHARE = 0.3  # share of the searches
+KNOWN_ITEM_BOOST, ADJECTIVE_BOOST = (
+    3.0,
+    3.0,
+)  # times as likely as others: what the visitor knows, and what has the adjective
+POSITION_BIAS_EXPONENT = 0.3  # of what stands at rank r, r^-0.3 is looked at
 SPELLINGS: tuple[Callable[[str], str], ...] = (str, str, str.upper, str.title, "{} ".format)
 
 
-class Searching:
+class SearchSimulator:
     """The searches of a shop; `search` draws one."""
 
-    def __init__(self, shop: Shop, config: ShopConfig) -> None:
-        rng = generator(config, "searches")
-        self._draw = uniforms(rng).__next__
+    def __init__(self, shop: SimulatedShop, config: ShopConfig) -> None:
+        rng = create_rng(config, "searches")
+        self._draw = draw_uniforms(rng).__next__
         self._relevance: list[float] = rng.random(config.items).tolist()
-        self._wanted = [0.0] * config.items  # 1 / place among the items of its category
+        self._item_popularity = [0.0] * config.items  # 1 / place among the items of its category
         for shelf in shop.by_leaf:
-            for place, item in enumerate(shelf, start=1):
-                self._wanted[item] = 1 / place
+            for rank, item in enumerate(shelf, start=1):
+                self._item_popularity[item] = 1 / rank
 
     def is_next(self, share: float) -> bool:
         """Whether the next item is chosen from a search, as a `share` of them are."""
         return self._draw() < share
 
     def search(
-        self, shop: Shop, tastes: Sequence[int], own: Sequence[int], there: Callable[[int], int], not_item: int
+        self,
+        shop: SimulatedShop,
+        tastes: Sequence[int],
+        known_items: Sequence[int],
+        is_available: Callable[[int], int],
+        excluded_item: int,
     ) -> tuple[str, list[int], int]:
         """A query, what the engine finds, and the item taken of it, or -1 where it finds nothing."""
         leaf = tastes[int(self._draw() * len(tastes))]
-        noun = LEAVES[leaf][1].partition("/")[2]
-        typed = int(self._draw() * len(ADJECTIVES)) if self._draw() < WITH_ADJECTIVE else -1
-        query = noun if typed < 0 else f"{ADJECTIVES[typed].lower()} {noun}"
+        noun = LEAF_CATEGORIES[leaf][1].partition("/")[2]
+        adjective_index = int(self._draw() * len(ADJECTIVES)) if self._draw() < ADJECTIVE_SHARE else -1
+        query = noun if adjective_index < 0 else f"{ADJECTIVES[adjective_index].lower()} {noun}"
         query = SPELLINGS[int(self._draw() * len(SPELLINGS))](query)
-        adjective = shop.catalogue.adjective
-        found = [item for item in shop.by_leaf[leaf] if there(item) and item != not_item]
-        found = sorted(found, key=lambda item: (adjective[item] != typed, self._relevance[item], item))[:FOUND]
-        if not found:
-            return query, found, -1
-        weights = [
-            self._wanted[item]
-            * (KNOWN if item in own else 1.0)
-            * (MATCHING if adjective[item] == typed else 1.0)
-            * rank**-TIRED
-            for rank, item in enumerate(found, start=1)
+        adjectives = shop.catalogue.adjective
+        results = [item for item in shop.by_leaf[leaf] if is_available(item) and item != excluded_item]
+        results = sorted(results, key=lambda item: (adjectives[item] != adjective_index, self._relevance[item], item))[
+            :MAX_SEARCH_RESULTS
         ]
-        left = self._draw() * sum(weights)
-        for item, weight in zip(found, weights, strict=True):
-            left -= weight
-            if left < 0:
-                return query, found, item
-        return query, found, found[-1]
+        if not results:
+            return query, results, -1
+        weights = [
+            self._item_popularity[item]
+            * (KNOWN_ITEM_BOOST if item in known_items else 1.0)
+            * (ADJECTIVE_BOOST if adjectives[item] == adjective_index else 1.0)
+            * rank**-POSITION_BIAS_EXPONENT
+            for rank, item in enumerate(results, start=1)
+        ]
+        remaining_weight = self._draw() * sum(weights)
+        for item, weight in zip(results, weights, strict=True):
+            remaining_weight -= weight
+            if remaining_weight < 0:
+                return query, results, item
+        return query, results, results[-1]

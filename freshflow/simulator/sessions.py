@@ -12,248 +12,260 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from freshflow.simulator import lines
-from freshflow.simulator.config import DAY_MS, ShopConfig, generator
+from freshflow.simulator.config import MS_PER_DAY, ShopConfig, create_rng
 from freshflow.simulator.lines import Line
-from freshflow.simulator.searches import Searching
-from freshflow.simulator.shop import Change, Shop, shifted
+from freshflow.simulator.searches import SearchSimulator
+from freshflow.simulator.shop import ItemChange, SimulatedShop, shift_shop
 from freshflow.simulator.visitors import (
-    MEAN_SESSION,
-    PAUSE_MS,
+    MEAN_PAUSE_MS,
+    MEAN_SESSION_EVENTS,
     Visitors,
-    events_due,
-    exponentials,
-    session_lengths,
-    uniforms,
+    count_events_due,
+    draw_exponentials,
+    draw_session_lengths,
+    draw_uniforms,
 )
 
-__all__ = ["Visit", "Walk"]
+__all__ = ["SimulatedSession", "SessionSimulator"]
 
 # Where the next item comes from, as shares, at the start of a session and within it.
-FIRST = {"neighbours": 0.0, "own": 0.28, "taste": 0.37, "popular": 0.13, "buzz": 0.12, "new": 0.10}
-NEXT = {"neighbours": 0.54, "own": 0.12, "taste": 0.20, "popular": 0.03, "buzz": 0.06, "new": 0.05}
+FIRST_ITEM_SHARES = {"neighbours": 0.0, "own": 0.28, "taste": 0.37, "popular": 0.13, "buzz": 0.12, "new": 0.10}
+NEXT_ITEM_SHARES = {"neighbours": 0.54, "own": 0.12, "taste": 0.20, "popular": 0.03, "buzz": 0.06, "new": 0.05}
 # After an event of a type: what may follow for the same item, with the chances summed up. Else on to an item.
-FUNNEL = {
+FOLLOW_UP_TYPES = {
     "view": (("click", 0.22),),
     "click": (("cart", 0.25), ("wishlist", 0.33)),
     "cart": (("purchase", 0.45),),
 }
 SESSION_GAP_MS = 1_800_000  # a visitor's next session starts later than this after the last event
-LONGEST_PAUSE_MS = 600_000  # within a session, well below the gap
-OWN = 8  # items that a visitor remembers and comes back to
-BUZZ = 200  # latest events, of which anyone may see what others look at
-NEW, NEW_MS = 20, 2 * DAY_MS  # launches shown as new, and for how long
-UNKNOWN = 0.1  # share of sessions without a session_id
+MAX_PAUSE_MS = 600_000  # within a session, well below the gap
+MAX_REMEMBERED_ITEMS = 8  # items that a visitor remembers and comes back to
+MAX_RECENT_ITEMS = 200  # latest events, of which anyone may see what others look at
+MAX_NEW_ITEMS, NEW_ITEM_MS = 20, 2 * MS_PER_DAY  # launches shown as new, and for how long
+NO_SESSION_ID_SHARE = 0.1  # share of sessions without a session_id
 SLICE_MS, SLICE_EVENTS = (
     3_600_000,
     5_000,
 )  # sessions are planned for an hour, or for fewer where they are many
-SEARCH_MS = 500  # from a search to what is chosen of it
-TRIES = 8  # draws before the walk settles for something that is surely there
+SEARCH_TO_CHOICE_MS = 500  # from a search to what is chosen of it
+MAX_TRIES = 8  # draws before the walk settles for something that is surely there
 
 
-class Visit:
+class SimulatedSession:
     """A session that has begun or will: who, on which item, and how many events are left."""
 
-    __slots__ = ("item", "left", "session_id", "type", "user")
+    __slots__ = ("item", "n_events_left", "session_id", "type", "user")
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, n_events_left: int) -> None:
+        self.n_events_left = n_events_left
         self.user = -1  # nobody yet: who is free is known when it begins
         self.item = -1
         self.type = ""
         self.session_id: str | None = None
 
 
-class Walk:
+class SessionSimulator:
     """All visitors of a shop at once. Memory is bounded by users, items and the sessions of an hour."""
 
-    def __init__(self, shop: Shop, visitors: Visitors, config: ShopConfig) -> None:
+    def __init__(self, shop: SimulatedShop, visitors: Visitors, config: ShopConfig) -> None:
         self._shop, self._config = shop, config
-        self._rng = generator(config, "sessions")
-        self._draw = uniforms(self._rng).__next__
-        self._pause_ms = exponentials(PAUSE_MS, self._rng).__next__
-        self._arrival = visitors.arrivals(self._rng).__next__
-        self._ask = uniforms(generator(config, "requests")).__next__
+        self._rng = create_rng(config, "sessions")
+        self._draw = draw_uniforms(self._rng).__next__
+        self._draw_pause_ms = draw_exponentials(MEAN_PAUSE_MS, self._rng).__next__
+        self._draw_visitor = visitors.draw_arrivals(self._rng).__next__
+        self._draw_request = draw_uniforms(create_rng(config, "requests")).__next__
         self._tastes = visitors.tastes
-        self._searching = Searching(shop, config) if config.searches else None
-        self._search: tuple[str, list[int]] | None = None  # which the latest item was chosen from
-        self._own: list[list[int]] = [[] for _ in range(config.users)]
+        self._search_simulator = SearchSimulator(shop, config) if config.searches else None
+        self._latest_search: tuple[str, list[int]] | None = None  # which the latest item was chosen from
+        self._remembered_items: list[list[int]] = [[] for _ in range(config.users)]
         self._busy_until_ms = [0] * config.users
-        self._there = bytearray(config.items)
-        self._buzz: deque[int] = deque(maxlen=BUZZ)
-        self._new: deque[tuple[int, int]] = deque(maxlen=NEW)
-        self._queue: list[tuple[int, int, Visit]] = []
-        self._planned = self._done = self._sessions = self._changed = 0
+        self._is_available = bytearray(config.items)
+        self._recent_items: deque[int] = deque(maxlen=MAX_RECENT_ITEMS)
+        self._new_items: deque[tuple[int, int]] = deque(maxlen=MAX_NEW_ITEMS)
+        self._queue: list[tuple[int, int, SimulatedSession]] = []
+        self._n_planned = self._n_events = self._n_sessions = self._n_changes = 0
         self._next_change_ms = shop.changes[0].ts_ms
-        self._sources: tuple[Callable[[Visit], int], ...] = (
-            self._neighbour,
-            self._from_own,
-            self._by_taste,
-            self._popular,
-            self._from_buzz,
+        self._item_sources: tuple[Callable[[SimulatedSession], int], ...] = (
+            self._from_neighbours,
+            self._from_remembered,
+            self._from_tastes,
+            self._from_popular,
+            self._from_recent,
             self._from_new,
         )
-        self._first, self._next = list(accumulate(FIRST.values())), list(accumulate(NEXT.values()))
+        self._first_item_shares, self._next_item_shares = (
+            list(accumulate(FIRST_ITEM_SHARES.values())),
+            list(accumulate(NEXT_ITEM_SHARES.values())),
+        )
 
-    def lines(self) -> Iterator[Line]:
+    def generate_lines(self) -> Iterator[Line]:
         """Catalogue, requests and behaviour in order of time, until `events` things were done."""
         config = self._config
-        slices = max(math.ceil(config.span_ms / SLICE_MS), math.ceil(config.events / SLICE_EVENTS))
-        number = 0
-        while self._done < config.events:
-            start_ms, end_ms = config.at_ms(number / slices), config.at_ms((number + 1) / slices)
-            self._plan(start_ms, end_ms)
-            yield from self._until(end_ms)
-            number += 1
+        n_slices = max(math.ceil(config.span_ms / SLICE_MS), math.ceil(config.events / SLICE_EVENTS))
+        slice_index = 0
+        while self._n_events < config.events:
+            start_ms, end_ms = (
+                config.time_at_ms(slice_index / n_slices),
+                config.time_at_ms((slice_index + 1) / n_slices),
+            )
+            self._plan_sessions(start_ms, end_ms)
+            yield from self._generate_until(end_ms)
+            slice_index += 1
 
-    def _plan(self, start_ms: int, end_ms: int) -> None:
+    def _plan_sessions(self, start_ms: int, end_ms: int) -> None:
         """Put sessions in the queue for what the rhythm of the day wants by the end of the slice."""
-        missing = events_due(self._config, end_ms) - self._planned
-        last = end_ms >= self._config.start_ms + self._config.span_ms
-        count = math.ceil(missing / MEAN_SESSION) if last else int(missing / MEAN_SESSION)
-        if count <= 0:
+        n_missing = count_events_due(self._config, end_ms) - self._n_planned
+        is_last = end_ms >= self._config.start_ms + self._config.span_ms
+        n_sessions = math.ceil(n_missing / MEAN_SESSION_EVENTS) if is_last else int(n_missing / MEAN_SESSION_EVENTS)
+        if n_sessions <= 0:
             return
-        lengths = session_lengths(count, self._config.events - self._planned, self._rng)
+        lengths = draw_session_lengths(n_sessions, self._config.events - self._n_planned, self._rng)
         starts = self._rng.integers(start_ms, end_ms, len(lengths)).tolist()
         for start, length in zip(starts, lengths, strict=True):
-            self._sessions += 1
-            heapq.heappush(self._queue, (start, self._sessions, Visit(length)))
-        self._planned += sum(lengths)
+            self._n_sessions += 1
+            heapq.heappush(self._queue, (start, self._n_sessions, SimulatedSession(length)))
+        self._n_planned += sum(lengths)
 
-    def _until(self, end_ms: int) -> Iterator[Line]:
-        queue, requests = self._queue, self._config.requests
+    def _generate_until(self, end_ms: int) -> Iterator[Line]:
+        queue, request_share = self._queue, self._config.requests
         while queue and queue[0][0] < end_ms:
-            now_ms, number, visit = queue[0]
+            now_ms, number, session = queue[0]
             if now_ms >= self._next_change_ms:
-                yield from self._change(now_ms)
-            if visit.user < 0 and not self._enter(visit, number, now_ms):
-                self._planned -= visit.left
+                yield from self._apply_due_changes(now_ms)
+            if session.user < 0 and not self._start_session(session, number, now_ms):
+                self._n_planned -= session.n_events_left
                 heapq.heappop(queue)
                 continue
-            self._step(visit, now_ms)
-            event_id = f"e{self._done}"
-            if requests and self._ask() < requests:
-                yield now_ms, "request", lines.request(now_ms, visit.user, f"r-{event_id}")
-            if self._search is not None:
-                asked = lines.search(now_ms - SEARCH_MS, visit.user, *self._search, f"s-{event_id}")
-                yield now_ms - SEARCH_MS, "search", asked
-            done = lines.behaviour(now_ms, visit.type, visit.user, visit.item, event_id, visit.session_id)
-            yield now_ms, "behaviour", done
-            self._leave_or_stay(visit, number, now_ms)
+            self._draw_event(session, now_ms)
+            event_id = f"e{self._n_events}"
+            if request_share and self._draw_request() < request_share:
+                yield now_ms, "request", lines.encode_request(now_ms, session.user, f"r-{event_id}")
+            if self._latest_search is not None:
+                search_line = lines.encode_search(
+                    now_ms - SEARCH_TO_CHOICE_MS, session.user, *self._latest_search, f"s-{event_id}"
+                )
+                yield now_ms - SEARCH_TO_CHOICE_MS, "search", search_line
+            interaction_line = lines.encode_interaction(
+                now_ms, session.type, session.user, session.item, event_id, session.session_id
+            )
+            yield now_ms, "behaviour", interaction_line
+            self._requeue_or_end(session, number, now_ms)
 
-    def _leave_or_stay(self, visit: Visit, number: int, now_ms: int) -> None:
-        if visit.left:
-            pause_ms = 1_000 + min(int(self._pause_ms()), LONGEST_PAUSE_MS)
-            heapq.heapreplace(self._queue, (now_ms + pause_ms, number, visit))
+    def _requeue_or_end(self, session: SimulatedSession, number: int, now_ms: int) -> None:
+        if session.n_events_left:
+            pause_ms = 1_000 + min(int(self._draw_pause_ms()), MAX_PAUSE_MS)
+            heapq.heapreplace(self._queue, (now_ms + pause_ms, number, session))
         else:
             heapq.heappop(self._queue)
 
-    def _change(self, now_ms: int) -> Iterator[Line]:
+    def _apply_due_changes(self, now_ms: int) -> Iterator[Line]:
         """Let the world catch up with the time, and say so."""
         changes = self._shop.changes
-        while self._changed < len(changes) and (change := changes[self._changed]).ts_ms <= now_ms:
-            self._changed += 1
-            yield change.ts_ms, "item", self._apply(change)
-        while self._new and self._new[0][0] < now_ms - NEW_MS:
-            self._new.popleft()
-        more = self._changed < len(changes)
-        self._next_change_ms = changes[self._changed].ts_ms if more else now_ms + NEW_MS
+        while self._n_changes < len(changes) and (change := changes[self._n_changes]).ts_ms <= now_ms:
+            self._n_changes += 1
+            yield change.ts_ms, "item", self._apply_change(change)
+        while self._new_items and self._new_items[0][0] < now_ms - NEW_ITEM_MS:
+            self._new_items.popleft()
+        has_more = self._n_changes < len(changes)
+        self._next_change_ms = changes[self._n_changes].ts_ms if has_more else now_ms + NEW_ITEM_MS
 
-    def _apply(self, change: Change) -> bytes:
-        there = change.what != "sold out"
-        self._there[change.item] = there
-        if change.what != "launched":
-            return lines.item_switched(change.ts_ms, change.item, there)
+    def _apply_change(self, change: ItemChange) -> bytes:
+        is_available = change.kind != "sold out"
+        self._is_available[change.item] = is_available
+        if change.kind != "launched":
+            return lines.encode_availability(change.ts_ms, change.item, is_available)
         if change.ts_ms > self._config.start_ms:
-            self._new.append((change.ts_ms, change.item))
-        return self._shop.catalogue.launched(change.ts_ms, change.item)
+            self._new_items.append((change.ts_ms, change.item))
+        return self._shop.catalogue.encode_launch(change.ts_ms, change.item)
 
-    def _enter(self, visit: Visit, number: int, now_ms: int) -> bool:
+    def _start_session(self, session: SimulatedSession, number: int, now_ms: int) -> bool:
         """Someone who is not in a session begins one; False where nobody was found."""
-        for _ in range(TRIES):
-            user = self._arrival()
+        for _ in range(MAX_TRIES):
+            user = self._draw_visitor()
             if self._busy_until_ms[user] < now_ms:
-                visit.user = user
-                visit.session_id = f"s{number}" if self._draw() >= UNKNOWN else None
+                session.user = user
+                session.session_id = f"s{number}" if self._draw() >= NO_SESSION_ID_SHARE else None
                 return True
         return False
 
-    def _step(self, visit: Visit, now_ms: int) -> None:
+    def _draw_event(self, session: SimulatedSession, now_ms: int) -> None:
         """The next event of a session."""
-        if self._done + 1 == self._config.shift:
-            self._shop = shifted(self._shop, self._config)
-        visit.type = self._follow_up(visit)
-        self._search = None
-        if visit.type == "view":
-            self._search, chosen = self._choose_by_search(visit)
-            visit.item = chosen if self._search is not None else self._choose(visit, now_ms)
-        self._remember(visit)
-        self._buzz.append(visit.item)
-        self._busy_until_ms[visit.user] = now_ms + SESSION_GAP_MS
-        visit.left -= 1
-        self._done += 1
+        if self._n_events + 1 == self._config.shift:
+            self._shop = shift_shop(self._shop, self._config)
+        session.type = self._draw_type(session)
+        self._latest_search = None
+        if session.type == "view":
+            self._latest_search, chosen_item = self._choose_from_search(session)
+            session.item = chosen_item if self._latest_search is not None else self._choose_item(session, now_ms)
+        self._remember_item(session)
+        self._recent_items.append(session.item)
+        self._busy_until_ms[session.user] = now_ms + SESSION_GAP_MS
+        session.n_events_left -= 1
+        self._n_events += 1
 
-    def _follow_up(self, visit: Visit) -> str:
-        if visit.type in FUNNEL and self._there[visit.item]:
+    def _draw_type(self, session: SimulatedSession) -> str:
+        if session.type in FOLLOW_UP_TYPES and self._is_available[session.item]:
             chance = self._draw()
-            for type_, below in FUNNEL[visit.type]:
-                if chance < below:
+            for type_, cumulative_chance in FOLLOW_UP_TYPES[session.type]:
+                if chance < cumulative_chance:
                     return type_
         return "view"
 
-    def _remember(self, visit: Visit) -> None:
-        own = self._own[visit.user]
-        if visit.item in own:
-            own.remove(visit.item)
-        if visit.type != "purchase":  # what is bought is not looked at again
-            own.append(visit.item)
-        if len(own) > OWN:
-            del own[0]
+    def _remember_item(self, session: SimulatedSession) -> None:
+        remembered_items = self._remembered_items[session.user]
+        if session.item in remembered_items:
+            remembered_items.remove(session.item)
+        if session.type != "purchase":  # what is bought is not looked at again
+            remembered_items.append(session.item)
+        if len(remembered_items) > MAX_REMEMBERED_ITEMS:
+            del remembered_items[0]
 
-    def _choose_by_search(self, visit: Visit) -> tuple[tuple[str, list[int]] | None, int]:
+    def _choose_from_search(self, session: SimulatedSession) -> tuple[tuple[str, list[int]] | None, int]:
         """A search with its results, and the item chosen from these; None and -1 where there is none."""
-        searching = self._searching
-        if searching is None or not searching.is_next(self._config.searches):
+        simulator = self._search_simulator
+        if simulator is None or not simulator.is_next(self._config.searches):
             return None, -1
-        own, tastes = self._own[visit.user], self._tastes[visit.user]
-        query, found, item = searching.search(self._shop, tastes, own, self._there.__getitem__, visit.item)
-        return ((query, found), item) if item >= 0 else (None, -1)
+        remembered_items, tastes = self._remembered_items[session.user], self._tastes[session.user]
+        query, results, item = simulator.search(
+            self._shop, tastes, remembered_items, self._is_available.__getitem__, session.item
+        )
+        return ((query, results), item) if item >= 0 else (None, -1)
 
     # Where the next item comes from: each source returns an item, or -1.
 
-    def _choose(self, visit: Visit, now_ms: int) -> int:
-        shares = self._next if visit.item >= 0 else self._first
-        trend, last = self._shop.trend, len(self._sources) - 1
-        fashion = trend.share(now_ms) if trend.start_ms < now_ms < trend.end_ms else 0.0
-        for _ in range(TRIES):
-            if fashion and self._draw() < fashion:
-                item = self._zipf(trend.items)
+    def _choose_item(self, session: SimulatedSession, now_ms: int) -> int:
+        shares = self._next_item_shares if session.item >= 0 else self._first_item_shares
+        trend, last_source = self._shop.trend, len(self._item_sources) - 1
+        trend_share = trend.choice_share(now_ms) if trend.start_ms < now_ms < trend.end_ms else 0.0
+        for _ in range(MAX_TRIES):
+            if trend_share and self._draw() < trend_share:
+                item = self._draw_zipf(trend.items)
             else:
-                item = self._sources[min(bisect_right(shares, self._draw()), last)](visit)
-            if item >= 0 and item != visit.item and self._there[item]:
+                item = self._item_sources[min(bisect_right(shares, self._draw()), last_source)](session)
+            if item >= 0 and item != session.item and self._is_available[item]:
                 return item
-        return self._zipf(self._shop.evergreens)
+        return self._draw_zipf(self._shop.evergreens)
 
-    def _zipf(self, items: list[int]) -> int:
+    def _draw_zipf(self, items: list[int]) -> int:
         """The n-th with a chance of nearly 1/n: (N + 1)^u for a uniform u, cut to a whole number."""
         return items[int((len(items) + 1) ** self._draw()) - 1]
 
-    def _neighbour(self, visit: Visit) -> int:
-        return self._zipf(self._shop.neighbours[visit.item]) if visit.item >= 0 else -1
+    def _from_neighbours(self, session: SimulatedSession) -> int:
+        return self._draw_zipf(self._shop.neighbours[session.item]) if session.item >= 0 else -1
 
-    def _from_own(self, visit: Visit) -> int:
-        own = self._own[visit.user]
-        return own[-int((len(own) + 1) ** self._draw())] if own else -1
+    def _from_remembered(self, session: SimulatedSession) -> int:
+        remembered_items = self._remembered_items[session.user]
+        return remembered_items[-int((len(remembered_items) + 1) ** self._draw())] if remembered_items else -1
 
-    def _by_taste(self, visit: Visit) -> int:
-        tastes = self._tastes[visit.user]
-        return self._zipf(self._shop.by_leaf[tastes[int(self._draw() * len(tastes))]])
+    def _from_tastes(self, session: SimulatedSession) -> int:
+        tastes = self._tastes[session.user]
+        return self._draw_zipf(self._shop.by_leaf[tastes[int(self._draw() * len(tastes))]])
 
-    def _popular(self, visit: Visit) -> int:
-        return self._zipf(self._shop.by_popularity)
+    def _from_popular(self, session: SimulatedSession) -> int:
+        return self._draw_zipf(self._shop.by_popularity)
 
-    def _from_buzz(self, visit: Visit) -> int:
-        return self._buzz[int(self._draw() * len(self._buzz))] if self._buzz else -1
+    def _from_recent(self, session: SimulatedSession) -> int:
+        return self._recent_items[int(self._draw() * len(self._recent_items))] if self._recent_items else -1
 
-    def _from_new(self, visit: Visit) -> int:
-        return self._new[-int((len(self._new) + 1) ** self._draw())][1] if self._new else -1
+    def _from_new(self, session: SimulatedSession) -> int:
+        return self._new_items[-int((len(self._new_items) + 1) ** self._draw())][1] if self._new_items else -1

@@ -5,27 +5,27 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow.simulator.catalogue import LEAVES, Catalogue, build_catalogue
-from freshflow.simulator.config import ShopConfig, generator
-from freshflow.simulator.embeddings import embeddings
+from freshflow.simulator.catalogue import LEAF_CATEGORIES, ShopCatalogue, build_catalogue
+from freshflow.simulator.config import ShopConfig, create_rng
+from freshflow.simulator.embeddings import build_embeddings
 
-__all__ = ["Change", "Shop", "Trend", "build_shop", "described_as_shifted", "shifted"]
+__all__ = ["ItemChange", "SimulatedShop", "Trend", "build_shop", "with_shifted_catalogue", "shift_shop"]
 
-ITEMS_A_LEAF = 10  # at least, so that a small shop has few categories rather than empty ones
-SUBSTITUTES, COMPLEMENTS = 4, 3  # neighbours of an item, in its own leaf and in the one that goes with it
-LAUNCHED_LATER = 0.2  # share of the items that appear while the shop is watched
-SOLD_OUT = 0.02  # share of the items that are unavailable for a while
-TREND_SPAN = (0.45, 0.60)  # of the time watched
-TREND_ITEMS = 8
-TREND_PEAK = 0.3  # share of all that visitors choose, at the height of the trend
+MIN_ITEMS_PER_LEAF = 10  # at least, so that a small shop has few categories rather than empty ones
+N_SUBSTITUTES, N_COMPLEMENTS = 4, 3  # neighbours of an item, in its own leaf and in the one that goes with it
+LATE_LAUNCH_SHARE = 0.2  # share of the items that appear while the shop is watched
+SOLD_OUT_SHARE = 0.02  # share of the items that are unavailable for a while
+TREND_SPAN_SHARES = (0.45, 0.60)  # of the time watched
+MAX_TREND_ITEMS = 8
+TREND_PEAK_SHARE = 0.3  # share of all that visitors choose, at the height of the trend
 
 
-class Change(NamedTuple):
+class ItemChange(NamedTuple):
     """An item appears, can no longer be bought, or can be bought again."""
 
     ts_ms: int
     item: int
-    what: Literal["launched", "sold out", "restocked"]
+    kind: Literal["launched", "sold out", "restocked"]
 
 
 class Trend(NamedTuple):
@@ -35,146 +35,146 @@ class Trend(NamedTuple):
     start_ms: int
     end_ms: int
 
-    def share(self, now_ms: int) -> float:
+    def choice_share(self, now_ms: int) -> float:
         """How much of what visitors choose now is chosen for the trend: a ramp of a quarter at either end."""
-        through = (now_ms - self.start_ms) / (self.end_ms - self.start_ms)
-        return TREND_PEAK * max(0.0, min(1.0, 4 * through, 4 * (1 - through)))
+        elapsed_share = (now_ms - self.start_ms) / (self.end_ms - self.start_ms)
+        return TREND_PEAK_SHARE * max(0.0, min(1.0, 4 * elapsed_share, 4 * (1 - elapsed_share)))
 
 
-class Shop(NamedTuple):
+class SimulatedShop(NamedTuple):
     """A world; lists of items have the most popular first.
 
     `by_leaf` holds the items of each leaf category, `neighbours` for each item what is looked at next, the
     likeliest first, `evergreens` what is there all the time, `changes` what happens, in order of time.
     """
 
-    catalogue: Catalogue
+    catalogue: ShopCatalogue
     by_popularity: list[int]
     by_leaf: list[list[int]]
     neighbours: list[list[int]]
     evergreens: list[int]
-    changes: list[Change]
+    changes: list[ItemChange]
     trend: Trend
 
 
-def build_shop(config: ShopConfig) -> Shop:
+def build_shop(config: ShopConfig) -> SimulatedShop:
     """Make the world of a configuration, the same for the same seed. Takes seconds for a million items."""
-    rng = generator(config, "shop")
-    order = rng.permutation(config.items)  # an item's number says nothing about its popularity
-    leaf = _leaves(order, rng)
-    shelves = [order[leaf[order] == index] for index in range(int(leaf.max()) + 1)]
-    launch_ms = _launches(config, rng)
-    out = _outages(config, launch_ms, rng)
-    evergreen = launch_ms == config.start_ms
-    evergreen[[change.item for change in out]] = False
+    rng = create_rng(config, "shop")
+    popularity_order = rng.permutation(config.items)  # an item's number says nothing about its popularity
+    leaf = _assign_leaves(popularity_order, rng)
+    shelves = [popularity_order[leaf[popularity_order] == index] for index in range(int(leaf.max()) + 1)]
+    launch_ms = _draw_launches(config, rng)
+    outages = _draw_outages(config, launch_ms, rng)
+    is_evergreen = launch_ms == config.start_ms
+    is_evergreen[[change.item for change in outages]] = False
     catalogue = build_catalogue(leaf, launch_ms, config.start_ms, rng)
-    neighbours = _neighbours(leaf, shelves, rng)
-    opening = (Change(int(ts), item, "launched") for item, ts in enumerate(launch_ms))
-    return Shop(
-        catalogue=catalogue._replace(embeddings=embeddings(neighbours, leaf, config)),
-        by_popularity=order.tolist(),
+    neighbours = _draw_neighbours(leaf, shelves, rng)
+    launches = (ItemChange(int(ts), item, "launched") for item, ts in enumerate(launch_ms))
+    return SimulatedShop(
+        catalogue=catalogue._replace(embeddings=build_embeddings(neighbours, leaf, config)),
+        by_popularity=popularity_order.tolist(),
         by_leaf=[shelf.tolist() for shelf in shelves],
         neighbours=neighbours.tolist(),
-        evergreens=order[evergreen[order]].tolist(),
-        changes=sorted([*opening, *out]),
-        trend=_trend(config, shelves, evergreen, rng),
+        evergreens=popularity_order[is_evergreen[popularity_order]].tolist(),
+        changes=sorted([*launches, *outages]),
+        trend=_build_trend(config, shelves, is_evergreen, rng),
     )
 
 
-def shifted(shop: Shop, config: ShopConfig) -> Shop:
+def shift_shop(shop: SimulatedShop, config: ShopConfig) -> SimulatedShop:
     """The world after a shift: every item takes another's place, as a neighbour, on the shelves and in popularity.
 
     Once learned it is as easy to predict as before. The catalogue goes on saying what it said; items appear and sell
     out when they would have, and the trend is the same.
     """
-    place = generator(config, "shift").permutation(config.items)
+    permutation = create_rng(config, "shift").permutation(config.items)
     neighbours = np.empty_like(shop.neighbours)
-    neighbours[place] = place[shop.neighbours]
-    by_popularity = place[shop.by_popularity]
-    evergreen = np.zeros(config.items, np.bool_)
-    evergreen[shop.evergreens] = True
+    neighbours[permutation] = permutation[shop.neighbours]
+    by_popularity = permutation[shop.by_popularity]
+    is_evergreen = np.zeros(config.items, np.bool_)
+    is_evergreen[shop.evergreens] = True
     return shop._replace(
         by_popularity=by_popularity.tolist(),
-        by_leaf=[place[shelf].tolist() for shelf in shop.by_leaf],
+        by_leaf=[permutation[shelf].tolist() for shelf in shop.by_leaf],
         neighbours=neighbours.tolist(),
-        evergreens=by_popularity[evergreen[by_popularity]].tolist(),
+        evergreens=by_popularity[is_evergreen[by_popularity]].tolist(),
     )
 
 
-def described_as_shifted(shop: Shop, config: ShopConfig) -> Shop:
+def with_shifted_catalogue(shop: SimulatedShop, config: ShopConfig) -> SimulatedShop:
     """The same world with a catalogue that is right after the shift, and not before it."""
-    place = generator(config, "shift").permutation(config.items)
-    came_from, said = np.argsort(place), shop.catalogue
-    moved = {
-        name: [getattr(said, name)[item] for item in came_from.tolist()]
-        for name in said._fields
+    permutation = create_rng(config, "shift").permutation(config.items)
+    source_items, catalogue = np.argsort(permutation), shop.catalogue
+    permuted_columns = {
+        name: [getattr(catalogue, name)[item] for item in source_items.tolist()]
+        for name in catalogue._fields
         if name not in ("published_ms", "embeddings")
     }
-    vectors = None if said.embeddings is None else said.embeddings[came_from]
-    return shop._replace(catalogue=said._replace(embeddings=vectors, **moved))
+    vectors = None if catalogue.embeddings is None else catalogue.embeddings[source_items]
+    return shop._replace(catalogue=catalogue._replace(embeddings=vectors, **permuted_columns))
 
 
-def _leaves(order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _assign_leaves(popularity_order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """A leaf for each item: sizes fall slowly from the largest, and none is empty."""
-    count = max(1, min(len(LEAVES), len(order) // ITEMS_A_LEAF))
-    size = 1 / np.sqrt(np.arange(1, count + 1))
-    leaf = np.searchsorted(np.cumsum(size / size.sum())[:-1], rng.random(len(order)), side="right")
-    leaf[order[: 2 * count]] = np.tile(np.arange(count), 2)
+    n_leaves = max(1, min(len(LEAF_CATEGORIES), len(popularity_order) // MIN_ITEMS_PER_LEAF))
+    sizes = 1 / np.sqrt(np.arange(1, n_leaves + 1))
+    leaf = np.searchsorted(np.cumsum(sizes / sizes.sum())[:-1], rng.random(len(popularity_order)), side="right")
+    leaf[popularity_order[: 2 * n_leaves]] = np.tile(np.arange(n_leaves), 2)
     return leaf
 
 
-def _launches(config: ShopConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+def _draw_launches(config: ShopConfig, rng: np.random.Generator) -> NDArray[np.int64]:
     """When each item appears, in epoch milliseconds: most of them when the shop opens."""
-    later = rng.random(config.items) < LAUNCHED_LATER
-    later[:2] = True, False  # there is always one of each
-    at_ms = config.start_ms + (rng.uniform(0.05, 0.95, config.items) * config.span_ms).astype(np.int64)
-    return np.where(later, at_ms, config.start_ms)
+    is_late = rng.random(config.items) < LATE_LAUNCH_SHARE
+    is_late[:2] = True, False  # there is always one of each
+    late_launch_ms = config.start_ms + (rng.uniform(0.05, 0.95, config.items) * config.span_ms).astype(np.int64)
+    return np.where(is_late, late_launch_ms, config.start_ms)
 
 
-def _outages(config: ShopConfig, launch_ms: NDArray[np.int64], rng: np.random.Generator) -> list[Change]:
+def _draw_outages(config: ShopConfig, launch_ms: NDArray[np.int64], rng: np.random.Generator) -> list[ItemChange]:
     """A sold out and a restocked for a few of the items that the shop opens with."""
-    opening = np.flatnonzero(launch_ms == config.start_ms)
-    count = max(1, int(SOLD_OUT * len(opening)))
-    items = rng.permutation(opening)[:count].tolist()
-    starts, spans = rng.uniform(0.1, 0.8, count).tolist(), rng.uniform(0.02, 0.1, count).tolist()
+    initial_items = np.flatnonzero(launch_ms == config.start_ms)
+    n_outages = max(1, int(SOLD_OUT_SHARE * len(initial_items)))
+    items = rng.permutation(initial_items)[:n_outages].tolist()
+    starts, spans = rng.uniform(0.1, 0.8, n_outages).tolist(), rng.uniform(0.02, 0.1, n_outages).tolist()
     changes = []
     for item, start, span in zip(items, starts, spans, strict=True):
-        changes.append(Change(config.at_ms(start), item, "sold out"))
-        changes.append(Change(config.at_ms(start + span), item, "restocked"))
+        changes.append(ItemChange(config.time_at_ms(start), item, "sold out"))
+        changes.append(ItemChange(config.time_at_ms(start + span), item, "restocked"))
     return changes
 
 
-def _neighbours(
+def _draw_neighbours(
     leaf: NDArray[np.int64], shelves: list[NDArray[np.int64]], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Shape (items, 7): substitutes and complements in turn, popular items more often than others."""
-    items, leaves = len(leaf), len(shelves)
-    cycle = rng.permutation(leaves)
-    goes_with = np.empty(leaves, np.int64)
-    goes_with[cycle] = np.roll(cycle, -1)  # one direction only: a kettle leads to mugs, mugs to bowls
-    flat = np.concatenate(shelves)
-    size = np.array([len(shelf) for shelf in shelves])
-    first = np.cumsum(size) - size
-    rows = np.empty((items, SUBSTITUTES + COMPLEMENTS), np.int64)
-    for slot in range(rows.shape[1]):
-        aisle = goes_with[leaf] if slot % 2 else leaf
-        place = (size[aisle] * rng.random(items) ** 1.5).astype(np.int64)
-        chosen = flat[first[aisle] + place]
-        other = flat[first[aisle] + (place + 1) % size[aisle]]
-        rows[:, slot] = np.where(chosen == np.arange(items), other, chosen)
-    return rows
+    n_items, n_leaves = len(leaf), len(shelves)
+    cycle = rng.permutation(n_leaves)
+    complement_leaf = np.empty(n_leaves, np.int64)
+    complement_leaf[cycle] = np.roll(cycle, -1)  # one direction only: a kettle leads to mugs, mugs to bowls
+    shelf_items = np.concatenate(shelves)
+    shelf_sizes = np.array([len(shelf) for shelf in shelves])
+    shelf_starts = np.cumsum(shelf_sizes) - shelf_sizes
+    neighbours = np.empty((n_items, N_SUBSTITUTES + N_COMPLEMENTS), np.int64)
+    for slot in range(neighbours.shape[1]):
+        target_leaf = complement_leaf[leaf] if slot % 2 else leaf
+        positions = (shelf_sizes[target_leaf] * rng.random(n_items) ** 1.5).astype(np.int64)
+        chosen_items = shelf_items[shelf_starts[target_leaf] + positions]
+        next_items = shelf_items[shelf_starts[target_leaf] + (positions + 1) % shelf_sizes[target_leaf]]
+        neighbours[:, slot] = np.where(chosen_items == np.arange(n_items), next_items, chosen_items)
+    return neighbours
 
 
-def _trend(
+def _build_trend(
     config: ShopConfig,
     shelves: list[NDArray[np.int64]],
-    evergreen: NDArray[np.bool_],
+    is_evergreen: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> Trend:
     """Items of one category that nobody cared much for: the less popular half of what is always there."""
     shelf = shelves[int(rng.integers(len(shelves)))]
-    there = shelf[evergreen[shelf]]
-    if not len(there):
-        there = np.flatnonzero(evergreen)
-    items = there[len(there) // 2 :][:TREND_ITEMS].tolist()
-    return Trend(items, config.at_ms(TREND_SPAN[0]), config.at_ms(TREND_SPAN[1]))
+    always_available = shelf[is_evergreen[shelf]]
+    if not len(always_available):
+        always_available = np.flatnonzero(is_evergreen)
+    items = always_available[len(always_available) // 2 :][:MAX_TREND_ITEMS].tolist()
+    return Trend(items, config.time_at_ms(TREND_SPAN_SHARES[0]), config.time_at_ms(TREND_SPAN_SHARES[1]))

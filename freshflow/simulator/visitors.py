@@ -6,30 +6,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from freshflow.simulator.config import DAY_MS, ShopConfig, generator
+from freshflow.simulator.config import MS_PER_DAY, ShopConfig, create_rng
 
 __all__ = [
-    "LONGEST_SESSION",
-    "MEAN_SESSION",
-    "PAUSE_MS",
+    "MAX_SESSION_EVENTS",
+    "MEAN_SESSION_EVENTS",
+    "MEAN_PAUSE_MS",
     "Visitors",
     "build_visitors",
-    "events_due",
-    "exponentials",
-    "uniforms",
+    "count_events_due",
+    "draw_exponentials",
+    "draw_uniforms",
 ]
 
-BLOCK = 8192  # numbers drawn at once; one at a time costs twenty times as much
+BLOCK_SIZE = 8192  # numbers drawn at once; one at a time costs twenty times as much
 ACTIVITY_TAIL = 1.5  # exponent of the Pareto law: a tenth of the visitors do nearly half of everything
-BUSIEST = 200.0  # times the least active visitor, so that nobody is the whole shop
-TASTES = (0.35, 0.4, 0.25)  # of visitors like one, two and three categories
+MAX_ACTIVITY = 200.0  # times the least active visitor, so that nobody is the whole shop
+TASTE_COUNT_SHARES = (0.35, 0.4, 0.25)  # of visitors like one, two and three categories
 
-LEAVE = 0.2  # chance that an event is the session's last
-LONGEST_SESSION = 15
-MEAN_SESSION = (1 - (1 - LEAVE) ** LONGEST_SESSION) / LEAVE
-PAUSE_MS = 40_000  # on average from one event of a session to the next
+SESSION_END_CHANCE = 0.2  # chance that an event is the session's last
+MAX_SESSION_EVENTS = 15
+MEAN_SESSION_EVENTS = (1 - (1 - SESSION_END_CHANCE) ** MAX_SESSION_EVENTS) / SESSION_END_CHANCE
+MEAN_PAUSE_MS = 40_000  # on average from one event of a session to the next
 
-PEAK_HOUR, SWING = 20, 0.75  # busiest at eight in the evening, seven times as busy as at eight in the morning
+PEAK_HOUR, DAILY_AMPLITUDE = 20, 0.75  # busiest at eight in the evening, seven times as busy as at eight in the morning
 
 
 class Visitors(NamedTuple):
@@ -38,50 +38,54 @@ class Visitors(NamedTuple):
     tastes: list[list[int]]
     activity_sums: np.ndarray[tuple[int], np.dtype[np.float64]]
 
-    def arrivals(self, rng: np.random.Generator) -> Iterator[int]:
+    def draw_arrivals(self, rng: np.random.Generator) -> Iterator[int]:
         """Visitors without end, each as often as they are active."""
         while True:
-            places = rng.random(BLOCK) * self.activity_sums[-1]
-            yield from np.searchsorted(self.activity_sums, places, side="right").tolist()
+            positions = rng.random(BLOCK_SIZE) * self.activity_sums[-1]
+            yield from np.searchsorted(self.activity_sums, positions, side="right").tolist()
 
 
-def build_visitors(config: ShopConfig, leaves: int) -> Visitors:
+def build_visitors(config: ShopConfig, n_leaves: int) -> Visitors:
     """Make the visitors of a configuration; the first leaf categories are liked by the most."""
-    rng = generator(config, "visitors")
-    activity = np.minimum(1 + rng.pareto(ACTIVITY_TAIL, config.users), BUSIEST)
-    liked = np.minimum((leaves + 1) ** rng.random((config.users, len(TASTES))), leaves).astype(int) - 1
-    count = np.searchsorted(np.cumsum(TASTES)[:-1], rng.random(config.users), side="right") + 1
-    tastes = [row[:first] for row, first in zip(liked.tolist(), count.tolist(), strict=True)]
+    rng = create_rng(config, "visitors")
+    activity = np.minimum(1 + rng.pareto(ACTIVITY_TAIL, config.users), MAX_ACTIVITY)
+    liked_leaves = (
+        np.minimum((n_leaves + 1) ** rng.random((config.users, len(TASTE_COUNT_SHARES))), n_leaves).astype(int) - 1
+    )
+    n_tastes = np.searchsorted(np.cumsum(TASTE_COUNT_SHARES)[:-1], rng.random(config.users), side="right") + 1
+    tastes = [row[:n_liked] for row, n_liked in zip(liked_leaves.tolist(), n_tastes.tolist(), strict=True)]
     return Visitors(tastes, np.cumsum(activity))
 
 
-def events_due(config: ShopConfig, now_ms: int) -> float:
+def count_events_due(config: ShopConfig, now_ms: int) -> float:
     """How many events the rhythm of the day wants by `now_ms`: the integral of 1 + a cos(2π(h - peak)/24)."""
-    through = _rhythm(min(now_ms - config.start_ms, config.span_ms)) / _rhythm(config.span_ms)
-    return config.events * through
+    elapsed_share = _integrate_rhythm(min(now_ms - config.start_ms, config.span_ms)) / _integrate_rhythm(config.span_ms)
+    return config.events * elapsed_share
 
 
-def _rhythm(elapsed_ms: int) -> float:
-    turn = 2 * math.pi / DAY_MS
-    peak_ms = PEAK_HOUR * DAY_MS / 24
-    return elapsed_ms + SWING / turn * (math.sin(turn * (elapsed_ms - peak_ms)) + math.sin(turn * peak_ms))
+def _integrate_rhythm(elapsed_ms: int) -> float:
+    radians_per_ms = 2 * math.pi / MS_PER_DAY
+    peak_ms = PEAK_HOUR * MS_PER_DAY / 24
+    return elapsed_ms + DAILY_AMPLITUDE / radians_per_ms * (
+        math.sin(radians_per_ms * (elapsed_ms - peak_ms)) + math.sin(radians_per_ms * peak_ms)
+    )
 
 
-def session_lengths(count: int, most: int, rng: np.random.Generator) -> list[int]:
-    """Events in each of up to `count` sessions: geometric, and no more than `most` in all."""
-    lengths = np.minimum(rng.geometric(LEAVE, count), LONGEST_SESSION)
-    before = np.cumsum(lengths) - lengths
-    kept: list[int] = np.minimum(lengths, most - before)[before < most].tolist()
-    return kept
+def draw_session_lengths(n_sessions: int, max_events: int, rng: np.random.Generator) -> list[int]:
+    """Events in each of up to `n_sessions` sessions: geometric, and no more than `max_events` in all."""
+    lengths = np.minimum(rng.geometric(SESSION_END_CHANCE, n_sessions), MAX_SESSION_EVENTS)
+    n_events_before = np.cumsum(lengths) - lengths
+    capped_lengths: list[int] = np.minimum(lengths, max_events - n_events_before)[n_events_before < max_events].tolist()
+    return capped_lengths
 
 
-def uniforms(rng: np.random.Generator) -> Iterator[float]:
+def draw_uniforms(rng: np.random.Generator) -> Iterator[float]:
     """Numbers from 0 to below 1, without end."""
     while True:
-        yield from rng.random(BLOCK).tolist()
+        yield from rng.random(BLOCK_SIZE).tolist()
 
 
-def exponentials(mean: float, rng: np.random.Generator) -> Iterator[float]:
+def draw_exponentials(mean: float, rng: np.random.Generator) -> Iterator[float]:
     """Waiting times of the given mean, without end."""
     while True:
-        yield from rng.exponential(mean, BLOCK).tolist()
+        yield from rng.exponential(mean, BLOCK_SIZE).tolist()

@@ -12,17 +12,17 @@ from typing import IO
 from freshflow.errors import OutputError
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.lines import Line
-from freshflow.simulator.noise import with_noise
-from freshflow.simulator.sessions import Walk
-from freshflow.simulator.shop import Shop, build_shop
+from freshflow.simulator.noise import add_noise
+from freshflow.simulator.sessions import SessionSimulator
+from freshflow.simulator.shop import SimulatedShop, build_shop
 from freshflow.simulator.visitors import build_visitors
 
 __all__ = ["shop_lines", "write_lines"]
 
-BUFFER = 1 << 20  # bytes written at once; line by line, gzip takes most of the time
+WRITE_BUFFER_BYTES = 1 << 20  # bytes written at once; line by line, gzip takes most of the time
 
 
-def shop_lines(config: ShopConfig, shop: Shop | None = None) -> Iterator[Line]:
+def shop_lines(config: ShopConfig, shop: SimulatedShop | None = None) -> Iterator[Line]:
     """Everything that a shop writes, as (event time in ms, kind, line), in the order in which it arrives.
 
     Kinds are item, behaviour and request, in order of time, and the noise: duplicate, late, bot and broken.
@@ -30,36 +30,36 @@ def shop_lines(config: ShopConfig, shop: Shop | None = None) -> Iterator[Line]:
     machine with the same version of numpy.
     """
     shop = shop or build_shop(config)
-    clean = Walk(shop, build_visitors(config, len(shop.by_leaf)), config).lines()
-    return with_noise(clean, shop.evergreens, config) if config.dirty else clean
+    clean_lines = SessionSimulator(shop, build_visitors(config, len(shop.by_leaf)), config).generate_lines()
+    return add_noise(clean_lines, shop.evergreens, config) if config.dirty else clean_lines
 
 
-def write_lines(lines: Iterable[Line], path: str, *, at_once: bool = False) -> Counter[str]:
-    """Write lines to a file, gzipped where its name ends in .gz, or to standard output for "-"; each of them `at_once`
+def write_lines(lines: Iterable[Line], path: str, *, flush_each_line: bool = False) -> Counter[str]:
+    """Write lines to a file, gzipped where its name ends in .gz, or to standard output for "-"; each of them `flush_each_line`
     for those who read along, or many together.
 
     Returns how many lines of each kind were written. Raises `OutputError` where the file cannot be written,
     and BrokenPipeError where the reader of standard output has gone away.
     """
-    kinds: Counter[str] = Counter()
+    kind_counts: Counter[str] = Counter()
     try:
-        with _opened(path) as file:
+        with _open_output(path) as file:
             for _, kind, raw in lines:
                 file.write(raw)
                 file.write(b"\n")
-                if at_once:
+                if flush_each_line:
                     file.flush()
-                kinds[kind] += 1
+                kind_counts[kind] += 1
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = "standard output" if path == "-" else path
-        raise OutputError(f"Cannot write to {where}: {error.strerror or error}.") from None
-    return kinds
+        destination = "standard output" if path == "-" else path
+        raise OutputError(f"Cannot write to {destination}: {error.strerror or error}.") from None
+    return kind_counts
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _open_output(path: str) -> Iterator[IO[bytes]]:
     if path == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -67,10 +67,10 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         # Neither name nor time in the header: the same events are the same bytes.
         with (
             Path(path).open("wb") as target,
-            gzip.GzipFile("", "wb", 6, target, mtime=0) as packed,
-            BufferedWriter(packed, BUFFER) as file,
+            gzip.GzipFile("", "wb", 6, target, mtime=0) as gzip_file,
+            BufferedWriter(gzip_file, WRITE_BUFFER_BYTES) as file,
         ):
             yield file
     else:
-        with Path(path).open("wb", buffering=BUFFER) as plain:
-            yield plain
+        with Path(path).open("wb", buffering=WRITE_BUFFER_BYTES) as plain_file:
+            yield plain_file

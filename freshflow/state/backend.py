@@ -25,245 +25,249 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta, structs
 
-from freshflow._framing import framed, frames
-from freshflow._safe_pickle import Piece
+from freshflow._framing import decode_frames, encode_frame
+from freshflow._safe_pickle import ByteBuffer
 from freshflow.engine.snapshot import check_settings
 from freshflow.errors import OutputError, SnapshotError
 
-__all__ = ["FILE_NAME", "MAGIC", "Keeping", "Kept", "Reference", "referred"]
+__all__ = ["STATE_FILE_PATTERN", "MANIFEST_MAGIC", "StateBackend", "KeyedState", "Manifest", "read_manifest"]
 
-MAGIC = b"freshflow-files-2\n"
-FILE_NAME = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
+MANIFEST_MAGIC = b"freshflow-files-2\n"
+STATE_FILE_PATTERN = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
 # A base is made when reading it would save taking so many events again, and when the last one took a small share of the
 # time since.
-EVENTS, BYTES, SHARE = 20_000, 1 << 26, 0.1
+MAX_CHANGELOG_EVENTS, MAX_CHANGELOG_BYTES, MAX_SNAPSHOT_TIME_RATIO = 20_000, 1 << 26, 0.1
 # Bytewax may resume from an earlier epoch than the last that this process ended, as others may not have got so far;
 # they keep within two epochs of each other.
-MARKS_KEPT = 3
-BUFFERED = 1 << 16
+N_RETAINED_CHECKPOINTS = 3
+CHANGELOG_BUFFER_BYTES = 1 << 16
 
 # A name leads nowhere but into the folder.
-FileName = Annotated[str, Meta(pattern=rf"\A{FILE_NAME.decode()}\Z")]
-Length = Annotated[int, Meta(ge=0)]
-Pieces = Callable[[], Iterable[Piece]]
+FileName = Annotated[str, Meta(pattern=rf"\A{STATE_FILE_PATTERN.decode()}\Z")]
+ByteLength = Annotated[int, Meta(ge=0)]
+PieceFactory = Callable[[], Iterable[ByteBuffer]]
 
 
-class Reference(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True):
     """What makes up a state: a base, and journals, in order, each with the number of its bytes that count.
 
     `settings` are those that it was made under and that shape it; `checksum` is the CRC-32 of the base.
     """
 
     settings: dict[str, Any]
-    base: tuple[FileName, Length] | None = None
-    journals: tuple[tuple[FileName, Length], ...] = ()
+    snapshot: tuple[FileName, ByteLength] | None = None
+    changelogs: tuple[tuple[FileName, ByteLength], ...] = ()
     checksum: int | None = None
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def file_names(self) -> tuple[str, ...]:
         """The names of all its files."""
-        several = self.journals if self.base is None else (self.base, *self.journals)
-        return tuple(name for name, _ in several)
+        files = self.changelogs if self.snapshot is None else (self.snapshot, *self.changelogs)
+        return tuple(name for name, _ in files)
 
 
-class Kept:
+class KeyedState:
     """The state of one key of one step; of a job without recovery, of which nothing is kept."""
 
-    base: bytearray | None = None  # the whole state to go on from, if there is one
+    snapshot: bytearray | None = None  # the whole state to go on from, if there is one
 
-    def taken_since(self) -> Iterator[Any]:
-        """What was taken after `base` was made, in order."""
+    def replay_changelog(self) -> Iterator[Any]:
+        """What was taken after `snapshot` was made, in order."""
         return iter(())
 
-    def note(self, taken: Any, events: int) -> None:
+    def append_to_changelog(self, message: Any, n_events: int) -> None:
         """The stage takes something, which holds so many events; it must never change."""
 
-    def renew(self) -> None:
+    def compact_now(self) -> None:
         """Keep nothing of what was taken so far but what is left of it in the state."""
 
     @property
-    def settles(self) -> bool:
+    def has_files_to_delete(self) -> bool:
         """Whether files wait for more epochs to end before they are deleted, though nothing should be taken by then."""
         return False
 
-    def mark(self, freeze: Callable[[], Pieces]) -> bytes:
+    def checkpoint(self, freeze: Callable[[], PieceFactory]) -> bytes:
         """What Bytewax is to store for the state as it is now; `freeze` makes what makes its pieces."""
         return b""
 
 
-class Keeping(NamedTuple):
+class StateBackend(NamedTuple):
     """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`.
 
-    `resumes` says that there are snapshots to go on from, as far as is known.
+    `has_snapshots` says that there are snapshots to go on from, as far as is known.
     """
 
-    any: bool = False
+    is_enabled: bool = False
     folder: Path | None = None
-    resumes: bool = False
-    noted: Callable[[float], None] = lambda _: None  # told of each base how many seconds it took
+    has_snapshots: bool = False
+    on_snapshot_written: Callable[[float], None] = lambda _: None  # told of each base how many seconds it took
 
-    def of(self, stored: bytes | None, type_taken: Any, settings: dict[str, Any]) -> Kept:
-        """What is kept of a key, of which Bytewax had `stored` something or nothing; it takes things of one type.
+    def open_state(self, resume_state: bytes | None, message_type: Any, settings: dict[str, Any]) -> KeyedState:
+        """What is kept of a key, of which Bytewax had `resume_state` something or nothing; it takes things of one type.
 
         Raises `SnapshotError` if it was made under other `settings`.
         """
-        if not self.any:
-            return Kept()
+        if not self.is_enabled:
+            return KeyedState()
         if self.folder is None:
-            return _Whole(stored)
-        return _InFiles(self.folder, stored, type_taken, settings, self.noted)
+            return _InlineState(resume_state)
+        return _FileState(self.folder, resume_state, message_type, settings, self.on_snapshot_written)
 
 
-class _Whole(Kept):
-    def __init__(self, stored: bytes | None) -> None:
-        if stored is not None and stored.startswith(MAGIC):
+class _InlineState(KeyedState):
+    def __init__(self, resume_state: bytes | None) -> None:
+        if resume_state is not None and resume_state.startswith(MANIFEST_MAGIC):
             raise SnapshotError(
                 "The recovery folder keeps states in files, which only `freshflow run` can resume from; use that, "
                 "or start anew with an empty folder."
             )
-        self.base = bytearray(stored) if stored else None
+        self.snapshot = bytearray(resume_state) if resume_state else None
 
-    def mark(self, freeze: Callable[[], Pieces]) -> bytes:
+    def checkpoint(self, freeze: Callable[[], PieceFactory]) -> bytes:
         return b"".join(freeze()())
 
 
-class _InFiles(Kept):
+class _FileState(KeyedState):
     def __init__(
         self,
         folder: Path,
-        stored: bytes | None,
-        type_taken: Any,
+        resume_state: bytes | None,
+        message_type: Any,
         settings: dict[str, Any],
-        noted: Callable[[float], None],
+        on_snapshot_written: Callable[[float], None],
     ) -> None:
-        self._files = _Files(folder)
-        self._noted = noted
-        self._decode = msgspec.msgpack.Decoder(type_taken).decode
+        self._files = _StateFiles(folder)
+        self._on_snapshot_written = on_snapshot_written
+        self._decode = msgspec.msgpack.Decoder(message_type).decode
         self._encode = msgspec.msgpack.Encoder().encode
-        self._reference = referred(stored, settings)
+        self._manifest = read_manifest(resume_state, settings)
         # Stored whole by a job that did not keep it in files.
-        whole = stored is not None and bool(stored) and not stored.startswith(MAGIC)
-        self._renews = whole
-        self.base = bytearray(stored or b"") if whole else self._files.read_base(self._reference)
-        self._journal: _Journal | None = None
-        self._events = self._bytes = 0
-        self._making: _Making | None = None
+        is_inline = resume_state is not None and bool(resume_state) and not resume_state.startswith(MANIFEST_MAGIC)
+        self._is_compaction_requested = is_inline
+        self.snapshot = bytearray(resume_state or b"") if is_inline else self._files.read_snapshot(self._manifest)
+        self._changelog: _Changelog | None = None
+        self._n_events = self._n_bytes = 0
+        self._snapshot_writer: _SnapshotWriter | None = None
         self._pause_until_s = 0.0
-        self._superseded: deque[tuple[int, tuple[str, ...]]] = deque()
-        self._marks = 0
+        self._obsolete_files: deque[tuple[int, tuple[str, ...]]] = deque()
+        self._n_checkpoints = 0
 
-    def taken_since(self) -> Iterator[Any]:
-        for name, length in self._reference.journals:
-            pieces = frames(memoryview(self._files.read(name, length)))
+    def replay_changelog(self) -> Iterator[Any]:
+        for name, length in self._manifest.changelogs:
+            pieces = decode_frames(memoryview(self._files.read(name, length)))
             while True:
                 try:
-                    taken = self._decode(next(pieces))
+                    message = self._decode(next(pieces))
                 except StopIteration:
                     break
                 except ValueError as error:  # msgspec's errors are ValueErrors
-                    raise _damaged(self._files.folder / name, str(error)) from None
-                yield taken
+                    raise _damage_error(self._files.folder / name, str(error)) from None
+                yield message
 
-    def note(self, taken: Any, events: int) -> None:
-        if self._journal is None:
-            self._journal = self._files.new_journal()
-        piece = framed(self._encode(taken))
-        self._journal.add(piece)
-        self._events += events
-        self._bytes += len(piece)
+    def append_to_changelog(self, message: Any, n_events: int) -> None:
+        if self._changelog is None:
+            self._changelog = self._files.create_changelog()
+        piece = encode_frame(self._encode(message))
+        self._changelog.append(piece)
+        self._n_events += n_events
+        self._n_bytes += len(piece)
 
-    def renew(self) -> None:
-        self._renews = True
+    def compact_now(self) -> None:
+        self._is_compaction_requested = True
 
     @property
-    def settles(self) -> bool:
-        return self._renews or bool(self._superseded)
+    def has_files_to_delete(self) -> bool:
+        return self._is_compaction_requested or bool(self._obsolete_files)
 
-    def mark(self, freeze: Callable[[], Pieces]) -> bytes:
-        self._marks += 1
-        reference = self._so_far()
-        if self._making is not None and (self._renews or self._making.is_done):
-            reference = self._with_base(self._making)
-        if self._making is None and (self._renews or self._is_due()):
-            self._making = self._begun(freeze(), reference)
-            if self._renews:
-                reference, self._renews = self._with_base(self._making), False
-        while self._superseded and self._superseded[0][0] <= self._marks - MARKS_KEPT:
-            self._files.delete(self._superseded.popleft()[1])
-        return MAGIC + self._encode(reference)
+    def checkpoint(self, freeze: Callable[[], PieceFactory]) -> bytes:
+        self._n_checkpoints += 1
+        manifest = self._sync_changelog()
+        if self._snapshot_writer is not None and (self._is_compaction_requested or self._snapshot_writer.is_done):
+            manifest = self._switch_to_snapshot(self._snapshot_writer)
+        if self._snapshot_writer is None and (self._is_compaction_requested or self._is_snapshot_due()):
+            self._snapshot_writer = self._start_snapshot(freeze(), manifest)
+            if self._is_compaction_requested:
+                manifest, self._is_compaction_requested = self._switch_to_snapshot(self._snapshot_writer), False
+        while self._obsolete_files and self._obsolete_files[0][0] <= self._n_checkpoints - N_RETAINED_CHECKPOINTS:
+            self._files.delete(self._obsolete_files.popleft()[1])
+        return MANIFEST_MAGIC + self._encode(manifest)
 
-    def _so_far(self) -> Reference:
+    def _sync_changelog(self) -> Manifest:
         """Everything that was taken, on disk."""
-        journal = self._journal
-        if journal is not None and journal.length:
-            journal.sync()
-            before = tuple(other for other in self._reference.journals if other[0] != journal.name)
-            journals = (*before, (journal.name, journal.length))
-            self._reference = structs.replace(self._reference, journals=journals)
-        return self._reference
+        changelog = self._changelog
+        if changelog is not None and changelog.length:
+            changelog.sync()
+            older_changelogs = tuple(entry for entry in self._manifest.changelogs if entry[0] != changelog.name)
+            changelogs = (*older_changelogs, (changelog.name, changelog.length))
+            self._manifest = structs.replace(self._manifest, changelogs=changelogs)
+        return self._manifest
 
-    def _is_due(self) -> bool:
-        enough = self._events >= EVENTS or self._bytes >= BYTES
-        return enough and time.monotonic() >= self._pause_until_s
+    def _is_snapshot_due(self) -> bool:
+        is_large = self._n_events >= MAX_CHANGELOG_EVENTS or self._n_bytes >= MAX_CHANGELOG_BYTES
+        return is_large and time.monotonic() >= self._pause_until_s
 
-    def _begun(self, pieces: Pieces, so_far: Reference) -> "_Making":
+    def _start_snapshot(self, pieces: PieceFactory, manifest: Manifest) -> "_SnapshotWriter":
         """Begin a base; what is taken from now on goes into a journal that follows it."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        self._events = self._bytes = 0
-        return _Making(self._files, pieces, so_far)
+        if self._changelog is not None:
+            self._changelog.close()
+            self._changelog = None
+        self._n_events = self._n_bytes = 0
+        return _SnapshotWriter(self._files, pieces, manifest)
 
-    def _with_base(self, making: "_Making") -> Reference:
+    def _switch_to_snapshot(self, writer: "_SnapshotWriter") -> Manifest:
         """Refer to a new base, once it is done."""
-        took_s, length, checksum = making.finish()
-        self._noted(took_s)
-        self._pause_until_s = time.monotonic() + took_s / SHARE
-        self._making = None
-        since = tuple(journal for journal in self._reference.journals if journal not in making.replaced.journals)
-        self._superseded.append((self._marks, making.replaced.files))
-        base = (making.name, length)
-        self._reference = structs.replace(self._reference, base=base, journals=since, checksum=checksum)
-        return self._reference
+        duration_s, length, checksum = writer.finish()
+        self._on_snapshot_written(duration_s)
+        self._pause_until_s = time.monotonic() + duration_s / MAX_SNAPSHOT_TIME_RATIO
+        self._snapshot_writer = None
+        newer_changelogs = tuple(
+            entry for entry in self._manifest.changelogs if entry not in writer.replaced_manifest.changelogs
+        )
+        self._obsolete_files.append((self._n_checkpoints, writer.replaced_manifest.file_names))
+        snapshot = (writer.name, length)
+        self._manifest = structs.replace(
+            self._manifest, snapshot=snapshot, changelogs=newer_changelogs, checksum=checksum
+        )
+        return self._manifest
 
 
-def referred(stored: bytes | None, settings: dict[str, Any]) -> Reference:
+def read_manifest(resume_state: bytes | None, settings: dict[str, Any]) -> Manifest:
     """What was stored, if it is a reference, else one to nothing.
 
     Raises `SnapshotError` if it was made under other `settings`.
     """
-    if stored is None or not stored.startswith(MAGIC):
-        return Reference(settings)
+    if resume_state is None or not resume_state.startswith(MANIFEST_MAGIC):
+        return Manifest(settings)
     try:
-        reference = msgspec.msgpack.decode(stored[len(MAGIC) :], type=Reference)
+        manifest = msgspec.msgpack.decode(resume_state[len(MANIFEST_MAGIC) :], type=Manifest)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise SnapshotError(
             f"The recovery folder is damaged: what it says of its files cannot be read ({error}); restore the folder "
             "whole, or start anew with an empty one."
         ) from None
-    check_settings(reference.settings, settings)
-    return reference
+    check_settings(manifest.settings, settings)
+    return manifest
 
 
-class _Files:
+class _StateFiles:
     """The files of one key; no two have the same name, whichever process made them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._stem = uuid4().hex[:16]
-        self._number = 0
+        self._name_prefix = uuid4().hex[:16]
+        self._last_number = 0
 
-    def _new_path(self, kind: str) -> Path:
-        self._number += 1
-        return self.folder / f"{self._stem}-{self._number}.{kind}"
+    def _new_path(self, extension: str) -> Path:
+        self._last_number += 1
+        return self.folder / f"{self._name_prefix}-{self._last_number}.{extension}"
 
-    def new_journal(self) -> "_Journal":
-        return _Journal(self._new_path("journal"))
+    def create_changelog(self) -> "_Changelog":
+        return _Changelog(self._new_path("journal"))
 
-    def write_base(self, path: Path, pieces: Pieces) -> tuple[int, int]:
+    def write_snapshot(self, path: Path, pieces: PieceFactory) -> tuple[int, int]:
         """Write a base; how many bytes it has, and their checksum."""
         checksum = 0
-        with _named(path):
+        with _translate_os_errors(path):
             path.parent.mkdir(exist_ok=True, mode=0o700)
             with path.open("xb") as file:
                 for piece in pieces():
@@ -275,28 +279,28 @@ class _Files:
             _sync_folder(path)
         return length, checksum
 
-    def new_base_path(self) -> Path:
+    def new_snapshot_path(self) -> Path:
         return self._new_path("base")
 
-    def read_base(self, reference: Reference) -> bytearray | None:
-        if reference.base is None:
+    def read_snapshot(self, manifest: Manifest) -> bytearray | None:
+        if manifest.snapshot is None:
             return None
-        content = self.read(*reference.base)
-        if reference.checksum not in (None, crc32(content)):
-            raise _damaged(self.folder / reference.base[0], "the content has changed")
+        content = self.read(*manifest.snapshot)
+        if manifest.checksum not in (None, crc32(content)):
+            raise _damage_error(self.folder / manifest.snapshot[0], "the content has changed")
         return content
 
     def read(self, name: str, length: int) -> bytearray:
         path = self.folder / name
         try:
             with path.open("rb") as file:
-                there = os.fstat(file.fileno()).st_size
-                if there < length:  # before there is room for what a damaged reference may ask for
-                    raise _damaged(path, f"{there} bytes of {length} are left")
+                n_available = os.fstat(file.fileno()).st_size
+                if n_available < length:  # before there is room for what a damaged reference may ask for
+                    raise _damage_error(path, f"{n_available} bytes of {length} are left")
                 content = bytearray(length)
                 file.readinto(content)
         except OSError as error:
-            raise _damaged(path, f"nothing can be read ({error.strerror})") from None
+            raise _damage_error(path, f"nothing can be read ({error.strerror})") from None
         return content
 
     def delete(self, names: Iterable[str]) -> None:
@@ -304,26 +308,26 @@ class _Files:
             (self.folder / name).unlink(missing_ok=True)
 
 
-class _Journal:
+class _Changelog:
     """A file that grows."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self.length = 0
         self._path = path
-        with _named(path):
+        with _translate_os_errors(path):
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            self._file = path.open("xb", buffering=BUFFERED)
+            self._file = path.open("xb", buffering=CHANGELOG_BUFFER_BYTES)
             _sync_folder(path)
 
-    def add(self, piece: bytes) -> None:
-        with _named(self._path):
+    def append(self, piece: bytes) -> None:
+        with _translate_os_errors(self._path):
             self._file.write(piece)
         self.length += len(piece)
 
     def sync(self) -> None:
         """Everything is on disk."""
-        with _named(self._path):
+        with _translate_os_errors(self._path):
             self._file.flush()
             os.fdatasync(self._file.fileno())
 
@@ -331,24 +335,24 @@ class _Journal:
         self._file.close()
 
 
-class _Making:
+class _SnapshotWriter:
     """A base that is being written by a thread of its own. It replaces what was referred to when it was begun."""
 
-    def __init__(self, files: _Files, pieces: Pieces, replaced: Reference) -> None:
-        path = files.new_base_path()
+    def __init__(self, files: _StateFiles, pieces: PieceFactory, replaced_manifest: Manifest) -> None:
+        path = files.new_snapshot_path()
         self.name = path.name
-        self.replaced = replaced
+        self.replaced_manifest = replaced_manifest
         self._error: Exception | None = None
-        self._began_s, self._took_s, self._written = time.monotonic(), 0.0, (0, 0)
-        self._thread = Thread(target=self._make, args=(files, path, pieces), daemon=True)
+        self._start_s, self._duration_s, self._length_and_checksum = time.monotonic(), 0.0, (0, 0)
+        self._thread = Thread(target=self._write, args=(files, path, pieces), daemon=True)
         self._thread.start()
 
-    def _make(self, files: _Files, path: Path, pieces: Pieces) -> None:
+    def _write(self, files: _StateFiles, path: Path, pieces: PieceFactory) -> None:
         try:
-            self._written = files.write_base(path, pieces)
+            self._length_and_checksum = files.write_snapshot(path, pieces)
         except Exception as error:
             self._error = error
-        self._took_s = time.monotonic() - self._began_s
+        self._duration_s = time.monotonic() - self._start_s
 
     @property
     def is_done(self) -> bool:
@@ -359,7 +363,7 @@ class _Making:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return (self._took_s, *self._written)
+        return (self._duration_s, *self._length_and_checksum)
 
 
 def _sync_folder(path: Path) -> None:
@@ -372,7 +376,7 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _translate_os_errors(path: Path) -> Iterator[None]:
     """Failures to write, as sentences."""
     try:
         yield
@@ -383,7 +387,7 @@ def _named(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _damaged(path: Path, what: str) -> SnapshotError:
+def _damage_error(path: Path, detail: str) -> SnapshotError:
     return SnapshotError(
-        f"The recovery folder is damaged: of {path} {what}; restore the folder whole, or start anew with an empty one."
+        f"The recovery folder is damaged: of {path} {detail}; restore the folder whole, or start anew with an empty one."
     )

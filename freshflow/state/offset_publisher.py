@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from freshflow._safe_pickle import plain
+from freshflow._safe_pickle import load_plain
 from freshflow.config.schema import Config
 from freshflow.io.kafka.consumer_group import ConsumerGroup
 from freshflow.io.kafka.errors import LOG
 from freshflow.io.url import is_kafka
 
-__all__ = ["published_offsets", "stored_offsets"]
+__all__ = ["publish_offsets", "read_stored_offsets"]
 
-EVERY_S = 5.0  # lag is looked at by the minute
-SOURCE = "freshflow.source"
+PUBLISH_INTERVAL_S = 5.0  # lag is looked at by the minute
+SOURCE_STEP_ID = "freshflow.source"
 
 
 @contextmanager
-def published_offsets(url: str, config: Config, recovery: Path | None) -> Iterator[None]:
+def publish_offsets(url: str, config: Config, recovery: Path | None) -> Iterator[None]:
     """Publish the offsets meanwhile, and the last ones when the job has ended well. Never raises for want of that."""
     if not config.kafka.group or not is_kafka(url):
         yield
@@ -33,44 +33,46 @@ def published_offsets(url: str, config: Config, recovery: Path | None) -> Iterat
         LOG.warning("kafka.group needs --recovery: without, nothing is stored that could be published.")
         yield
         return
-    group, done = ConsumerGroup(url, config.kafka), threading.Event()
-    thread = threading.Thread(target=_publish, args=(group, recovery, done), daemon=True)
+    group, stop_event = ConsumerGroup(url, config.kafka), threading.Event()
+    thread = threading.Thread(target=_publish_periodically, args=(group, recovery, stop_event), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        done.set()
+        stop_event.set()
         thread.join()
-    group.publish(_stored(recovery))
+    group.publish_offsets(_try_read_offsets(recovery))
 
 
-def _publish(group: ConsumerGroup, recovery: Path, done: threading.Event) -> None:
-    while not done.wait(EVERY_S):
-        group.publish(_stored(recovery))
+def _publish_periodically(group: ConsumerGroup, recovery: Path, stop_event: threading.Event) -> None:
+    while not stop_event.wait(PUBLISH_INTERVAL_S):
+        group.publish_offsets(_try_read_offsets(recovery))
 
 
-def _stored(recovery: Path) -> dict[str, int]:
+def _try_read_offsets(recovery: Path) -> dict[str, int]:
     try:
-        return stored_offsets(recovery)
+        return read_stored_offsets(recovery)
     except (sqlite3.Error, ValueError):  # the job says so, if it matters
         return {}
 
 
-def stored_offsets(recovery: Path) -> dict[str, int]:
+def read_stored_offsets(recovery: Path) -> dict[str, int]:
     """The next offset to read of each part of the source, where a job would go on from this folder.
 
     That is at the earliest epoch that a worker of the last execution had not ended; snapshots before it count.
     """
     rows: list[tuple[int, str, bytes]] = []
-    fronts: list[tuple[int, int]] = []
+    frontiers: list[tuple[int, int]] = []
     for path in recovery.glob("part-*.sqlite3"):
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as part:
-            wanted = "SELECT snap_epoch, state_key, ser_change FROM snaps WHERE step_id = ? AND ser_change IS NOT NULL"
-            rows += part.execute(wanted, (SOURCE,)).fetchall()
-            fronts += part.execute("SELECT ex_num, worker_frontier FROM fronts").fetchall()
-    if not fronts:
+            snapshot_query = (
+                "SELECT snap_epoch, state_key, ser_change FROM snaps WHERE step_id = ? AND ser_change IS NOT NULL"
+            )
+            rows += part.execute(snapshot_query, (SOURCE_STEP_ID,)).fetchall()
+            frontiers += part.execute("SELECT ex_num, worker_frontier FROM fronts").fetchall()
+    if not frontiers:
         return {}
-    latest = max(number for number, _ in fronts)
-    resumes_at = min(front for number, front in fronts if number == latest)
-    offsets = {key: plain(stored) for epoch, key, stored in sorted(rows) if epoch < resumes_at}
+    latest_execution = max(execution for execution, _ in frontiers)
+    resume_epoch = min(frontier for execution, frontier in frontiers if execution == latest_execution)
+    offsets = {key: load_plain(blob) for epoch, key, blob in sorted(rows) if epoch < resume_epoch}
     return {key: offset for key, offset in offsets.items() if isinstance(offset, int)}

@@ -20,24 +20,35 @@ from bytewax.recovery import (
     init_db_dir,
 )
 
-from freshflow._safe_pickle import plain
+from freshflow._safe_pickle import load_plain
 from freshflow.errors import FreshFlowError, OutputError, SnapshotError
-from freshflow.state.backend import FILE_NAME, MAGIC, Keeping, referred
+from freshflow.state.backend import MANIFEST_MAGIC, STATE_FILE_PATTERN, StateBackend, read_manifest
 
-__all__ = ["LOCK", "STATES", "held", "keeping_in", "no_room", "open_store", "store_errors_as_sentences"]
+__all__ = [
+    "LOCK_FILE_NAME",
+    "STATES_DIR_NAME",
+    "lock_recovery_dir",
+    "open_state_backend",
+    "disk_full_error",
+    "open_recovery_store",
+    "translate_store_errors",
+]
 
 # Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
-RECOVERY_PARTS = 8
-LOCK, LOCK_S = "in-use", 5.0  # a file that the job holds locked; the last job's processes may take a moment to end
-ROOM = 1 << 20  # bytes without which the store cannot be opened or written
-STATES = "states"  # the folder in it for files of our own
+N_RECOVERY_PARTITIONS = 8
+LOCK_FILE_NAME, LOCK_TIMEOUT_S = (
+    "in-use",
+    5.0,
+)  # a file that the job holds locked; the last job's processes may take a moment to end
+MIN_FREE_BYTES = 1 << 20  # bytes without which the store cannot be opened or written
+STATES_DIR_NAME = "states"  # the folder in it for files of our own
 # What Bytewax raises where a recovery folder holds something else, or not all of it.
-UNUSABLE = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
+BYTEWAX_RECOVERY_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
 # How Bytewax says, in the words of its code, that a file there is damaged or cannot be opened or written.
-STORE_FAILURE = re.compile(r'(?:SqliteFailure.*Some\("|(?=Error opening recovery DB))([^"]*)')
+STORE_FAILURE_PATTERN = re.compile(r'(?:SqliteFailure.*Some\("|(?=Error opening recovery DB))([^"]*)')
 
 
-def open_store(folder: Path) -> RecoveryConfig:
+def open_recovery_store(folder: Path) -> RecoveryConfig:
     """The store in a folder, made for us alone if there is none yet. Raises `OutputError` if anybody may write to it.
 
     Whoever can write there decides what the job reads as its own state. A group may: volumes of containers are often
@@ -51,22 +62,22 @@ def open_store(folder: Path) -> RecoveryConfig:
                 f"(chmod o-w {folder}), or give a new folder in it ({folder / 'state'}), which will be the job's alone."
             )
         if not any(folder.iterdir()):
-            init_db_dir(folder, RECOVERY_PARTS)
+            init_db_dir(folder, N_RECOVERY_PARTITIONS)
     except OSError as error:
         raise OutputError(f"The recovery folder {folder} cannot be used: {error.strerror}.") from None
     return RecoveryConfig(folder)
 
 
-def keeping_in(folder: Path | None) -> Keeping:
+def open_state_backend(folder: Path | None) -> StateBackend:
     """Where states are kept by a job with this recovery folder, if it has one."""
     if folder is None:
-        return Keeping()
-    resumes = any(_snapshots(folder, path) for path in folder.glob("part-*.sqlite3"))
-    return Keeping(any=True, folder=folder / STATES, resumes=resumes)
+        return StateBackend()
+    has_snapshots = any(_read_snapshots(folder, path) for path in folder.glob("part-*.sqlite3"))
+    return StateBackend(is_enabled=True, folder=folder / STATES_DIR_NAME, has_snapshots=has_snapshots)
 
 
 @contextmanager
-def held(folder: Path, settings: dict[str, Any]) -> Iterator[int]:
+def lock_recovery_dir(folder: Path, settings: dict[str, Any]) -> Iterator[int]:
     """Hold a recovery folder, made if there is none yet, for one job alone, and tidy it up before and after.
 
     Gives the descriptor of its lock, for the processes of the job to hold, too, until the last one is gone. Raises
@@ -75,23 +86,23 @@ def held(folder: Path, settings: dict[str, Any]) -> Iterator[int]:
     `settings` of how users are split: of another number of partitions Bytewax makes a panic where sinks have as many
     parts.
     """
-    open_store(folder)
-    _check(folder)
-    with (folder / LOCK).open("wb") as lock:
-        _lock(folder, lock)
-        stored = _sweep(folder)
-        _check_split(stored, settings)
+    open_recovery_store(folder)
+    _check_parts_complete(folder)
+    with (folder / LOCK_FILE_NAME).open("wb") as lock:
+        _acquire_lock(folder, lock)
+        snapshots = _delete_unreferenced_files(folder)
+        _check_split(snapshots, settings)
         yield lock.fileno()
-        _sweep(folder)
+        _delete_unreferenced_files(folder)
 
 
-def _lock(folder: Path, lock: BinaryIO) -> None:
-    end_s = time.monotonic() + LOCK_S
+def _acquire_lock(folder: Path, lock: BinaryIO) -> None:
+    deadline_s = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > end_s:
+            if time.monotonic() > deadline_s:
                 raise OutputError(
                     f"The recovery folder {folder} is in use by another job; stop that one, or give another folder."
                 ) from None
@@ -100,81 +111,81 @@ def _lock(folder: Path, lock: BinaryIO) -> None:
             return
 
 
-def _check_split(stored: list[bytes], settings: dict[str, Any]) -> None:
-    for blob in stored:
-        if MAGIC in blob:
-            referred(plain(blob), settings)
+def _check_split(snapshots: list[bytes], settings: dict[str, Any]) -> None:
+    for blob in snapshots:
+        if MANIFEST_MAGIC in blob:
+            read_manifest(load_plain(blob), settings)
 
 
-def _sweep(folder: Path) -> list[bytes]:
+def _delete_unreferenced_files(folder: Path) -> list[bytes]:
     """Delete files of states that no snapshot refers to, left by a job that was killed; the snapshots there are."""
-    stored = [blob for path in sorted(folder.glob("part-*.sqlite3")) for blob in _snapshots(folder, path)]
-    wanted = {name.decode() for blob in stored for name in re.findall(FILE_NAME, blob)}
-    for path in (folder / STATES).glob("*"):
-        if re.fullmatch(FILE_NAME, path.name.encode()) and path.name not in wanted:
+    snapshots = [blob for path in sorted(folder.glob("part-*.sqlite3")) for blob in _read_snapshots(folder, path)]
+    referenced_names = {name.decode() for blob in snapshots for name in re.findall(STATE_FILE_PATTERN, blob)}
+    for path in (folder / STATES_DIR_NAME).glob("*"):
+        if re.fullmatch(STATE_FILE_PATTERN, path.name.encode()) and path.name not in referenced_names:
             path.unlink(missing_ok=True)
-    return stored
+    return snapshots
 
 
-def _snapshots(folder: Path, path: Path) -> list[bytes]:
+def _read_snapshots(folder: Path, path: Path) -> list[bytes]:
     try:
         with closing(sqlite3.connect(path)) as part:
             blobs = [blob for (blob,) in part.execute("SELECT ser_change FROM snaps") if blob is not None]
     except sqlite3.Error as error:
-        raise _unusable(folder, str(error)) from None
+        raise _unusable_error(folder, str(error)) from None
     for blob in blobs:
-        _check_plain(folder, blob)
+        _check_plain_value(folder, blob)
     return blobs
 
 
-def _check_plain(folder: Path, blob: bytes) -> None:
+def _check_plain_value(folder: Path, blob: bytes) -> None:
     """Refuse what is no plain value before Bytewax unpickles it, which would execute what it names."""
     try:
-        plain(blob)
+        load_plain(blob)
     except Exception as error:  # there is no end to what a damaged pickle can raise
-        raise _unusable(folder, f"a snapshot in it is damaged: {error}") from None
+        raise _unusable_error(folder, f"a snapshot in it is damaged: {error}") from None
 
 
-def _check(folder: Path) -> None:
-    rows = [row for path in sorted(folder.glob("part-*.sqlite3")) for row in _rows(folder, path)]
+def _check_parts_complete(folder: Path) -> None:
+    rows = [row for path in sorted(folder.glob("part-*.sqlite3")) for row in _read_part_rows(folder, path)]
     if not rows:
-        raise _unusable(folder, "No recovery partitions found")
-    count = rows[0][1]
-    there = len({index for index, of in rows if of == count})
-    if there != count:
-        raise _unusable(folder, f"missing {count - there} of {count} files")
+        raise _unusable_error(folder, "No recovery partitions found")
+    n_expected = rows[0][1]
+    n_present = len({index for index, n_parts in rows if n_parts == n_expected})
+    if n_present != n_expected:
+        raise _unusable_error(folder, f"missing {n_expected - n_present} of {n_expected} files")
 
 
-def _rows(folder: Path, path: Path) -> list[tuple[int, int]]:
+def _read_part_rows(folder: Path, path: Path) -> list[tuple[int, int]]:
     try:
         with closing(sqlite3.connect(path)) as part:
             rows = part.execute("SELECT part_index, part_count FROM parts").fetchall()
     except sqlite3.Error as error:
-        raise _unusable(folder, str(error)) from None
+        raise _unusable_error(folder, str(error)) from None
     if not all(isinstance(number, int) for row in rows for number in row):
-        raise _unusable(folder, f"{path.name} is damaged")
+        raise _unusable_error(folder, f"{path.name} is damaged")
     return rows
 
 
 @contextmanager
-def store_errors_as_sentences(folder: Path | None) -> Iterator[None]:
+def translate_store_errors(folder: Path | None) -> Iterator[None]:
     """Turn what Bytewax raises about a store into a `SnapshotError`, or an `OutputError` where its disk is full."""
     try:
         yield
-    except UNUSABLE as error:
-        raise _unusable(folder, str(error)) from None
+    except BYTEWAX_RECOVERY_ERRORS as error:
+        raise _unusable_error(folder, str(error)) from None
     except RuntimeError as error:
-        what = STORE_FAILURE.search(str(error))
-        if what is None:
+        failure = STORE_FAILURE_PATTERN.search(str(error))
+        if failure is None:
             raise
-        raise _unusable(folder, what[1]) from None
+        raise _unusable_error(folder, failure[1]) from None
 
 
-def no_room(folder: Path) -> OutputError | None:
+def disk_full_error(folder: Path) -> OutputError | None:
     """What is to be told if the disk of a recovery folder is full: the store then fails with a word on its files."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(ROOM))
+            probe.write(bytes(MIN_FREE_BYTES))
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
@@ -185,7 +196,7 @@ def no_room(folder: Path) -> OutputError | None:
     return None
 
 
-def _unusable(folder: Path | None, what: str) -> FreshFlowError:
-    return (folder and no_room(folder)) or SnapshotError(
-        f"The recovery folder {folder} cannot be used ({what}); restore it, or give an empty one."
+def _unusable_error(folder: Path | None, detail: str) -> FreshFlowError:
+    return (folder and disk_full_error(folder)) or SnapshotError(
+        f"The recovery folder {folder} cannot be used ({detail}); restore it, or give an empty one."
     )

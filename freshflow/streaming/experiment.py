@@ -20,19 +20,30 @@ from freshflow.config.schema import MAX_PARTITIONS, Config, load_config
 from freshflow.errors import ConfigError
 from freshflow.streaming.partitioning import partition_of
 
-__all__ = ["MAY_DIFFER", "Variants", "load_configs", "load_variants", "variant_of_user"]
+__all__ = ["VARIANT_SECTIONS", "Variants", "load_configs", "load_variants", "variant_of_user"]
 
 # Sections that only partitions read, and so may be a variant's own; of the other sections all must be the same.
-MAY_DIFFER = ("items", "ranking", "ranker", "lists", "refresh", "rules", "values", "explore", "content", "variant")
+VARIANT_SECTIONS = (
+    "items",
+    "ranking",
+    "ranker",
+    "lists",
+    "refresh",
+    "rules",
+    "business_value",
+    "explore",
+    "content",
+    "variant",
+)
 # Of these sections, what the user stage reads.
-SHARED = (("ranker", "shared"), ("rules", "hide_bought_s"))
-HASH_BYTES = 8
+SHARED_SETTINGS = (("ranker", "broadcast_examples"), ("rules", "hide_bought_s"))
+VARIANT_HASH_BYTES = 8
 
 
 def variant_of_user(user_id: str, names: Sequence[str]) -> int:
     """Which of the variants with these names a user is in, from 0: BLAKE2b-64 of names and id, modulo their number."""
-    named = "\n".join([*names, user_id]).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(named, digest_size=HASH_BYTES).digest(), "big") % len(names)
+    hash_input = "\n".join([*names, user_id]).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(hash_input, digest_size=VARIANT_HASH_BYTES).digest(), "big") % len(names)
 
 
 class Variants(msgspec.Struct, frozen=True):
@@ -46,39 +57,39 @@ class Variants(msgspec.Struct, frozen=True):
         return [config.variant.name for config in self.configs]
 
     @property
-    def partitions(self) -> int:
+    def n_partitions(self) -> int:
         """How many partitions the job has."""
         return self.configs[0].job.partitions
 
     @property
-    def of_each(self) -> int:
+    def n_partitions_per_variant(self) -> int:
         """How many partitions a variant has."""
-        return self.partitions // len(self.configs)
+        return self.n_partitions // len(self.configs)
 
-    def variant_of(self, partition: int) -> int:
+    def variant_of_partition(self, partition: int) -> int:
         """The number of the variant that a partition belongs to."""
-        return partition // self.of_each
+        return partition // self.n_partitions_per_variant
 
     @staticmethod
-    def step(number: int) -> str:
+    def step_id(variant: int) -> str:
         """The id of the step of a variant's partitions."""
-        return f"partitions-{number + 1}" if number else "partitions"
+        return f"partitions-{variant + 1}" if variant else "partitions"
 
-    def placement(self) -> Callable[[str], int]:
+    def partitioner(self) -> Callable[[str], int]:
         """What tells the partition of a user by id."""
         if len(self.configs) == 1:
-            return partial(partition_of, partitions=self.partitions)
-        names, of_each = self.names, self.of_each
-        return lambda user_id: variant_of_user(user_id, names) * of_each + partition_of(user_id, of_each)
+            return partial(partition_of, n_partitions=self.n_partitions)
+        names, n_per_variant = self.names, self.n_partitions_per_variant
+        return lambda user_id: variant_of_user(user_id, names) * n_per_variant + partition_of(user_id, n_per_variant)
 
-    def settings(self) -> dict[str, Any]:
+    def split_settings(self) -> dict[str, Any]:
         """What shapes the split; a job that is resumed must have the same."""
-        return {"variants": self.names if len(self.configs) > 1 else None, "job.partitions": self.partitions}
+        return {"variants": self.names if len(self.configs) > 1 else None, "job.partitions": self.n_partitions}
 
 
 def load_variants(
     files: Sequence[Path] | None,
-    base: str | Path | None,
+    base_config: str | Path | None,
     environment: Mapping[str, str],
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
@@ -88,8 +99,8 @@ def load_variants(
     Without files, the only configuration. Raises `ConfigError`, too, where there are too many partitions.
     """
     if files is None:
-        return Variants([load_config(base, environment, overrides, defaults)])
-    configs = load_configs(files, base, environment, overrides, defaults)
+        return Variants([load_config(base_config, environment, overrides, defaults)])
+    configs = load_configs(files, base_config, environment, overrides, defaults)
     job = configs[0].job
     if job.partitions * len(configs) > MAX_PARTITIONS:
         raise ConfigError(
@@ -102,28 +113,30 @@ def load_variants(
 
 def load_configs(
     files: Sequence[Path],
-    base: str | Path | None,
+    base_config: str | Path | None,
     environment: Mapping[str, str],
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Config]:
-    """The configurations in `files`, each over the settings of `base`, named by `variant.name`, or after the file.
+    """The configurations in `files`, each over the settings of `base_config`, named by `variant.name`, or after the file.
 
     Raises `ConfigError` where a file cannot be read, two share a name, or differ in what must be the same.
     """
     configs = []
     for file in files:
-        config = load_config(base, environment, overrides, defaults, over=file)
+        config = load_config(base_config, environment, overrides, defaults, overlay=file)
         if not config.variant.name:
-            config = load_config(base, environment, overrides, _named(defaults, file.stem), over=file)
+            config = load_config(
+                base_config, environment, overrides, _with_variant_name(defaults, file.stem), overlay=file
+            )
         configs.append(config)
     _check_names(configs, files)
     for config, file in zip(configs[1:], files[1:], strict=True):
-        _check_same(configs[0], config, files[0], file)
+        _check_same_settings(configs[0], config, files[0], file)
     return configs
 
 
-def _named(defaults: Mapping[str, Mapping[str, Any]] | None, name: str) -> dict[str, Mapping[str, Any]]:
+def _with_variant_name(defaults: Mapping[str, Mapping[str, Any]] | None, name: str) -> dict[str, Mapping[str, Any]]:
     return {**(defaults or {}), "variant": {"name": name}}
 
 
@@ -136,16 +149,16 @@ def _check_names(configs: Sequence[Config], files: Sequence[Path]) -> None:
         )
 
 
-def _check_same(first: Config, second: Config, *files: Path) -> None:
+def _check_same_settings(first: Config, second: Config, *files: Path) -> None:
     """Refuse a setting of the second that differs and must not; values are not shown, as some are secrets."""
     keys = [(name, key) for name in Config.__struct_fields__ for key in getattr(first, name).__struct_fields__]
     for section, key in keys:
-        if section in MAY_DIFFER and (section, key) not in SHARED:
+        if section in VARIANT_SECTIONS and (section, key) not in SHARED_SETTINGS:
             continue
         if getattr(getattr(first, section), key) != getattr(getattr(second, section), key):
-            shared = " and ".join(map(".".join, SHARED))
-            free = ", ".join(f"[{name}]" for name in MAY_DIFFER if name != "variant")
+            shared_settings = " and ".join(map(".".join, SHARED_SETTINGS))
+            free_sections = ", ".join(f"[{name}]" for name in VARIANT_SECTIONS if name != "variant")
             raise ConfigError(
                 f"--variants: {section}.{key} is not the same in {files[0]} and {files[1]}, and must be: variants may "
-                f"differ in {free} alone, but for {shared}; write it in one place, --config."
+                f"differ in {free_sections} alone, but for {shared_settings}; write it in one place, --config."
             )

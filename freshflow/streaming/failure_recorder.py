@@ -7,57 +7,57 @@ from typing import Any, TypeVar
 
 from freshflow.errors import FreshFlowError
 
-__all__ = ["Failures"]
+__all__ = ["FailureRecorder"]
 
-log = getLogger("freshflow")
+_logger = getLogger("freshflow")
 
-T = TypeVar("T")
+_ResultT = TypeVar("_ResultT")
 
 # What Bytewax calls of a source, a sink and a stateful step while they work. `close` never raises.
-CALLED = ("list_parts", "next_batch", "write_batch", "on_batch", "on_notify", "on_eof", "snapshot")
+WRAPPED_METHODS = ("list_parts", "next_batch", "write_batch", "on_batch", "on_notify", "on_eof", "snapshot")
 
 
-class Failures:
+class FailureRecorder:
     """Notes the first error that a step of this process raised, and logs it where a user cannot have caused it."""
 
     def __init__(self) -> None:
-        self.first: Exception | None = None
+        self.first_error: Exception | None = None
 
-    def watched(self, step: str, function: Callable[..., T]) -> Callable[..., T]:
+    def wrap_function(self, step: str, function: Callable[..., _ResultT]) -> Callable[..., _ResultT]:
         """The function, with what it raises noted."""
 
         @wraps(function)
-        def watching(*arguments: Any) -> T:
+        def wrapper(*arguments: Any) -> _ResultT:
             try:
                 return function(*arguments)
             except StopIteration:  # the end of a source
                 raise
             except Exception as error:
-                self._note(step, error)
+                self._record(step, error)
                 raise
 
-        return watching
+        return wrapper
 
-    def watched_builder(self, step: str, build: Callable[..., T]) -> Callable[..., T]:
+    def wrap_builder(self, step: str, build: Callable[..., _ResultT]) -> Callable[..., _ResultT]:
         """The same for a function that builds what Bytewax then calls: a part, or the logic of a step."""
-        return self.watched(step, lambda *arguments: self._watch(step, build(*arguments)))
+        return self.wrap_function(step, lambda *arguments: self._wrap_methods(step, build(*arguments)))
 
-    def watched_endpoint(self, step: str, endpoint: T) -> T:
+    def wrap_endpoint(self, step: str, endpoint: _ResultT) -> _ResultT:
         """A source or a sink, with its parts watched."""
-        watched: Any = self._watch(step, endpoint)
-        watched.build_part = self.watched_builder(step, watched.build_part)
+        wrapped_endpoint: Any = self._wrap_methods(step, endpoint)
+        wrapped_endpoint.build_part = self.wrap_builder(step, wrapped_endpoint.build_part)
         return endpoint
 
-    def _watch(self, step: str, part: T) -> T:
-        for name in CALLED:
+    def _wrap_methods(self, step: str, part: _ResultT) -> _ResultT:
+        for name in WRAPPED_METHODS:
             method = getattr(part, name, None)
             if method is not None:
-                setattr(part, name, self.watched(step, method))
+                setattr(part, name, self.wrap_function(step, method))
         return part
 
-    def _note(self, step: str, error: Exception) -> None:
-        if self.first is not None:
+    def _record(self, step: str, error: Exception) -> None:
+        if self.first_error is not None:
             return
-        self.first = error
+        self.first_error = error
         if not isinstance(error, FreshFlowError):
-            log.error("Step %s failed; the job stops.", step, exc_info=error)
+            _logger.error("Step %s failed; the job stops.", step, exc_info=error)

@@ -21,24 +21,24 @@ from freshflow.events.model import RawBatch, Rejected
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.io.record import OutBatch
-from freshflow.outputs.dead_letters import encode_rejected
-from freshflow.state.backend import Keeping
+from freshflow.outputs.dead_letters import encode_dead_letter
+from freshflow.state.backend import StateBackend
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.failure_recorder import Failures
-from freshflow.streaming.messages import EventBatch, PartitionOutput, SignalBatch, StepBatch
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.failure_recorder import FailureRecorder
+from freshflow.streaming.messages import EventBatch, PartitionOutput, RemoteEventBatch, StepBatch
+from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.operators.ab_report import comparison_stage
-from freshflow.streaming.operators.anonymous import guest_stage
+from freshflow.streaming.operators.anonymous import anonymous_stage
 from freshflow.streaming.operators.partitions import partition_stage
 from freshflow.streaming.operators.users import user_stage
 from freshflow.streaming.partitioning import partition_key
-from freshflow.streaming.routing import by_bucket
+from freshflow.streaming.routing import route_events
 
 __all__ = ["Endpoints", "build_flow"]
 
-log = getLogger("freshflow")
+_logger = getLogger("freshflow")
 
-Keyed = tuple[str, EventBatch]
+KeyedEventBatch = tuple[str, EventBatch]
 
 
 class Endpoints(msgspec.Struct, frozen=True):
@@ -49,169 +49,200 @@ class Endpoints(msgspec.Struct, frozen=True):
     dead_letters: Sink[tuple[str, OutBatch]] | None = None
     metrics: Sink[tuple[str, OutBatch]] | None = None
     related: Sink[tuple[str, OutBatch]] | None = None
-    dead_letter_raw: int | None = None  # bytes of a rejected record that the sink takes; None means all
+    max_dead_letter_bytes: int | None = None  # bytes of a rejected record that the sink takes; None means all
 
 
 def build_flow(
     config: Config,
     endpoints: Endpoints,
     clock: Callable[[], int],
-    progress: Progress,
+    job_stats: JobStats,
     *,
-    failures: Failures,
-    keeping: Keeping,
+    failures: FailureRecorder,
+    state_backend: StateBackend,
     live: bool = False,
     variants: Variants | None = None,
 ) -> Dataflow:
-    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `keeping` says where states are kept.
+    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `state_backend` says where states are kept.
 
     With `variants`, `config` is the first one's, and says what they share.
     `live` is for events that are read as they happen: lists are refreshed by the clock, too, while none comes.
     """
     variants = variants or Variants([config])
-    watched, times = failures.watched, progress.epochs
-    keeping = keeping._replace(noted=progress.note_base)
+    wrap, epoch_times = failures.wrap_function, job_stats.epoch_times
+    state_backend = state_backend._replace(on_snapshot_written=job_stats.record_snapshot_time)
 
-    def builder(step: str, build: Callable[..., Any]) -> Callable[..., Any]:
-        return failures.watched_builder(step, times.timed_builder(step, build))
+    def wrap_builder(step: str, build: Callable[..., Any]) -> Callable[..., Any]:
+        return failures.wrap_builder(step, epoch_times.wrap_builder(step, build))
 
-    def endpoint(step: str, place: Any) -> Any:
-        return failures.watched_endpoint(step, times.timed_endpoint(step, place))
+    def wrap_endpoint(step: str, endpoint: Any) -> Any:
+        return failures.wrap_endpoint(step, epoch_times.wrap_endpoint(step, endpoint))
 
     flow = Dataflow("freshflow")
-    raw = op.input("source", flow, endpoint("source", endpoints.source))
-    parsed = op.flat_map("parse", raw, watched("parse", _parse(variants, progress)))
-    split = op.branch("rejected", parsed, lambda item: isinstance(item, list))
-    by_bucket, early = split.falses, []
+    raw_batches = op.input("source", flow, wrap_endpoint("source", endpoints.source))
+    parsed_batches = op.flat_map("parse", raw_batches, wrap("parse", _build_parser(variants, job_stats)))
+    parse_branch = op.branch("rejected", parsed_batches, lambda item: isinstance(item, list))
+    event_batches, anonymous_rejects = parse_branch.falses, []
     if config.users.guests:
-        handed = op.stateful_batch("guests", by_bucket, builder("guests", guest_stage(variants, clock, keeping)))
-        by_user = op.branch("guests-refused", op.map("hand-over", handed, _payload), _is_refused)
-        by_bucket, early = by_user.falses, [op.map("guests-refusal", by_user.trues, _payload)]
-    routed = op.stateful_batch("users", by_bucket, builder("users", user_stage(variants, clock, keeping)))
-    steps = op.map("route", routed, _payload)
-    taken = op.branch("refused", steps, _is_refused)
-    refused = op.map("refusal", taken.trues, _payload)
-    rejected = op.merge("all-rejected", split.trues, *early, refused)
-    noted = op.map("note-rejected", rejected, watched("note-rejected", _note_rejected(config, endpoints, progress)))
+        anonymous_outputs = op.stateful_batch(
+            "guests", event_batches, wrap_builder("guests", anonymous_stage(variants, clock, state_backend))
+        )
+        anonymous_branch = op.branch(
+            "guests-refused", op.map("hand-over", anonymous_outputs, _drop_key), _is_reject_list
+        )
+        event_batches, anonymous_rejects = (
+            anonymous_branch.falses,
+            [op.map("guests-refusal", anonymous_branch.trues, _drop_key)],
+        )
+    user_outputs = op.stateful_batch(
+        "users", event_batches, wrap_builder("users", user_stage(variants, clock, state_backend))
+    )
+    user_payloads = op.map("route", user_outputs, _drop_key)
+    user_branch = op.branch("refused", user_payloads, _is_reject_list)
+    user_rejects = op.map("refusal", user_branch.trues, _drop_key)
+    all_rejects = op.merge("all-rejected", parse_branch.trues, *anonymous_rejects, user_rejects)
+    recorded_rejects = op.map(
+        "note-rejected", all_rejects, wrap("note-rejected", _build_reject_recorder(config, endpoints, job_stats))
+    )
     if endpoints.dead_letters is not None:
-        letters = op.map("dead-letter", noted, watched("dead-letter", _dead_letters(endpoints, clock)))
-        op.output("dead-letters", letters, endpoint("dead-letters", endpoints.dead_letters))
+        dead_letters = op.map(
+            "dead-letter", recorded_rejects, wrap("dead-letter", _build_dead_letter_encoder(endpoints, clock))
+        )
+        op.output("dead-letters", dead_letters, wrap_endpoint("dead-letters", endpoints.dead_letters))
 
-    relates = endpoints.related is not None
-    outputs = _partitions(taken.falses, variants, clock, builder, keeping, live=live, related=relates)
-    lists = op.flat_map("lists", outputs, watched("lists", _lists(progress, clock)))
-    op.output("recommendations", lists, endpoint("recommendations", endpoints.recommendations))
+    has_related = endpoints.related is not None
+    outputs = _add_partition_steps(
+        user_branch.falses, variants, clock, wrap_builder, state_backend, live=live, has_related=has_related
+    )
+    lists = op.flat_map("lists", outputs, wrap("lists", _build_list_extractor(job_stats, clock)))
+    op.output("recommendations", lists, wrap_endpoint("recommendations", endpoints.recommendations))
     if endpoints.metrics is not None:
-        reports = op.flat_map("reports", outputs, lambda keyed: _routed(keyed[0], keyed[1].metrics))
+        reports = op.flat_map("reports", outputs, lambda keyed: _keyed_records(keyed[0], keyed[1].metrics))
         if len(variants.configs) > 1:
-            reports = op.merge("all-reports", reports, _compared(outputs, variants, clock, failures))
-        op.output("metrics", reports, endpoint("metrics", endpoints.metrics))
+            reports = op.merge("all-reports", reports, _add_comparison(outputs, variants, clock, failures))
+        op.output("metrics", reports, wrap_endpoint("metrics", endpoints.metrics))
     if endpoints.related is not None:
-        relations = op.flat_map("relations", outputs, lambda keyed: _routed(keyed[0], keyed[1].related))
-        op.output("related", relations, endpoint("related", endpoints.related))
+        related_lists = op.flat_map("relations", outputs, lambda keyed: _keyed_records(keyed[0], keyed[1].related))
+        op.output("related", related_lists, wrap_endpoint("related", endpoints.related))
     return flow
 
 
-def _partitions(
-    steps: KeyedStream[StepBatch | SignalBatch],
+def _add_partition_steps(
+    steps: KeyedStream[StepBatch | RemoteEventBatch],
     variants: Variants,
     clock: Callable[[], int],
-    builder: Callable[[str, Callable[..., Any]], Callable[..., Any]],
-    keeping: Keeping,
+    wrap_builder: Callable[[str, Callable[..., Any]], Callable[..., Any]],
+    state_backend: StateBackend,
     *,
     live: bool,
-    related: bool,
+    has_related: bool,
 ) -> KeyedStream[PartitionOutput]:
     """The partition stage: of several variants, a step each, with its configuration."""
     outputs = []
-    for number, config in enumerate(variants.configs):
-        step = variants.step(number)
-        build = partition_stage(config, clock, keeping, live=live, related=related, split=variants.settings())
-        own = op.filter(f"for-{step}", steps, _is_of(variants, number)) if len(variants.configs) > 1 else steps
-        outputs.append(op.stateful_batch(step, own, builder(step, build)))
+    for variant, config in enumerate(variants.configs):
+        step = variants.step_id(variant)
+        build = partition_stage(
+            config, clock, state_backend, live=live, has_related=has_related, split_settings=variants.split_settings()
+        )
+        variant_steps = (
+            op.filter(f"for-{step}", steps, _belongs_to_variant(variants, variant))
+            if len(variants.configs) > 1
+            else steps
+        )
+        outputs.append(op.stateful_batch(step, variant_steps, wrap_builder(step, build)))
     return op.merge("all-partitions", *outputs) if len(outputs) > 1 else outputs[0]
 
 
-def _is_of(variants: Variants, number: int) -> Callable[[tuple[str, StepBatch | SignalBatch]], bool]:
-    return lambda keyed: variants.variant_of(keyed[1].partition) == number
+def _belongs_to_variant(variants: Variants, variant: int) -> Callable[[tuple[str, StepBatch | RemoteEventBatch]], bool]:
+    return lambda keyed: variants.variant_of_partition(keyed[1].partition) == variant
 
 
-def _compared(
-    outputs: KeyedStream[PartitionOutput], variants: Variants, clock: Callable[[], int], failures: Failures
+def _add_comparison(
+    outputs: KeyedStream[PartitionOutput], variants: Variants, clock: Callable[[], int], failures: FailureRecorder
 ) -> KeyedStream[OutBatch]:
     """A comparison of the variants whenever a partition reports, for the metrics."""
     reports = op.flat_map("to-compare", outputs, lambda keyed: [("", keyed[1].report)] if keyed[1].metrics else [])
-    build = failures.watched_builder("comparison", comparison_stage(variants, clock))
+    build = failures.wrap_builder("comparison", comparison_stage(variants, clock))
     return op.stateful_batch("comparison", reports, build)
 
 
-def _parse(variants: Variants, progress: Progress) -> Callable[[RawBatch], Iterable[Keyed | list[Rejected]]]:
+def _build_parser(
+    variants: Variants, job_stats: JobStats
+) -> Callable[[RawBatch], Iterable[KeyedEventBatch | list[Rejected]]]:
     """Records to events by bucket, and what is no event.
 
     Every bucket is told how far has been read.
     """
-    config, partitions, place = variants.configs[0], variants.partitions, variants.placement()
-    guests = config.users.guests
-    parser = EventParser(config.events, Pseudonyms.of_config(config.privacy, guests=guests), guests=guests)
-    progress.passed_over = parser.passed_over
+    config, n_partitions, partitioner = variants.configs[0], variants.n_partitions, variants.partitioner()
+    has_anonymous_users = config.users.guests
+    parser = EventParser(
+        config.events,
+        Pseudonyms.from_config(config.privacy, has_anonymous_users=has_anonymous_users),
+        has_anonymous_users=has_anonymous_users,
+    )
+    job_stats.n_unknown_type = parser.n_unknown_type
 
-    def parse(batch: RawBatch) -> Iterable[Keyed | list[Rejected]]:
-        events, rejected = parser.parse(batch)
-        progress.note_read(batch)
-        upto = batch.records[-1][0]
-        keyed: list[Keyed | list[Rejected]] = [
-            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, bucket, upto))
-            for n, bucket in enumerate(by_bucket(events, partitions, place, guests=guests))
+    def parse(batch: RawBatch) -> Iterable[KeyedEventBatch | list[Rejected]]:
+        events, rejects = parser.parse(batch)
+        job_stats.record_read(batch)
+        end_position = batch.records[-1][0]
+        keyed_batches: list[KeyedEventBatch | list[Rejected]] = [
+            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, partition_events, end_position))
+            for n, partition_events in enumerate(
+                route_events(events, n_partitions, partitioner, has_anonymous_users=has_anonymous_users)
+            )
         ]
-        return [*keyed, rejected] if rejected else keyed
+        return [*keyed_batches, rejects] if rejects else keyed_batches
 
     return parse
 
 
-def _payload(keyed: tuple[str, Any]) -> Any:
+def _drop_key(keyed_item: tuple[str, Any]) -> Any:
     """What a stateful step has to say, without the step's own key."""
-    return keyed[1]
+    return keyed_item[1]
 
 
-def _is_refused(keyed: tuple[str, Any]) -> bool:
-    return isinstance(keyed[1], list)
+def _is_reject_list(keyed_item: tuple[str, Any]) -> bool:
+    return isinstance(keyed_item[1], list)
 
 
-def _note_rejected(
-    config: Config, endpoints: Endpoints, progress: Progress
+def _build_reject_recorder(
+    config: Config, endpoints: Endpoints, job_stats: JobStats
 ) -> Callable[[list[Rejected]], list[Rejected]]:
     """Count what is rejected, and log it where nothing else takes it."""
     quotes = config.log.quotes
 
-    def noted(rejected: list[Rejected]) -> list[Rejected]:
-        progress.note_rejected(rejected)
+    def record_rejects(rejects: list[Rejected]) -> list[Rejected]:
+        job_stats.record_rejects(rejects)
         if endpoints.dead_letters is None:
-            for one in rejected:
-                reason = one.reason if quotes else one.unquoted or one.reason
-                log.warning("Refused %s: %s", one.origin.place(one.position), reason)
-        return rejected
+            for reject in rejects:
+                reason = reject.reason if quotes else reject.redacted_reason or reject.reason
+                _logger.warning("Refused %s: %s", reject.origin.source_ref(reject.position), reason)
+        return rejects
 
-    return noted
-
-
-def _dead_letters(endpoints: Endpoints, clock: Callable[[], int]) -> Callable[[list[Rejected]], tuple[str, OutBatch]]:
-    def encoded(rejected: list[Rejected]) -> tuple[str, OutBatch]:
-        at_ms = clock()
-        return "", [encode_rejected(one, at_ms, endpoints.dead_letter_raw) for one in rejected]
-
-    return encoded
+    return record_rejects
 
 
-def _lists(
-    progress: Progress, clock: Callable[[], int]
+def _build_dead_letter_encoder(
+    endpoints: Endpoints, clock: Callable[[], int]
+) -> Callable[[list[Rejected]], tuple[str, OutBatch]]:
+    def encode_dead_letters(rejects: list[Rejected]) -> tuple[str, OutBatch]:
+        now_ms = clock()
+        return "", [encode_dead_letter(reject, now_ms, endpoints.max_dead_letter_bytes) for reject in rejects]
+
+    return encode_dead_letters
+
+
+def _build_list_extractor(
+    job_stats: JobStats, clock: Callable[[], int]
 ) -> Callable[[tuple[str, PartitionOutput]], Iterable[tuple[str, OutBatch]]]:
-    def lists(keyed: tuple[str, PartitionOutput]) -> Iterable[tuple[str, OutBatch]]:
-        key, output = keyed
-        progress.note_output(output, clock())
-        return _routed(key, output.lists)
+    def extract_lists(keyed_output: tuple[str, PartitionOutput]) -> Iterable[tuple[str, OutBatch]]:
+        key, output = keyed_output
+        job_stats.record_output(output, clock())
+        return _keyed_records(key, output.lists)
 
-    return lists
+    return extract_lists
 
 
-def _routed(key: str, records: OutBatch) -> Iterable[tuple[str, OutBatch]]:
+def _keyed_records(key: str, records: OutBatch) -> Iterable[tuple[str, OutBatch]]:
     return [(key, records)] if records else []

@@ -7,104 +7,104 @@ import msgspec
 from freshflow.events.model import Event, Origin
 from freshflow.io.record import OutBatch
 from freshflow.metrics.report import Report
-from freshflow.users.updates import Handed, Signal, Step
+from freshflow.users.updates import ForwardedEvent, RemoteEvent, Step
 
 __all__ = [
-    "Batches",
-    "End",
+    "BatchGroup",
+    "EndOfInput",
     "EventBatch",
-    "HandedBatch",
-    "Look",
+    "ForwardedBatch",
+    "RefreshTick",
     "PartitionOutput",
-    "RelatedOn",
-    "SignalBatch",
+    "RelatedItemsSwitch",
+    "RemoteEventBatch",
     "StepBatch",
-    "Taken",
+    "PartitionMessage",
 ]
 
 
-class _Crossing(msgspec.Struct, frozen=True):
+class _PickledAsMsgpack(msgspec.Struct, frozen=True):
     """What may cross to another process: pickled as MessagePack, in less than half the time."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpacked, (type(self), msgspec.msgpack.encode(self))
+        return _unpack, (type(self), msgspec.msgpack.encode(self))
 
 
-def _unpacked(kind: type[_Crossing], packed: bytes) -> _Crossing:
-    return msgspec.msgpack.decode(packed, type=kind)
+def _unpack(struct_type: type[_PickledAsMsgpack], payload: bytes) -> _PickledAsMsgpack:
+    return msgspec.msgpack.decode(payload, type=struct_type)
 
 
-class EventBatch(_Crossing, frozen=True, tag=True):
+class EventBatch(_PickledAsMsgpack, frozen=True, tag=True):
     """Events of one origin and one bucket of users, in order; catalogue events are in every bucket's.
 
-    `upto` is the last position that was read, so that a partition knows how far the origin has come.
+    `end_position` is the last position that was read, so that a partition knows how far the origin has come.
     """
 
-    bucket: int
+    partition: int
     origin: Origin
     read_ms: int
     events: list[Event]
-    upto: int
+    end_position: int
 
 
-class HandedBatch(_Crossing, frozen=True, tag=True):
-    """What the bucket of guests number `sender` has for a bucket of users, of an origin up to the position `upto`.
+class ForwardedBatch(_PickledAsMsgpack, frozen=True, tag=True):
+    """What the bucket of guests number `sender` has for a bucket of users, of an origin up to the position `end_position`.
 
     `counts` is what the sender has counted, for its own partition.
     """
 
-    bucket: int
+    partition: int
     sender: int
     origin: Origin
     read_ms: int
-    events: list[Handed]
-    upto: int
+    events: list[ForwardedEvent]
+    end_position: int
     counts: dict[str, int]
 
 
-class StepBatch(_Crossing, frozen=True, tag=True):
+class StepBatch(_PickledAsMsgpack, frozen=True, tag=True):
     """Steps of a partition's own users, in order, and catalogue events; `counts` is what the user stage has counted."""
 
     partition: int
     origin: Origin
     read_ms: int
     steps: list[Step]
-    upto: int
+    end_position: int
     counts: dict[str, int]
 
 
-class SignalBatch(_Crossing, frozen=True, tag=True):
+class RemoteEventBatch(_PickledAsMsgpack, frozen=True, tag=True):
     """Visits of another partition's users, for a partition to learn from."""
 
     partition: int
     origin: Origin
-    signals: list[Signal]
+    remote_events: list[RemoteEvent]
 
 
-class Batches(msgspec.Struct, frozen=True, tag=True):
+class BatchGroup(msgspec.Struct, frozen=True, tag=True):
     """What a partition is given at once."""
 
-    several: list[StepBatch | SignalBatch]
+    batches: list[StepBatch | RemoteEventBatch]
 
 
-class Look(msgspec.Struct, frozen=True, tag=True):
+class RefreshTick(msgspec.Struct, frozen=True, tag=True):
     """The lists are looked at by the clock, at an event time."""
 
     now_ms: int
 
 
-class End(msgspec.Struct, frozen=True, tag=True):
+class EndOfInput(msgspec.Struct, frozen=True, tag=True):
     """The input has ended."""
 
 
-class RelatedOn(msgspec.Struct, frozen=True, tag=True):
+class RelatedItemsSwitch(msgspec.Struct, frozen=True, tag=True):
     """A partition publishes related items from here on, or does not."""
 
     partition: int
-    on: bool
+    is_enabled: bool
 
 
-Taken = Batches | Look | End | RelatedOn
+PartitionMessage = BatchGroup | RefreshTick | EndOfInput | RelatedItemsSwitch
 
 
 class PartitionOutput(msgspec.Struct, frozen=True):
@@ -114,6 +114,6 @@ class PartitionOutput(msgspec.Struct, frozen=True):
     lists: OutBatch
     report: Report
     metrics: OutBatch
-    related: OutBatch = []
-    before: dict[str, int] = {}  # the counts of the report with which this process began
-    ages_ms: list[int] = []  # of lists that an event caused: how long before it happened; where somebody asks
+    related_lists: OutBatch = []
+    initial_counts: dict[str, int] = {}  # the counts of the report with which this process began
+    list_ages_ms: list[int] = []  # of lists that an event caused: how long before it happened; where somebody asks

@@ -11,54 +11,54 @@ from zlib import crc32
 
 __all__ = ["partition_key", "partition_of", "worker_of"]
 
-SPREAD = 64  # workers for which names are balanced: 1, 2, 4, ... 64
-MASK = (1 << 64) - 1
+MAX_BALANCED_WORKERS = 64  # workers for which names are balanced: 1, 2, 4, ... 64
+MASK_64_BITS = (1 << 64) - 1
 
 
-def partition_of(user_id: str, partitions: int) -> int:
+def partition_of(user_id: str, n_partitions: int) -> int:
     """The partition that owns the user."""
-    return crc32(user_id.encode("utf-8", "surrogatepass")) % partitions
+    return crc32(user_id.encode("utf-8", "surrogatepass")) % n_partitions
 
 
 @cache
 def partition_key(partition: int) -> str:
     """The name of a partition as a routing key; the same for every number of partitions."""
     names = (f"{partition:03d}.{salt}" for salt in count())
-    return next(name for name in names if worker_of(name, SPREAD) == partition % SPREAD)
+    return next(name for name in names if worker_of(name, MAX_BALANCED_WORKERS) == partition % MAX_BALANCED_WORKERS)
 
 
-def worker_of(key: str, workers: int) -> int:
+def worker_of(key: str, n_workers: int) -> int:
     """The worker Bytewax 0.21 routes a key to."""
-    return _siphash13(key.encode() + b"\xff") % workers
+    return _siphash13(key.encode() + b"\xff") % n_workers
 
 
 def _siphash13(message: bytes) -> int:
     """SipHash-1-3 with a zero key (Aumasson and Bernstein, 2012), as Rust's default hasher computes it."""
     v = [0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573]
     padded = message + bytes(7 - len(message) % 8) + bytes([len(message) & 0xFF])
-    for at in range(0, len(padded), 8):
-        word = int.from_bytes(padded[at : at + 8], "little")
+    for offset in range(0, len(padded), 8):
+        word = int.from_bytes(padded[offset : offset + 8], "little")
         v[3] ^= word
-        _round(v)
+        _sip_round(v)
         v[0] ^= word
     v[2] ^= 0xFF
     for _ in range(3):
-        _round(v)
+        _sip_round(v)
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
-def _round(v: list[int]) -> None:
-    v[0] = (v[0] + v[1]) & MASK
-    v[1] = _rotated(v[1], 13) ^ v[0]
-    v[0] = _rotated(v[0], 32)
-    v[2] = (v[2] + v[3]) & MASK
-    v[3] = _rotated(v[3], 16) ^ v[2]
-    v[0] = (v[0] + v[3]) & MASK
-    v[3] = _rotated(v[3], 21) ^ v[0]
-    v[2] = (v[2] + v[1]) & MASK
-    v[1] = _rotated(v[1], 17) ^ v[2]
-    v[2] = _rotated(v[2], 32)
+def _sip_round(v: list[int]) -> None:
+    v[0] = (v[0] + v[1]) & MASK_64_BITS
+    v[1] = _rotate_left(v[1], 13) ^ v[0]
+    v[0] = _rotate_left(v[0], 32)
+    v[2] = (v[2] + v[3]) & MASK_64_BITS
+    v[3] = _rotate_left(v[3], 16) ^ v[2]
+    v[0] = (v[0] + v[3]) & MASK_64_BITS
+    v[3] = _rotate_left(v[3], 21) ^ v[0]
+    v[2] = (v[2] + v[1]) & MASK_64_BITS
+    v[1] = _rotate_left(v[1], 17) ^ v[2]
+    v[2] = _rotate_left(v[2], 32)
 
 
-def _rotated(word: int, bits: int) -> int:
-    return ((word << bits) | (word >> (64 - bits))) & MASK
+def _rotate_left(word: int, bits: int) -> int:
+    return ((word << bits) | (word >> (64 - bits))) & MASK_64_BITS

@@ -5,49 +5,59 @@ from functools import partial
 
 from msgspec import structs
 
-from freshflow.events.model import Behaviour, Event, Forget, Identify, ItemUpdate, Request, Search
+from freshflow.events.model import Event, Forget, Identify, Interaction, ItemUpdate, Request, Search
 from freshflow.streaming.partitioning import partition_of
-from freshflow.users.updates import Handed, Join
+from freshflow.users.updates import ForwardedEvent, MergeRequested
 
-__all__ = ["by_bucket", "by_user"]
+__all__ = ["route_events", "route_forwarded_events"]
 
-Place = Callable[[str], int]  # the partition of a user, by id
+Partitioner = Callable[[str], int]  # the partition of a user, by id
 
 
-def by_bucket(
-    events: Iterable[Event], partitions: int, place: Place | None = None, *, guests: bool = False
+def route_events(
+    events: Iterable[Event],
+    n_partitions: int,
+    partitioner: Partitioner | None = None,
+    *,
+    has_anonymous_users: bool = False,
 ) -> list[list[Event]]:
     """Events where their user belongs, or their guest, and catalogue events everywhere, each bucket's in order.
 
-    With `guests`, who is to be forgotten is told everywhere, too, as any bucket may have known a guest of theirs.
+    With `has_anonymous_users`, who is to be forgotten is told everywhere, too, as any bucket may have known a guest of theirs.
     """
-    place = place or partial(partition_of, partitions=partitions)
-    buckets: list[list[Event]] = [[] for _ in range(partitions)]
+    partitioner = partitioner or partial(partition_of, n_partitions=n_partitions)
+    events_by_partition: list[list[Event]] = [[] for _ in range(n_partitions)]
     for event in events:
         if isinstance(event, ItemUpdate):
-            for bucket in buckets:
-                bucket.append(event)
-        elif guests and isinstance(event, Forget | Identify):
-            _route(event, buckets, place)
+            for partition_events in events_by_partition:
+                partition_events.append(event)
+        elif has_anonymous_users and isinstance(event, Forget | Identify):
+            _route_identity_event(event, events_by_partition, partitioner)
         else:
-            buckets[place(event.user_id)].append(event)
-    return buckets
+            events_by_partition[partitioner(event.user_id)].append(event)
+    return events_by_partition
 
 
-def by_user(handed: Iterable[Handed], own: int, partitions: int, place: Place | None = None) -> list[list[Handed]]:
-    """What bucket of guests `own` hands on, by bucket of users: what a user does, or did as a guest, to the user's."""
-    place = place or partial(partition_of, partitions=partitions)
-    parts: list[list[Handed]] = [[] for _ in range(partitions)]
-    for one in handed:
-        to = place(one.user_id) if isinstance(one, Behaviour | Request | Search | Join) else own
-        parts[to].append(one)
-    return parts
+def route_forwarded_events(
+    forwarded_events: Iterable[ForwardedEvent], sender: int, n_partitions: int, partitioner: Partitioner | None = None
+) -> list[list[ForwardedEvent]]:
+    """What bucket of guests `sender` hands on, by bucket of users: what a user does, or did as a guest, to the user's."""
+    partitioner = partitioner or partial(partition_of, n_partitions=n_partitions)
+    events_by_partition: list[list[ForwardedEvent]] = [[] for _ in range(n_partitions)]
+    for event in forwarded_events:
+        partition = (
+            partitioner(event.user_id) if isinstance(event, Interaction | Request | Search | MergeRequested) else sender
+        )
+        events_by_partition[partition].append(event)
+    return events_by_partition
 
 
-def _route(event: Forget | Identify, buckets: list[list[Event]], place: Place) -> None:
+def _route_identity_event(
+    event: Forget | Identify, events_by_partition: list[list[Event]], partitioner: Partitioner
+) -> None:
     if isinstance(event, Identify):
-        buckets[place(event.guest)].append(event)
+        events_by_partition[partitioner(event.anonymous_id)].append(event)
         return
-    own = place(event.user_id)
-    for n, bucket in enumerate(buckets):
-        bucket.append(event if n == own else structs.replace(event, elsewhere=True))
+    owner = partitioner(event.user_id)
+    for n, partition_events in enumerate(events_by_partition):
+        partition_events.append(event if n == owner else structs.replace(event, is_in_other_bucket=True))

@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 from msgspec import structs
 
-from freshflow._framing import framed, frames
+from freshflow._framing import decode_frames, encode_frame
 from freshflow.config.schema import Config
 from freshflow.errors import SnapshotError
-from freshflow.events.identity import is_guest
-from freshflow.events.model import Behaviour, Event, Forget, Identify, Origin, Rejected, Request, Search
-from freshflow.users.clock_skew import Clocks, Stream
-from freshflow.users.store import UserBucket, what_is_kept
-from freshflow.users.updates import Departure, Handed, Join
+from freshflow.events.identity import is_anonymous_id
+from freshflow.events.model import Event, Forget, Identify, Interaction, Origin, Rejected, Request, Search
+from freshflow.users.clock_skew import SkewDetector, StreamClock
+from freshflow.users.store import UserStore, store_options
+from freshflow.users.updates import ForwardedEvent, MergeRequested, UserEvicted
 
-__all__ = ["SNAPSHOT_VERSION", "GuestBucket", "Link"]
+__all__ = ["ANONYMOUS_SNAPSHOT_VERSION", "AnonymousStore", "IdentityLink"]
 
-SNAPSHOT_VERSION = b"freshflow-guests-1\n"
-LOOKED_AT = 4  # links that may have ended, for each that is made
+ANONYMOUS_SNAPSHOT_VERSION = b"freshflow-guests-1\n"
+MAX_LINK_CHECKS = 4  # links that may have ended, for each that is made
 
 
-class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class IdentityLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who a guest was, and the time of the latest event that said so or came under the guest's name."""
 
     user_id: str
@@ -35,122 +35,126 @@ class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 # Of a snapshot: streams, how far each was read, links.
-Head = tuple[list[Stream], dict[str, int], dict[str, Link]]
+AnonymousSnapshotHeader = tuple[list[StreamClock], dict[str, int], dict[str, IdentityLink]]
 
 
-class GuestBucket:
-    """Guests, at most as many as `known` has room for, and as many links, the least recently used of which go first.
+class AnonymousStore:
+    """Guests, at most as many as `store` has room for, and as many links, the least recently used of which go first.
 
-    `known` holds what is known of guests, and counts what it does of users.
+    `store` holds what is known of guests, and counts what it does of users.
     """
 
-    def __init__(self, known: UserBucket) -> None:
-        self.known = known
-        self.clocks = Clocks(known.events, guests=True)
-        self.links: dict[str, Link] = {}
-        self._upto: dict[str, int] = {}  # position by origin up to which it was read
+    def __init__(self, store: UserStore) -> None:
+        self.store = store
+        self.skew_detector = SkewDetector(store.events_config, has_anonymous=True)
+        self.links: dict[str, IdentityLink] = {}
+        self._read_positions: dict[str, int] = {}  # position by origin up to which it was read
 
     @classmethod
-    def of_partition(cls, config: Config) -> "GuestBucket":
+    def for_partition(cls, config: Config) -> "AnonymousStore":
         """The guests of one of the job's partitions."""
-        users = structs.replace(config.users, idle_s=config.users.guest_idle_s)
-        bound = max(1, users.max // config.job.partitions)
-        return cls(UserBucket(users, bound, 0, config.noise, config.events, **what_is_kept(config)))
+        users_config = structs.replace(config.users, idle_s=config.users.guest_idle_s)
+        max_users = max(1, users_config.max // config.job.partitions)
+        return cls(UserStore(users_config, max_users, 0, config.noise, config.events, **store_options(config)))
 
     @property
     def counts(self) -> Counter[str]:
-        """What `UserBucket.counts` says, of guests."""
-        return self.known.counts
+        """What `UserStore.counts` says, of guests."""
+        return self.store.counts
 
-    def read(
-        self, origin: Origin, events: list[Event], read_ms: int, upto: int
-    ) -> tuple[list[Handed], list[Rejected], int]:
+    def process_batch(
+        self, origin: Origin, events: list[Event], read_ms: int, end_position: int
+    ) -> tuple[list[ForwardedEvent], list[Rejected], int]:
         """What is handed on of an origin that was read up to a position at `read_ms`, what is refused, and up to where
         this is all there is of it.
         """
-        self._upto[origin.key] = upto
-        believed, refused = self.clocks.take(origin, events, read_ms)
-        return self.take(believed), refused, self.clocks.reached(origin, upto)
+        self._read_positions[origin.key] = end_position
+        accepted_events, rejected = self.skew_detector.process(origin, events, read_ms)
+        return self.process(accepted_events), rejected, self.skew_detector.processed_position(origin, end_position)
 
-    def finish(self) -> list[tuple[Origin, list[Handed], list[Rejected], int]]:
+    def finish(self) -> list[tuple[Origin, list[ForwardedEvent], list[Rejected], int]]:
         """The same for events that still wait at the end of all streams."""
         return [
-            (origin, self.take(believed), refused, self._upto[origin.key])
-            for origin, believed, refused in self.clocks.finish()
+            (origin, self.process(accepted_events), rejected, self._read_positions[origin.key])
+            for origin, accepted_events, rejected in self.skew_detector.finish()
         ]
 
-    def take(self, events: Iterable[Event]) -> list[Handed]:
+    def process(self, events: Iterable[Event]) -> list[ForwardedEvent]:
         """Each event in order: of guests the steps that follow from it, and all else as it is."""
-        self.known.take(())
-        handed: list[Handed] = []
+        self.store.process(())
+        forwarded: list[ForwardedEvent] = []
         for event in events:
             if isinstance(event, Identify):
-                handed += self._identify(event)
+                forwarded += self._identify(event)
             elif isinstance(event, Forget):
-                handed.append(self._forget(event))
-            elif isinstance(event, Behaviour | Request | Search) and is_guest(event.user_id):
-                user_id = self._known_as(event)
-                handed += self.known.go_on([event]) if user_id is None else [structs.replace(event, user_id=user_id)]
+                forwarded.append(self._forget(event))
+            elif isinstance(event, Interaction | Request | Search) and is_anonymous_id(event.user_id):
+                user_id = self._linked_user_id(event)
+                forwarded += (
+                    self.store.process_more([event]) if user_id is None else [structs.replace(event, user_id=user_id)]
+                )
             else:
-                handed.append(event)
-        return handed
+                forwarded.append(event)
+        return forwarded
 
-    def _identify(self, event: Identify) -> list[Handed]:
-        self._link(event.guest, event.user_id, event.ts_ms)
-        guest = self.known.users.pop(event.guest, None)
-        if guest is None:
+    def _identify(self, event: Identify) -> list[ForwardedEvent]:
+        self._link(event.anonymous_id, event.user_id, event.ts_ms)
+        anonymous_profile = self.store.users.pop(event.anonymous_id, None)
+        if anonymous_profile is None:
             return []
-        return [Departure(event.position, event.guest, idle=True), Join(event, guest)]
+        return [UserEvicted(event.position, event.anonymous_id, is_idle=True), MergeRequested(event, anonymous_profile)]
 
-    def _known_as(self, event: Behaviour | Request | Search) -> str | None:
+    def _linked_user_id(self, event: Interaction | Request | Search) -> str | None:
         """Who the guest of an event is, if that is known and the session lasts."""
         link = self.links.get(event.user_id)
         if link is None or self._has_ended(link, event.ts_ms):
             return None
-        if isinstance(event, Behaviour):
+        if isinstance(event, Interaction):
             self._link(event.user_id, link.user_id, max(link.last_ms, event.ts_ms))
         return link.user_id
 
-    def _link(self, guest: str, user_id: str, ts_ms: int) -> None:
-        self.links.pop(guest, None)
-        self.links[guest] = Link(user_id, ts_ms)
-        long_ago_ms = ts_ms - self.known.lateness_ms
-        for _ in range(LOOKED_AT):
-            first = next(iter(self.links))
+    def _link(self, anonymous_id: str, user_id: str, ts_ms: int) -> None:
+        self.links.pop(anonymous_id, None)
+        self.links[anonymous_id] = IdentityLink(user_id, ts_ms)
+        oldest_ms = ts_ms - self.store.allowed_lateness_ms
+        for _ in range(MAX_LINK_CHECKS):
+            oldest_id = next(iter(self.links))
             # Events that come late may still be of a session that has ended for those in time.
-            if len(self.links) <= self.known.bound and not self._has_ended(self.links[first], long_ago_ms):
+            if len(self.links) <= self.store.max_users and not self._has_ended(self.links[oldest_id], oldest_ms):
                 break
-            del self.links[first]
+            del self.links[oldest_id]
 
-    def _has_ended(self, link: Link, now_ms: int) -> bool:
-        return now_ms - link.last_ms > self.known.gap_ms
+    def _has_ended(self, link: IdentityLink, now_ms: int) -> bool:
+        return now_ms - link.last_ms > self.store.gap_ms
 
     def _forget(self, event: Forget) -> Forget:
         """A guest is forgotten here, and of a user that they were a guest."""
-        for guest in [guest for guest, link in self.links.items() if event.user_id in (guest, link.user_id)]:
-            del self.links[guest]
-        known = self.known.users.pop(event.user_id, None) is not None
-        return structs.replace(event, known=True) if known else event
+        for anonymous_id in [
+            anonymous_id for anonymous_id, link in self.links.items() if event.user_id in (anonymous_id, link.user_id)
+        ]:
+            del self.links[anonymous_id]
+        is_known = self.store.users.pop(event.user_id, None) is not None
+        return structs.replace(event, is_known=True) if is_known else event
 
-    def frozen(self) -> Callable[[], Iterator[bytes]]:
+    def prepare_snapshot(self) -> Callable[[], Iterator[bytes]]:
         """What makes the pieces of a snapshot of the bucket as it is now, later and in another thread."""
-        head = msgspec.msgpack.encode((list(self.clocks.streams.values()), self._upto, self.links))
-        known = self.known.frozen()
-        return lambda: iter((SNAPSHOT_VERSION, framed(head), framed(b"".join(known()))))
+        header = msgspec.msgpack.encode((list(self.skew_detector.streams.values()), self._read_positions, self.links))
+        encode_store = self.store.prepare_snapshot()
+        return lambda: iter((ANONYMOUS_SNAPSHOT_VERSION, encode_frame(header), encode_frame(b"".join(encode_store()))))
 
     def restore(self, snapshot: bytes | bytearray) -> None:
         """Go on from a snapshot. Raises `SnapshotError` for another version's, and for a damaged one."""
-        if not snapshot.startswith(SNAPSHOT_VERSION):
+        if not snapshot.startswith(ANONYMOUS_SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds states of guests of another version of FreshFlow; resume with that version, "
                 "or start anew with an empty --recovery folder."
             )
         try:
-            head, known = frames(memoryview(snapshot)[len(SNAPSHOT_VERSION) :])
-            streams, self._upto, self.links = msgspec.msgpack.decode(head, type=Head)
+            header, store_snapshot = decode_frames(memoryview(snapshot)[len(ANONYMOUS_SNAPSHOT_VERSION) :])
+            streams, self._read_positions, self.links = msgspec.msgpack.decode(header, type=AnonymousSnapshotHeader)
         except ValueError as error:  # msgspec's errors are ValueErrors
             raise SnapshotError(
                 f"The recovery folder holds damaged states of guests ({error}); restore it, or give an empty one."
             ) from None
-        self.clocks = Clocks(self.known.events, streams, guests=True)
-        self.known.restore(bytearray(known))
+        self.skew_detector = SkewDetector(self.store.events_config, streams, has_anonymous=True)
+        self.store.restore(bytearray(store_snapshot))

@@ -17,47 +17,49 @@ import msgspec
 
 from freshflow.config.schema import NoiseConfig
 
-__all__ = ["HEAVY", "NO_LIMITS", "NoiseKind", "NoiseLimits", "noise_kind"]
+__all__ = ["HEAVY_EVENT_WEIGHT", "NO_BOT_LIMITS", "BotEventKind", "BotLimits", "classify_bot_event"]
 
-NoiseKind = Literal["rate", "repeats", "sequence"]
+BotEventKind = Literal["rate", "repeats", "sequence"]
 
 # Events that take more than a look, for which a user has had to find the item first.
-HEAVY = 2.0
+HEAVY_EVENT_WEIGHT = 2.0
 
 
-class NoiseLimits(msgspec.Struct, frozen=True):
-    """The thresholds of [noise]; 0 means that there is none. `pause_ms` is the least sustainable pause."""
+class BotLimits(msgspec.Struct, frozen=True):
+    """The thresholds of [noise]; 0 means that there is none. `min_interval_ms` is the least sustainable pause."""
 
-    pause_ms: int = 0
+    min_interval_ms: int = 0
     window_ms: int = 0
-    repeats: int = 0
-    session_events: int = 0
-    unseen: int = 0
+    max_repeats: int = 0
+    max_session_events: int = 0
+    max_unseen: int = 0
 
     @classmethod
-    def of(cls, config: NoiseConfig) -> "NoiseLimits":
+    def from_config(cls, config: NoiseConfig) -> "BotLimits":
         """The limits of a configuration."""
         window_ms = round(config.window_s * 1000)
-        pause_ms = max(1, round(window_ms / config.events)) if config.events else 0
-        return cls(pause_ms, window_ms, config.repeats, config.session_events, config.unseen)
+        min_interval_ms = max(1, round(window_ms / config.events)) if config.events else 0
+        return cls(min_interval_ms, window_ms, config.repeats, config.session_events, config.unseen)
 
 
-NO_LIMITS = NoiseLimits()
+NO_BOT_LIMITS = BotLimits()
 
 
-def noise_kind(
-    haste_ms: int, stays: int, session_length: int, unseen_in_a_row: int, limits: NoiseLimits
-) -> NoiseKind | None:
+def classify_bot_event(
+    rate_excess_ms: int, n_immediate_repeats: int, session_length: int, n_consecutive_unseen: int, limits: BotLimits
+) -> BotEventKind | None:
     """What is wrong with a user's latest event, after which the user's state has these figures.
 
     >>> limits = NoiseLimits.of(NoiseConfig(events=2, window_s=1.0, repeats=3))
     >>> noise_kind(500, 0, 2, 0, limits), noise_kind(501, 0, 3, 0, limits), noise_kind(0, 3, 4, 0, limits)
     (None, 'rate', 'repeats')
     """
-    if limits.pause_ms and haste_ms > limits.window_ms - limits.pause_ms:
+    if limits.min_interval_ms and rate_excess_ms > limits.window_ms - limits.min_interval_ms:
         return "rate"
-    if limits.repeats and stays >= limits.repeats:
+    if limits.max_repeats and n_immediate_repeats >= limits.max_repeats:
         return "repeats"
-    if (limits.session_events and session_length > limits.session_events) or unseen_in_a_row > limits.unseen:
+    if (
+        limits.max_session_events and session_length > limits.max_session_events
+    ) or n_consecutive_unseen > limits.max_unseen:
         return "sequence"
     return None

@@ -23,35 +23,37 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from freshflow.config.schema import EventsConfig
-from freshflow.events.identity import GUEST, is_guest
-from freshflow.events.model import Behaviour, Event, Origin, Rejected, Request, Search
-from freshflow.events.timestamps import duration
+from freshflow.events.identity import ANONYMOUS_PREFIX, is_anonymous_id
+from freshflow.events.model import Event, Interaction, Origin, Rejected, Request, Search
+from freshflow.events.timestamps import format_duration
 
-__all__ = ["HELD", "Clocks", "Stream"]
+__all__ = ["MAX_PENDING_EVENTS", "SkewDetector", "StreamClock"]
 
-HELD = 64  # events that wait at most, of one origin, behind the record that waits for a verdict
-UNKNOWN_MS = 0  # the clock of a stream of which no behaviour has been read
-AGREE = 2  # other users who speak for an event, or against it, for it to be decided
+MAX_PENDING_EVENTS = 64  # events that wait at most, of one origin, behind the record that waits for a verdict
+UNKNOWN_CLOCK_MS = 0  # the clock of a stream of which no behaviour has been read
+MIN_AGREEING_USERS = 2  # other users who speak for an event, or against it, for it to be decided
 
 
-class Stream(msgspec.Struct, frozen=True):
+class StreamClock(msgspec.Struct, frozen=True):
     """One origin: the latest time that was believed, and events that wait, the first of them for a verdict."""
 
     origin: Origin
     clock_ms: int
-    held: tuple[Event, ...] = ()
+    pending: tuple[Event, ...] = ()
 
 
-class Clocks:
-    """The streams that a bucket's events come from, by the key of their origin; `guests` says that these are known."""
+class SkewDetector:
+    """The streams that a bucket's events come from, by the key of their origin; `has_anonymous` says that these are known."""
 
-    def __init__(self, config: EventsConfig, streams: Iterable[Stream] = (), *, guests: bool = False) -> None:
-        self.guests = guests
-        self.jump_ms = int(config.jump_s * 1000)
-        self.near_ms = int(config.future_s * 1000)
+    def __init__(
+        self, config: EventsConfig, streams: Iterable[StreamClock] = (), *, has_anonymous: bool = False
+    ) -> None:
+        self.has_anonymous = has_anonymous
+        self.max_clock_skew_ms = int(config.max_clock_skew_s * 1000)
+        self.max_future_ms = int(config.max_future_s * 1000)
         self.streams = {stream.origin.key: stream for stream in streams}
 
-    def take(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Event], list[Rejected]]:
+    def process(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Event], list[Rejected]]:
         """What is believed of the events that waited and of `events`, in order, and what is refused.
 
         `read_ms` is processing time; 0 says that it is not known.
@@ -59,103 +61,112 @@ class Clocks:
         if not events:
             return events, []
         stream = self.streams.get(origin.key)
-        if stream is None or stream.clock_ms == UNKNOWN_MS:
-            stream = Stream(origin, _first_ms(events))
-        clock_ms, limit_ms = stream.clock_ms, stream.clock_ms + self.jump_ms
-        if not stream.held:  # as a rule
+        if stream is None or stream.clock_ms == UNKNOWN_CLOCK_MS:
+            stream = StreamClock(origin, _first_interaction_ms(events))
+        clock_ms, limit_ms = stream.clock_ms, stream.clock_ms + self.max_clock_skew_ms
+        if not stream.pending:  # as a rule
             for event in events:
                 ts_ms = event.ts_ms
-                if ts_ms > clock_ms and type(event) is Behaviour:
+                if ts_ms > clock_ms and type(event) is Interaction:
                     if ts_ms > limit_ms or event.nth:
                         break
-                    clock_ms, limit_ms = ts_ms, ts_ms + self.jump_ms
+                    clock_ms, limit_ms = ts_ms, ts_ms + self.max_clock_skew_ms
             else:
-                self.streams[origin.key] = Stream(origin, clock_ms)
+                self.streams[origin.key] = StreamClock(origin, clock_ms)
                 return events, []
-        return self._sort_out(stream, [*stream.held, *events], read_ms - self.near_ms if read_ms else None)
+        return self._resolve_pending(
+            stream, [*stream.pending, *events], read_ms - self.max_future_ms if read_ms else None
+        )
 
     @property
-    def waiting(self) -> Event | None:
+    def pending_event(self) -> Event | None:
         """An event that waits for a verdict, if any does: the behaviour of a user of this bucket."""
-        return next((stream.held[0] for stream in self.streams.values() if stream.held), None)
+        return next((stream.pending[0] for stream in self.streams.values() if stream.pending), None)
 
     def finish(self) -> list[tuple[Origin, list[Event], list[Rejected]]]:
         """The end of all streams: what is believed and what is refused of the events that wait, by origin."""
-        waiting = [self.streams[key] for key in sorted(self.streams) if self.streams[key].held]
-        return [(one.origin, *self._sort_out(one, one.held, None, ended=True)) for one in waiting]
+        streams = [self.streams[key] for key in sorted(self.streams) if self.streams[key].pending]
+        return [
+            (stream.origin, *self._resolve_pending(stream, stream.pending, None, is_end_of_stream=True))
+            for stream in streams
+        ]
 
-    def reached(self, origin: Origin, upto: int) -> int:
-        """The position up to which all events have been taken, if the origin was read up to `upto`."""
+    def processed_position(self, origin: Origin, end_position: int) -> int:
+        """The position up to which all events have been taken, if the origin was read up to `end_position`."""
         stream = self.streams.get(origin.key)
-        return stream.held[0].position - 1 if stream and stream.held else upto
+        return stream.pending[0].position - 1 if stream and stream.pending else end_position
 
-    def _sort_out(
-        self, stream: Stream, events: Sequence[Event], live_ms: int | None, *, ended: bool = False
+    def _resolve_pending(
+        self, stream: StreamClock, events: Sequence[Event], live_from_ms: int | None, *, is_end_of_stream: bool = False
     ) -> tuple[list[Event], list[Rejected]]:
-        """Take `events` until one has to wait; those dated `live_ms` or later are as new as their reading."""
+        """Take `events` until one has to wait; those dated `live_from_ms` or later are as new as their reading."""
         clock_ms = stream.clock_ms
-        believed: list[Event] = []
-        refused: list[Rejected] = []
-        first: Behaviour | None = None  # of its record
+        accepted_events: list[Event] = []
+        rejected: list[Rejected] = []
+        first_event: Interaction | None = None  # of its record
         verdict: bool | None = True  # on it
-        for at, event in enumerate(events):
-            if isinstance(event, Behaviour):
-                if first is None or event.position != first.position:
-                    first, verdict = event, True
-                    if event.ts_ms > clock_ms + self.jump_ms and not _is_live(event, live_ms):
-                        verdict = self._verdict(event, _behind(events, at), live_ms, ended)
+        for index, event in enumerate(events):
+            if isinstance(event, Interaction):
+                if first_event is None or event.position != first_event.position:
+                    first_event, verdict = event, True
+                    if event.ts_ms > clock_ms + self.max_clock_skew_ms and not _is_live(event, live_from_ms):
+                        verdict = self._decide(event, _following_events(events, index), live_from_ms, is_end_of_stream)
                     if verdict is None:
                         break
                     if verdict:
                         clock_ms = max(clock_ms, event.ts_ms)
                 if not verdict:
-                    refused.append(self._refusal(stream.origin, event, first, clock_ms))
+                    rejected.append(self._rejection(stream.origin, event, first_event, clock_ms))
                     continue
-            believed.append(event)
+            accepted_events.append(event)
         else:
-            at = len(events)
-        self.streams[stream.origin.key] = Stream(stream.origin, clock_ms, tuple(events[at:]))
-        return believed, refused
+            index = len(events)
+        self.streams[stream.origin.key] = StreamClock(stream.origin, clock_ms, tuple(events[index:]))
+        return accepted_events, rejected
 
-    def _verdict(self, event: Behaviour, following: Sequence[Event], live_ms: int | None, ended: bool) -> bool | None:
-        """Whether an event ahead of its stream is believed after the events `following`; None if it has to wait."""
-        not_behind_ms = event.ts_ms - self.jump_ms
-        heard = {event.user_id}
-        voices = [0, 0]  # against it, for it
-        for other in following:
-            in_time = other.ts_ms >= not_behind_ms
-            if in_time and _is_live(other, live_ms):
+    def _decide(
+        self, event: Interaction, following_events: Sequence[Event], live_from_ms: int | None, is_end_of_stream: bool
+    ) -> bool | None:
+        """Whether an event ahead of its stream is believed after the events `following_events`; None if it has to wait."""
+        earliest_ms = event.ts_ms - self.max_clock_skew_ms
+        voters = {event.user_id}
+        votes = [0, 0]  # against it, for it
+        for later_event in following_events:
+            is_in_time = later_event.ts_ms >= earliest_ms
+            if is_in_time and _is_live(later_event, live_from_ms):
                 return True
-            if not isinstance(other, Behaviour | Request | Search) or other.user_id in heard:
+            if not isinstance(later_event, Interaction | Request | Search) or later_event.user_id in voters:
                 continue
-            heard.add(other.user_id)
-            voices[in_time] += 1
-            if voices[in_time] == AGREE:
-                return in_time
-        return voices[True] >= voices[False] if ended or len(following) == HELD else None
+            voters.add(later_event.user_id)
+            votes[is_in_time] += 1
+            if votes[is_in_time] == MIN_AGREEING_USERS:
+                return is_in_time
+        return votes[True] >= votes[False] if is_end_of_stream or len(following_events) == MAX_PENDING_EVENTS else None
 
-    def _refusal(self, origin: Origin, event: Behaviour, first: Behaviour, clock_ms: int) -> Rejected:
-        whose = "ts" if event is first else "The ts of the record's first event"
-        ahead = duration((first.ts_ms - clock_ms) / 1000)
+    def _rejection(self, origin: Origin, event: Interaction, first_event: Interaction, clock_ms: int) -> Rejected:
+        subject = "ts" if event is first_event else "The ts of the record's first event"
+        skew = format_duration((first_event.ts_ms - clock_ms) / 1000)
         reason = (
-            f"{whose} = {first.ts_ms} lies {ahead} ahead of all events before it, more than "
+            f"{subject} = {first_event.ts_ms} lies {skew} ahead of all events before it, more than "
             "events.jump_s, and those after it are not as late: set the clock of what sent it."
         )
-        guest_id = event.user_id[len(GUEST) :] if self.guests and is_guest(event.user_id) else None
-        return Rejected(origin, event.position, event.as_record(guest_id), "ahead", reason)
+        guest_id = (
+            event.user_id[len(ANONYMOUS_PREFIX) :] if self.has_anonymous and is_anonymous_id(event.user_id) else None
+        )
+        return Rejected(origin, event.position, event.to_record(guest_id), "ahead", reason)
 
 
-def _first_ms(events: Sequence[Event]) -> int:
-    return next((event.ts_ms for event in events if isinstance(event, Behaviour)), UNKNOWN_MS)
+def _first_interaction_ms(events: Sequence[Event]) -> int:
+    return next((event.ts_ms for event in events if isinstance(event, Interaction)), UNKNOWN_CLOCK_MS)
 
 
-def _behind(events: Sequence[Event], at: int) -> Sequence[Event]:
-    """The next events after the record that event number `at` is of."""
-    end = at + 1
-    while end < len(events) and events[end].position == events[at].position:
+def _following_events(events: Sequence[Event], index: int) -> Sequence[Event]:
+    """The next events after the record that event number `index` is of."""
+    end = index + 1
+    while end < len(events) and events[end].position == events[index].position:
         end += 1
-    return events[end : end + HELD]
+    return events[end : end + MAX_PENDING_EVENTS]
 
 
-def _is_live(event: Event, live_ms: int | None) -> bool:
-    return live_ms is not None and event.ts_ms >= live_ms
+def _is_live(event: Event, live_from_ms: int | None) -> bool:
+    return live_from_ms is not None and event.ts_ms >= live_from_ms

@@ -7,24 +7,26 @@ must not make everybody look as if they had long been gone, nor one from the pas
 
 from itertools import islice
 
-from freshflow.users.profile import UserState
+from freshflow.users.profile import UserProfile
 
-__all__ = ["LOOK_EVERY", "away_too_long"]
+__all__ = ["IDLE_CHECK_INTERVAL", "find_idle_users"]
 
-LOOK_EVERY = 256  # interactions from look to look; to find the first of a table costs up to a millisecond
-LOOKED_AT = 512  # users at one look: twice as many as can have come since the last
-WITNESSES = 63  # users whose clocks say what time it is
+IDLE_CHECK_INTERVAL = 256  # interactions from look to look; to find the first of a table costs up to a millisecond
+MAX_IDLE_CHECKS = 512  # users at one look: twice as many as can have come since the last
+CLOCK_SAMPLE_USERS = 63  # users whose clocks say what time it is
 
 
-def away_too_long(users: dict[str, UserState], idle_ms: int) -> list[str]:
-    """Of the `LOOKED_AT` users who come first, those whose last event is more than `idle_ms` ago."""
+def find_idle_users(users: dict[str, UserProfile], idle_ms: int) -> list[str]:
+    """Of the `MAX_IDLE_CHECKS` users who come first, those whose last event is more than `idle_ms` ago."""
     if not users:
         return []
-    clocks = sorted(_heard_ms(user) for user in islice(reversed(users.values()), WITNESSES))
-    oldest_ms = clocks[len(clocks) // 2] - idle_ms
-    return [user_id for user_id, user in islice(users.items(), LOOKED_AT) if _heard_ms(user) < oldest_ms]
+    active_times = sorted(_last_active_ms(profile) for profile in islice(reversed(users.values()), CLOCK_SAMPLE_USERS))
+    oldest_ms = active_times[len(active_times) // 2] - idle_ms
+    return [
+        user_id for user_id, profile in islice(users.items(), MAX_IDLE_CHECKS) if _last_active_ms(profile) < oldest_ms
+    ]
 
 
-def _heard_ms(user: UserState) -> int:
+def _last_active_ms(profile: UserProfile) -> int:
     """When somebody last did something; of who has only searched so far, that."""
-    return user.last_ms or (user.search.ts_ms if user.search is not None else 0)
+    return profile.last_ms or (profile.search.ts_ms if profile.search is not None else 0)

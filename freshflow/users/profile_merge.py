@@ -9,110 +9,132 @@ from array import array
 
 from msgspec import structs
 
-from freshflow.users.profile import COUNTS, FINGERPRINT_BYTES, FINGERPRINTS, NEW_USER, TIMES, Searched, UserState
+from freshflow.users.profile import (
+    COUNT_TYPE,
+    FINGERPRINT_BYTES,
+    MAX_FINGERPRINTS,
+    NEW_USER,
+    TIME_TYPE,
+    RecentSearch,
+    UserProfile,
+)
 
-__all__ = ["merged"]
+__all__ = ["merge_profiles"]
 
-MOST = 2 ** (8 * array(COUNTS).itemsize) - 1  # what a count can hold
+MAX_COUNT = 2 ** (8 * array(COUNT_TYPE).itemsize) - 1  # what a count can hold
 
 
-def merged(user: UserState, guest: UserState, *, gap_ms: int, context: int, history: int) -> UserState:
+def merge_profiles(
+    user_profile: UserProfile, anonymous_profile: UserProfile, *, gap_ms: int, max_context: int, max_history: int
+) -> UserProfile:
     """The state of a user who was the guest, too.
 
     An item counts as often as in both, and was seen when either last saw it. An item that one of them turned down stays
     turned down, unless the other has seen it after all that the first one did. The sessions are one if they have one
     name, or, where one of them has none, if the pause between them is no longer than `gap_ms`; else the later one runs.
-    At most `history` items are remembered and `context` of a session, the least recent go first.
+    At most `max_history` items are remembered and `max_context` of a session, the least recent go first.
     """
-    if NEW_USER in (user, guest):
-        return guest if user == NEW_USER else user
-    earlier, later = sorted((user, guest), key=_recency)
-    dismissed = _dismissed(earlier, later)
-    seen = {item: of for item, of in _seen(earlier, later).items() if item not in dismissed}
-    remembered = sorted((ms, item) for item, (ms, _) in seen.items())[-history:]
-    items = tuple(item for _, item in remembered)
-    running, before = (later, earlier) if later.session_length else (earlier, later)
-    joins = _is_one_session(before, running, gap_ms)
-    session = _last(items, {*running.session, *before.session} if joins else {*running.session})[-context:]
-    return UserState(
+    if NEW_USER in (user_profile, anonymous_profile):
+        return anonymous_profile if user_profile == NEW_USER else user_profile
+    earlier_profile, later_profile = sorted((user_profile, anonymous_profile), key=_recency_key)
+    dismissed = _merge_dismissed(earlier_profile, later_profile)
+    item_history = {
+        item: entry for item, entry in _merge_history(earlier_profile, later_profile).items() if item not in dismissed
+    }
+    recent_items = sorted((seen_ms, item) for item, (seen_ms, _) in item_history.items())[-max_history:]
+    items = tuple(item for _, item in recent_items)
+    current_profile, previous_profile = (
+        (later_profile, earlier_profile) if later_profile.session_length else (earlier_profile, later_profile)
+    )
+    is_one_session = _is_one_session(previous_profile, current_profile, gap_ms)
+    session = _trailing_items(
+        items, {*current_profile.session, *previous_profile.session} if is_one_session else {*current_profile.session}
+    )[-max_context:]
+    return UserProfile(
         session=items if session == items else session,
-        session_id=running.session_id or (before.session_id if joins else None),
-        session_length=running.session_length + (before.session_length if joins else 0),
-        place=running.place,
-        stays=running.stays,
-        last_ms=later.last_ms,
+        session_id=current_profile.session_id or (previous_profile.session_id if is_one_session else None),
+        session_length=current_profile.session_length + (previous_profile.session_length if is_one_session else 0),
+        session_position=current_profile.session_position,
+        n_immediate_repeats=current_profile.n_immediate_repeats,
+        last_ms=later_profile.last_ms,
         items=items,
-        packed_seen_ms=array(TIMES, [ms for ms, _ in remembered]).tobytes(),
-        packed_counts=array(COUNTS, [seen[item][1] for item in items]).tobytes(),
-        dismissed=dismissed[-history:],
-        fingerprints=_fingerprints(earlier, later),
-        haste_ms=max(earlier.haste_ms, later.haste_ms),
-        unseen_in_a_row=max(earlier.unseen_in_a_row, later.unseen_in_a_row),
-        search=_latest_search(earlier, later),
-        bought=_bought(earlier, later)[-history:],
+        packed_seen_ms=array(TIME_TYPE, [seen_ms for seen_ms, _ in recent_items]).tobytes(),
+        packed_counts=array(COUNT_TYPE, [item_history[item][1] for item in items]).tobytes(),
+        dismissed_items=dismissed[-max_history:],
+        fingerprints=_merge_fingerprints(earlier_profile, later_profile),
+        rate_excess_ms=max(earlier_profile.rate_excess_ms, later_profile.rate_excess_ms),
+        n_consecutive_unseen=max(earlier_profile.n_consecutive_unseen, later_profile.n_consecutive_unseen),
+        search=_latest_search(earlier_profile, later_profile),
+        purchases=_merge_purchases(earlier_profile, later_profile)[-max_history:],
     )
 
 
-def _recency(state: UserState) -> tuple[object, ...]:
+def _recency_key(profile: UserProfile) -> tuple[object, ...]:
     """Orders two states by their latest event, or else by anything that tells them apart."""
-    return (state.last_ms, *map(repr, structs.astuple(state)))
+    return (profile.last_ms, *map(repr, structs.astuple(profile)))
 
 
-def _bought(one: UserState, other: UserState) -> tuple[tuple[str, int], ...]:
+def _merge_purchases(first: UserProfile, second: UserProfile) -> tuple[tuple[str, int], ...]:
     """The latest purchase of each item, the least recent first."""
-    times: dict[str, int] = {}
-    for item, ts_ms in (*one.bought, *other.bought):
-        times[item] = max(times.get(item, ts_ms), ts_ms)
-    return tuple(sorted(times.items(), key=lambda of: (of[1], of[0])))
+    purchase_times: dict[str, int] = {}
+    for item, ts_ms in (*first.purchases, *second.purchases):
+        purchase_times[item] = max(purchase_times.get(item, ts_ms), ts_ms)
+    return tuple(sorted(purchase_times.items(), key=lambda purchase: (purchase[1], purchase[0])))
 
 
-def _latest_search(one: UserState, other: UserState) -> Searched | None:
-    searches = [state.search for state in (one, other) if state.search is not None]
-    return max(searches, key=lambda search: (search.ts_ms, search.keys, search.visits), default=None)
+def _latest_search(first: UserProfile, second: UserProfile) -> RecentSearch | None:
+    searches = [profile.search for profile in (first, second) if profile.search is not None]
+    return max(searches, key=lambda search: (search.ts_ms, search.keys, search.n_visits), default=None)
 
 
-def _seen(one: UserState, other: UserState) -> dict[str, tuple[int, int]]:
+def _merge_history(first: UserProfile, second: UserProfile) -> dict[str, tuple[int, int]]:
     """When each item was last seen, and how often."""
-    seen: dict[str, tuple[int, int]] = {}
-    for state in (one, other):
-        for item, ms, count in zip(state.items, state.seen_ms, state.counts, strict=True):
-            other_ms, others = seen.get(item, (ms, 0))
-            seen[item] = (max(ms, other_ms), min(others + count, MOST))
-    return seen
+    item_history: dict[str, tuple[int, int]] = {}
+    for profile in (first, second):
+        for item, seen_ms, count in zip(profile.items, profile.seen_ms, profile.counts, strict=True):
+            other_ms, other_count = item_history.get(item, (seen_ms, 0))
+            item_history[item] = (max(seen_ms, other_ms), min(other_count + count, MAX_COUNT))
+    return item_history
 
 
-def _dismissed(earlier: UserState, later: UserState) -> tuple[str, ...]:
+def _merge_dismissed(earlier_profile: UserProfile, later_profile: UserProfile) -> tuple[str, ...]:
     """What is turned down, the least recent first."""
-    both = (item for item in earlier.dismissed if not _saw_after(later, item, earlier.last_ms))
-    return tuple(reversed(dict.fromkeys(reversed([*both, *later.dismissed]))))
+    earlier_items = (
+        item
+        for item in earlier_profile.dismissed_items
+        if not _is_seen_after(later_profile, item, earlier_profile.last_ms)
+    )
+    return tuple(reversed(dict.fromkeys(reversed([*earlier_items, *later_profile.dismissed_items]))))
 
 
-def _saw_after(state: UserState, item: str, ms: int) -> bool:
-    return item in state.items and state.seen_ms[state.items.index(item)] > ms
+def _is_seen_after(profile: UserProfile, item: str, seen_ms: int) -> bool:
+    return item in profile.items and profile.seen_ms[profile.items.index(item)] > seen_ms
 
 
-def _is_one_session(before: UserState, running: UserState, gap_ms: int) -> bool:
-    if not before.session_length:
+def _is_one_session(previous_profile: UserProfile, current_profile: UserProfile, gap_ms: int) -> bool:
+    if not previous_profile.session_length:
         return False
-    if before.session_id is not None and running.session_id is not None:
-        return before.session_id == running.session_id
-    opened_ms = running.seen_ms[-len(running.session)] if running.session else running.last_ms
-    return opened_ms - before.last_ms <= gap_ms
+    if previous_profile.session_id is not None and current_profile.session_id is not None:
+        return previous_profile.session_id == current_profile.session_id
+    opened_ms = (
+        current_profile.seen_ms[-len(current_profile.session)] if current_profile.session else current_profile.last_ms
+    )
+    return opened_ms - previous_profile.last_ms <= gap_ms
 
 
-def _last(items: tuple[str, ...], wanted: set[str]) -> tuple[str, ...]:
+def _trailing_items(items: tuple[str, ...], allowed_items: set[str]) -> tuple[str, ...]:
     """The last of `items`, as far back as all are wanted."""
     start = len(items)
-    while start and items[start - 1] in wanted:
+    while start and items[start - 1] in allowed_items:
         start -= 1
     return items[start:]
 
 
-def _fingerprints(earlier: UserState, later: UserState) -> bytes:
+def _merge_fingerprints(earlier_profile: UserProfile, later_profile: UserProfile) -> bytes:
     """Those of the latest events, of which the later state's are the last."""
-    several = [
-        state.fingerprints[at : at + FINGERPRINT_BYTES]
-        for state in (earlier, later)
-        for at in range(0, len(state.fingerprints), FINGERPRINT_BYTES)
+    fingerprints = [
+        profile.fingerprints[offset : offset + FINGERPRINT_BYTES]
+        for profile in (earlier_profile, later_profile)
+        for offset in range(0, len(profile.fingerprints), FINGERPRINT_BYTES)
     ]
-    return b"".join(list(dict.fromkeys(several))[-FINGERPRINTS:])
+    return b"".join(list(dict.fromkeys(fingerprints))[-MAX_FINGERPRINTS:])

@@ -6,24 +6,26 @@ they are wanted for go with the next purchase, and of too many those longest ago
 
 from msgspec import structs
 
-from freshflow.events.model import Behaviour
-from freshflow.users.interning import shared
-from freshflow.users.profile import UserState
+from freshflow.events.model import Interaction
+from freshflow.users.interning import intern_id
+from freshflow.users.profile import UserProfile
 
-__all__ = ["PURCHASE", "bought_since", "with_bought"]
+__all__ = ["PURCHASE_TYPE", "purchased_items", "add_purchase"]
 
-PURCHASE = "purchase"
-
-
-def with_bought(state: UserState, event: Behaviour, *, keep_ms: int, limit: int) -> UserState:
-    """The state after the purchase `event`, which may have come out of order; at most `limit` of `keep_ms` are kept."""
-    times = dict(state.bought)
-    times[event.item_id] = max(times.get(event.item_id, event.ts_ms), event.ts_ms)
-    oldest_ms = max(state.last_ms, event.ts_ms) - keep_ms
-    kept = sorted((ts_ms, item) for item, ts_ms in times.items() if ts_ms > oldest_ms)[-limit:]
-    return structs.replace(state, bought=tuple((shared(item), ts_ms) for ts_ms, item in kept))
+PURCHASE_TYPE = "purchase"
 
 
-def bought_since(state: UserState, since_ms: int) -> list[str]:
+def add_purchase(profile: UserProfile, event: Interaction, *, retention_ms: int, max_purchases: int) -> UserProfile:
+    """The state after the purchase `event`, which may have come out of order; at most `max_purchases` of `retention_ms` are kept."""
+    purchase_times = dict(profile.purchases)
+    purchase_times[event.item_id] = max(purchase_times.get(event.item_id, event.ts_ms), event.ts_ms)
+    oldest_ms = max(profile.last_ms, event.ts_ms) - retention_ms
+    recent_purchases = sorted((ts_ms, item) for item, ts_ms in purchase_times.items() if ts_ms > oldest_ms)[
+        -max_purchases:
+    ]
+    return structs.replace(profile, purchases=tuple((intern_id(item), ts_ms) for ts_ms, item in recent_purchases))
+
+
+def purchased_items(profile: UserProfile, since_ms: int) -> list[str]:
     """The items that the user has bought later than `since_ms`."""
-    return [item for item, ts_ms in state.bought if ts_ms > since_ms]
+    return [item for item, ts_ms in profile.purchases if ts_ms > since_ms]

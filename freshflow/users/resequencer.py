@@ -9,48 +9,51 @@ Every bucket of guests hears of every batch that was read, and says so, so none 
 from collections.abc import Mapping, Sequence
 
 from freshflow.events.model import Origin
-from freshflow.users.updates import Handed, Join
+from freshflow.users.updates import ForwardedEvent, MergeRequested
 
-__all__ = ["Handover", "HeldEvents"]
+__all__ = ["Resequencer", "PendingEvents"]
 
 # By origin: how far each sender has come, and what waits for the others to come as far.
-HeldEvents = dict[str, tuple[dict[int, int], list[Handed]]]
+PendingEvents = dict[str, tuple[dict[int, int], list[ForwardedEvent]]]
 
 
-class Handover:
+class Resequencer:
     """Events by origin, of several senders."""
 
-    def __init__(self, held: HeldEvents | None = None) -> None:
-        self._held: HeldEvents = held or {}
+    def __init__(self, pending: PendingEvents | None = None) -> None:
+        self._pending: PendingEvents = pending or {}
 
-    def take(
-        self, sender: int, senders: int, origin: Origin, handed: Sequence[Handed], upto: int
-    ) -> tuple[list[Handed], int] | None:
+    def process(
+        self, sender: int, n_senders: int, origin: Origin, events: Sequence[ForwardedEvent], end_position: int
+    ) -> tuple[list[ForwardedEvent], int] | None:
         """What is next of an origin, in order, and up to where; None where not all have come further.
 
         One of so many senders has handed on all it makes of the origin up to a position. What says who a guest is
         comes before what else is in its record.
         """
-        reached, waiting = self._held.setdefault(origin.key, ({}, []))
-        before = _least(reached, senders)
-        reached[sender] = upto
-        waiting += handed
-        now = _least(reached, senders)
-        if now is None or now == before:
+        sender_positions, pending_events = self._pending.setdefault(origin.key, ({}, []))
+        previous_position = _common_position(sender_positions, n_senders)
+        sender_positions[sender] = end_position
+        pending_events += events
+        common_position = _common_position(sender_positions, n_senders)
+        if common_position is None or common_position == previous_position:
             return None
-        due = [one for one in waiting if one.position <= now]
-        self._held[origin.key] = (reached, [one for one in waiting if one.position > now])
-        return (due if senders == 1 else sorted(due, key=_place)), now
+        ready_events = [event for event in pending_events if event.position <= common_position]
+        self._pending[origin.key] = (
+            sender_positions,
+            [event for event in pending_events if event.position > common_position],
+        )
+        return (ready_events if n_senders == 1 else sorted(ready_events, key=_sort_key)), common_position
 
-    def state(self) -> HeldEvents:
+    def state(self) -> PendingEvents:
         """All there is to keep, as it is now."""
-        return self._held
+        return self._pending
 
 
-def _least(reached: Mapping[int, int], senders: int) -> int | None:
+def _common_position(sender_positions: Mapping[int, int], n_senders: int) -> int | None:
     """The position that all senders have reached; None while some have not been heard of."""
-    return min(reached.values()) if len(reached) == senders else None
+    return min(sender_positions.values()) if len(sender_positions) == n_senders else None
 
 
-def _place(one: Handed) -> tuple[int, bool]:
-    return one.position, not isinstance(one, Join)
+def _sort_key(event: ForwardedEvent) -> tuple[int, bool]:
+    return event.position, not isinstance(event, MergeRequested)

@@ -5,32 +5,38 @@ from typing import Any, final
 import msgspec
 from msgspec import structs
 
-from freshflow.events.model import Behaviour, Forget, Identify, ItemUpdate, Request, Search
-from freshflow.items.visit import Visit
-from freshflow.users.profile import Context, UserState
+from freshflow.events.model import Forget, Identify, Interaction, ItemUpdate, Request, Search
+from freshflow.items.visit import ItemVisit
+from freshflow.users.profile import Context, UserProfile
 
 __all__ = [
-    "Ask",
-    "Departure",
+    "ListRequested",
+    "UserEvicted",
     "Dismissal",
-    "Handed",
-    "Interaction",
-    "Join",
-    "Joined",
-    "Lesson",
-    "Noise",
-    "Signal",
+    "ForwardedEvent",
+    "UserInteraction",
+    "MergeRequested",
+    "ProfileMerged",
+    "RemoteExample",
+    "BotEvent",
+    "RemoteEvent",
     "Step",
 ]
 
 # What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
-NAMELESS: dict[str, Any] = {"session_id": None, "fingerprints": b"", "dismissed": (), "search": None, "bought": ()}
+ANONYMIZED_FIELDS: dict[str, Any] = {
+    "session_id": None,
+    "fingerprints": b"",
+    "dismissed_items": (),
+    "search": None,
+    "purchases": (),
+}
 
 
-class _OfEvent(msgspec.Struct, frozen=True, gc=False):
+class _EventStep(msgspec.Struct, frozen=True, gc=False):
     """What follows from an event, and so stands where that does."""
 
-    event: Behaviour | Request | Search | Identify
+    event: Interaction | Request | Search | Identify
 
     @property
     def position(self) -> int:
@@ -44,50 +50,66 @@ class _OfEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 @final
-class Interaction(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
+class UserInteraction(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
     """A behaviour event with the user before it, the context it happened in, and the user after it.
 
-    `for_all` says that it teaches the rankers of all partitions.
+    `broadcast` says that it teaches the rankers of all partitions.
     """
 
-    event: Behaviour
-    before: UserState
+    event: Interaction
+    profile_before: UserProfile
     context: Context
-    after: UserState
-    for_all: bool = False
+    profile_after: UserProfile
+    broadcast: bool = False
 
     @property
-    def signal(self) -> "Signal":
+    def remote_event(self) -> "RemoteEvent":
         """What other partitions are told of it."""
-        if not self.for_all:
+        if not self.broadcast:
             return self.visit
-        return Lesson(self.visit, structs.replace(self.before, **NAMELESS), self.context)
+        return RemoteExample(self.visit, structs.replace(self.profile_before, **ANONYMIZED_FIELDS), self.context)
 
     @property
-    def visit(self) -> Visit:
+    def visit(self) -> ItemVisit:
         """What item knowledge learns from it."""
-        opens = self.context.session_length == 0
-        event, search = self.event, self.before.search
-        if search is None or self.after.search is None or search.ts_ms > event.ts_ms:
-            return Visit(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull, event.type)
-        return Visit(
-            *(event.position, event.item_id, self.context.items, event.ts_ms, opens, event.pull, event.type),
-            *(search.keys, search.visits),
+        is_session_start = self.context.session_length == 0
+        event, search = self.event, self.profile_before.search
+        if search is None or self.profile_after.search is None or search.ts_ms > event.ts_ms:
+            return ItemVisit(
+                event.position,
+                event.item_id,
+                self.context.items,
+                event.ts_ms,
+                is_session_start,
+                event.sample_weight,
+                event.type,
+            )
+        return ItemVisit(
+            *(
+                event.position,
+                event.item_id,
+                self.context.items,
+                event.ts_ms,
+                is_session_start,
+                event.sample_weight,
+                event.type,
+            ),
+            *(search.keys, search.n_visits),
         )
 
     @property
     def follows_search(self) -> bool:
         """Whether the user came to the item after a search that still counts."""
-        search = self.before.search
-        return search is not None and self.after.search is not None and search.ts_ms <= self.event.ts_ms
+        search = self.profile_before.search
+        return search is not None and self.profile_after.search is not None and search.ts_ms <= self.event.ts_ms
 
 
 @final
-class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class RemoteExample(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A visit of another partition's user, whom nothing identifies, with what the ranker needs to learn from it."""
 
-    visit: Visit
-    before: UserState
+    visit: ItemVisit
+    profile_before: UserProfile
     context: Context
 
     @property
@@ -97,33 +119,33 @@ class Lesson(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
 
 
 @final
-class Ask(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A list is wanted that teaches nothing of items: a request, or a search. `user` is the user as of now."""
+class ListRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+    """A list is wanted that teaches nothing of items: a request, or a search. `profile` is the user as of now."""
 
     event: Request | Search
-    user: UserState
+    profile: UserProfile
 
 
 @final
-class Dismissal(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user turned an item down: the list was made from `before` and `context`, `after` is without the item."""
+class Dismissal(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+    """A user turned an item down: the list was made from `profile_before` and `context`, `profile_after` is without the item."""
 
-    event: Behaviour
-    before: UserState
+    event: Interaction
+    profile_before: UserProfile
     context: Context
-    after: UserState
+    profile_after: UserProfile
 
 
 @final
-class Noise(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
+class BotEvent(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
     """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
 
-    event: Behaviour
-    after: UserState
+    event: Interaction
+    profile_after: UserProfile
 
 
 @final
-class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class UserEvicted(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user is no longer known, after the event at `position` and `nth`, which need not be theirs.
 
     Either they have been away for longer than `users.idle_s`, or there was no more room. A guest who has become a user
@@ -132,15 +154,15 @@ class Departure(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fals
 
     position: int
     user_id: str
-    idle: bool
+    is_idle: bool
     nth: int = 0
 
 
-class Join(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
+class MergeRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
     """What was known of a guest, on its way to the bucket of the user who they are."""
 
     event: Identify
-    guest: UserState
+    anonymous_profile: UserProfile
 
     @property
     def user_id(self) -> str:
@@ -149,14 +171,24 @@ class Join(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
 
 
 @final
-class Joined(_OfEvent, frozen=True, tag=True, tag_field="kind", gc=False):
+class ProfileMerged(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
     """A user after a guest's history has become theirs: the user gets a list, and nothing is learned from it."""
 
     event: Identify
-    after: UserState
+    profile_after: UserProfile
 
 
-Signal = Visit | Lesson
-Step = Interaction | Dismissal | Noise | Ask | Signal | ItemUpdate | Forget | Departure | Joined
+RemoteEvent = ItemVisit | RemoteExample
+Step = (
+    UserInteraction
+    | Dismissal
+    | BotEvent
+    | ListRequested
+    | RemoteEvent
+    | ItemUpdate
+    | Forget
+    | UserEvicted
+    | ProfileMerged
+)
 # What a bucket of guests hands on: steps of guests, and what is for the bucket of a user.
-Handed = Behaviour | Request | Search | Join | Step
+ForwardedEvent = Interaction | Request | Search | MergeRequested | Step

@@ -20,16 +20,16 @@ import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
-from freshflow.cluster.protocol import Job
+from freshflow.cluster.protocol import JobSpec
 from freshflow.cluster.supervisor import run_cluster
 from freshflow.config.schema import Config, RefreshConfig, load_config
 from freshflow.evaluation.baselines.vsknn import VSKNN
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.replay import evaluate_baselines
 from freshflow.io.registry import open_sink, open_source
-from freshflow.state.backend import Keeping
-from freshflow.streaming.job import Places, assemble, prepare, run_flow, system_clock
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.state.backend import StateBackend
+from freshflow.streaming.job import JobUrls, assemble, prepare, run_flow, system_clock
+from freshflow.streaming.monitoring.progress import JobStats
 
 __all__ = ["ROOT", "Json", "measured"]
 
@@ -84,21 +84,21 @@ def _by_batch(raw: Any, sink: Any) -> None:
 
 def _job(path: str, output: str, config: Config, processes: int) -> Json:
     """The whole job."""
-    places, progress = Places(path, output), Progress()
+    places, progress = JobUrls(path, output), JobStats()
     if processes == 1:
-        run_flow(assemble(places, config, progress, lambda: False, keeping=Keeping()), config, None)
+        run_flow(assemble(places, config, progress, lambda: False, state_backend=StateBackend()), config, None)
     else:
-        prepare(places, config, resumes=False)
-        run_cluster(Job(places, config, None), processes, progress, lambda: False)
-    figures = {name: progress.quality(name) for name in ("hr20", "mrr20", "published_hr20")}
-    return {"seconds": progress.seconds(), "lists": progress.lists, **figures}
+        prepare(places, config, is_resuming=False)
+        run_cluster(JobSpec(places, config, None), processes, progress, lambda: False)
+    figures = {name: progress.mean_quality(name) for name in ("hr20", "mrr20", "published_hr20")}
+    return {"seconds": progress.duration_s(), "lists": progress.n_lists, **figures}
 
 
 def _vsknn(path: str, config: Config, limit: int | None) -> Json:
     """The baseline of the evaluation: it recommends and learns its index, and publishes nothing."""
-    stream = EvaluationStream(path, config, limit=limit)
-    seconds = evaluate_baselines(stream, {"vsknn": VSKNN()}, time.perf_counter)["vsknn"].seconds
-    return {"seconds": seconds, "events": stream.events}
+    stream = EvaluationStream(path, config, max_events=limit)
+    seconds = evaluate_baselines(stream, {"vsknn": VSKNN()}, time.perf_counter)["vsknn"].duration_s
+    return {"seconds": seconds, "events": stream.n_events}
 
 
 def _write_first(path: str, part: Path, limit: int | None) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from freshflow.config.schema import Config
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
-from freshflow.state.backend import Keeping
+from freshflow.state.backend import StateBackend
 from freshflow.streaming.messages import EventBatch
 from freshflow.streaming.operators.partitions import PartitionStage, partition_stage
 from freshflow.streaming.operators.users import UserStage, user_stage
@@ -112,7 +112,7 @@ def _quality(run: Json) -> list[str]:
 
 def _epochs(folder: Path, events: int) -> None:
     """How long the job stands still at the end of an epoch, and to resume; of the stages, without Bytewax."""
-    config, keeping = Config(), Keeping(any=True, folder=folder)
+    config, keeping = Config(), StateBackend(is_enabled=True, folder=folder)
     users, partition = _stages(config, keeping)
     origin, parser, position = Origin("file", "growing"), EventParser(config.events), 0
     lines = _lines(growing(events, events_per_item=max(1, events // 50_000)))
@@ -140,7 +140,7 @@ def _epochs(folder: Path, events: int) -> None:
     ]
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     show(
-        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.bucket.users):,} users and "
+        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.store.users):,} users and "
         f"{counts['items']:,} items",
         ["", "pause, median", "most"],
         [
@@ -151,7 +151,7 @@ def _epochs(folder: Path, events: int) -> None:
     )
 
 
-def _stages(config: Config, keeping: Keeping, *stored: bytes) -> tuple[UserStage, PartitionStage]:
+def _stages(config: Config, keeping: StateBackend, *stored: bytes) -> tuple[UserStage, PartitionStage]:
     users, partition = stored or (None, None)
     return user_stage(config, lambda: 0, keeping)(users), partition_stage(config, lambda: 0, keeping, live=False)(
         partition

@@ -18,7 +18,7 @@ from freshflow.events.model import ItemUpdate, Origin, RawBatch
 from freshflow.events.parser import EventParser
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 
 from .machine import described
 
@@ -28,21 +28,21 @@ RANKS = (0, 10, 100, 500)  # of items by how many lists hold them
 
 def main(events: int) -> None:
     config, origin = Config(), Origin("file", "shop.jsonl")
-    parser, bucket = EventParser(config.events), UserBucket.of_partition(config)
+    parser, bucket = EventParser(config.events), UserStore.for_partition(config)
     partition = Partition(0, config, lambda: time.time_ns() // 1_000_000)
     lines = [line for _, _, line in shop_lines(ShopConfig(events=events, users=max(10, events // 10), dirty=False))]
     for start in range(0, len(lines), BATCH):
         records = tuple(enumerate(lines[start : start + BATCH], start + 1))
-        partition.take(origin, bucket.take(parser.parse(RawBatch(origin, records, 0))[0]))
-    active, known = partition.refresh.active, partition.knowledge.rows
+        partition.process(origin, bucket.process(parser.parse(RawBatch(origin, records, 0))[0]))
+    active, known = partition.refresh_scheduler.active_users, partition.item_statistics.index
     print(described())
     print(f"{len(active.ids):,} active users")
     for position, rank in enumerate(RANKS, len(lines) + 1):
-        rows, held = np.unique(active.views.listed[: len(active.ids)], return_counts=True)
+        rows, held = np.unique(active.baselines.list_rows[: len(active.ids)], return_counts=True)
         row = int(rows[rows >= 0][np.argsort(-held[rows >= 0])][min(rank, int((rows >= 0).sum()) - 1)])
         update = ItemUpdate(position, known.ids[row], partition.event_ts, available=False)
         begun = time.perf_counter()
-        made = partition.take(origin, [update])
+        made = partition.process(origin, [update])
         took_ms = 1000 * (time.perf_counter() - begun)
         each_us = 1000 * took_ms / max(1, len(made))
         print(f"on {len(made):6,} lists: gone after {took_ms:7.1f} ms, {each_us:6.0f} us a list")

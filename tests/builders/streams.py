@@ -7,9 +7,9 @@ import numpy as np
 
 from freshflow.config.schema import Config, ItemsConfig, JobConfig, ListsConfig, RefreshConfig, UsersConfig
 from freshflow.engine.partition import Partition
-from freshflow.events.model import Behaviour, Event, Forget, ItemUpdate, Origin, Request, Search
-from freshflow.outputs.records import Forgotten, ListItem, Output, RecommendationList, encode
-from freshflow.users.store import UserBucket
+from freshflow.events.model import Event, Forget, Interaction, ItemUpdate, Origin, Request, Search
+from freshflow.outputs.records import ListDeletion, ListItem, Output, RecommendationList, encode
+from freshflow.users.store import UserStore
 from freshflow.users.updates import Step
 
 START_MS = 1_700_000_000_000
@@ -17,7 +17,7 @@ COMPUTED_AT = 1_800_000_000_000
 ORIGIN = Origin("file", "events.jsonl")
 OTHER = Origin("topic", "events", 3)
 ReadList = RecommendationList[tuple[ListItem, ...]]
-Read = ReadList | Forgotten
+Read = ReadList | ListDeletion
 SIZES = (1, 7, 256)  # of batches, in events: of the smallest, of none that is a round number, and of the default
 
 
@@ -32,8 +32,8 @@ def config(partitions: int = 1, *, refresh: bool = False, **lists: bool | int) -
     )
 
 
-def view(position: int, user: str, item: str, after_ms: int | None = None) -> Behaviour:
-    return Behaviour(position, "view", user, item, START_MS + (1000 * position if after_ms is None else after_ms))
+def view(position: int, user: str, item: str, after_ms: int | None = None) -> Interaction:
+    return Interaction(position, "view", user, item, START_MS + (1000 * position if after_ms is None else after_ms))
 
 
 def request(position: int, user: str, **fields) -> Request:
@@ -54,7 +54,7 @@ def partition(settings: Config | None = None, number: int = 0) -> Partition:
 
 def steps(events: Iterable[Event], settings: Config | None = None, *, for_all: int = 0) -> list[Step]:
     """What a user stage that starts here makes of `events`; the first `for_all` are lessons."""
-    return UserBucket((settings or config()).users, 1000, for_all).take(events)
+    return UserStore((settings or config()).users, 1000, for_all).process(events)
 
 
 def outputs(
@@ -66,14 +66,15 @@ def outputs(
 
 def take(made: Partition, events: Sequence[Event], *, size: int = 256, origin: Origin = ORIGIN) -> list[Read]:
     """What a partition publishes of `events` in batches of `size`, after a user stage that starts here."""
-    bucket = UserBucket(made.config.users, 1000)
-    return [one for batch in batches(events, size) for one in read(made.take(origin, bucket.take(batch)))]
+    bucket = UserStore(made.config.users, 1000)
+    return [one for batch in batches(events, size) for one in read(made.process(origin, bucket.process(batch)))]
 
 
 def read(published: Iterable[Output]) -> list[Read]:
     """What consumers read of what is published."""
     return [
-        one if isinstance(one, Forgotten) else msgspec.json.decode(encode(one)[1], type=ReadList) for one in published
+        one if isinstance(one, ListDeletion) else msgspec.json.decode(encode(one)[1], type=ReadList)
+        for one in published
     ]
 
 
@@ -109,4 +110,4 @@ def _event(random: np.random.Generator, position: int, controls: bool) -> Event:
         return ItemUpdate(position, item, ts_ms, available=bool(random.integers(2)))
     if controls and kind < 0.25:
         return Forget(position, user, ts_ms)
-    return Behaviour(position, "view", user, item, ts_ms)
+    return Interaction(position, "view", user, item, ts_ms)

@@ -8,8 +8,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 Freshflow = Callable[..., CompletedProcess[str]]
@@ -84,14 +84,14 @@ def test_each_kind_of_bad_line_is_a_dead_letter_and_good_lines_around_it_are_ans
 
 
 def test_rows_that_do_not_fit_their_header_are_dead_letters_too(
-    tmp_path: Path, run_here: Callable[..., Progress], read: Read
+    tmp_path: Path, run_here: Callable[..., JobStats], read: Read
 ) -> None:
     bad_rows = [b"view,u1", b"view,u1,i1,%d,,too,many" % TS, b"view,u1,\xff,%d," % TS, b'view,"u1"x,i1,%d,' % TS]
     rows = [b"type,user_id,item_id,ts,request_id", b"view,u0,i0,%d," % TS, b"request,u0,,%d,r0" % TS]
     for n, bad in enumerate(bad_rows, start=1):
         rows += [bad, b"view,u%d,i%d,%d," % (n, n, TS + n), b"request,u%d,,%d,r%d" % (n, TS + n, n)]
     (tmp_path / "events.csv").write_bytes(b"\n".join(rows))
-    run_here(Places(str(tmp_path / "events.csv"), str(tmp_path / "lists.jsonl.gz"), str(tmp_path / "letters.jsonl")))
+    run_here(JobUrls(str(tmp_path / "events.csv"), str(tmp_path / "lists.jsonl.gz"), str(tmp_path / "letters.jsonl")))
     letters = read("letters.jsonl")
     assert [raw_bytes(letter) for letter in letters] == bad_rows
     assert [letter["code"] for letter in letters] == ["bad_row", "bad_row", "not_utf8", "bad_row"]

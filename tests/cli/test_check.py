@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Finished = CompletedProcess[str]
 Checked = Callable[..., tuple[int, str]]
@@ -43,10 +43,10 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def test_a_job_that_could_go_on_is_all_ok_and_nothing_is_changed(
-    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], run_here: Callable[..., Progress]
+    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], run_here: Callable[..., JobStats]
 ) -> None:
     simulate("events.jsonl", events=60, users=5, items=20)
-    run_here(Places("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
+    run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
     before = contents(tmp_path)
     code, said = checked("--input", "events.jsonl", "--output", "lists.jsonl", "--recovery", "state")
     assert (code, failures(said)) == (0, []), said
@@ -57,10 +57,10 @@ def test_a_job_that_could_go_on_is_all_ok_and_nothing_is_changed(
 
 
 def test_what_is_wrong_is_told_a_line_each_and_the_exit_code_is_1(
-    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], run_here: Callable[..., Progress]
+    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], run_here: Callable[..., JobStats]
 ) -> None:
     simulate("events.jsonl", events=60, users=5, items=20)
-    run_here(Places("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
+    run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
     (tmp_path / "letters.jsonl").write_text('{"dear": "reader"}\n')
     options = ["--recovery", "state", "--partitions", 3, "--processes", 4, "--metrics-address", "192.0.2.1:9464"]
     with (tmp_path / "state/in-use").open("wb") as lock:
@@ -82,12 +82,12 @@ def test_a_setting_that_is_not_allowed_is_a_line_too(checked: Checked) -> None:
 
 
 def test_a_state_of_another_version_is_refused(
-    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], run_here: Callable[..., Progress]
+    tmp_path: Path, checked: Checked, simulate: Callable[..., Counter[str]], run_here: Callable[..., JobStats]
 ) -> None:
     simulate("events.jsonl", events=60, users=5, items=20)
     with (tmp_path / "events.jsonl").open("a") as file:  # whole states are written when a user is forgotten
         file.write('{"type": "forget", "user_id": "u1", "ts": 1764000000}\n')
-    run_here(Places("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
+    run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
     bases = list((tmp_path / "state/states").glob("*.base"))
     assert bases
     for base in bases:

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from freshflow.cli.commands import COMMANDS, command_app
+from freshflow.cli.commands import COMMAND_HELP, load_command_app
 from freshflow.cli.main import app
 
 OF_A_JOB = {"bytewax", "numba", "river", "scipy"}
@@ -31,15 +31,15 @@ def loaded_by(*arguments: str, folder: Path) -> set[str]:
     return set(subprocess.run(told, capture_output=True, text=True, cwd=folder).stderr.split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMAND_HELP)
 def test_help_says_of_a_command_what_it_says_of_itself(name: str) -> None:
-    command = get_command(command_app(name))
-    assert inspect.cleandoc(command.help or "").split("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+    command = get_command(load_command_app(name))
+    assert inspect.cleandoc(command.help or "").split("\n\n")[0].replace("\n", " ") == COMMAND_HELP[name]
 
 
 def test_help_names_all_commands() -> None:
     told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300"}).output
-    assert [name for name in COMMANDS if name not in told or COMMANDS[name] not in told] == []
+    assert [name for name in COMMAND_HELP if name not in told or COMMAND_HELP[name] not in told] == []
 
 
 def test_a_name_that_is_nearly_a_command_is_answered_with_the_command() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from freshflow.cli.demo import SHELF, WINDOW, feed, shown_of
+from freshflow.cli.demo import ITEMS_PER_DEPARTMENT, N_WINDOW_DEPARTMENTS, describe_shop_items, feed_events
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.lines import Line
-from freshflow.simulator.shop import build_shop, described_as_shifted, shifted
+from freshflow.simulator.shop import build_shop, shift_shop, with_shifted_catalogue
 from freshflow.simulator.write import shop_lines
 from tests.conftest import Finished, Running
 
@@ -26,7 +26,7 @@ def test_clicks_are_written_as_they_come_and_what_is_past_goes_first() -> None:
         clicks.put(click)
     lines: list[Line] = [(1, "view", b"a"), (1_000, "view", b"b"), (10**8, "view", b"in the future")]
     written: list[bytes] = []
-    feed(lines, clicks, written.append, lambda: 1_000)
+    feed_events(lines, clicks, written.append, lambda: 1_000)
     assert written == [b"a", b"b", b"click"]
 
 
@@ -35,19 +35,19 @@ def test_a_shop_that_is_over_goes_on_with_clicks() -> None:
     for click in (b"one", b"two", None):
         clicks.put(click)
     written: list[bytes] = []
-    feed([(1, "view", b"a")], clicks, written.append, lambda: 1_000)
+    feed_events([(1, "view", b"a")], clicks, written.append, lambda: 1_000)
     assert written == [b"a", b"one", b"two"]
 
 
 def test_the_window_has_full_shelves_of_items_that_are_always_there() -> None:
-    shop = described_as_shifted(build_shop(CONFIG), CONFIG)
-    items, in_window = shown_of(shop, CONFIG)
+    shop = with_shifted_catalogue(build_shop(CONFIG), CONFIG)
+    items, in_window = describe_shop_items(shop, CONFIG)
     by_id = {item["item_id"]: item for item in items}
     assert len(items) == CONFIG.items
-    assert len(in_window) == len(set(in_window)) == WINDOW * SHELF
-    assert len({by_id[item]["category"].split()[0] for item in in_window}) == WINDOW
+    assert len(in_window) == len(set(in_window)) == N_WINDOW_DEPARTMENTS * ITEMS_PER_DEPARTMENT
+    assert len({by_id[item]["category"].split()[0] for item in in_window}) == N_WINDOW_DEPARTMENTS
     assert len({by_id[item]["title"] for item in in_window}) == len(in_window)
-    assert set(in_window) <= {f"i{item + 1}" for item in shifted(shop, CONFIG).evergreens}
+    assert set(in_window) <= {f"i{item + 1}" for item in shift_shop(shop, CONFIG).evergreens}
 
 
 def test_after_the_shift_what_goes_together_is_described_as_one_category() -> None:
@@ -66,7 +66,7 @@ def test_after_the_shift_what_goes_together_is_described_as_one_category() -> No
         return sum(same) / len(same)
 
     plain = ShopConfig(events=4_000, users=100, items=400, dirty=False)
-    found = in_one_category(list(shop_lines(CONFIG, described_as_shifted(build_shop(CONFIG), CONFIG))))
+    found = in_one_category(list(shop_lines(CONFIG, with_shifted_catalogue(build_shop(CONFIG), CONFIG))))
     assert found == pytest.approx(in_one_category(list(shop_lines(plain))), abs=0.05)
     assert found > 2 * in_one_category(list(shop_lines(CONFIG)))
 

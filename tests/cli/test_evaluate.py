@@ -16,14 +16,14 @@ from typer.testing import CliRunner, Result
 
 from freshflow.cli.main import app
 from freshflow.config.schema import Config, JobConfig
-from freshflow.evaluation.baselines.built_in import built_in
+from freshflow.evaluation.baselines.built_in import create_baselines
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.replay import evaluate_baselines, evaluate_job
-from freshflow.evaluation.scores import KINDS, Scores
+from freshflow.evaluation.scores import SCORE_KINDS, Scores
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines, write_lines
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 EVENTS = 1_500
@@ -60,7 +60,7 @@ def write_views(path: Path, *visits: tuple[str, str]) -> Path:
     return path
 
 
-def score_from_outside(source: Path, folder: Path, run_here: Callable[..., Progress], partitions: int) -> Json:
+def score_from_outside(source: Path, folder: Path, run_here: Callable[..., JobStats], partitions: int) -> Json:
     """HR@20 and MRR@20 of a job's answers to a request before each event, and of what it pushed before it."""
     asked: list[Json] = []
     for line in source.read_text().splitlines():
@@ -70,7 +70,7 @@ def score_from_outside(source: Path, folder: Path, run_here: Callable[..., Progr
             asked.append({**ask, "request_id": f"before-{len(asked) + 2}"})
         asked.append(event)
     (folder / "asked.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
-    run_here(Places(str(folder / "asked.jsonl"), str(folder / "lists.jsonl")), job=JobConfig(partitions=partitions))
+    run_here(JobUrls(str(folder / "asked.jsonl"), str(folder / "lists.jsonl")), job=JobConfig(partitions=partitions))
     answers: dict[str, list[str]] = {}
     pushed: dict[int, Json] = {}
     for one in map(json.loads, (folder / "lists.jsonl").read_bytes().splitlines()):
@@ -108,7 +108,7 @@ def means(ranks: list[int]) -> Json:
 
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_figures_agree_with_those_scored_from_a_jobs_output(
-    partitions: int, shop: Path, tmp_path: Path, run_here: Callable[..., Progress]
+    partitions: int, shop: Path, tmp_path: Path, run_here: Callable[..., JobStats]
 ) -> None:
     outside = score_from_outside(shop, tmp_path, run_here, partitions)
     inside = report_of(shop, "--partitions", partitions)["job"]
@@ -127,10 +127,10 @@ def test_the_report_holds_all_figures(shop: Path) -> None:
     }
     assert (report["events"], report["scored"], report["rejected"]) == (400, 400, {})
     assert report["peak_memory_mb"] > 10
-    assert report["baselines"].keys() == built_in().keys()
+    assert report["baselines"].keys() == create_baselines().keys()
     for name, quality in {"job": report["job"], **report["baselines"]}.items():
         kinds = {"all", "new", "published"} if name == "job" else {"all", "new"}
-        assert quality.keys() == {*KINDS, "coverage", "events_per_second", "tenths"}
+        assert quality.keys() == {*SCORE_KINDS, "coverage", "events_per_second", "tenths"}
         assert quality["tenths"].keys() == kinds
         for kind in kinds:
             assert quality[kind].keys() == FIGURES
@@ -146,7 +146,7 @@ def test_the_report_holds_all_figures(shop: Path) -> None:
 def test_the_table_fits_80_columns_and_names_everything(shop: Path) -> None:
     done = evaluate(shop, "--baselines", "--limit", 300)
     assert max(map(len, done.stdout.splitlines())) <= 80
-    for word in ("HR@10", "HR@20", "MRR@20", "NDCG@20", "published", "coverage", "peak memory", *built_in()):
+    for word in ("HR@10", "HR@20", "MRR@20", "NDCG@20", "published", "coverage", "peak memory", *create_baselines()):
         assert word in done.stdout
 
 
@@ -235,14 +235,14 @@ def test_no_list_knows_what_comes_after_it(partitions: int, shop: Path, tmp_path
         part = tmp_path / f"{cut}.jsonl"
         part.write_text("\n".join(lines[:cut]))
         for name, found in ranks_of(part, config).items():
-            for kind in KINDS:
+            for kind in SCORE_KINDS:
                 assert len(found.ranks[kind]) > 50
                 assert whole[name].ranks[kind].startswith(found.ranks[kind]), (name, kind, cut)
 
 
 def ranks_of(path: Path, config: Config) -> dict[str, Scores]:
-    stream = EvaluationStream(str(path), config, limit=800)
-    others = evaluate_baselines(stream, built_in(), lambda: 0.0)
+    stream = EvaluationStream(str(path), config, max_events=800)
+    others = evaluate_baselines(stream, create_baselines(), lambda: 0.0)
     return {"job": evaluate_job(stream, lambda: 0.0).scores} | {name: one.scores for name, one in others.items()}
 
 
@@ -252,13 +252,13 @@ def test_the_plot_draws_a_line_for_each_within_its_frame(shop: Path, tmp_path: P
     root = ElementTree.fromstring(content)
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     lines = [one for one in root.iter() if one.tag.endswith("polyline")]
-    assert len(lines) == 2 * (1 + len(built_in()))
+    assert len(lines) == 2 * (1 + len(create_baselines()))
     for line in lines:
         points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
         assert len(points) == EVENTS // 250
         assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
     texts = {one.text for one in root.iter() if one.tag.endswith("text")}
-    assert {"FreshFlow", *built_in()} <= texts
+    assert {"FreshFlow", *create_baselines()} <= texts
     assert "prefers-color-scheme: dark" in content
 
 

@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 import pytest
 
-from freshflow.cli.explain import CAUSES, REASONS, why
+from freshflow.cli.explain import CAUSE_TEXTS, REASON_TEXTS, describe_reason
 from freshflow.outputs.records import Cause, ListItem, Model, RecommendationList, encode
-from freshflow.rules.candidate_list import SHOWN_REASONS
+from freshflow.rules.candidate_list import PUBLISHED_REASONS
 
 Freshflow = Callable[..., CompletedProcess[str]]
 
@@ -97,9 +97,9 @@ def test_what_is_no_output_of_a_job_is_refused(
 
 
 def test_a_companion_that_was_forgotten_is_not_named() -> None:
-    assert why(ListItem("a", 1.0, "together", ())) == "goes with what the user looked at"
+    assert describe_reason(ListItem("a", 1.0, "together", ())) == "goes with what the user looked at"
 
 
 def test_every_cause_of_a_list_and_every_reason_has_words() -> None:
-    assert CAUSES.keys() == set(get_args(Cause))
-    assert REASONS.keys() >= set(SHOWN_REASONS)
+    assert CAUSE_TEXTS.keys() == set(get_args(Cause))
+    assert REASON_TEXTS.keys() >= set(PUBLISHED_REASONS)

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.config.schema import EventsConfig
-from freshflow.errors import FreshFlowError, user_error
+from freshflow.errors import FreshFlowError, find_user_error
 from freshflow.events.model import Forget
 from freshflow.events.parser import parse_record
-from freshflow.io.files.reader import OpenFile
+from freshflow.io.files.reader import EventFile
 
 Json = dict[str, Any]
 VIEW = '{"type":"view","user_id":"u","item_id":"i","ts":1750000000}'
@@ -36,12 +36,12 @@ def forget(*arguments: str) -> str:
 def refusal(*arguments: str) -> str:
     with pytest.raises(FreshFlowError) as refused:
         CliRunner().invoke(app, ["forget", *arguments], catch_exceptions=False)
-    return str(user_error(refused.value))
+    return str(find_user_error(refused.value))
 
 
 def events_in(path: str) -> list[object]:
     """All records of a file, as the job would take them."""
-    opened = OpenFile(path, 10_000)
+    opened = EventFile(path, 10_000)
     records = opened.read(100) or []
     opened.close()
     return [parse_record(opened.origin, n, raw, columns=opened.columns, config=EventsConfig()) for n, raw in records]

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.cli.shapes import shape
+from freshflow.cli.shapes import event_overrides
 from freshflow.config.schema import load_config
-from freshflow.errors import ConfigError, user_error
+from freshflow.errors import ConfigError, find_user_error
 from freshflow.events.formats.registry import FORMATS
-from freshflow.streaming.job import SIGNALS
+from freshflow.streaming.job import STOP_SIGNALS
 
 GUIDE = (Path(__file__).parents[2] / "freshflow" / "docs" / "formats.md").read_text("utf-8")
 FILES = re.findall(r"```(?:json|csv) (\S+)\n(.*?)```", GUIDE, re.DOTALL)
@@ -28,7 +28,7 @@ def in_examples(tmp_path, monkeypatch):
     for name, content in FILES:
         (tmp_path / name).write_text(content, "utf-8")
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # which a job in this process takes over
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}  # which a job in this process takes over
     yield tmp_path
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -85,7 +85,7 @@ def test_lists_of_one_record_have_ids_and_places_of_their_own(in_examples):
 def test_a_file_of_an_unknown_layout_is_refused_with_what_to_do(in_examples):
     Path("x.dat").write_text("a;b;c\n")
     result = CliRunner().invoke(app, ["evaluate", "x.dat"])
-    assert "is that of no known format: name the format" in str(user_error(result.exception))
+    assert "is that of no known format: name the format" in str(find_user_error(result.exception))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_file_of_an_unknown_layout_is_refused_with_what_to_do(in_examples):
 )
 def test_a_wrong_option_is_refused_in_a_sentence(format, map, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
-        load_config(overrides={"events": shape(format, map)})
+        load_config(overrides={"events": event_overrides(format, map)})
 
 
 def test_the_environment_can_name_fields():

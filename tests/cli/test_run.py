@@ -17,11 +17,11 @@ from bytewax.recovery import init_db_dir
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.cli.progress import shortened, summary
+from freshflow.cli.progress import print_summary, shorten_url
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines, write_lines
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 Freshflow = Callable[..., CompletedProcess[str]]
@@ -161,12 +161,12 @@ def test_where_there_is_no_number_stands_a_dash(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    run_here: Callable[..., Progress],
+    run_here: Callable[..., JobStats],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("none.csv").write_text("type,user_id,item_id,ts\nview,u1\n")
-    places = Places("none.csv", "[lists] of today.jsonl")
-    summary(run_here(places), places)
+    places = JobUrls("none.csv", "[lists] of today.jsonl")
+    print_summary(run_here(places), places)
     said = capsys.readouterr().err
     assert re.search(r"lists out +0 +\[lists\] of today\.jsonl", said)
     for row in ("HR@20", "of popularity", "MRR@20", "event to list, p50 / p99"):
@@ -174,7 +174,7 @@ def test_where_there_is_no_number_stands_a_dash(
 
 
 def test_csv_and_packed_files_give_the_lists_of_plain_ones(
-    tmp_path: Path, simulate: Callable[..., Counter[str]], run_here: Callable[..., Progress], read: Read
+    tmp_path: Path, simulate: Callable[..., Counter[str]], run_here: Callable[..., JobStats], read: Read
 ) -> None:
     simulate("clean.jsonl", **SMALL, dirty=False)
     events = [e for e in read("clean.jsonl") if e["type"] != "item"]
@@ -185,7 +185,7 @@ def test_csv_and_packed_files_give_the_lists_of_plain_ones(
         file.write("\n".join([",".join(columns), *rows]))
     found = []
     for name in ("events.jsonl", "events.csv.gz"):
-        run_here(Places(str(tmp_path / name), str(tmp_path / "lists.jsonl")), clock=lambda: 0)
+        run_here(JobUrls(str(tmp_path / name), str(tmp_path / "lists.jsonl")), clock=lambda: 0)
         found.append([{k: v for k, v in one.items() if k not in ("list_id", "source")} for one in read("lists.jsonl")])
     assert found[0] == found[1]
     assert len(found[0]) > 100
@@ -211,10 +211,10 @@ def figure(said: str, name: str) -> str:
     ],
 )
 def test_a_long_place_is_cut_at_the_front(place: str, width: int, short: str) -> None:
-    assert shortened(place, width) == short
+    assert shorten_url(place, width) == short
     assert len(short) <= width
 
 
 def test_a_place_below_the_working_folder_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert shortened(str(tmp_path / "out/lists.jsonl"), 80) == "out/lists.jsonl"
+    assert shorten_url(str(tmp_path / "out/lists.jsonl"), 80) == "out/lists.jsonl"

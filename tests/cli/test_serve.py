@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 from freshflow.errors import ConfigError, OutputError
-from freshflow.serving.server import listening
+from freshflow.serving.server import open_listener
 from tests.conftest import LIMIT_S, Finished, Running
 from tests.serving.test_app import LIST
 
@@ -168,7 +168,7 @@ def test_any_id_but_no_endless_head_can_be_asked_for_and_a_file_that_is_replaced
 
 def test_no_part_of_an_answer_waits_for_the_receipt_of_another() -> None:
     with (
-        listening("127.0.0.1", 0) as listener,
+        open_listener("127.0.0.1", 0) as listener,
         socket.create_connection(listener.getsockname()),
         listener.accept()[0] as accepted,
     ):
@@ -194,7 +194,7 @@ def test_a_port_that_is_taken_and_a_missing_package_are_told(tmp_path: Path, mon
         result = CliRunner().invoke(app, [*command, str(taken.getsockname()[1])])
     assert isinstance(result.exception, OutputError)
     assert "Address already in use; give another --host or --port." in str(result.exception)
-    monkeypatch.setattr("freshflow.cli.serve.NEEDED", ("starlette", "no_such_package"))
+    monkeypatch.setattr("freshflow.cli.serve.REQUIRED_PACKAGES", ("starlette", "no_such_package"))
     result = CliRunner().invoke(app, [*command, "0"])
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception) == (

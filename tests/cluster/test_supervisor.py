@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from freshflow.cluster.supervisor import idle_processes
+from freshflow.cluster.supervisor import count_idle_processes
 
 Json = dict[str, Any]
 Start = Callable[..., Popen[str]]
@@ -160,5 +160,5 @@ def test_more_processes_than_partitions_are_refused(
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
 def test_powers_of_two_leave_no_process_without_a_partition(processes: int) -> None:
-    assert idle_processes(processes, processes) == 0
-    assert idle_processes(8, processes) == 0
+    assert count_idle_processes(processes, processes) == 0
+    assert count_idle_processes(8, processes) == 0

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from freshflow.config.schema import (
     DEFAULT_WEIGHTS,
-    HINTS,
     RESERVED_TYPES,
+    TYPE_HINTS,
     Config,
     KafkaConfig,
     PrivacyConfig,
@@ -51,14 +51,14 @@ def test_example_file_equals_the_defaults() -> None:
 def test_example_file_mentions_every_key_and_every_weight() -> None:
     tables = tomllib.loads(EXAMPLE.read_text("utf-8"))
     assert {section: set(keys) for section, keys in tables.items()} == {
-        section: set(keys) for section, keys in HINTS.items()
+        section: set(keys) for section, keys in TYPE_HINTS.items()
     }
     assert tables["events"]["weights"] == DEFAULT_WEIGHTS
 
 
 def test_example_file_explains_every_key() -> None:
     lines = EXAMPLE.read_text("utf-8").splitlines()
-    for section, keys in HINTS.items():
+    for section, keys in TYPE_HINTS.items():
         for key, hint in keys.items():
             start = f"[{section}.{key}]" if is_mapping(hint) else f"{key} = "
             places = [number for number, line in enumerate(lines) if line.startswith(start)]

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from freshflow.cli.commands import command_app
+from freshflow.cli.commands import load_command_app
 from freshflow.config.schema import load_config
 
 from .tools import DEPLOY, ROOT, containers, services
@@ -25,7 +25,7 @@ CALLED = re.compile(r"(?:^|[\s/(])freshflow (?=[a-z])|compose run (?:-\S+ )*job 
 def parse(words: list[str]) -> None:
     """Have the command line take the words, and run nothing."""
     name, *words = words
-    command: Any = get_command(command_app(name))
+    command: Any = get_command(load_command_app(name))
     while hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]
     command.make_context(command.name, list(words))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from typer.main import get_command_name
 from typer.models import ArgumentInfo
 
-from freshflow.cli.commands import COMMANDS, command_app
+from freshflow.cli.commands import COMMAND_HELP, load_command_app
 from tests.docs.tables import table
 
 __all__ = ["commands", "commands_reference"]
@@ -28,8 +28,8 @@ class Parameter(NamedTuple):
 
 def commands() -> Iterator[tuple[str, Callable[..., None]]]:
     """Each command by its whole name, in the order of `--help`, and the function that it is."""
-    for name in COMMANDS:
-        app = command_app(name)
+    for name in COMMAND_HELP:
+        app = load_command_app(name)
         prefix = f"{name} " if app.registered_callback else ""
         for command in app.registered_commands:
             yield f"freshflow {prefix}{command.name or get_command_name(command.callback.__name__)}", command.callback

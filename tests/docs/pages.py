@@ -9,7 +9,7 @@ from typing import NamedTuple
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.streaming.job import SIGNALS
+from freshflow.streaming.job import STOP_SIGNALS
 
 __all__ = ["DOCS", "PAGES", "ROOT", "RUNNABLE", "Block", "blocks", "call", "commands", "write_files"]
 
@@ -43,7 +43,7 @@ def commands(page: Path, program: str = "freshflow") -> list[list[str]]:
 
 def call(arguments: list[str], **environment: str) -> str:
     """Run `freshflow` with these arguments in this process and folder, to its end; what it printed."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # which a job takes over
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}  # which a job takes over
     try:
         told = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
     finally:

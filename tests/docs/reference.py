@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from freshflow.cli.reference.json_schemas import SCHEMAS, schema
-from freshflow.cli.schema import written
+from freshflow.cli.reference.json_schemas import SCHEMAS, build_schema
+from freshflow.cli.schema import format_schema
 from freshflow.config.schema import DEFAULT_WEIGHTS, Config, UsersConfig
-from freshflow.events.json_schema import RECORDS
-from freshflow.metrics.catalogue import COUNTS, QUALITY
+from freshflow.events.json_schema import WIRE_EVENT_TYPES
+from freshflow.metrics.catalogue import COUNTER_DESCRIPTIONS, QUALITY_DESCRIPTIONS
 from tests.docs.commands import commands_reference
 from tests.docs.fields import fields_table
 from tests.docs.pages import DOCS, PAGES
@@ -28,7 +28,7 @@ TITLE = re.compile(r"^# (?:\d+[.:]? *)?(.+)$", re.MULTILINE)
 
 
 def _fields(name: str, definition: str) -> Callable[[], str]:
-    return lambda: fields_table(schema(name), definition)
+    return lambda: fields_table(build_schema(name), definition)
 
 
 def _named(heads: tuple[str, str], of: dict[str, str]) -> Callable[[], str]:
@@ -37,7 +37,7 @@ def _named(heads: tuple[str, str], of: dict[str, str]) -> Callable[[], str]:
 
 def _events(definition: str) -> Callable[[], str]:
     guests = definition == "IdentifyEvent"  # which there is only where they are known
-    return lambda: fields_table(schema("events", Config(users=UsersConfig(guests=guests))), definition)
+    return lambda: fields_table(build_schema("events", Config(users=UsersConfig(guests=guests))), definition)
 
 
 def _weights() -> str:
@@ -58,7 +58,7 @@ def _schemas() -> str:
 
 
 REGIONS: dict[str, Callable[[], str]] = {
-    **{f"event {record.__name__}": _events(record.__name__) for record in RECORDS},
+    **{f"event {record.__name__}": _events(record.__name__) for record in WIRE_EVENT_TYPES},
     "event types": _weights,
     "refusals": refusals_table,
     "list": _fields("recommendations", "PublishedList"),
@@ -66,8 +66,8 @@ REGIONS: dict[str, Callable[[], str]] = {
     "report": _fields("metrics", "Report"),
     "receipt": _fields("metrics", "Receipt"),
     "comparison": _fields("metrics", "Comparison"),
-    "counts": _named(("count", "of what"), COUNTS),
-    "quality": _named(("figure", "what it is"), QUALITY),
+    "counts": _named(("count", "of what"), COUNTER_DESCRIPTIONS),
+    "quality": _named(("figure", "what it is"), QUALITY_DESCRIPTIONS),
     "dead letter": _fields("dead-letters", "DeadLetter"),
     "schemas": _schemas,
     "settings": settings_reference,
@@ -79,7 +79,7 @@ REGIONS: dict[str, Callable[[], str]] = {
 def generated() -> Iterator[tuple[Path, str]]:
     """Each file that is generated, or has a region that is, and what it should say."""
     for name in SCHEMAS:
-        yield DOCS / "schemas" / f"{name}.schema.json", written(schema(name)) + "\n"
+        yield DOCS / "schemas" / f"{name}.schema.json", format_schema(build_schema(name)) + "\n"
     for page in PAGES:
         text = page.read_text("utf-8")
         if REGION.search(text):

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from freshflow.config.schema import Config, EventsConfig
 from freshflow.events.model import Origin, RawBatch, Rejected
 from freshflow.events.parser import EventParser
-from freshflow.events.reject_codes import CODES, Code
-from freshflow.users.store import UserBucket
+from freshflow.events.reject_codes import REJECT_CODES, RejectCode
+from freshflow.users.store import UserStore
 from tests.docs.tables import table
 
 __all__ = ["SAMPLES", "Sample", "refusals_table", "refused"]
@@ -28,7 +28,7 @@ def _view(user: int, ts: object) -> bytes:
 
 
 YEAR_BEFORE_S = NOW_S - 365 * 86_400
-SAMPLES: dict[Code, Sample] = {
+SAMPLES: dict[RejectCode, Sample] = {
     "empty": Sample((b" ",)),
     "too_large": Sample((b'{"type": "item", "title": "' + b"very " * 20,), config=EventsConfig(max_bytes=100)),
     "not_utf8": Sample((b'{"type": "view", "user_id": "Zo\xeb", "item_id": "i42", "ts": 1764000000}',)),
@@ -45,12 +45,12 @@ SAMPLES: dict[Code, Sample] = {
 }
 
 
-def refused(code: Code) -> Rejected:
+def refused(code: RejectCode) -> Rejected:
     """What became of the line of a sample that is refused. Raises `ValueError` unless it alone is."""
     lines, columns, config = SAMPLES[code]
     batch = RawBatch(ORIGIN, tuple(enumerate(lines, start=1)), NOW_S * 1000, columns)
     events, rejected = EventParser(config).parse(batch)
-    _, ahead = UserBucket.of_partition(Config()).read(ORIGIN, events, batch.read_ms)
+    _, ahead = UserStore.for_partition(Config()).process_batch(ORIGIN, events, batch.read_ms)
     (one,) = rejected + ahead
     return one
 
@@ -58,7 +58,7 @@ def refused(code: Code) -> Rejected:
 def refusals_table() -> str:
     """Each code, when it is given, an example, and the sentence that says so."""
     rows = []
-    for code, when in CODES.items():
+    for code, when in REJECT_CODES.items():
         one = refused(code)
         line = SAMPLES[code].lines[one.position - 1].decode(errors="replace")
         rows.append((f"`{code}`", when, f"`{line}`" if line.strip() else "", one.reason))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from freshflow.cli.reference.settings import SectionSettings, Setting, sections
+from freshflow.cli.reference.settings import SectionSettings, SettingDoc, sections
 from freshflow.config.validation import is_mapping
 from tests.docs.tables import table
 
@@ -15,16 +15,19 @@ def settings_reference() -> str:
 
 
 def _section(section: SectionSettings) -> str:
-    rows = [(f"`{one.name.partition('.')[2]}`", _default(one), one.allowed, _meaning(one)) for one in section.settings]
-    return "\n\n".join([f"## {section.name}", section.about, table(("key", "default", "allowed", "meaning"), rows)])
+    rows = [
+        (f"`{one.name.partition('.')[2]}`", _default(one), one.allowed_values, _meaning(one))
+        for one in section.settings
+    ]
+    return "\n\n".join([f"## {section.name}", section.summary, table(("key", "default", "allowed", "meaning"), rows)])
 
 
-def _meaning(setting: Setting) -> str:
+def _meaning(setting: SettingDoc) -> str:
     examples = "; ".join(f"`{example}`" for example in setting.examples)
-    return f"{setting.meaning} {examples}".strip() if examples else setting.meaning
+    return f"{setting.description} {examples}".strip() if examples else setting.description
 
 
-def _default(setting: Setting) -> str:
+def _default(setting: SettingDoc) -> str:
     if is_mapping(setting.hint):
         return ", ".join(f"`{key} = {_toml(value)}`" for key, value in setting.default.items())
     return f"`{_toml(setting.default)}`"

@@ -4,16 +4,16 @@ import msgspec
 import numpy as np
 
 from freshflow.config.schema import NoiseConfig
-from freshflow.events.model import Behaviour
+from freshflow.events.model import Interaction
 from freshflow.outputs.records import RecommendationList
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Interaction, Noise
+from freshflow.users.store import UserStore
+from freshflow.users.updates import BotEvent, UserInteraction
 from tests.builders.streams import ORIGIN, START_MS, config, encoded, partition, read, stream, view
 
 SETTINGS = config()
 
 
-def flood(position: int) -> list[Behaviour]:
+def flood(position: int) -> list[Interaction]:
     """A bot looks at one item after the other, all at once; the first five it may."""
     return [view(position, "bot", f"i{n:02d}", 30_000 * position) for n in range(40)]
 
@@ -21,12 +21,12 @@ def flood(position: int) -> list[Behaviour]:
 def taken(floods: bool):
     """What a partition publishes, and the partition, after a stream with a bot in it, or the bot's first events."""
     made, published = partition(SETTINGS), []
-    bucket = UserBucket(SETTINGS.users, 1000, noise=NoiseConfig(events=5, window_s=60))
+    bucket = UserStore(SETTINGS.users, 1000, bot_filter=NoiseConfig(events=5, window_s=60))
     for n, event in enumerate(stream(5, 300)):
-        steps = bucket.take([event, *(flood(event.position) if n in (100, 200) else ())])
-        learned = [step for step in steps if not isinstance(step, Noise)]
-        published += made.take(ORIGIN, steps if floods else learned)
-        made.note_users(bucket.counts)
+        steps = bucket.process([event, *(flood(event.position) if n in (100, 200) else ())])
+        learned = [step for step in steps if not isinstance(step, BotEvent)]
+        published += made.process(ORIGIN, steps if floods else learned)
+        made.update_user_counts(bucket.counts)
     return read(published), made
 
 
@@ -38,7 +38,7 @@ def test_noise_changes_no_list_of_anyone_else_and_nothing_that_is_known():
     for table, same in zip(made.knowledge.tables.popularity, without.knowledge.tables.popularity, strict=True):
         assert np.array_equal(table, same)
     assert (made.ranker.updates, made.counts["events"]) == (without.ranker.updates, without.counts["events"])
-    assert made.validation.ours.figures() == without.validation.ours.figures()
+    assert made.prequential_metrics.ours.values() == without.prequential_metrics.ours.values()
 
 
 def test_who_makes_noise_is_sent_the_lists_that_follow_from_it():
@@ -53,15 +53,15 @@ def test_who_makes_noise_is_sent_the_lists_that_follow_from_it():
 def test_what_the_user_stage_counts_is_in_the_report_as_of_the_last_word_of_it():
     made = partition(SETTINGS)
     for late in (1, 3):
-        made.note_users({"late": late})
+        made.update_user_counts({"late": late})
     assert made.report().counts["late"] == 3
 
 
 def test_items_that_only_a_bot_has_seen_are_not_known():
     made = partition(SETTINGS)
-    bucket = UserBucket(SETTINGS.users, 1000, noise=NoiseConfig(events=1, window_s=60))
-    steps = bucket.take([Behaviour(n, "view", "bot", f"i{n}", START_MS) for n in range(9)])
-    assert [type(step) for step in steps] == [Interaction] + [Noise] * 8
-    made.take(ORIGIN, steps)
-    assert made.knowledge.rows.ids == ["i0"]
+    bucket = UserStore(SETTINGS.users, 1000, bot_filter=NoiseConfig(events=1, window_s=60))
+    steps = bucket.process([Interaction(n, "view", "bot", f"i{n}", START_MS) for n in range(9)])
+    assert [type(step) for step in steps] == [UserInteraction] + [BotEvent] * 8
+    made.process(ORIGIN, steps)
+    assert made.item_statistics.index.ids == ["i0"]
     assert msgspec.structs.asdict(made.report())["counts"]["items"] == 1

@@ -6,8 +6,8 @@ import pytest
 
 from freshflow.config.schema import Config, ContentConfig, ExploreConfig, RulesConfig
 from freshflow.engine.snapshot import dump, load
-from freshflow.events.model import Behaviour, Event, ItemUpdate
-from freshflow.users.store import UserBucket
+from freshflow.events.model import Event, Interaction, ItemUpdate
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -57,9 +57,9 @@ def shop(seed: int, events: int = 200) -> list[Event]:
 
 
 def run(settings: Config, events: list[Event], snapshots_after: tuple[int, ...] = ()):
-    made, bucket, published = partition(settings), UserBucket(settings.users, 1000), []
+    made, bucket, published = partition(settings), UserStore(settings.users, 1000), []
     for n, batch in enumerate(batches(events, 40)):
-        published += made.take(ORIGIN, bucket.take(batch))
+        published += made.process(ORIGIN, bucket.process(batch))
         if n in snapshots_after:
             made = load(dump(made), settings, lambda: COMPUTED_AT)
     return published, made
@@ -74,7 +74,7 @@ def test_an_item_that_nobody_has_touched_is_listed_for_those_who_like_its_kind(b
         said = (kinds[kind],) if by == "vector" else (None, f"kind{kind}")
         events += [launched(len(events), f"{'ab'[kind]}{n}", *said)]
     for n in range(8):
-        events += [Behaviour(len(events), "view", "u", f"a{2 * n}", START_MS + 30_000 * len(events))]
+        events += [Interaction(len(events), "view", "u", f"a{2 * n}", START_MS + 30_000 * len(events))]
     last = outputs(events, with_content(config(k=50), ContentConfig(nearest=10)))[-1]
     listed = {item.item_id: item for item in last.items}
     untouched = [item for item in listed if item not in {f"a{2 * n}" for n in range(8)}]
@@ -120,7 +120,7 @@ def test_what_items_are_changes_nothing_while_content_is_off():
 
 def test_a_report_counts_embeddings_that_were_left_out():
     made = partition(SETTINGS)
-    made.take(ORIGIN, [launched(1, "a", np.ones(3)), launched(2, "b", np.ones(4))])
+    made.process(ORIGIN, [launched(1, "a", np.ones(3)), launched(2, "b", np.ones(4))])
     assert made.report().counts["embeddings_left_out"] == 1
 
 
@@ -139,12 +139,12 @@ def test_no_list_says_of_an_item_that_somebody_has_come_for_that_it_is_new():
             events.append(ItemUpdate(0, f"new{n}", event.ts_ms, categories=("c",)))
         events.append(event)
         if n % 15 == 8:
-            events.append(Behaviour(0, "view", event.user_id, f"new{n - 8}", event.ts_ms))
+            events.append(Interaction(0, "view", event.user_id, f"new{n - 8}", event.ts_ms))
     settings = msgspec.structs.replace(settings, lists=config(k=40).lists)
-    made, bucket, visited, causes = partition(settings), UserBucket(settings.users, 1000), set(), set()
+    made, bucket, visited, causes = partition(settings), UserStore(settings.users, 1000), set(), set()
     for n, event in enumerate(events, 1):
-        visited |= {event.item_id} if isinstance(event, Behaviour) else set()
-        for one in read(made.take(ORIGIN, bucket.take([msgspec.structs.replace(event, position=n)]))):
+        visited |= {event.item_id} if isinstance(event, Interaction) else set()
+        for one in read(made.process(ORIGIN, bucket.process([msgspec.structs.replace(event, position=n)]))):
             new = {item.item_id for item in one.items if item.reason == "new"}
             causes |= {one.cause} if new else set()
             assert not new & visited
@@ -172,7 +172,7 @@ def test_what_must_not_be_shown_comes_through_no_content_and_takes_no_place_of_w
     events = launches("first", "second", "gone", "blocked", "turned down")
     assert {"blocked", "turned down"} < set(asked(events, with_content(config(), NEWEST)))
     events.append(launched(10, "gone", available=False))
-    events.append(Behaviour(11, "dismiss", "u", "turned down", START_MS + 30_000 * 11, -1.0))
+    events.append(Interaction(11, "dismiss", "u", "turned down", START_MS + 30_000 * 11, -1.0))
     settings = msgspec.structs.replace(with_content(config(), NEWEST), rules=RulesConfig(blocked=("blocked",)))
     assert set(asked(events, settings)) == {"old", "first", "second"}
 
@@ -180,11 +180,11 @@ def test_what_must_not_be_shown_comes_through_no_content_and_takes_no_place_of_w
 def test_what_is_blocked_no_more_where_a_job_goes_on_is_listed_again():
     settings = with_content(config(), NEWEST)
     strict = msgspec.structs.replace(settings, rules=RulesConfig(blocked=("second",)))
-    made, bucket = partition(strict), UserBucket(settings.users, 1000)
-    made.take(ORIGIN, bucket.take(launches("first", "second")))
-    question = bucket.take([msgspec.structs.replace(request(99, "u"), ts_ms=START_MS + 30_000 * 99)])
+    made, bucket = partition(strict), UserStore(settings.users, 1000)
+    made.process(ORIGIN, bucket.process(launches("first", "second")))
+    question = bucket.process([msgspec.structs.replace(request(99, "u"), ts_ms=START_MS + 30_000 * 99)])
     for now, expected in ((strict, {"first"}), (settings, {"first", "second"})):
-        (one,) = read(load(dump(made), now, lambda: COMPUTED_AT).take(ORIGIN, question))
+        (one,) = read(load(dump(made), now, lambda: COMPUTED_AT).process(ORIGIN, question))
         assert set(items(one)) - {"old"} == expected
 
 

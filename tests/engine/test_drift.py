@@ -8,11 +8,11 @@ from msgspec import structs
 from freshflow.config.schema import Config, EventsConfig
 from freshflow.events.model import Event, RawBatch
 from freshflow.events.parser import EventParser
-from freshflow.metrics.prequential import HitRate
+from freshflow.metrics.prequential import RankingMetrics
 from freshflow.metrics.report import Report
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import ORIGIN, batches, config, partition
 
 EVENTS, SHIFT = 7_500, 5_000
@@ -37,22 +37,22 @@ def shop(seed: int, shift: int | None) -> list[Event]:
 
 def keeping(share: float) -> Config:
     settings = config()
-    return structs.replace(settings, items=structs.replace(settings.items, kept_on_drift=share))
+    return structs.replace(settings, items=structs.replace(settings.items, drift_decay=share))
 
 
 def watched(events: list[Event], settings: Config | None = None) -> Watched:
     """What a partition makes of events, of which 10,000 would make a report due by themselves."""
-    made, bucket, due = partition(settings), UserBucket(config().users, 1000), []
+    made, bucket, due = partition(settings), UserStore(config().users, 1000), []
     for batch in batches(events, 64):
         if made.counts["events"] <= SHIFT:
-            made.validation.ours = HitRate()
-        made.take(ORIGIN, bucket.take(batch))
+            made.prequential_metrics.fresh = RankingMetrics()
+        made.process(ORIGIN, bucket.process(batch))
         report = made.report_if_due()
         if report is not None:
             due.append((made.counts["events"], report))
     assert made.counts["events"] == EVENTS
     assert made.report().counts["drifts"] == len(due)
-    return Watched(due, made.counts["adapted"], made.validation.ours.figures()["hr20"])
+    return Watched(due, made.counts["adapted"], made.prequential_metrics.fresh.values()["hr20"])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_to_let_what_came_together_before_count_less_is_the_faster_recovery(shif
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_nothing_is_forgotten_of_a_world_that_stays_as_it_is(seed):
-    made, bucket = partition(), UserBucket(config().users, 1000)
+    made, bucket = partition(), UserStore(config().users, 1000)
     for batch in batches(shop(seed, None), 64):
-        made.take(ORIGIN, bucket.take(batch))
+        made.process(ORIGIN, bucket.process(batch))
     assert made.counts["adapted"] == 0

@@ -8,12 +8,12 @@ import pytest
 
 from freshflow.config.schema import EventsConfig, RankerConfig
 from freshflow.engine.partition import Partition
-from freshflow.events.model import Behaviour, Event, RawBatch
+from freshflow.events.model import Event, Interaction, RawBatch
 from freshflow.events.parser import EventParser
-from freshflow.items.covisitation import FOLLOW, FORWARD, TOGETHER
-from freshflow.items.popularity import EVENTS
+from freshflow.items.covisitation import COOCCURRENCE, FORWARD, NEXT_VISIT
+from freshflow.items.popularity import N_EVENTS
 from freshflow.outputs.records import RecommendationList
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     ORIGIN,
     START_MS,
@@ -32,13 +32,13 @@ from tests.builders.streams import (
 WARM_UP = 204  # events that are learned first
 
 
-def weighted(event: Behaviour, weight: float) -> Behaviour:
+def weighted(event: Interaction, weight: float) -> Interaction:
     return msgspec.structs.replace(event, type="dismiss" if weight < 0 else "purchase", weight=weight)
 
 
 def parsed(*lines: dict, full: dict[str, float] | None = None) -> list[Event]:
     """The events of these fields, the n-th as line n."""
-    settings = EventsConfig() if full is None else EventsConfig(full=full)
+    settings = EventsConfig() if full is None else EventsConfig(full_value=full)
     common = {"user_id": "u", "item_id": "a", "ts": START_MS}
     records = tuple((n, json.dumps(common | line).encode()) for n, line in enumerate(lines, start=1))
     events, rejected = EventParser(settings).parse(RawBatch(ORIGIN, records, 0))
@@ -47,26 +47,26 @@ def parsed(*lines: dict, full: dict[str, float] | None = None) -> list[Event]:
 
 
 def company(made: Partition, item: str) -> np.ndarray:
-    return made.knowledge.tables.covisits.sums[made.knowledge.rows.get(item)]
+    return made.item_statistics.tables.covisits.sums[made.item_statistics.index.get(item)]
 
 
 def chances(made: Partition, user: str) -> dict[str, float]:
     """The probability that the ranker gives to each item, as it scores with all it has learned."""
-    made.ranker.take_over()
-    (answer,) = read(made.take(ORIGIN, steps([request(WARM_UP + 1, user, k=200)])))
+    made.ranker.apply_updates()
+    (answer,) = read(made.process(ORIGIN, steps([request(WARM_UP + 1, user, k=200)])))
     scores = np.array([item.score for item in answer.items])
     shares = np.exp(scores - scores.max())
     return dict(zip(items(answer), (shares / shares.sum()).tolist(), strict=True))
 
 
-def warm(model: str = "sgd", units: int = 0) -> tuple[Partition, UserBucket]:
+def warm(model: str = "sgd", units: int = 0) -> tuple[Partition, UserStore]:
     """A partition, and its user stage, that know a dozen users and have learned to rank a little."""
     settings = msgspec.structs.replace(
         config(), ranker=RankerConfig(f"freshflow.ranking.model_factories:{model}", units)
     )
-    made, bucket = partition(settings), UserBucket(settings.users, 1000)
-    made.take(ORIGIN, bucket.take(view(n, f"u{n % 12}", f"i{n * n % 17:02d}") for n in range(1, WARM_UP)))
-    made.ranker.take_over()
+    made, bucket = partition(settings), UserStore(settings.users, 1000)
+    made.process(ORIGIN, bucket.process(view(n, f"u{n % 12}", f"i{n * n % 17:02d}") for n in range(1, WARM_UP)))
+    made.ranker.apply_updates()
     return made, bucket
 
 
@@ -74,8 +74,8 @@ def move(weight: float, model: str = "sgd") -> np.ndarray:
     """How far one event of this weight moves the weights of the ranker."""
     made, bucket = warm(model)
     before = made.ranker.weights.linear.copy()
-    made.take(ORIGIN, bucket.take([weighted(view(WARM_UP, "u3", "i04"), weight)]))
-    made.ranker.take_over()
+    made.process(ORIGIN, bucket.process([weighted(view(WARM_UP, "u3", "i04"), weight)]))
+    made.ranker.apply_updates()
     return made.ranker.weights.linear - before
 
 
@@ -86,13 +86,13 @@ def test_company_counts_as_the_root_of_the_weight(weight):
         take(made, [view(1, "u", "a"), event])
     for item in ("a", "b"):
         np.testing.assert_allclose(company(other, item), company(plain, item) * weight**0.5)
-    assert company(plain, "a")[[FORWARD, TOGETHER, FOLLOW]].tolist() == [1, 1, 1]
+    assert company(plain, "a")[[FORWARD, COOCCURRENCE, NEXT_VISIT]].tolist() == [1, 1, 1]
 
 
 def test_a_purchase_is_one_visit():
     made = partition()
     take(made, [view(1, "u", "a"), weighted(view(2, "u", "b"), 5.0)])
-    assert made.knowledge.tables.popularity.clock[EVENTS] == 2
+    assert made.item_statistics.tables.popularity.clock[N_EVENTS] == 2
     assert made.report().counts["events"] == 2
 
 
@@ -154,14 +154,14 @@ def test_stars_scale_what_items_learn(stars, share):
 
 def test_a_dismissed_item_leaves_the_next_list_of_its_user_and_no_other():
     made, bucket = warm()
-    (before,) = read(made.take(ORIGIN, bucket.take([view(WARM_UP, "u3", "i04")])))
+    (before,) = read(made.process(ORIGIN, bucket.process([view(WARM_UP, "u3", "i04")])))
     gone = items(before)[0]
-    (after,) = read(made.take(ORIGIN, bucket.take([weighted(view(WARM_UP + 1, "u3", gone), -1.0)])))
+    (after,) = read(made.process(ORIGIN, bucket.process([weighted(view(WARM_UP + 1, "u3", gone), -1.0)])))
     assert isinstance(after, RecommendationList)
-    assert (after.user_id, after.cause, after.source) == ("u3", "interaction", ORIGIN.place(WARM_UP + 1))
+    assert (after.user_id, after.cause, after.source) == ("u3", "interaction", ORIGIN.source_ref(WARM_UP + 1))
     assert gone not in items(after)
     assert len(items(after)) >= len(items(before)) - 1
-    mine, other = read(made.take(ORIGIN, bucket.take([request(WARM_UP + 2, "u3"), request(WARM_UP + 2, "u4")])))
+    mine, other = read(made.process(ORIGIN, bucket.process([request(WARM_UP + 2, "u3"), request(WARM_UP + 2, "u4")])))
     assert gone not in items(mine)
     assert gone in items(other)
 
@@ -169,7 +169,7 @@ def test_a_dismissed_item_leaves_the_next_list_of_its_user_and_no_other():
 def test_an_event_with_a_dismissed_item_takes_it_back():
     made, bucket = warm()
     events = [weighted(view(WARM_UP, "u3", "i04"), -1.0), view(WARM_UP + 1, "u3", "i04"), request(WARM_UP + 2, "u3")]
-    given = read(made.take(ORIGIN, bucket.take(events)))
+    given = read(made.process(ORIGIN, bucket.process(events)))
     assert ["i04" in items(one) for one in given] == [False, True, True]
 
 
@@ -181,11 +181,11 @@ def test_a_dismissal_lowers_the_probability_of_the_item_that_was_turned_down(mod
     item = max(before, key=before.get)
     for n in range(20):
         user = f"new{n}"  # nothing is known of them, as of the stranger
-        made.take(ORIGIN, bucket.take([weighted(view(WARM_UP + n, user, item), -1.0)]))
+        made.process(ORIGIN, bucket.process([weighted(view(WARM_UP + n, user, item), -1.0)]))
     after = chances(made, "stranger")
     assert after.keys() == before.keys()
     assert after[item] < before[item]
-    assert made.ranker.updates > 20
+    assert made.ranker.n_updates > 20
 
 
 def test_one_dismissal_moves_the_ranker_the_other_way_than_a_view():
@@ -197,14 +197,20 @@ def test_one_dismissal_moves_the_ranker_the_other_way_than_a_view():
 
 def test_a_dismissal_is_no_visit():
     made, bucket = warm()
-    tables = made.knowledge.tables
-    arrays = (*tables.covisits, tables.returns.counts, *tables.popularity, *tables.openings, tables.leading.rows)
+    tables = made.item_statistics.tables
+    arrays = (
+        *tables.covisits,
+        tables.revisits.counts,
+        *tables.popularity,
+        *tables.session_start_popularity,
+        tables.top_items.rows,
+    )
     before, counts, quality = [part.copy() for part in arrays], made.report().counts, made.report().quality
-    made.take(ORIGIN, bucket.take([weighted(view(WARM_UP, "u3", "i04"), -1.0)]))
-    made.take(ORIGIN, bucket.take([weighted(view(WARM_UP + 1, "u3", "unheard of"), -1.0)]))
+    made.process(ORIGIN, bucket.process([weighted(view(WARM_UP, "u3", "i04"), -1.0)]))
+    made.process(ORIGIN, bucket.process([weighted(view(WARM_UP + 1, "u3", "unheard of"), -1.0)]))
     for part, earlier in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(part, earlier)
-    assert "unheard of" not in made.knowledge.rows.ids
+    assert "unheard of" not in made.item_statistics.index.ids
     assert made.report().quality == quality
     assert made.report().counts["events"] == counts["events"]
     assert made.report().counts["items"] == counts["items"]
@@ -212,6 +218,6 @@ def test_a_dismissal_is_no_visit():
 
 def test_an_event_without_weight_is_ignored():
     made, bucket = warm()
-    assert made.take(ORIGIN, bucket.take([weighted(view(WARM_UP, "u3", "new"), 0.0)])) == []
+    assert made.process(ORIGIN, bucket.process([weighted(view(WARM_UP, "u3", "new"), 0.0)])) == []
     assert bucket.counts["ignored"] == 1
-    assert "new" not in made.knowledge.rows.ids
+    assert "new" not in made.item_statistics.index.ids

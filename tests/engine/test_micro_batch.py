@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.events.model import Behaviour, Event
-from freshflow.items.visit import Visit
+from freshflow.events.model import Event, Interaction
+from freshflow.items.visit import ItemVisit
 from tests.builders.streams import (
     ORIGIN,
     SIZES,
@@ -27,10 +27,10 @@ from tests.builders.streams import (
 
 def known(made: Partition) -> list:
     """All that a partition has learned: rows, tables, weights in use, and what the models have learned since."""
-    ranker, knowledge = made.ranker, made.knowledge
+    ranker, knowledge = made.ranker, made.item_statistics
     tables = [array for table in knowledge.tables for array in (table if isinstance(table, tuple) else (table,))]
     learned = [dict(model.weights) for model in ranker.models]
-    return [*knowledge.rows.state(), *tables, *ranker.weights, ranker.units, learned, ranker.updates]
+    return [*knowledge.index.state(), *tables, *ranker.weights, ranker.units, learned, ranker.n_updates]
 
 
 def compare(events: list[Event], settings: Config | None = None, sizes: tuple[int, ...] = SIZES) -> None:
@@ -60,7 +60,10 @@ def test_batches_of_any_size_give_the_same_lists_weights_and_knowledge(seed):
 
 def test_without_hidden_units_too():
     settings = config(contributions=True)
-    compare(stream(3, 200), msgspec.structs.replace(settings, ranker=msgspec.structs.replace(settings.ranker, units=0)))
+    compare(
+        stream(3, 200),
+        msgspec.structs.replace(settings, ranker=msgspec.structs.replace(settings.ranker, hidden_units=0)),
+    )
 
 
 def test_batches_of_any_size_give_the_same_where_rows_are_full():
@@ -95,12 +98,18 @@ def test_what_was_evicted_and_comes_back_later_in_a_batch_is_no_company_until_th
 def test_visits_of_other_partitions_may_come_in_one_batch_or_in_many():
     def heard(made: Partition, size: int) -> list:
         visits = [
-            Visit(n, f"i{n % 9}", tuple(f"i{m % 9}" for m in range(n))[-n % 5 :][:7], START_MS + n, opens=n % 4 == 0)
+            ItemVisit(
+                n,
+                f"i{n % 9}",
+                tuple(f"i{m % 9}" for m in range(n))[-n % 5 :][:7],
+                START_MS + n,
+                is_session_start=n % 4 == 0,
+            )
             for n in range(200)
         ]
         for start in range(0, 200, size):
-            made.hear(ORIGIN, visits[start : start + size])
-            made.take(ORIGIN, [], upto=start + size - 1)
+            made.buffer_remote_events(ORIGIN, visits[start : start + size])
+            made.process(ORIGIN, [], end_position=start + size - 1)
         return known(made)
 
     one, *others = (heard(partition(config(partitions=2)), size) for size in SIZES)
@@ -132,11 +141,11 @@ def test_whatever_happens_in_whatever_batches(drawn, items):
 @pytest.mark.parametrize("size", [1, 3, 8, 11])
 def test_weights_lag_at_fixed_counts_of_interactions_whatever_stands_between(size):
     events = stream(8, 120, controls=False)
-    silent = [one for one in events if isinstance(one, Behaviour)]
+    silent = [one for one in events if isinstance(one, Interaction)]
     one, other = partition(), partition()
     take(one, events, size=size)
     take(other, silent, size=1)
-    assert one.ranker.scored_with == other.ranker.scored_with < other.ranker.updates
+    assert one.ranker.n_applied_updates == other.ranker.n_applied_updates < other.ranker.n_updates
     for some, same in zip(one.ranker.weights, other.ranker.weights, strict=True):
         assert np.array_equal(some, same)
 

@@ -6,14 +6,19 @@ import msgspec
 import pytest
 
 from freshflow.config.schema import Config, ItemsConfig, MetricsConfig, UsersConfig
-from freshflow.engine.partition import ITEMS_LOOKED_AT, LAG, SHORT_LAG, YOUNG
+from freshflow.engine.partition import (
+    EARLY_UPDATE_INTERVAL,
+    IDLE_ITEM_CHECK_INTERVAL,
+    N_EARLY_EXAMPLES,
+    UPDATE_INTERVAL,
+)
 from freshflow.engine.snapshot import dump
-from freshflow.events.model import Behaviour, Forget, ItemUpdate, Origin, Request, Search
-from freshflow.items.popularity import EVENTS
+from freshflow.events.model import Forget, Interaction, ItemUpdate, Origin, Request, Search
+from freshflow.items.popularity import N_EVENTS
 from freshflow.metrics.report import Receipt, encode_receipt
-from freshflow.outputs.records import Forgotten, ListItem, Model, RecommendationList
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Ask, Departure
+from freshflow.outputs.records import ListDeletion, ListItem, Model, RecommendationList
+from freshflow.users.store import UserStore
+from freshflow.users.updates import ListRequested, UserEvicted
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -48,7 +53,7 @@ def test_an_answer_knows_every_event_of_its_user_above_it(size):
     given, seen = answers(outputs(events, size=size)), {}
     for event in events:
         mine = seen.setdefault(event.user_id, set())
-        if isinstance(event, Behaviour):
+        if isinstance(event, Interaction):
             mine.add(event.item_id)
         elif event.exclude_seen:
             assert not mine & set(items(given[event.position]))
@@ -68,7 +73,7 @@ def test_an_answer_knows_the_visit_just_above_it_of_an_item_that_is_new_to_all(s
 def test_the_list_after_an_event_knows_how_popular_the_event_made_its_item(size):
     made = partition(config(contributions=True))
     take(made, stream(11, 100), size=size)
-    (published,) = read(made.take(ORIGIN, steps([view(101, "u1", "new", after_ms=4_000_000)])))
+    (published,) = read(made.process(ORIGIN, steps([view(101, "u1", "new", after_ms=4_000_000)])))
     (new,) = (item for item in published.items if item.item_id == "new")
     assert {"last_200", "hour"} <= new.contributions.keys()
 
@@ -97,16 +102,16 @@ def test_scores_follow_what_was_learned_after_every_eighth_event():
     events = [event for n in range(1, 50) for event in (view(2 * n, f"u{n}", "a"), request(2 * n + 1, "u1"))]
     given = answers(outputs(events))
     learned = [given[2 * n + 1].model.updates for n in range(1, 50)]
-    assert learned == [max(0, n // SHORT_LAG * SHORT_LAG - 1) for n in range(1, 50)]
+    assert learned == [max(0, n // EARLY_UPDATE_INTERVAL * EARLY_UPDATE_INTERVAL - 1) for n in range(1, 50)]
 
 
 def test_scores_follow_more_seldom_once_much_was_learned(monkeypatch):
-    monkeypatch.setattr("freshflow.engine.partition.YOUNG", 64)
+    monkeypatch.setattr("freshflow.engine.partition.N_EARLY_EXAMPLES", 64)
     events = [event for n in range(1, 201) for event in (view(2 * n, f"u{n}", "a"), request(2 * n + 1, "u1"))]
     given = answers(outputs(events))
     learned = [given[2 * n + 1].model.updates for n in range(65, 201)]
-    assert learned == [max(64, n // LAG * LAG) - 1 for n in range(65, 201)]
-    assert YOUNG % LAG == 0
+    assert learned == [max(64, n // UPDATE_INTERVAL * UPDATE_INTERVAL) - 1 for n in range(65, 201)]
+    assert N_EARLY_EXAMPLES % UPDATE_INTERVAL == 0
 
 
 def test_the_model_of_a_list_is_the_one_its_scores_are_from():
@@ -127,7 +132,7 @@ def test_a_search_knows_nothing_of_an_item_first_visited_below_it(size):
 @pytest.mark.parametrize("size", SIZES)
 def test_requests_teach_nothing(size):
     events = [event for event in stream(3, 150) if not isinstance(event, ItemUpdate | Forget | Search)]
-    silent = [event for event in events if isinstance(event, Behaviour)]
+    silent = [event for event in events if isinstance(event, Interaction)]
     taken = [one for one in outputs(events, size=size) if one.cause == "interaction"]
     assert len(taken) > 80
     assert encoded(taken) == encoded(outputs(silent, size=size))
@@ -136,14 +141,18 @@ def test_requests_teach_nothing(size):
 def test_a_question_changes_nothing_but_the_counts_of_answers_and_searches():
     settings, events = config(), stream(4, 150)
     one, other = partition(settings), partition(settings)
-    asked = [step for step in steps([*events, request(151, "u1"), search(152, "u1", "i01")]) if isinstance(step, Ask)]
+    asked = [
+        step
+        for step in steps([*events, request(151, "u1"), search(152, "u1", "i01")])
+        if isinstance(step, ListRequested)
+    ]
     for each in (one, other):
-        each.take(ORIGIN, steps(events))
-    one.take(ORIGIN, asked[-2:])
+        each.process(ORIGIN, steps(events))
+    one.process(ORIGIN, asked[-2:])
     counts = other.report().counts
     assert one.report().counts == counts | {"answers": counts["answers"] + 2, "searches": counts["searches"] + 1}
-    more = [event for event in stream(5, 150) if isinstance(event, Behaviour)]
-    assert encoded(one.take(ORIGIN, steps(more))) == encoded(other.take(ORIGIN, steps(more)))
+    more = [event for event in stream(5, 150) if isinstance(event, Interaction)]
+    assert encoded(one.process(ORIGIN, steps(more))) == encoded(other.process(ORIGIN, steps(more)))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -174,7 +183,7 @@ def test_the_very_first_question_gets_an_empty_list():
 
 
 def test_nothing_gives_nothing():
-    assert partition().take(ORIGIN, []) == []
+    assert partition().process(ORIGIN, []) == []
 
 
 def test_a_list_says_for_whom_why_when_from_what_and_by_which_model():
@@ -197,13 +206,13 @@ def test_a_list_says_for_whom_why_when_from_what_and_by_which_model():
 def test_a_dismissed_item_is_never_listed_until_its_user_comes_back_to_it(refresh):
     events, gone = [], set()
     for event in stream(12, 300):
-        turned_down = isinstance(event, Behaviour) and event.position % 5 == 0
+        turned_down = isinstance(event, Interaction) and event.position % 5 == 0
         events.append(msgspec.structs.replace(event, type="dismiss", weight=-1.0) if turned_down else event)
     lists = [one for one in outputs(events, config(refresh=refresh)) if isinstance(one, RecommendationList)]
     for event in events:
         if isinstance(event, Forget):
             gone = {pair for pair in gone if pair[0] != event.user_id}
-        elif isinstance(event, Behaviour):
+        elif isinstance(event, Interaction):
             change = gone.add if event.weight < 0 else gone.discard
             change((event.user_id, event.item_id))
         for one in lists:
@@ -215,17 +224,17 @@ def test_a_dismissed_item_is_never_listed_until_its_user_comes_back_to_it(refres
 def test_a_refreshed_list_holds_nothing_that_its_user_has_dismissed_or_that_is_unavailable():
     out: set[tuple[str, str]] = set()  # (user, item), or ("", item) for everyone
     made, refreshed = partition(config(refresh=True)), 0
-    bucket = UserBucket(made.config.users, 1000)
+    bucket = UserStore(made.config.users, 1000)
     for event in stream(13, 600):
-        if isinstance(event, Behaviour) and event.position % 5 == 0:
+        if isinstance(event, Interaction) and event.position % 5 == 0:
             event = msgspec.structs.replace(event, type="dismiss", weight=-1.0)
         if isinstance(event, Forget):
             out = {pair for pair in out if pair[0] != event.user_id}
         elif isinstance(event, ItemUpdate):
             (out.discard if event.available else out.add)(("", event.item_id))
-        elif isinstance(event, Behaviour):
+        elif isinstance(event, Interaction):
             (out.add if event.weight < 0 else out.discard)((event.user_id, event.item_id))
-        for one in read(made.take(ORIGIN, bucket.take([event]))):
+        for one in read(made.process(ORIGIN, bucket.process([event]))):
             if getattr(one, "cause", "") == "refresh":
                 refreshed += 1
                 assert not out & {(user, item) for user in ("", one.user_id) for item in items(one)}
@@ -293,24 +302,24 @@ def test_forgetting_gives_a_tombstone_in_its_place_and_starts_anew(size):
     forget = Forget(3, "u", START_MS + 3000)
     events = [view(1, "u", "a"), view(2, "v", "a"), forget, view(4, "u", "a"), request(5, "v")]
     published = outputs(events, size=size)
-    assert published[2] == Forgotten("u")
+    assert published[2] == ListDeletion("u")
     assert [getattr(one, "user_id", None) for one in published] == ["u", "v", "u", "u", "v"]
     assert published[3].source["line"] == 4  # the same list as at line 1, and yet published
 
 
 def test_forgetting_a_user_nobody_knows_gives_a_tombstone_too():
-    assert outputs([Forget(1, "nobody", START_MS)]) == [Forgotten("nobody")]
+    assert outputs([Forget(1, "nobody", START_MS)]) == [ListDeletion("nobody")]
 
 
 def test_forgetting_leaves_a_receipt_without_the_name():
     made = partition()
     take(made, [view(1, "zz-user", "a"), Forget(2, "zz-user", START_MS + 5), Forget(3, "zz-user", START_MS + 6)])
-    receipts = made.take_receipts()
+    receipts = made.drain_receipts()
     assert receipts == [
         Receipt(0, START_MS + 5, {"file": "events.jsonl", "line": 2}, known=True, forgotten=1),
         Receipt(0, START_MS + 6, {"file": "events.jsonl", "line": 3}, known=False, forgotten=2),
     ]
-    assert made.take_receipts() == []
+    assert made.drain_receipts() == []
     assert made.report().counts["forgotten"] == 2
     assert not any(b"zz-user" in (encode_receipt(receipt, 1)[1]) for receipt in receipts)
 
@@ -322,22 +331,22 @@ def test_nothing_of_a_forgotten_user_is_in_the_partition():
     take(made, [Forget(200, "zz-user-3", START_MS)])
     assert b"zz-user-3" not in dump(made)
     assert b"zz-user-4" in dump(made)
-    assert crc32(b"zz-user-3") not in {user for _, user in made.drift._latest}
+    assert crc32(b"zz-user-3") not in {user for _, user in made.drift_detector._latest_outcomes}
 
 
-@pytest.mark.parametrize(("idle", "told"), [(True, [Forgotten("u")]), (False, [])])
+@pytest.mark.parametrize(("idle", "told"), [(True, [ListDeletion("u")]), (False, [])])
 def test_a_user_who_leaves_is_active_no_longer_and_is_unlisted_where_they_were_idle(idle, told):
     made = partition(config(refresh=True))
     take(made, [view(1, "u", "a"), view(2, "v", "a")])
-    assert made.take(ORIGIN, [Departure(3, "u", idle)]) == told
-    assert list(made.refresh.active.slots) == ["v"]
+    assert made.process(ORIGIN, [UserEvicted(3, "u", idle)]) == told
+    assert list(made.refresh_scheduler.active_users.slots) == ["v"]
 
 
 def test_a_user_who_leaves_right_after_an_event_of_the_same_batch_is_not_active_either():
     made = partition(config(refresh=True))
-    several = [*steps([view(1, "u", "a"), view(2, "v", "a")]), Departure(2, "u", False), *steps([view(3, "w", "a")])]
-    assert [one.user_id for one in read(made.take(ORIGIN, several))] == ["u", "v", "w"]
-    assert sorted(made.refresh.active.slots) == ["v", "w"]
+    several = [*steps([view(1, "u", "a"), view(2, "v", "a")]), UserEvicted(2, "u", False), *steps([view(3, "w", "a")])]
+    assert [one.user_id for one in read(made.process(ORIGIN, several))] == ["u", "v", "w"]
+    assert sorted(made.refresh_scheduler.active_users.slots) == ["v", "w"]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -348,15 +357,17 @@ def test_idle_users_and_items_go_wherever_batches_end(size):
         items=ItemsConfig(max=1000, idle_s=3600.0),
     )
     early = [view(n, f"early-{n}", f"old-{n % 50}", n) for n in range(100)]
-    later = [view(n, f"later-{n % 80}", f"new-{n % 60}", 2 * 3_600_000 + n) for n in range(100, ITEMS_LOOKED_AT)]
+    later = [
+        view(n, f"later-{n % 80}", f"new-{n % 60}", 2 * 3_600_000 + n) for n in range(100, IDLE_ITEM_CHECK_INTERVAL)
+    ]
     made = partition(settings)
     published = take(made, [*early, *later], size=size)
-    assert {one.user_id for one in published if isinstance(one, Forgotten)} == {f"early-{n}" for n in range(100)}
-    assert made.refresh.active.slots.keys() == {f"later-{n}" for n in range(80)}
-    assert {item for item in made.knowledge.rows.ids if item} == {f"new-{n}" for n in range(60)}
+    assert {one.user_id for one in published if isinstance(one, ListDeletion)} == {f"early-{n}" for n in range(100)}
+    assert made.refresh_scheduler.active_users.slots.keys() == {f"later-{n}" for n in range(80)}
+    assert {item for item in made.item_statistics.index.ids if item} == {f"new-{n}" for n in range(60)}
     counts = made.report().counts
     assert (counts["items_idle"], counts["items"]) == (50, 60)
-    assert not len(made.knowledge.dropped)  # no list shows them
+    assert not len(made.item_statistics.evicted_rows)  # no list shows them
     whole = take(partition(settings), [*early, *later])
     assert published == whole
 
@@ -427,7 +438,7 @@ def test_a_search_leaves_out_what_the_user_has_seen_if_it_asks_to():
 
 def test_a_report_counts_events_lists_answers_and_what_was_learned():
     made = partition()
-    made.take(ORIGIN, steps([view(1, "u", "a"), view(2, "u", "a"), view(3, "v", "b"), request(4, "u")]))
+    made.process(ORIGIN, steps([view(1, "u", "a"), view(2, "u", "a"), view(3, "v", "b"), request(4, "u")]))
     report = made.report()
     expected = {"events": 3, "lists": 2, "unchanged": 1, "answers": 1, "updates": 1, "items": 2, "users_active": 2}
     assert {name: report.counts[name] for name in expected} == expected
@@ -437,17 +448,17 @@ def test_a_report_counts_events_lists_answers_and_what_was_learned():
 
 def test_each_event_is_judged_by_the_list_before_it():
     made = partition()
-    made.take(ORIGIN, steps([view(1, "u", "a"), view(2, "v", "a")]))
+    made.process(ORIGIN, steps([view(1, "u", "a"), view(2, "v", "a")]))
     quality = made.report().quality
     assert (quality["hr20"], quality["mrr20"]) == (0.5, 0.5)
     assert (quality["popularity_hr20"], quality["popularity_mrr20"]) == (0.5, 0.5)
 
 
 def test_a_report_is_due_each_time_so_many_events_have_passed():
-    made = partition(Config(metrics=MetricsConfig(every_events=10)))
+    made = partition(Config(metrics=MetricsConfig(report_report_every_events=10)))
     reported = []
     for batch in batches([view(n, "u", f"i{n}") for n in range(35)], 4):
-        made.take(ORIGIN, steps(batch))
+        made.process(ORIGIN, steps(batch))
         report = made.report_if_due()
         reported += [report.counts["events"]] if report else []
     assert reported == [12, 24, 35]
@@ -456,7 +467,7 @@ def test_a_report_is_due_each_time_so_many_events_have_passed():
 def test_a_late_event_does_not_set_the_partition_s_clock_back():
     made = partition()
     for n in (5, 3):
-        made.take(ORIGIN, steps([view(n, "u", "a")]))
+        made.process(ORIGIN, steps([view(n, "u", "a")]))
     assert made.report().event_ts == START_MS + 5000
 
 
@@ -485,8 +496,8 @@ def test_what_comes_after_an_item_again_and_again_comes_to_stand_first():
     ]
     asked = [view(500, "new", "q"), request(501, "new", exclude_seen=True)]
     made = partition()
-    made.take(ORIGIN, steps(events))
-    (*_, answer) = read(made.take(ORIGIN, steps(asked)))
+    made.process(ORIGIN, steps(events))
+    (*_, answer) = read(made.process(ORIGIN, steps(asked)))
     assert items(answer)[0] == "z"
     assert (answer.items[0].reason, answer.items[0].because) == ("together", ("q",))
 
@@ -502,7 +513,7 @@ def test_a_dismissal_takes_the_item_off_the_users_lists_and_teaches_nothing(size
     assert (after_it.cause, after_it.source["line"], items(after_it)) == ("interaction", 5, ["b"])
     assert (items(asked), items(searched)) == (["b"], ["b", "a"])
     assert set(items(other)) == {"a", "b"}
-    assert (made.report().counts["events"], made.knowledge.tables.popularity.clock[EVENTS]) == (4, 4)
+    assert (made.report().counts["events"], made.item_statistics.tables.popularity.clock[N_EVENTS]) == (4, 4)
 
 
 def test_an_event_of_no_weight_says_nothing():

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.engine.remote_events import HELD, Signals
-from freshflow.items.visit import Visit
+from freshflow.engine.remote_events import MAX_BUFFERED_EVENTS, RemoteEventBuffer
+from freshflow.items.visit import ItemVisit
 from tests.builders.streams import START_MS, steps, view
 
 
-def visits(*positions: int) -> list[Visit]:
-    return [Visit(position, f"i{position}", (), START_MS + position) for position in positions]
+def visits(*positions: int) -> list[ItemVisit]:
+    return [ItemVisit(position, f"i{position}", (), START_MS + position) for position in positions]
 
 
 def own(*positions: int):
@@ -24,15 +24,15 @@ def positions(several) -> list[int]:
     return [step.position for step in several]
 
 
-def held(*positions: int, origin: str = "a") -> Signals:
-    signals = Signals()
+def held(*positions: int, origin: str = "a") -> RemoteEventBuffer:
+    signals = RemoteEventBuffer()
     signals.add(origin, visits(*positions))
     return signals
 
 
 def test_without_signals_steps_pass_as_they_are():
     mine = own(1, 2)
-    assert Signals().merge("a", mine) == mine
+    assert RemoteEventBuffer().merge("a", mine) == mine
 
 
 def test_signals_stand_before_and_between_the_steps_by_position():
@@ -55,19 +55,19 @@ def test_signals_wait_while_there_are_no_steps():
 
 def test_signals_are_due_as_far_as_the_origin_was_read_even_without_own_steps():
     signals = held(5, 3, 6)
-    assert positions(signals.merge("a", [], upto=5)) == [3, 5]
-    assert positions(signals.merge("a", own(7), upto=9)) == [6, 7]
+    assert positions(signals.merge("a", [], end_position=5)) == [3, 5]
+    assert positions(signals.merge("a", own(7), end_position=9)) == [6, 7]
 
 
 def test_a_signal_that_arrives_after_its_place_was_passed_is_due_at_once():
-    signals = Signals()
+    signals = RemoteEventBuffer()
     signals.merge("a", own(9))
     signals.add("a", visits(4))
     assert positions(signals.merge("b", own(1))) == [4, 1]
 
 
 def test_an_origin_that_is_read_again_from_further_up_gives_back_nothing_it_reached():
-    signals = Signals()
+    signals = RemoteEventBuffer()
     signals.merge("a", own(9))
     signals.merge("a", own(2))
     signals.add("a", visits(8, 10))
@@ -87,10 +87,10 @@ def test_no_signal_is_taken_in_before_the_own_stream_of_its_origin_has_come_as_f
 
 
 def test_up_to_their_bound_signals_are_held_and_beyond_it_all_are_given():
-    signals = held(*range(HELD))
-    assert signals.overflow() == []
+    signals = held(*range(MAX_BUFFERED_EVENTS))
+    assert signals.drain_overflow() == []
     signals.add("b", visits(3))
-    assert len(signals.overflow()) == HELD + 1
+    assert len(signals.drain_overflow()) == MAX_BUFFERED_EVENTS + 1
     assert signals.drain() == []
 
 
@@ -104,7 +104,7 @@ def test_what_is_drained_is_in_the_order_of_origins_and_positions():
 def test_signals_that_are_restored_go_on():
     signals = held(1, 5)
     signals.merge("a", own(3))
-    restored = Signals(signals.held, signals.reached)
+    restored = RemoteEventBuffer(signals.events_by_origin, signals.position_by_origin)
     restored.add("a", visits(2))
     assert positions(restored.merge("b", own(1))) == [2, 1]
     assert positions(restored.drain()) == [5]
@@ -118,7 +118,7 @@ actions = st.lists(
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(actions, st.randoms(use_true_random=False))
 def test_nothing_is_lost_or_doubled_and_own_steps_keep_their_order(actions, random):
-    signals, given_, taken, position = Signals(), [], [], 0
+    signals, given_, taken, position = RemoteEventBuffer(), [], [], 0
     for action, origin, count in actions:
         fresh = [position + 2 * n for n in range(1, count + 1)]
         position = fresh[-1]
@@ -130,17 +130,17 @@ def test_nothing_is_lost_or_doubled_and_own_steps_keep_their_order(actions, rand
         elif action == "take":
             mine = own(*fresh)
             merged = signals.merge(origin, mine)
-            assert [step for step in merged if not isinstance(step, Visit)] == mine
-            taken += [step for step in merged if isinstance(step, Visit)]
+            assert [step for step in merged if not isinstance(step, ItemVisit)] == mine
+            taken += [step for step in merged if isinstance(step, ItemVisit)]
         else:
-            taken += signals.overflow()
+            taken += signals.drain_overflow()
     taken += signals.drain()
     assert Counter(taken) == Counter(given_)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_batch_heard_in_parts_is_merged_like_one_heard_at_once(count):
-    signals = Signals()
+    signals = RemoteEventBuffer()
     for start in range(count):
         signals.add("a", visits(*range(1 + start, 20, count)))
     assert positions(signals.merge("a", own(30))) == [*range(1, 20), 30]

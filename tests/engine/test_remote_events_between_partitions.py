@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from freshflow.engine.partition import Partition
-from freshflow.engine.remote_events import HELD
-from freshflow.events.model import Behaviour, ItemUpdate
-from freshflow.items.popularity import EVENTS, IN_WINDOW, NOW_MS
+from freshflow.engine.remote_events import MAX_BUFFERED_EVENTS
+from freshflow.events.model import Interaction, ItemUpdate
+from freshflow.items.popularity import FIRST_WINDOW, LATEST_MS, N_EVENTS
 from freshflow.outputs.records import RecommendationList
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Interaction
+from freshflow.users.store import UserStore
+from freshflow.users.updates import UserInteraction
 from tests.builders.streams import (
     ORIGIN,
     SIZES,
@@ -37,15 +37,17 @@ def split(events, partitions: int, size: int = 40, late: bool = False) -> tuple[
     """
     settings = config(partitions)
     parts = [partition(settings, number) for number in range(partitions)]
-    buckets = [UserBucket(settings.users, 1000) for _ in parts]
+    buckets = [UserStore(settings.users, 1000) for _ in parts]
     published, held = [], []
     for batch in batches(events, size):
-        taken = [buckets[n].take(_of(batch, n, partitions)) for n in range(partitions)]
-        signals = [(n, [step.visit for step in own if isinstance(step, Interaction)]) for n, own in enumerate(taken)]
+        taken = [buckets[n].process(_of(batch, n, partitions)) for n in range(partitions)]
+        signals = [
+            (n, [step.visit for step in own if isinstance(step, UserInteraction)]) for n, own in enumerate(taken)
+        ]
         held, now = (signals, held) if late else ([], signals)
         _hear(parts, now)
         for part, own in zip(parts, taken, strict=True):
-            published += read(part.take(ORIGIN, own))
+            published += read(part.process(ORIGIN, own))
     _hear(parts, held)
     for part in parts:
         part.finish(ORIGIN)
@@ -64,26 +66,26 @@ def _hear(parts: list[Partition], signals) -> None:
     for part in parts:
         for number, visits in signals:
             if number != part.number:
-                part.hear(ORIGIN, visits[::-1])
+                part.buffer_remote_events(ORIGIN, visits[::-1])
 
 
 def knowledge(part: Partition) -> dict[str, tuple[float, ...]]:
     """What is known of each item, by id, but for the last 50 and 200 events: they differ where signals are late."""
-    tables = part.knowledge.tables
+    tables = part.item_statistics.tables
     return {
         item: (
             *tables.covisits.sums[row],
-            *tables.returns.counts[row],
-            *np.delete(tables.popularity.memories[row], [IN_WINDOW, IN_WINDOW + 1]),
-            *np.delete(tables.openings.memories[row], [IN_WINDOW, IN_WINDOW + 1]),
+            *tables.revisits.counts[row],
+            *np.delete(tables.popularity.counters[row], [FIRST_WINDOW, FIRST_WINDOW + 1]),
+            *np.delete(tables.session_start_popularity.counters[row], [FIRST_WINDOW, FIRST_WINDOW + 1]),
             tables.available[row],
         )
-        for row, item in enumerate(part.knowledge.rows.ids)
+        for row, item in enumerate(part.item_statistics.index.ids)
     }
 
 
 def events_of(part: Partition) -> int:
-    return part.knowledge.tables.popularity.clock[EVENTS]
+    return part.item_statistics.tables.popularity.clock[N_EVENTS]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
@@ -103,7 +105,7 @@ def test_every_partition_knows_all_items_as_one_alone_would(partitions, late):
 def test_users_are_validated_and_learned_in_their_own_partition_only():
     events = stream(2, 200)
     parts, _ = split(events, 2)
-    interactions = Counter(crc32(e.user_id.encode()) % 2 for e in events if isinstance(e, Behaviour))
+    interactions = Counter(crc32(e.user_id.encode()) % 2 for e in events if isinstance(e, Interaction))
     assert [part.report().counts["events"] for part in parts] == [interactions[0], interactions[1]]
     assert min(interactions.values()) > 0
 
@@ -118,23 +120,23 @@ def test_every_event_gets_its_list_from_its_own_partition_once():
 def test_a_list_knows_the_signals_above_it_and_none_below():
     visits = [step.visit for step in steps([view(1, "v", "above"), view(9, "w", "below")])]
     made = partition(config(partitions=2))
-    made.hear(ORIGIN, visits)
-    answer = read(made.take(ORIGIN, steps([view(2, "u", "own"), request(5, "u")])))[-1]
+    made.buffer_remote_events(ORIGIN, visits)
+    answer = read(made.process(ORIGIN, steps([view(2, "u", "own"), request(5, "u")])))[-1]
     assert sorted(items(answer)) == ["above", "own"]
-    answer = read(made.take(ORIGIN, steps([request(10, "u")])))[-1]
+    answer = read(made.process(ORIGIN, steps([request(10, "u")])))[-1]
     assert sorted(items(answer)) == ["above", "below", "own"]
 
 
 def test_a_batch_without_own_events_lets_signals_in_as_far_as_it_was_read():
     made = partition(config(partitions=2))
-    made.hear(ORIGIN, [step.visit for step in steps([view(1, "v", "above"), view(9, "w", "below")])])
-    assert made.take(ORIGIN, [], 5) == []
-    assert sorted(made.knowledge.rows.ids) == ["above"]
+    made.buffer_remote_events(ORIGIN, [step.visit for step in steps([view(1, "v", "above"), view(9, "w", "below")])])
+    assert made.process(ORIGIN, [], 5) == []
+    assert sorted(made.item_statistics.index.ids) == ["above"]
 
 
 def test_signals_publish_nothing_and_teach_the_ranker_nothing():
     made = partition(config(partitions=2))
-    made.hear(ORIGIN, [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(1, 50)])])
+    made.buffer_remote_events(ORIGIN, [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(1, 50)])])
     made.finish(ORIGIN)
     counts = made.report().counts
     assert (counts["items"], counts["updates"], counts["users_active"]) == (3, 0, 0)
@@ -142,10 +144,10 @@ def test_signals_publish_nothing_and_teach_the_ranker_nothing():
 
 
 def test_lessons_teach_the_ranker_what_it_would_learn_from_its_own_and_count_for_no_quality():
-    events = [event for event in stream(6, 200) if isinstance(event, Behaviour) and event.weight > 0]
+    events = [event for event in stream(6, 200) if isinstance(event, Interaction) and event.weight > 0]
     alone, taught = partition(config()), partition(config(partitions=2))
-    alone.take(ORIGIN, steps(events))
-    taught.hear(ORIGIN, [step.signal for step in steps(events, for_all=200)])
+    alone.process(ORIGIN, steps(events))
+    taught.buffer_remote_events(ORIGIN, [step.remote_event for step in steps(events, for_all=200)])
     taught.finish(ORIGIN)
     np.testing.assert_array_equal(taught.ranker.weights.linear, alone.ranker.weights.linear)
     np.testing.assert_array_equal(taught.ranker.weights.units, alone.ranker.weights.units)
@@ -157,14 +159,17 @@ def test_lessons_teach_the_ranker_what_it_would_learn_from_its_own_and_count_for
 
 def test_too_many_signals_are_taken_in_without_an_event_of_their_own():
     made = partition(config(partitions=2))
-    one = [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(HELD)])]
-    made.hear(ORIGIN, one)
-    made.relieve(ORIGIN)
+    one = [step.visit for step in steps([view(n, "v", f"i{n % 3}") for n in range(MAX_BUFFERED_EVENTS)])]
+    made.buffer_remote_events(ORIGIN, one)
+    made.flush_if_full(ORIGIN)
     assert made.report().counts["items"] == 0
-    made.hear(ORIGIN, [step.visit for step in steps([view(HELD, "v", "last", after_ms=HELD * 1000)])])
-    made.relieve(ORIGIN)
-    assert events_of(made) == HELD + 1
-    assert made.knowledge.tables.popularity.clock[NOW_MS] == START_MS + HELD * 1000
+    made.buffer_remote_events(
+        ORIGIN,
+        [step.visit for step in steps([view(MAX_BUFFERED_EVENTS, "v", "last", after_ms=MAX_BUFFERED_EVENTS * 1000)])],
+    )
+    made.flush_if_full(ORIGIN)
+    assert events_of(made) == MAX_BUFFERED_EVENTS + 1
+    assert made.item_statistics.tables.popularity.clock[LATEST_MS] == START_MS + MAX_BUFFERED_EVENTS * 1000
 
 
 @pytest.mark.parametrize("partitions", [2, 3])

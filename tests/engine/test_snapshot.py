@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from freshflow.config.schema import Config, RankerConfig, RankingConfig
-from freshflow.engine.snapshot import ALIGNED, LENGTH, VERSION, dump, load
+from freshflow.engine.snapshot import ALIGNMENT_BYTES, LENGTH_DTYPE, PARTITION_SNAPSHOT_VERSION, dump, load
 from freshflow.errors import SnapshotError
-from freshflow.events.model import Behaviour, Origin
-from freshflow.items.visit import Visit
-from freshflow.users.store import UserBucket
+from freshflow.events.model import Interaction, Origin
+from freshflow.items.visit import ItemVisit
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -32,18 +32,20 @@ SETTINGS = config(contributions=True)
 FOREIGN = Origin("file", "other.jsonl")
 
 
-def heard(event: Behaviour) -> Visit:
+def heard(event: Interaction) -> ItemVisit:
     """The event as another partition's signal, just below it."""
-    return Visit(event.position, f"other-{event.item_id}", (event.item_id,), event.ts_ms)
+    return ItemVisit(event.position, f"other-{event.item_id}", (event.item_id,), event.ts_ms)
 
 
 def run(seed: int, settings: Config, snapshots_after: tuple[int, ...] = (), size: int = 30):
     """Outputs and last state of a partition that hears signals, and is dumped and loaded after some batches."""
-    made, bucket, published = partition(settings), UserBucket(settings.users, 1000), []
+    made, bucket, published = partition(settings), UserStore(settings.users, 1000), []
     for n, events in enumerate(batches(stream(seed, 240), size)):
-        made.hear(ORIGIN, [heard(event) for event in events[5:25] if isinstance(event, Behaviour)][::-1])
-        published += made.take(ORIGIN, bucket.take(events[:20]))  # signals of the last five are still held
-        made.relieve(ORIGIN)
+        made.buffer_remote_events(
+            ORIGIN, [heard(event) for event in events[5:25] if isinstance(event, Interaction)][::-1]
+        )
+        published += made.process(ORIGIN, bucket.process(events[:20]))  # signals of the last five are still held
+        made.flush_if_full(ORIGIN)
         if n in snapshots_after:
             made = load(dump(made), settings, lambda: COMPUTED_AT)
     return published, made
@@ -73,7 +75,7 @@ def test_dumping_leaves_the_partition_as_it_was():
     published, made = run(3, SETTINGS)
     again, other = run(3, SETTINGS)
     dump(made)
-    events = UserBucket(SETTINGS.users, 9).take([view(n, "u", f"i{n % 7:02d}") for n in range(300, 340)])
+    events = UserStore(SETTINGS.users, 9).process([view(n, "u", f"i{n % 7:02d}") for n in range(300, 340)])
     assert encoded(made.take(ORIGIN, events)) == encoded(other.take(ORIGIN, events))
     assert encoded(published) == encoded(again)
 
@@ -82,7 +84,7 @@ def test_a_snapshot_does_not_change_with_its_partition():
     _, made = run(4, SETTINGS)
     snapshot = dump(made)
     _, expected = run(4, SETTINGS)
-    made.take(FOREIGN, UserBucket(SETTINGS.users, 9).take([view(n, "u", f"x{n}") for n in range(50)]))
+    made.take(FOREIGN, UserStore(SETTINGS.users, 9).process([view(n, "u", f"x{n}") for n in range(50)]))
     assert load(snapshot, SETTINGS, lambda: 0).report() == expected.report()
 
 
@@ -93,7 +95,7 @@ def test_a_new_partition_comes_back_new():
 
 def test_signals_that_were_held_are_not_lost():
     made = partition(SETTINGS)
-    made.hear(ORIGIN, [Visit(9, "far", (), START_MS)])
+    made.buffer_remote_events(ORIGIN, [ItemVisit(9, "far", (), START_MS)])
     resumed = load(dump(made), SETTINGS, lambda: 0)
     assert resumed.report().counts["items"] == 0
     resumed.finish(ORIGIN)
@@ -102,10 +104,10 @@ def test_signals_that_were_held_are_not_lost():
 
 def test_what_the_catalogue_says_comes_back():
     made = partition(SETTINGS)
-    made.take(ORIGIN, [availability(1, "a", False)])
+    made.process(ORIGIN, [availability(1, "a", False)])
     resumed = load(dump(made), SETTINGS, lambda: 0)
-    bucket = UserBucket(SETTINGS.users, 9)
-    published = read(resumed.take(ORIGIN, bucket.take([view(2, "u", "b"), view(3, "u", "a"), view(4, "v", "b")])))
+    bucket = UserStore(SETTINGS.users, 9)
+    published = read(resumed.process(ORIGIN, bucket.process([view(2, "u", "b"), view(3, "u", "a"), view(4, "v", "b")])))
     assert published
     assert "a" not in {item.item_id for one in published for item in one.items}
 
@@ -117,7 +119,7 @@ def test_what_the_catalogue_says_comes_back():
         ("items", "neighbours", 32),
         ("items", "max", 2000),
         ("ranker", "model", "freshflow.ranking.model_factories:sgd"),
-        ("ranker", "units", 0),
+        ("ranker", "hidden_units", 0),
     ],
 )
 def test_other_settings_are_refused_by_name_and_value(section, key, value):
@@ -134,11 +136,11 @@ def test_how_many_leaders_are_wanted_may_change():
     ranking = RankingConfig(popular_recent=3, popular=0, opening_recent=200, opening=1)
     settings = msgspec.structs.replace(SETTINGS, ranking=ranking)
     resumed = load(dump(made), settings, lambda: COMPUTED_AT)
-    bucket = UserBucket(settings.users, 1000)
-    assert resumed.take(FOREIGN, bucket.take([view(n, "u", f"x{n}") for n in range(100)]))
-    leading = resumed.knowledge.tables.leading
-    assert leading.wanted.tolist() == [3, 0, 200, 1]
-    assert (leading.sizes <= leading.wanted).all()
+    bucket = UserStore(settings.users, 1000)
+    assert resumed.process(FOREIGN, bucket.process([view(n, "u", f"x{n}") for n in range(100)]))
+    leading = resumed.item_statistics.tables.top_items
+    assert leading.limits.tolist() == [3, 0, 200, 1]
+    assert (leading.sizes <= leading.limits).all()
 
 
 def test_settings_that_shape_no_state_may_change():
@@ -163,8 +165,10 @@ def places(first: int, less: int) -> st.SearchStrategy[int]:
 
 
 @settings(deadline=None, max_examples=200)
-@given(places(len(VERSION), 1) | st.integers(ALIGNED, 16 * ALIGNED), st.integers(1, 255))
-@example(ALIGNED, 1)  # one part less
+@given(
+    places(len(PARTITION_SNAPSHOT_VERSION), 1) | st.integers(ALIGNMENT_BYTES, 16 * ALIGNMENT_BYTES), st.integers(1, 255)
+)
+@example(ALIGNMENT_BYTES, 1)  # one part less
 def test_a_byte_that_changed_is_noticed_where_it_counts(at, change):
     damaged = bytearray(dumped())
     damaged[at] ^= change
@@ -177,7 +181,7 @@ def test_a_byte_that_changed_is_noticed_where_it_counts(at, change):
 
 
 @settings(deadline=None, max_examples=50)
-@given(places(len(VERSION), ALIGNED))
+@given(places(len(PARTITION_SNAPSHOT_VERSION), ALIGNMENT_BYTES))
 def test_a_snapshot_that_was_cut_short_is_refused(length):
     with pytest.raises(SnapshotError, match=r"damaged partition .*; restore it, or give an empty one\.$"):
         load(dumped()[:length], SETTINGS, lambda: 0)
@@ -187,7 +191,7 @@ def test_a_snapshot_that_was_cut_short_is_refused(length):
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_number_of_parts_or_a_length_that_is_not_there_takes_no_memory(number, place):
     damaged = bytearray(dumped())
-    at = ALIGNED + place * LENGTH.itemsize
-    damaged[at : at + LENGTH.itemsize] = np.array([number], LENGTH).tobytes()
+    at = ALIGNMENT_BYTES + place * LENGTH_DTYPE.itemsize
+    damaged[at : at + LENGTH_DTYPE.itemsize] = np.array([number], LENGTH_DTYPE).tobytes()
     with pytest.raises(SnapshotError, match="damaged partition"):
         load(damaged, SETTINGS, lambda: 0)

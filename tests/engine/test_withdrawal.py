@@ -7,7 +7,7 @@ import pytest
 from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Event, ItemUpdate, Request
 from freshflow.outputs.records import RecommendationList
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -44,7 +44,7 @@ def test_every_list_that_shows_it_is_published_anew_at_once(settings):
     for one in several:
         assert "i02" not in items(one)
         assert len(items(one)) == 5
-        assert (one.cause, one.source) == ("refresh", ORIGIN.place(401))
+        assert (one.cause, one.source) == ("refresh", ORIGIN.source_ref(401))
     assert len({one.list_id for one in several}) == len(several)
     assert made.report().counts["withdrawn"] == len(several)
 
@@ -70,11 +70,11 @@ def test_no_list_that_stands_shows_what_is_not_available(settings, seed):
 
 def test_who_is_ranked_anew_gets_what_a_request_at_that_moment_gets():
     events, made = news(4, 400), partition(refreshing())
-    bucket = UserBucket(made.config.users, 1000)
-    made.take(ORIGIN, bucket.take(events))
-    several = read(made.take(ORIGIN, [availability(401, "i02", False)]))
+    bucket = UserStore(made.config.users, 1000)
+    made.process(ORIGIN, bucket.process(events))
+    several = read(made.process(ORIGIN, [availability(401, "i02", False)]))
     asked = [Request(402 + n, one.user_id, events[-1].ts_ms) for n, one in enumerate(several)]
-    answers = read(made.take(ORIGIN, bucket.take(asked)))
+    answers = read(made.process(ORIGIN, bucket.process(asked)))
     assert [items(one) for one in several] == [items(one) for one in answers] != []
 
 
@@ -109,9 +109,9 @@ def test_a_partition_that_is_resumed_knows_who_is_shown_what(settings):
     take(made, news(8, 400))
     resumed = load(dump(made), settings, lambda: COMPUTED_AT)
     update = availability(401, "i02", False)
-    several = made.take(ORIGIN, [update])
+    several = made.process(ORIGIN, [update])
     assert len(several) > 5
-    assert encoded(resumed.take(ORIGIN, [update])) == encoded(several)
+    assert encoded(resumed.process(ORIGIN, [update])) == encoded(several)
 
 
 def test_batches_change_nothing():
@@ -122,5 +122,5 @@ def test_batches_change_nothing():
 
 
 def take_in_batches(events: list[Event], size: int):
-    made, bucket = partition(), UserBucket(config().users, 1000)
-    return [one for batch in batches(events, size) for one in made.take(ORIGIN, bucket.take(batch))]
+    made, bucket = partition(), UserStore(config().users, 1000)
+    return [one for batch in batches(events, size) for one in made.process(ORIGIN, bucket.process(batch))]

@@ -7,7 +7,7 @@ import pytest
 from freshflow.config.schema import Config, JobConfig, RankerConfig, RefreshConfig
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.replay import evaluate_job
-from freshflow.evaluation.scores import KINDS, Scores
+from freshflow.evaluation.scores import SCORE_KINDS, Scores
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def scored(simulate, tmp_path):
     simulate("events.jsonl", events=3_000, users=300, items=200, seed=1)
 
     def scored_with(shared: int = 20_000, **job: int) -> Scores:
-        ranker = RankerConfig(shared=shared)
+        ranker = RankerConfig(broadcast_examples=shared)
         config = Config(job=JobConfig(**job), ranker=ranker, refresh=RefreshConfig(interval_s=0))
         return evaluate_job(EvaluationStream(str(tmp_path / "events.jsonl"), config), time.perf_counter).scores
 
@@ -26,7 +26,7 @@ def scored(simulate, tmp_path):
 def test_batches_of_256_find_what_single_records_find(scored):
     one, other = (scored(batch_size=size) for size in (1, 256))
     assert one.figures("all").hr20 > 0.4
-    for kind in KINDS:
+    for kind in SCORE_KINDS:
         assert other.figures(kind) == one.figures(kind), kind
 
 

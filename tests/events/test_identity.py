@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshflow.config.schema import EventsConfig, PrivacyConfig
-from freshflow.events.identity import GUEST, MAX_GUEST_CHARS
-from freshflow.events.model import Behaviour, Forget, Identify, Origin, RawBatch, Request, Search
+from freshflow.events.identity import ANONYMOUS_PREFIX, MAX_ANONYMOUS_ID_CHARS
+from freshflow.events.model import Forget, Identify, Interaction, Origin, RawBatch, Request, Search
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 
@@ -19,10 +19,10 @@ KEY = 32 * "k"
 
 
 def parse(*records, guests=True, pseudonyms=None, **settings):
-    parser = EventParser(EventsConfig(**settings), pseudonyms, guests=guests)
+    parser = EventParser(EventsConfig(**settings), pseudonyms, has_anonymous_users=guests)
     raw = tuple((n, json.dumps(record).encode()) for n, record in enumerate(records))
     events, rejected = parser.parse(RawBatch(ORIGIN, raw, 0))
-    return events, rejected, parser.passed_over
+    return events, rejected, parser.n_unknown_type
 
 
 def event(guests=True, pseudonyms=None, **fields):
@@ -38,7 +38,7 @@ def refusal(guests=True, **fields):
 
 
 def test_behaviour_with_a_session_alone_is_a_guests_and_keeps_its_session():
-    assert event(**VIEW, session_id="s") == Behaviour(0, "view", "guest:s", "i", TS_MS, session_id="s")
+    assert event(**VIEW, session_id="s") == Interaction(0, "view", "guest:s", "i", TS_MS, session_id="s")
 
 
 def test_a_guest_is_known_by_guest_id_rather_than_by_session():
@@ -81,8 +81,10 @@ def test_without_guests_a_user_may_be_called_so():
 
 @pytest.mark.parametrize("name", ["session_id", "guest_id"])
 def test_the_name_of_a_guest_leaves_room_for_what_marks_it(name):
-    assert len(event(**VIEW, **{name: MAX_GUEST_CHARS * "s"}).user_id) == MAX_GUEST_CHARS + len(GUEST)
-    reason = refusal(**VIEW, **{name: (MAX_GUEST_CHARS + 1) * "s"})
+    assert len(event(**VIEW, **{name: MAX_ANONYMOUS_ID_CHARS * "s"}).user_id) == MAX_ANONYMOUS_ID_CHARS + len(
+        ANONYMOUS_PREFIX
+    )
+    reason = refusal(**VIEW, **{name: (MAX_ANONYMOUS_ID_CHARS + 1) * "s"})
     assert reason.startswith(f"{name} = 's") and reason.endswith("at most 506 are allowed of a guest's name.")
 
 
@@ -123,23 +125,23 @@ def test_identify_without_guests_says_what_to_set():
 
 def test_an_event_that_names_a_user_and_a_device_identifies_the_guest_before_it():
     events, _, _ = parse(VIEW | {"user_id": "u", "guest_id": "g"})
-    assert events == [Identify(0, "u", "guest:g", TS_MS), Behaviour(0, "view", "u", "i", TS_MS)]
+    assert events == [Identify(0, "u", "guest:g", TS_MS), Interaction(0, "view", "u", "i", TS_MS)]
 
 
 def test_pseudonyms_cover_the_names_of_guests_and_do_not_take_them_for_users():
-    names = Pseudonyms.of_config(PrivacyConfig(pseudonymise=True, key=KEY), guests=True)
-    plain = Pseudonyms(KEY).of("s")
+    names = Pseudonyms.from_config(PrivacyConfig(pseudonymise=True, key=KEY), has_anonymous_users=True)
+    plain = Pseudonyms(KEY).pseudonymise("s")
     assert event(**VIEW, session_id="s", pseudonyms=names).user_id == f"guest:{plain}"
     assert event(**VIEW, session_id="s", pseudonyms=names).session_id == plain
     assert event(**VIEW, user_id="s", pseudonyms=names).user_id == plain
     said = event(type="identify", user_id="u", session_id="s", ts=TS_MS, pseudonyms=names)
-    assert said == Identify(0, Pseudonyms(KEY).of("u"), f"guest:{plain}", TS_MS)
-    assert Pseudonyms(KEY).of_owner("guest:s") == Pseudonyms(KEY).of("guest:s")
+    assert said == Identify(0, Pseudonyms(KEY).pseudonymise("u"), f"guest:{plain}", TS_MS)
+    assert Pseudonyms(KEY).pseudonymise_user("guest:s") == Pseudonyms(KEY).pseudonymise("guest:s")
 
 
 def test_a_guests_event_written_anew_is_read_as_it_was():
     made = event(**VIEW, session_id="s", guest_id="g", value=2)
-    assert event(**json.loads(made.as_record("g"))) == made
+    assert event(**json.loads(made.to_record("g"))) == made
 
 
 GA4 = {"event_name": "view_item", "event_timestamp": TS_MS * 1000, "user_pseudo_id": "d", "items": [{"item_id": "i"}]}

@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.cli.reference.json_schemas import schema
+from freshflow.cli.reference.json_schemas import build_schema
 from freshflow.config.schema import EVENT_FIELDS, Config, UsersConfig
 from freshflow.events.fields import MAX_DIMENSIONS, MAX_ID_CHARS, MAX_IDS, MAX_K, MAX_TEXT_CHARS
-from freshflow.events.identity import MAX_GUEST_CHARS
-from freshflow.events.json_schema import RECORDS
-from freshflow.events.model import Behaviour, Forget, Identify, ItemUpdate, Origin, RawBatch, Request, Search
+from freshflow.events.identity import MAX_ANONYMOUS_ID_CHARS
+from freshflow.events.json_schema import WIRE_EVENT_TYPES
+from freshflow.events.model import Forget, Identify, Interaction, ItemUpdate, Origin, RawBatch, Request, Search
 from freshflow.events.parser import EventParser
 
 TS = 1_764_000_000
 BASES: dict[type, dict[str, Any]] = {
-    Behaviour: {"type": "view", "user_id": "u", "item_id": "i", "ts": TS},
+    Interaction: {"type": "view", "user_id": "u", "item_id": "i", "ts": TS},
     Request: {"type": "request", "user_id": "u", "ts": TS},
     Search: {"type": "search", "user_id": "u", "ts": TS, "query": "shoes", "items": ["i", "j"]},
     ItemUpdate: {"type": "item", "item_id": "i", "ts": TS},
     Forget: {"type": "forget", "user_id": "u", "ts": TS},
     Identify: {"type": "identify", "user_id": "u", "guest_id": "g", "ts": TS},
 }
-TAGS = {kind: None if kind is Behaviour else base["type"] for kind, base in BASES.items()}
+TAGS = {kind: None if kind is Interaction else base["type"] for kind, base in BASES.items()}
 # At the bounds of what is allowed, and just beyond; for each field that has such a bound.
 TIMES = [
     *("2025-11-24T16:00:00Z", "2025-11-24T16:00:00.5+02:00", "2025-11-24T16:00:00", "yesterday", [], True),
@@ -56,14 +56,14 @@ VALUES: dict[str, list[Any]] = {
     "brand": TEXTS,
     "embedding": [[0.5, 1], [], [0.5] * MAX_DIMENSIONS, [0.5] * (MAX_DIMENSIONS + 1), ["0.5"], [None], 0.5],
     "published_at": [*TIMES, -30_610_224_000, -30_610_224_001],
-    "guest_id": ["g", "g" * MAX_GUEST_CHARS, "g" * (MAX_GUEST_CHARS + 1), 7, True, []],
+    "guest_id": ["g", "g" * MAX_ANONYMOUS_ID_CHARS, "g" * (MAX_ANONYMOUS_ID_CHARS + 1), 7, True, []],
 }
 
 
 def takes(record: Any, guests: bool) -> bool:
     """Whether the parser makes an event of a record; else it refuses it."""
     batch = RawBatch(Origin("file", "-"), ((1, json.dumps(record).encode()),), 0)
-    events, rejected = EventParser(Config().events, guests=guests).parse(batch)
+    events, rejected = EventParser(Config().events, has_anonymous_users=guests).parse(batch)
     assert bool(events) != bool(rejected)
     return bool(events)
 
@@ -72,7 +72,7 @@ def takes(record: Any, guests: bool) -> bool:
 def valid() -> dict[bool, Callable[[Any], bool]]:
     """Whether the schema takes a record, by whether guests are known."""
     configs = {guests: Config(users=UsersConfig(guests=guests)) for guests in (False, True)}
-    return {guests: Draft202012Validator(schema("events", config)).is_valid for guests, config in configs.items()}
+    return {guests: Draft202012Validator(build_schema("events", config)).is_valid for guests, config in configs.items()}
 
 
 def cases(kind: type, fields: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -84,7 +84,7 @@ def cases(kind: type, fields: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def fields_of(kind: type) -> set[str]:
-    (record,) = (one for one in RECORDS if one.__struct_config__.tag == TAGS[kind])
+    (record,) = (one for one in WIRE_EVENT_TYPES if one.__struct_config__.tag == TAGS[kind])
     return set(record.__struct_fields__)
 
 
@@ -95,7 +95,7 @@ def test_all_fields_of_events_and_no_others_are_shown():
 
 @pytest.mark.parametrize("kind", [kind for kind in BASES if kind is not Identify], ids=lambda kind: kind.__name__)
 def test_the_schema_takes_what_the_parser_does(valid, kind):
-    fields = fields_of(kind) - {"guest_id"} - (set() if kind is Behaviour else {"session_id"})  # not looked at
+    fields = fields_of(kind) - {"guest_id"} - (set() if kind is Interaction else {"session_id"})  # not looked at
     differing = [case for case in cases(kind, fields) if valid[False](case) != takes(case, guests=False)]
     assert not differing
 
@@ -108,7 +108,13 @@ def test_where_guests_are_known_the_parser_takes_what_the_schema_does(valid, kin
 
 @pytest.mark.parametrize(
     "named",
-    [{"guest_id": "g"}, {"guest_id": None}, {"session_id": "s"}, {"session_id": "s" * (MAX_GUEST_CHARS + 1)}, {}],
+    [
+        {"guest_id": "g"},
+        {"guest_id": None},
+        {"session_id": "s"},
+        {"session_id": "s" * (MAX_ANONYMOUS_ID_CHARS + 1)},
+        {},
+    ],
 )
 @pytest.mark.parametrize("kind", [kind for kind in BASES if kind is not ItemUpdate], ids=lambda kind: kind.__name__)
 def test_where_guests_are_known_they_stand_for_users(valid, kind, named):

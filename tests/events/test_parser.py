@@ -3,7 +3,7 @@ import json
 import pytest
 
 from freshflow.config.schema import EventsConfig
-from freshflow.events.model import Behaviour, Forget, ItemUpdate, Origin, RawBatch, Rejected, Request, Search
+from freshflow.events.model import Forget, Interaction, ItemUpdate, Origin, RawBatch, Rejected, Request, Search
 from freshflow.events.parser import EventParser, parse_record
 
 ORIGIN = Origin("file", "events.jsonl")
@@ -39,7 +39,7 @@ def refused_json(code, **fields):
 
 class TestBehaviour:
     def test_a_plain_view_has_the_weight_of_its_type(self):
-        assert parse_json(**VIEW) == Behaviour(7, "view", "u1", "i1", NOON_MS, 1.0)
+        assert parse_json(**VIEW) == Interaction(7, "view", "u1", "i1", NOON_MS, 1.0)
         assert parse_json(**VIEW | {"type": "purchase"}).weight == 5.0
 
     def test_all_optional_fields_arrive(self):
@@ -49,11 +49,11 @@ class TestBehaviour:
     def test_a_type_added_by_the_configuration_is_known(self):
         config = EventsConfig(weights={"listen": 2.5})
         raw = json.dumps(VIEW | {"type": "listen"}).encode()
-        assert parse(raw, config=config) == Behaviour(7, "listen", "u1", "i1", NOON_MS, 2.5)
+        assert parse(raw, config=config) == Interaction(7, "listen", "u1", "i1", NOON_MS, 2.5)
 
     def test_unknown_extra_fields_are_ignored_whatever_they_hold(self):
         raw = json.dumps(VIEW).encode()[:-1] + b',"x":NaN,"y":1e999,"k":"z","price":[]}'
-        assert parse(raw) == Behaviour(7, "view", "u1", "i1", NOON_MS, 1.0)
+        assert parse(raw) == Interaction(7, "view", "u1", "i1", NOON_MS, 1.0)
 
     def test_null_is_the_same_as_absent(self):
         assert parse_json(**VIEW, event_id=None, value=None) == parse_json(**VIEW)
@@ -222,7 +222,7 @@ class TestRecords:
 
     def test_a_record_of_max_bytes_is_taken_and_one_byte_more_is_not(self):
         raw = json.dumps(VIEW).encode().ljust(200)
-        assert isinstance(parse(raw, config=EventsConfig(max_bytes=200)), Behaviour)
+        assert isinstance(parse(raw, config=EventsConfig(max_bytes=200)), Interaction)
         assert "events.max_bytes = 200" in refused(raw + b" ", "too_large", config=EventsConfig(max_bytes=200))
 
     @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_a_batch_gives_events_and_refusals_each_in_order():
 
 
 class TestFuture:
-    """Nothing is dated later than `events.future_s` after the moment it was read."""
+    """Nothing is dated later than `events.max_future_s` after the moment it was read."""
 
     READ_MS = NOON_MS
 
@@ -322,7 +322,7 @@ class TestFuture:
     def test_an_event_a_millisecond_beyond_the_limit_is_refused_with_what_to_do(self):
         events, (rejected,) = self.parse_at(3_600_001)
         assert (events, rejected.code) == ([], "future")
-        assert "events.future_s = 3600 seconds" in rejected.reason
+        assert "events.max_future_s = 3600 seconds" in rejected.reason
         assert json.loads(rejected.raw)["ts"] == NOON_MS + 3_600_001
 
     @pytest.mark.parametrize("type_", ["request", "item", "forget"])
@@ -338,6 +338,6 @@ class TestFuture:
         assert self.parse_at(10**12, read_ms=0)[1] == []
 
     def test_the_limit_moves_with_each_batch(self):
-        parser = EventParser(EventsConfig(future_s=1))
+        parser = EventParser(EventsConfig(max_future_s=1))
         raw = json.dumps(VIEW | {"ts": NOON_MS + 1001}).encode()
         assert [len(parser.parse(RawBatch(ORIGIN, ((1, raw),), NOON_MS + ms))[0]) for ms in (1, 0, 1)] == [1, 0, 1]

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshflow.config.schema import DEFAULT_FULL, DEFAULT_WEIGHTS, EventsConfig
-from freshflow.events.model import Behaviour, Origin, RawBatch, Rejected
+from freshflow.config.schema import DEFAULT_FULL_VALUES, DEFAULT_WEIGHTS, EventsConfig
+from freshflow.events.model import Interaction, Origin, RawBatch, Rejected
 from freshflow.events.parser import EventParser, parse_record
-from freshflow.events.timestamps import EARLIEST_MS, LATEST_MS, epoch_ms
+from freshflow.events.timestamps import EARLIEST_MS, LATEST_MS, parse_epoch_ms
 
 CONFIG = EventsConfig(max_bytes=2000)
 PARSER = EventParser(CONFIG)
@@ -82,17 +82,17 @@ def test_no_broken_json_makes_the_parser_raise(fields, at, patch):
 @given(behaviours | objects)
 def test_where_the_fast_reader_takes_a_record_the_careful_one_gives_the_same(fields):
     raw = json.dumps(fields).encode()
-    plain = PARSER._plain(5, raw)
+    plain = PARSER._parse_plain(5, raw)
     if plain is not None:
-        assert PARSER._careful(5, raw, RawBatch(ORIGIN, (), 0)) == [plain]
+        assert PARSER._parse_strict(5, raw, RawBatch(ORIGIN, (), 0)) == [plain]
 
 
 @given(behaviours)
 def test_good_behaviour_comes_back_as_it_was_written(fields):
     event = check(json.dumps(fields).encode())
-    value, full = fields.get("value"), DEFAULT_FULL.get(fields["type"])
+    value, full = fields.get("value"), DEFAULT_FULL_VALUES.get(fields["type"])
     share = 1.0 if value is None or full is None else min(max(value / full, 0.1), 1.0)
-    assert event == Behaviour(
+    assert event == Interaction(
         5,
         fields["type"],
         str(fields["user_id"]),
@@ -109,7 +109,7 @@ def test_good_behaviour_comes_back_as_it_was_written(fields):
 def test_the_fast_reader_takes_plain_behaviour(fields):
     plain = {name: value for name, value in fields.items() if not isinstance(value, int) or abs(value) < 2**63}
     if plain.keys() == fields.keys():
-        assert PARSER._plain(5, json.dumps(fields).encode()) is not None
+        assert PARSER._parse_plain(5, json.dumps(fields).encode()) is not None
 
 
 @given(behaviours)
@@ -124,15 +124,15 @@ def test_json_and_csv_say_the_same(fields):
 def test_iso_and_epoch_agree_to_the_millisecond(time_ms, offset_min):
     instant = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=time_ms)
     local = instant.astimezone(timezone(timedelta(minutes=offset_min)))
-    assert epoch_ms(local.isoformat()) == time_ms
-    assert epoch_ms(time_ms / 1000) == time_ms
-    assert epoch_ms(str(time_ms)) == time_ms
+    assert parse_epoch_ms(local.isoformat()) == time_ms
+    assert parse_epoch_ms(time_ms / 1000) == time_ms
+    assert parse_epoch_ms(str(time_ms)) == time_ms
 
 
 @given(st.text(string.printable, max_size=30))
 def test_text_is_a_time_or_a_value_error(text):
     try:
-        assert EARLIEST_MS <= epoch_ms(text) < LATEST_MS
+        assert EARLIEST_MS <= parse_epoch_ms(text) < LATEST_MS
     except ValueError as error:
         assert str(error)
 

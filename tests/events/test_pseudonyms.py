@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshflow.config.schema import EventsConfig, PrivacyConfig
-from freshflow.events.model import Behaviour, Forget, ItemUpdate, Origin, RawBatch, Request, Search
+from freshflow.events.model import Forget, Interaction, ItemUpdate, Origin, RawBatch, Request, Search
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.outputs.dead_letters import encode_rejected
+from freshflow.outputs.dead_letters import encode_dead_letter
 
 KEY = "0123456789abcdef0123456789abcdef"
 NAMES = Pseudonyms(KEY)
@@ -36,7 +36,7 @@ def event(**fields):
 
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"), min_size=1, max_size=99))
 def test_a_pseudonym_is_the_first_half_of_hmac_sha256_in_hexadecimal(id_, key):
-    assert Pseudonyms(key).of(id_) == hmac.new(key.encode(), id_.encode(), "sha256").hexdigest()[:32]
+    assert Pseudonyms(key).pseudonymise(id_) == hmac.new(key.encode(), id_.encode(), "sha256").hexdigest()[:32]
 
 
 def test_a_fingerprint_tells_keys_apart():
@@ -44,27 +44,41 @@ def test_a_fingerprint_tells_keys_apart():
 
 
 def test_nothing_is_replaced_unless_it_is_switched_on():
-    assert Pseudonyms.of_config(PrivacyConfig(key=KEY)) is None
-    assert Pseudonyms.of_config(PrivacyConfig(pseudonymise=True, key=KEY)).of("u") == NAMES.of("u")
+    assert Pseudonyms.from_config(PrivacyConfig(key=KEY)) is None
+    assert Pseudonyms.from_config(PrivacyConfig(pseudonymise=True, key=KEY)).pseudonymise("u") == NAMES.pseudonymise(
+        "u"
+    )
 
 
 def test_behaviour_has_pseudonyms_for_the_user_the_session_and_the_event():
     found = event(**VIEW, session_id=f"{ID}-1", event_id=f"{ID}-2", value=3.0)
-    expected = Behaviour(0, "view", NAMES.of(ID), "i", TS_MS, 1.0, NAMES.of(f"{ID}-2"), NAMES.of(f"{ID}-1"), 3.0)
+    expected = Interaction(
+        0,
+        "view",
+        NAMES.pseudonymise(ID),
+        "i",
+        TS_MS,
+        1.0,
+        NAMES.pseudonymise(f"{ID}-2"),
+        NAMES.pseudonymise(f"{ID}-1"),
+        3.0,
+    )
     assert found == expected
-    assert event(**VIEW) == Behaviour(0, "view", NAMES.of(ID), "i", TS_MS)
+    assert event(**VIEW) == Interaction(0, "view", NAMES.pseudonymise(ID), "i", TS_MS)
 
 
 def test_a_number_and_its_text_are_the_same_user():
-    assert event(**VIEW | {"user_id": 7}).user_id == event(**VIEW | {"user_id": "7"}).user_id == NAMES.of("7")
+    assert event(**VIEW | {"user_id": 7}).user_id == event(**VIEW | {"user_id": "7"}).user_id == NAMES.pseudonymise("7")
 
 
 def test_control_events_name_the_user_by_pseudonym_and_keep_the_rest():
-    user = NAMES.of(ID)
+    user = NAMES.pseudonymise(ID)
     common = {"user_id": ID, "ts": TS_MS}
     assert event(type="forget", **common) == Forget(0, user, TS_MS)
     assert event(type="request", **common, request_id="r", k=3) == Request(0, user, TS_MS, "r", 3)
-    assert event(type="search", **common, query="Q", items=["a"]) == Search(0, user, TS_MS, NAMES.of("q"), ("a",))
+    assert event(type="search", **common, query="Q", items=["a"]) == Search(
+        0, user, TS_MS, NAMES.pseudonymise("q"), ("a",)
+    )
     assert event(type="item", item_id="i", ts=TS_MS, title="t") == ItemUpdate(0, "i", TS_MS, "t")
 
 
@@ -91,13 +105,13 @@ def test_a_dead_letter_says_what_is_wrong_and_where_and_neither_quotes_nor_keeps
     events, (rejected,) = parse(raw)
     assert not events
     assert ID.encode() not in msgspec.json.encode(rejected)
-    letter = json.loads(encode_rejected(rejected, 123)[1])
+    letter = json.loads(encode_dead_letter(rejected, 123)[1])
     assert ID not in json.dumps(letter)
     assert letter.keys() == {"reason", "code", "source", "rejected_at", "raw_left_out", "raw_bytes"}
     assert letter["raw_bytes"] == len(raw)
     assert letter["source"] == {"topic": "events", "partition": 3, "offset": 0}
     plain = EventParser(EventsConfig(max_bytes=2000)).parse(RawBatch(ORIGIN, ((0, raw),), 0))[1][0]
-    assert (plain.code, plain.raw, plain.left_out) == (rejected.code, raw, None)
+    assert (plain.code, plain.raw, plain.n_hidden_bytes) == (rejected.code, raw, None)
     assert rejected.reason.endswith(".")
 
 
@@ -114,7 +128,7 @@ def test_a_row_of_csv_is_left_out_too():
 
 def test_a_tombstone_has_nothing_to_leave_out():
     _, (rejected,) = parse(None)
-    assert json.loads(encode_rejected(rejected, 1)[1])["raw"] is None
+    assert json.loads(encode_dead_letter(rejected, 1)[1])["raw"] is None
 
 
 fields = st.dictionaries(
@@ -139,4 +153,4 @@ def test_plain_and_careful_reader_give_the_same_pseudonym(id_):
     plain = json.dumps({"type": "view", "user_id": id_, "item_id": "i", "ts": TS_MS})
     careful = json.dumps({"type": "view", "user_id": id_, "item_id": "i", "ts": str(TS_MS)})
     (first, second), _ = parse(plain.encode(), careful.encode())
-    assert first.user_id == second.user_id == NAMES.of(id_)
+    assert first.user_id == second.user_id == NAMES.pseudonymise(id_)

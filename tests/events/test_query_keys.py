@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshflow.events.query_keys import WORDS, query_keys, words_of
+from freshflow.events.query_keys import MAX_QUERY_WORDS, query_keys, query_words
 
 
 @pytest.mark.parametrize("spelled", ["red shoes", "  Shoes\tRED ", "shoes, red!", "ｒｅｄ shoes", "red red shoes"])
@@ -24,7 +24,7 @@ def test_a_query_without_a_word_has_no_keys(nothing):
 
 def test_a_long_query_has_a_key_of_the_whole_and_of_its_first_words_only():
     long, longer = (" ".join(f"w{n:03d}" for n in range(count)) for count in (800, 801))
-    assert len(query_keys(long)) == 1 + WORDS
+    assert len(query_keys(long)) == 1 + MAX_QUERY_WORDS
     assert query_keys(long)[0] != query_keys(longer)[0]
 
 
@@ -32,4 +32,4 @@ def test_a_long_query_has_a_key_of_the_whole_and_of_its_first_words_only():
 def test_any_text_gives_keys_that_hold_no_word_of_it(text):
     keys = query_keys(text)
     assert all(len(key) == 20 and set(key) <= set("0123456789abcdef") for key in keys)
-    assert words_of(" ".join(words_of(text))) == words_of(text) or not text.isascii()
+    assert query_words(" ".join(query_words(text))) == query_words(text) or not text.isascii()

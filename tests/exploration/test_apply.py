@@ -73,9 +73,9 @@ def test_a_partition_that_is_resumed_goes_on_as_it_would_have(contributions: boo
     settings = exploring(contributions=contributions)
     whole = steps(stream(4, 250), settings)
     made = partition(settings)
-    made.take(ORIGIN, whole[:120])
+    made.process(ORIGIN, whole[:120])
     resumed = load(dump(made), settings, lambda: COMPUTED_AT)
-    rest = [read(one.take(ORIGIN, whole[120:])) for one in (made, resumed)]
+    rest = [read(one.process(ORIGIN, whole[120:])) for one in (made, resumed)]
     assert rest[0] == rest[1]
     assert made.report() == resumed.report()
     assert made.report().counts["explored"] > 20
@@ -88,10 +88,10 @@ def test_without_a_share_nothing_of_it_is_there():
 
 def test_a_user_who_is_forgotten_is_waited_for_no_longer():
     made = partition(exploring())
-    made.take(ORIGIN, steps([view(n, f"u{n % 5}", f"i{n}") for n in range(1, 60)], exploring()))
-    user = next(iter(made.exploration.waiting))
-    made.take(ORIGIN, [Forget(60, user, START_MS)])
-    assert user not in made.exploration.waiting
+    made.process(ORIGIN, steps([view(n, f"u{n % 5}", f"i{n}") for n in range(1, 60)], exploring()))
+    user = next(iter(made.exploration.pending_users))
+    made.process(ORIGIN, [Forget(60, user, START_MS)])
+    assert user not in made.exploration.pending_users
 
 
 def test_an_item_of_the_catalogue_is_tried_before_anybody_has_come_for_it():

@@ -11,10 +11,10 @@ import numpy as np
 
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.engine.snapshot import _state, settings_of
-from freshflow.state.recovery_store import keeping_in
+from freshflow.engine.snapshot import _collect_state, state_settings
+from freshflow.state.recovery_store import open_state_backend
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.messages import End, EventBatch, Taken
+from freshflow.streaming.messages import EndOfInput, EventBatch, PartitionMessage
 from freshflow.streaming.operators.partitions import PartitionStage
 from freshflow.streaming.operators.users import UserStage
 
@@ -25,17 +25,17 @@ States = dict[str, Any]
 
 def states(folder: Path, config: Config) -> States:
     """By step and partition what is known at the end of a job: users with their histories, and all of a partition."""
-    keeping = keeping_in(folder)
+    keeping = open_state_backend(folder)
     variants = Variants([config])
-    shape = variants.settings()
+    shape = variants.split_settings()
     found: States = {}
     for (step, key), blob in sorted(_latest(folder).items()):
         stored = pickle.loads(blob)
         if step == "users":
-            bucket = UserStage(variants, lambda: 0, keeping.of(stored, EventBatch | End, shape)).bucket
-            found[f"users {key}"] = {"users": list(bucket.users.items()), "interactions": bucket.interactions}
+            bucket = UserStage(variants, lambda: 0, keeping.open_state(stored, EventBatch | EndOfInput, shape)).store
+            found[f"users {key}"] = {"users": list(bucket.users.items()), "interactions": bucket.n_interactions}
         elif step == "partitions":
-            kept = keeping.of(stored, Taken, settings_of(config) | shape)
+            kept = keeping.open_state(stored, PartitionMessage, state_settings(config) | shape)
             partition = PartitionStage(config, lambda: 0, kept, live=False).partition
             if partition is not None:
                 found[f"partitions {key}"] = _plain(partition)
@@ -99,6 +99,6 @@ def _latest(folder: Path) -> dict[tuple[str, str], bytes]:
 def _plain(partition: Partition) -> dict[str, Any]:
     """All that a snapshot holds of a partition, as values that can be compared."""
     ranker = partition.ranker
-    models = {"ranker": ranker.state(), "validation": partition.validation, "drift": partition.drift}
-    kept = {name: value for name, value in _state(partition).items() if name not in ("models", "settings")}
+    models = {"ranker": ranker.state(), "validation": partition.prequential_metrics, "drift": partition.drift_detector}
+    kept = {name: value for name, value in _collect_state(partition).items() if name not in ("models", "settings")}
     return kept | models | {"report": partition.report()}

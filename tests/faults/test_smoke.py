@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from freshflow.config.schema import Config, JobConfig
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 from tests.faults.outcomes import Outcome, rows_of
 from tests.faults.published import Published, compared
 from tests.faults.states import differences, positions, states, totals, users
@@ -73,7 +73,7 @@ def test_what_two_jobs_learned_from_the_same_events_is_the_same_and_from_others_
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     simulate: Callable[..., Counter[str]],
-    run_here: Callable[..., Progress],
+    run_here: Callable[..., JobStats],
     partitions: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -81,7 +81,7 @@ def test_what_two_jobs_learned_from_the_same_events_is_the_same_and_from_others_
     found = []
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         simulate("events.jsonl", events=300, users=20, items=30, requests=0.2, seed=seed)
-        run_here(Places("events.jsonl", f"{name}.jsonl"), recovery=tmp_path / name, job=job)
+        run_here(JobUrls("events.jsonl", f"{name}.jsonl"), recovery=tmp_path / name, job=job)
         found.append(states(tmp_path / name, Config(job=job)))
     one, same, other = found
     assert len(one) == 2 * partitions

@@ -10,11 +10,11 @@ import msgspec
 import freshflow
 from freshflow.engine import snapshot
 from freshflow.engine.partition import Partition
-from freshflow.events.model import Behaviour
+from freshflow.events.model import Interaction
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.streaming.messages import Batches, End, Look, StepBatch
-from freshflow.users.store import UserBucket
+from freshflow.streaming.messages import BatchGroup, EndOfInput, RefreshTick, StepBatch
+from freshflow.users.store import UserStore
 
 from .targets import CONFIG, JOURNAL, ORIGIN, PARSER, RawBatch
 
@@ -198,11 +198,11 @@ def _configurations() -> list[bytes]:
 @cache
 def states() -> tuple[bytes, bytes, bytes]:
     """Snapshots of a bucket and of a partition that have taken some lines, and a journal's frames."""
-    bucket, partition = UserBucket(CONFIG.users, 16), Partition(0, CONFIG, lambda: 0)
+    bucket, partition = UserStore(CONFIG.users, 16), Partition(0, CONFIG, lambda: 0)
     events, _ = PARSER.parse(RawBatch(ORIGIN, tuple(enumerate(lines()[:120])), 0))
-    steps = bucket.take(events)
-    partition.take(ORIGIN, steps)
-    taken = [Batches([StepBatch(0, ORIGIN, 0, steps[:8], 9, {})]), Look(5), End()]
+    steps = bucket.process(events)
+    partition.process(ORIGIN, steps)
+    taken = [BatchGroup([StepBatch(0, ORIGIN, 0, steps[:8], 9, {})]), RefreshTick(5), EndOfInput()]
     journal = b"".join(len(piece).to_bytes(2, "little") + piece for piece in map(msgspec.msgpack.encode, taken))
     return bucket.snapshot(), snapshot.dump(partition), journal
 
@@ -220,7 +220,7 @@ def _states(target: str) -> list[bytes]:
             b"\1" + b"".join(len(one).to_bytes(2, "little") + one for one in pieces),
         ]
     if target == "partitions":
-        pickled = bytes(snapshot._parts(partition)[0])
+        pickled = bytes(snapshot._decode_parts(partition)[0])
         return [b"\0" + partition, b"\0" + partition[:200], b"\1" + pickled, b"\1" + pickle.dumps({"settings": {}})]
     return [b"\0" + journal, b"\1" + journal, b"\1" + b"\x05\x00\xdd\xff\xff\xff\xff"]
 
@@ -254,7 +254,7 @@ def seeds_of(target: str) -> list[bytes]:
     if target in ("records", "streams"):
         some = lines() if target == "records" else [b"\n".join(lines()[n : n + 40]) for n in range(0, len(lines()), 40)]
         return [*some, *SHAPES, *hostile_records()]
-    event = Behaviour(1, "view", "u", "i", 5)
+    event = Interaction(1, "view", "u", "i", 5)
     made = {
         "rows": _rows,
         "files": _files,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from freshflow._framing import framed
-from freshflow._safe_pickle import plain
+from freshflow._framing import encode_frame
+from freshflow._safe_pickle import load_plain
 from freshflow.config.schema import (
     Config,
     EventsConfig,
@@ -28,21 +28,21 @@ from freshflow.engine import snapshot
 from freshflow.engine.partition import Partition
 from freshflow.errors import FreshFlowError
 from freshflow.events.fields import MAX_DIMENSIONS, MAX_ID_CHARS, MAX_IDS
-from freshflow.events.formats.registry import layout_finder
+from freshflow.events.formats.registry import create_layout_finder
 from freshflow.events.model import Event, Origin, RawBatch, Rejected
 from freshflow.events.parser import EventParser
 from freshflow.events.timestamps import EARLIEST_MS, LATEST_MS
 from freshflow.io.files.line_reader import MAX_LINE_BYTES, LineSplitter
-from freshflow.io.files.reader import BATCH_BYTES, FILE_ENDINGS, OpenFile
+from freshflow.io.files.reader import BATCH_BYTES, FILE_ENDINGS, EventFile
 from freshflow.io.files.source import FileSource
 from freshflow.io.kafka.client import parse_kafka_servers, parse_kafka_url
-from freshflow.outputs.dead_letters import encode_rejected
+from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.outputs.records import encode_all
-from freshflow.state.backend import MAGIC, Keeping
-from freshflow.streaming.messages import EventBatch, Taken
+from freshflow.state.backend import MANIFEST_MAGIC, StateBackend
+from freshflow.streaming.messages import EventBatch, PartitionMessage
 from freshflow.streaming.partitioning import partition_of
 from freshflow.users import store as bucket
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 
 __all__ = ["CONFIG", "TARGETS", "partition_of_parts"]
 
@@ -100,14 +100,14 @@ def check_event(event: Event) -> None:
 
 def _parsed(raws: list[bytes], columns: tuple[str, ...] | None = None) -> list[Event]:
     """The events among records, each of which gives some, is a dead letter, or has a type that is passed over."""
-    passed_over = PARSER.passed_over.total()
+    passed_over = PARSER.n_unknown_type.total()
     events, rejected = PARSER.parse(RawBatch(ORIGIN, tuple(enumerate(raws)), 0, columns))
     places = {(event.position, event.nth) for event in events}
     taken, refused = {position for position, _ in places}, {refusal.position for refusal in rejected}
     assert len(places) == len(events)
     assert len(refused) == len(rejected)
     assert not taken & refused
-    assert PARSER.passed_over.total() - passed_over >= len(raws) - len(taken | refused)
+    assert PARSER.n_unknown_type.total() - passed_over >= len(raws) - len(taken | refused)
     for event in events:
         check_event(event)
     for refusal in rejected:
@@ -120,13 +120,13 @@ def _check_refusal(refusal: Rejected) -> None:
     assert refusal.reason.endswith(".")
     assert len(refusal.reason) < 1000
     for most in (None, 5):
-        msgspec.json.decode(encode_rejected(refusal, 0, most)[1] or b"")
+        msgspec.json.decode(encode_dead_letter(refusal, 0, most)[1] or b"")
 
 
 def records(content: bytes) -> None:
     """A record of JSON; the fast reader says what the careful one does."""
-    events, plainly = _parsed([content]), PARSER._plain(0, content)
-    assert plainly is None or [plainly] == events == PARSER._careful(0, content, RawBatch(ORIGIN, (), 0))
+    events, plainly = _parsed([content]), PARSER._parse_plain(0, content)
+    assert plainly is None or [plainly] == events == PARSER._parse_strict(0, content, RawBatch(ORIGIN, (), 0))
 
 
 def rows(content: bytes) -> None:
@@ -143,7 +143,7 @@ def files(content: bytes) -> None:
     path = _folder() / f"events{ending}"
     path.write_bytes(gzip.compress(body, 1) if ending.endswith(".gz") and first.isupper() else body)
     with _sentences():
-        opened = OpenFile(str(path), MAX_BYTES, layout_finder(CONFIG.events))
+        opened = EventFile(str(path), MAX_BYTES, create_layout_finder(CONFIG.events))
         lines: list[bytes] = []
         try:
             while (batch := opened.read(64)) is not None:
@@ -163,7 +163,7 @@ def positions(content: bytes) -> None:
     if not path.exists():
         path.write_bytes(b"{}\n" * 10)
     with _sentences():
-        source = FileSource(str(path), 5, max_bytes=MAX_BYTES, clock=lambda: 0, stop=lambda: False)
+        source = FileSource(str(path), 5, max_bytes=MAX_BYTES, clock=lambda: 0, should_stop=lambda: False)
         part = source.build_part("source", str(path), content)
         try:
             part.next_batch()
@@ -201,22 +201,22 @@ def _sealed(content: bytes) -> bytes:
     while at < len(content):
         start = at + 2
         at = start + int.from_bytes(content[at:start], "little")
-        made.append(framed(content[start:at]))
+        made.append(encode_frame(content[start:at]))
     return b"".join(made)
 
 
 def users(content: bytes) -> None:
     """A snapshot of users; after an odd byte, one whose sums are right."""
     sealed = content[:1] and content[0] % 2
-    body = bucket.SNAPSHOT_VERSION + _sealed(content[1:]) if sealed else content[1:]
+    body = bucket.USER_SNAPSHOT_VERSION + _sealed(content[1:]) if sealed else content[1:]
     with _sentences():
-        UserBucket(CONFIG.users, 100).restore(body)
+        UserStore(CONFIG.users, 100).restore(body)
 
 
 def partition_of_parts(parts: list[bytes]) -> bytes:
     """A snapshot of a partition with right sums, whatever its parts are."""
-    made = [snapshot.VERSION, snapshot._table(parts), *parts]
-    return b"".join(piece for part in made for piece in (part, bytes(-len(part) % snapshot.ALIGNED)))
+    made = [snapshot.PARTITION_SNAPSHOT_VERSION, snapshot._encode_table(parts), *parts]
+    return b"".join(piece for part in made for piece in (part, bytes(-len(part) % snapshot.ALIGNMENT_BYTES)))
 
 
 def partitions(content: bytes) -> None:
@@ -233,10 +233,10 @@ def references(content: bytes) -> None:
     if not folder.exists():
         folder.mkdir()
         (folder / BASE).write_bytes(b"base")
-        (folder / JOURNAL).write_bytes(framed(msgspec.msgpack.encode(EventBatch(0, ORIGIN, 0, [], 0))))
+        (folder / JOURNAL).write_bytes(encode_frame(msgspec.msgpack.encode(EventBatch(0, ORIGIN, 0, [], 0))))
     with _sentences():
-        kept = Keeping(any=True, folder=folder).of(MAGIC + content, EventBatch, {})
-        list(kept.taken_since())
+        kept = StateBackend(is_enabled=True, folder=folder).open_state(MANIFEST_MAGIC + content, EventBatch, {})
+        list(kept.replay_changelog())
 
 
 def journals(content: bytes) -> None:
@@ -248,26 +248,28 @@ def journals(content: bytes) -> None:
     (folder / JOURNAL).write_bytes(body)
     reference = {"settings": {}, "base": None, "journals": [(JOURNAL, len(body))]}
     with _sentences():
-        kept = Keeping(any=True, folder=folder).of(MAGIC + msgspec.msgpack.encode(reference), Taken, {})
-        list(kept.taken_since())
+        kept = StateBackend(is_enabled=True, folder=folder).open_state(
+            MANIFEST_MAGIC + msgspec.msgpack.encode(reference), PartitionMessage, {}
+        )
+        list(kept.replay_changelog())
 
 
 def stored(content: bytes) -> None:
     """A pickle of Bytewax's store, which may name nothing."""
     with suppress(Exception):  # the one caller makes a sentence of it, as there is no end to what pickle raises
-        plain(content)
+        load_plain(content)
 
 
 def streams(content: bytes) -> None:
     """Lines of JSON through both stages of a job whose tables are small, as they are at the end of a long day."""
-    bucket_, partition = UserBucket(CONFIG.users, 16), Partition(0, CONFIG, lambda: 0)
+    bucket_, partition = UserStore(CONFIG.users, 16), Partition(0, CONFIG, lambda: 0)
     raws = content.split(b"\n")[:200]
     for start in range(0, len(raws), 16):
-        steps = bucket_.take(_parsed(raws[start : start + 16]))
-        for _, value in encode_all(partition.take(ORIGIN, steps)):
+        steps = bucket_.process(_parsed(raws[start : start + 16]))
+        for _, value in encode_all(partition.process(ORIGIN, steps)):
             if value is not None:
                 msgspec.json.decode(value)
-    restored = UserBucket(CONFIG.users, 16)
+    restored = UserStore(CONFIG.users, 16)
     restored.restore(bucket_.snapshot())
     assert restored.users == bucket_.users
     assert snapshot.load(snapshot.dump(partition), CONFIG, lambda: 0).report() == partition.report()

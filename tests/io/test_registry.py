@@ -10,11 +10,11 @@ from freshflow.io.files.sink import FileSink
 from freshflow.io.files.source import FileSource
 from freshflow.io.files.stdin import StdinSource
 from freshflow.io.kafka import KafkaSink, KafkaSource
-from freshflow.io.registry import open_sink, open_source, start_fresh
+from freshflow.io.registry import open_sink, open_source, truncate_output
 
 
 def source_of(url: str) -> object:
-    return open_source(url, Config(), clock=lambda: 0, stop=lambda: False)
+    return open_source(url, Config(), clock=lambda: 0, should_stop=lambda: False)
 
 
 def test_a_url_says_what_kind_of_source_and_sink_it_is(tmp_path: Path) -> None:
@@ -44,5 +44,5 @@ def test_a_missing_file_is_refused_before_the_job_runs() -> None:
 def test_only_a_file_that_is_there_is_emptied(tmp_path: Path) -> None:
     (tmp_path / "old.jsonl").write_bytes(b"of an earlier run\n")
     for url in (str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl"), "-", "kafka://localhost:9092/lists"):
-        start_fresh(url)
+        truncate_output(url)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("old.jsonl", b"")]

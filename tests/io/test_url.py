@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from freshflow.errors import ConfigError
-from freshflow.io.url import beside, check_distinct
+from freshflow.io.url import check_distinct, sibling_path
 
 
 def test_two_options_with_one_place_are_refused_however_it_is_spelled(
@@ -36,4 +36,4 @@ def test_different_places_and_both_standard_streams_are_allowed() -> None:
     ],
 )
 def test_dead_letters_go_beside_an_output_file(output: str, expected: str | None) -> None:
-    assert beside(output, "dead-letters") == expected
+    assert sibling_path(output, "dead-letters") == expected

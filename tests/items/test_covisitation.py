@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.items.covisitation import FOLLOW, FORWARD, TOGETHER, CoVisits, add_pairs
+from freshflow.items.covisitation import COOCCURRENCE, FORWARD, NEXT_VISIT, CoVisits, add_pairs
 
 ITEMS = 12
 LENGTH = 4
@@ -73,9 +73,9 @@ class Bounded:
             if at is not None:
                 _, old = row.pop(at)
             elif len(row) == self.slots:
-                row.pop(min(range(len(row)), key=lambda n: (row[n][1][TOGETHER], row[n][1][FORWARD], n)))
+                row.pop(min(range(len(row)), key=lambda n: (row[n][1][COOCCURRENCE], row[n][1][FORWARD], n)))
             new = tuple(was + adds for was, adds in zip(old, more, strict=True))
-            before = [other for other, weights in row if weights[TOGETHER] >= new[TOGETHER]]
+            before = [other for other, weights in row if weights[COOCCURRENCE] >= new[COOCCURRENCE]]
             row.insert(len(before) if at is None else min(len(before), at), (y, new))
 
 
@@ -117,7 +117,7 @@ def test_full_rows_stay_full_and_below_the_truth_and_their_sums_stay_exact(weigh
     for item in range(ITEMS):
         held, true = neighbours(covisits, item), plain.rows[item]
         assert len(held) == min(slots, len(true))
-        assert all(held[other][TOGETHER] > 0 for other in held)
+        assert all(held[other][COOCCURRENCE] > 0 for other in held)
         assert all(weight <= most for other in held for weight, most in zip(held[other], true[other], strict=True))
         assert sums(covisits, item) == plain.sums(item)
 
@@ -141,7 +141,7 @@ def test_an_item_behind_an_unknown_one_did_not_come_right_after():
     covisits = CoVisits.empty(3, 4)
     fold(covisits, (2, [NOBODY, 1]))
     assert neighbours(covisits, 1) == {2: (0.5, 1, 0)}
-    assert covisits.sums[1, FOLLOW] == 0
+    assert covisits.sums[1, NEXT_VISIT] == 0
 
 
 @pytest.mark.parametrize("visit", [(1, []), (1, [1])], ids=["no context", "itself"])
@@ -173,7 +173,7 @@ def test_a_neighbour_that_comes_back_starts_from_nothing():
     for item in (1, 1, 2, 1):
         fold(covisits, (item, [0]))
     assert neighbours(covisits, 0) == {1: (1, 1, 1)}
-    assert covisits.sums[0, TOGETHER] == 4
+    assert covisits.sums[0, COOCCURRENCE] == 4
 
 
 def test_sums_count_single_visits_beyond_what_float32_can():
@@ -217,9 +217,9 @@ def test_a_slot_that_became_free_is_taken_before_any_other_is_given_up():
 def test_growing_keeps_what_is_there_and_makes_empty_rows():
     covisits = CoVisits.empty(2, 4)
     fold(covisits, (1, [0]))
-    covisits = covisits.grown(5)
+    covisits = covisits.with_capacity(5)
     assert neighbours(covisits, 0) == {1: (1, 1, 1)}
-    assert (covisits.sums[0, FORWARD], covisits.sums[1, TOGETHER]) == (1, 1)
+    assert (covisits.sums[0, FORWARD], covisits.sums[1, COOCCURRENCE]) == (1, 1)
     assert [neighbours(covisits, item) for item in (2, 3, 4)] == [{}, {}, {}]
     fold(covisits, (4, [0]))
     assert set(neighbours(covisits, 0)) == {1, 4}

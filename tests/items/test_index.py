@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from freshflow.items.index import NO_ROW, ItemRows, grown
+from freshflow.items.index import NO_ROW, ItemIndex, extend_rows
 
 
-def table(*ids: str, bound: int = 10) -> ItemRows:
-    made = ItemRows(bound)
+def table(*ids: str, bound: int = 10) -> ItemIndex:
+    made = ItemIndex(bound)
     for item in ids:
         made.add(item)
     return made
@@ -27,18 +27,18 @@ def test_an_unknown_id_has_no_row():
 
 
 def test_rows_of_several_are_padded_behind_the_last_and_where_an_id_is_unknown():
-    padded = table("a", "b", "c").padded([("c", "x", "a"), (), ["b"]], 3)
+    padded = table("a", "b", "c").padded_rows([("c", "x", "a"), (), ["b"]], 3)
     assert padded.tolist() == [[2, NO_ROW, 0], [NO_ROW] * 3, [1, NO_ROW, NO_ROW]]
-    assert table("a").padded([], 3).shape == (0, 3)
+    assert table("a").padded_rows([], 3).shape == (0, 3)
 
 
 def test_rows_of_many_leave_out_the_unknown_and_keep_the_order():
-    assert list(table("a", "b", "c").rows(["c", "x", "a", "c"])) == [2, 0, 2]
+    assert list(table("a", "b", "c").known_rows(["c", "x", "a", "c"])) == [2, 0, 2]
 
 
 def test_a_full_table_takes_known_ids_and_refuses_new_ones():
     made = table("a", "b", bound=2)
-    assert made.full
+    assert made.is_full
     assert made.add("a") == 0
     with pytest.raises(IndexError, match="all 2 item rows are taken"):
         made.add("c")
@@ -46,7 +46,7 @@ def test_a_full_table_takes_known_ids_and_refuses_new_ones():
 
 
 def test_one_below_its_bound_a_table_is_not_full():
-    assert not table("a", bound=2).full
+    assert not table("a", bound=2).is_full
 
 
 def test_dropped_ids_are_unknown_and_their_rows_are_given_to_new_ones():
@@ -60,7 +60,7 @@ def test_dropped_ids_are_unknown_and_their_rows_are_given_to_new_ones():
 def test_a_table_comes_back_from_its_state_and_gives_out_the_same_rows():
     made = table("a", "b", "c", "d")
     made.drop(np.array([1, 3]))
-    back = ItemRows.from_state(10, *made.state())
+    back = ItemIndex.from_state(10, *made.state())
     for item in ("a", "b", "c", "e", "f", "g"):
         assert back.get(item) == made.get(item)
         assert back.add(item) == made.add(item)
@@ -77,7 +77,7 @@ def test_a_state_does_not_change_with_its_table():
 
 @pytest.mark.parametrize("fill", [0, -1])
 def test_a_grown_array_keeps_its_rows_and_type(fill):
-    larger = grown(np.array([[1, 2]], np.int32), 3, fill)
+    larger = extend_rows(np.array([[1, 2]], np.int32), 3, fill)
     assert larger.tolist() == [[1, 2], [fill, fill], [fill, fill]]
     assert larger.dtype == np.int32
 
@@ -89,7 +89,7 @@ class Rows(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = ItemRows(6)
+        self.table = ItemIndex(6)
         self.row_of: dict[str, int] = {}
 
     @rule(target=known, item=st.sampled_from("abcdefgh"))

@@ -8,22 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.items.popularity import (
-    ALL_HOUR,
-    ALL_WEEK,
-    EVENTS,
     FIRST_MS,
+    FIRST_WINDOW,
     HALF_LIVES_MS,
     HOUR,
-    IN_WINDOW,
     LAST_MS,
-    NOW_MS,
+    LATEST_MS,
+    N_EVENTS,
+    TOTAL_HOUR,
+    TOTAL_WEEK,
     WEEK,
     WINDOWS,
-    Popularity,
-    count,
-    decay,
-    leaders,
-    recent,
+    ItemPopularity,
+    count_event,
+    decay_factors,
+    find_recent_rows,
+    find_top_rows,
 )
 
 START_MS = 1_700_000_000_000
@@ -34,29 +34,29 @@ ITEMS = 30
 Events = list[tuple[int, int]]  # (row, event time)
 
 
-def add(made: Popularity, events: Events) -> None:
+def add(made: ItemPopularity, events: Events) -> None:
     for row, ts_ms in events:
-        count(made.memories, made.ring, made.clock, row, ts_ms)
+        count_event(made.counters, made.ring, made.clock, row, ts_ms)
 
 
-def popularity(events: Events) -> Popularity:
-    made = Popularity.empty(ITEMS)
+def popularity(events: Events) -> ItemPopularity:
+    made = ItemPopularity.empty(ITEMS)
     add(made, events)
     return made
 
 
-def at_start(*rows: int) -> Popularity:
+def at_start(*rows: int) -> ItemPopularity:
     return popularity([(row, START_MS) for row in rows])
 
 
-def top(made: Popularity, window: int, n: int) -> list[int]:
+def top(made: ItemPopularity, window: int, n: int) -> list[int]:
     found = np.full(n, -7, np.int32)
-    return found[: leaders(made.memories, made.ring, made.clock, window, found)].tolist()
+    return found[: find_top_rows(made.counters, made.ring, made.clock, window, found)].tolist()
 
 
-def latest(made: Popularity, n: int) -> list[int]:
+def latest(made: ItemPopularity, n: int) -> list[int]:
     found = np.full(n, -7, np.int32)
-    return found[: recent(made.ring, made.clock, found)].tolist()
+    return found[: find_recent_rows(made.ring, made.clock, found)].tolist()
 
 
 def shuffled(seed: int, number: int) -> Events:
@@ -79,22 +79,22 @@ def led(events: Events, window: int) -> list[int]:
     return sorted(counts, key=lambda row: (-counts[row], rows[::-1].index(row)))
 
 
-def check(made: Popularity, events: Events) -> None:
+def check(made: ItemPopularity, events: Events) -> None:
     """That `made` is what the definition says of `events`."""
     for n, window in enumerate(WINDOWS):
         counts = Counter(row for row, _ in events[-window:])
-        assert made.memories[:, IN_WINDOW + n].tolist() == [counts[row] for row in range(ITEMS)]
+        assert made.counters[:, FIRST_WINDOW + n].tolist() == [counts[row] for row in range(ITEMS)]
         assert top(made, n, ITEMS) == led(events, n)
     for row in range(ITEMS):
         times_ms = [ts for other, ts in events if other == row]
-        memory = made.memories[row]
+        memory = made.counters[row]
         assert (memory[FIRST_MS], memory[LAST_MS]) == (min(times_ms, default=0), max(times_ms, default=0))
         expected = decayed(times_ms, max(times_ms, default=0))
         np.testing.assert_allclose(memory[HOUR : WEEK + 1], expected, rtol=1e-9)
     newest = max((ts for _, ts in events), default=0)
-    assert (made.clock[EVENTS], made.clock[NOW_MS]) == (len(events), newest)
+    assert (made.clock[N_EVENTS], made.clock[LATEST_MS]) == (len(events), newest)
     expected = decayed([ts for _, ts in events], newest)
-    np.testing.assert_allclose(made.clock[ALL_HOUR : ALL_WEEK + 1], expected, rtol=1e-9)
+    np.testing.assert_allclose(made.clock[TOTAL_HOUR : TOTAL_WEEK + 1], expected, rtol=1e-9)
     for n in (1, 64):
         assert latest(made, n) == [row for row, _ in events[::-1][:n]]
 
@@ -120,28 +120,30 @@ def test_events_of_any_order_in_time_count_as_the_definition_says(base, more):
 def test_a_count_halves_after_its_half_life():
     made = popularity([(0, START_MS), (0, START_MS + HOUR_MS)])
     expected = [1.5, 1 + 0.5 ** (1 / 24), 1 + 0.5 ** (1 / 168)]
-    np.testing.assert_allclose(made.memories[0, HOUR : WEEK + 1], expected)
+    np.testing.assert_allclose(made.counters[0, HOUR : WEEK + 1], expected)
 
 
 @pytest.mark.parametrize("age_ms", [0, 1, 1000, HOUR_MS, 24 * HOUR_MS, WEEK_MS, 100 * WEEK_MS])
 def test_decay_is_two_to_the_minus_age_over_half_life(age_ms):
-    np.testing.assert_allclose(decay(float(age_ms)), [0.5 ** (age_ms / half) for half in HALF_LIVES_MS], rtol=1e-9)
+    np.testing.assert_allclose(
+        decay_factors(float(age_ms)), [0.5 ** (age_ms / half) for half in HALF_LIVES_MS], rtol=1e-9
+    )
 
 
 def test_a_late_event_counts_as_decayed_and_moves_only_the_first_time():
-    memory = popularity([(0, START_MS + HOUR_MS), (0, START_MS)]).memories[0]
+    memory = popularity([(0, START_MS + HOUR_MS), (0, START_MS)]).counters[0]
     assert (memory[FIRST_MS], memory[LAST_MS]) == (START_MS, START_MS + HOUR_MS)
     assert memory[HOUR] == pytest.approx(1.5)
 
 
 def test_an_event_years_later_finds_all_counts_decayed_to_nothing():
     made = popularity([(0, START_MS), (0, START_MS + 5_000 * WEEK_MS)])
-    np.testing.assert_allclose(made.memories[0, HOUR : WEEK + 1], [1, 1, 1])
-    np.testing.assert_allclose(made.clock[ALL_HOUR : ALL_WEEK + 1], [1, 1, 1])
+    np.testing.assert_allclose(made.counters[0, HOUR : WEEK + 1], [1, 1, 1])
+    np.testing.assert_allclose(made.clock[TOTAL_HOUR : TOTAL_WEEK + 1], [1, 1, 1])
 
 
 def test_event_times_before_1970_count_like_any_other():
-    memory = popularity([(0, -5 * HOUR_MS), (0, -4 * HOUR_MS)]).memories[0]
+    memory = popularity([(0, -5 * HOUR_MS), (0, -4 * HOUR_MS)]).counters[0]
     assert (memory[FIRST_MS], memory[LAST_MS], memory[HOUR]) == (-5 * HOUR_MS, -4 * HOUR_MS, pytest.approx(1.5))
 
 
@@ -173,10 +175,10 @@ def test_leaders_are_the_first_of_the_sorted_order(n):
 
 def test_looking_for_leaders_changes_nothing():
     made = popularity(shuffled(4, 700))
-    before = made.memories.copy()
+    before = made.counters.copy()
     for window in range(len(WINDOWS)):
         top(made, window, 5)
-    assert (made.memories == before).all()
+    assert (made.counters == before).all()
 
 
 def test_recent_is_the_rows_of_the_last_events_the_latest_first():
@@ -185,7 +187,7 @@ def test_recent_is_the_rows_of_the_last_events_the_latest_first():
 
 
 def test_nothing_is_popular_before_the_first_event():
-    made = Popularity.empty(ITEMS)
+    made = ItemPopularity.empty(ITEMS)
     assert top(made, 0, 5) == latest(made, 5) == []
 
 
@@ -193,14 +195,14 @@ def test_dropped_rows_leave_windows_that_go_on_counting_places():
     events = shuffled(4, 300)
     made = popularity(events)
     made.drop(np.array([0, 2]))
-    assert not made.memories[[0, 2]].any()
+    assert not made.counters[[0, 2]].any()
     assert not {0, 2} & {*top(made, 0, ITEMS), *top(made, 2, ITEMS), *latest(made, 64)}
     later = shuffled(5, 150)
     add(made, later)
     counts = Counter(
         row for n, (row, _) in enumerate([*events, *later]) if n >= 250 and (n >= 300 or row not in (0, 2))
     )
-    assert made.memories[:, IN_WINDOW + 1].tolist() == [counts[row] for row in range(ITEMS)]
+    assert made.counters[:, FIRST_WINDOW + 1].tolist() == [counts[row] for row in range(ITEMS)]
     assert latest(made, 64) == [row for row, _ in later[::-1][:64]]
 
 
@@ -208,15 +210,15 @@ def test_a_dropped_row_that_is_given_out_again_starts_from_nothing():
     made = at_start(0, 0, 1)
     made.drop(np.array([0]))
     add(made, [(0, START_MS + WEEK_MS)])
-    memory = made.memories[0]
+    memory = made.counters[0]
     assert (memory[FIRST_MS], memory[LAST_MS], memory[HOUR]) == (START_MS + WEEK_MS, START_MS + WEEK_MS, 1)
     add(made, [(1, START_MS + WEEK_MS)] * 48)
-    assert made.memories[[0, 1], IN_WINDOW].tolist() == [1, 49]  # the two places of the dropped row count as gone
+    assert made.counters[[0, 1], FIRST_WINDOW].tolist() == [1, 49]  # the two places of the dropped row count as gone
 
 
 def test_growing_keeps_all_counts():
-    made = popularity(shuffled(6, 250)).grown(ITEMS + 10)
-    assert not made.memories[ITEMS:].any()
+    made = popularity(shuffled(6, 250)).with_capacity(ITEMS + 10)
+    assert not made.counters[ITEMS:].any()
     add(made, [(ITEMS + 5, START_MS)])
-    assert made.memories[ITEMS + 5, IN_WINDOW + 1] == 1
-    assert made.memories[:, IN_WINDOW + 1].sum() == 200
+    assert made.counters[ITEMS + 5, FIRST_WINDOW + 1] == 1
+    assert made.counters[:, FIRST_WINDOW + 1].sum() == 200

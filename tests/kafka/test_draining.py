@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from freshflow.events.model import Origin, Rejected
-from freshflow.outputs.dead_letters import encode_rejected
+from freshflow.outputs.dead_letters import encode_dead_letter
 
 from .brokers import NewTopicFn, drain, fill
 
@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "deploy" / "drain.py"
 
 
 def letter(code: str, raw: bytes | None, max_raw: int | None = None, left_out: int | None = None) -> bytes | None:
-    return encode_rejected(Rejected(Origin("topic", "events", 0), 7, raw, code, "Why.", left_out), 123, max_raw)[1]
+    return encode_dead_letter(Rejected(Origin("topic", "events", 0), 7, raw, code, "Why.", left_out), 123, max_raw)[1]
 
 
 def give_back(broker: str, letters: str, events: str, code: str) -> str:

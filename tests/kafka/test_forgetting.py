@@ -124,7 +124,7 @@ def test_with_pseudonyms_no_topic_of_the_job_holds_an_id_and_forgetting_takes_th
     done = freshflow("run", *places.split(), "--until-end", **private)
     assert done.returncode == 0, done.stderr
 
-    name = Pseudonyms(KEY).of
+    name = Pseudonyms(KEY).pseudonymise
     records = drain(broker, lists)
     assert {key for _, key, _ in records} == {name(user).encode() for user in (WHO, *(f"u{n}" for n in range(USERS)))}
     assert all(json.loads(value)["user_id"].encode() == key for _, key, value in records if value is not None)

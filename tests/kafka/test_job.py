@@ -19,8 +19,8 @@ import pytest
 from freshflow.config.schema import JobConfig
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 from .brokers import NewTopicFn, Triple, drain, fill
 
@@ -44,10 +44,10 @@ class Topics(NamedTuple):
     dead_letters: str
     metrics: str
 
-    def places(self) -> Places:
+    def places(self) -> JobUrls:
         """Where the job reads and writes; it ends where the topic does."""
         events, lists, dead_letters, metrics = (f"kafka://{self.broker}/{topic}" for topic in self[1:])
-        return Places(events, lists, dead_letters, metrics, until_end=True)
+        return JobUrls(events, lists, dead_letters, metrics, until_end=True)
 
     def options(self) -> list[str]:
         """The same on the command line, for a job that does not end by itself."""
@@ -133,7 +133,7 @@ def test_events_of_another_shape_are_read_from_a_topic(
 
 
 def test_a_topic_gives_the_lists_that_a_file_gives(
-    tmp_path: Path, topics: Callable[[int], Topics], run_here: Callable[..., Progress]
+    tmp_path: Path, topics: Callable[[int], Topics], run_here: Callable[..., JobStats]
 ) -> None:
     lines = shop(events=300, users=20, items=30, requests=0.3)
     ours = topics(1)
@@ -141,7 +141,7 @@ def test_a_topic_gives_the_lists_that_a_file_gives(
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"".join(raw + b"\n" for _, raw in lines))
     run_here(ours.places(), job=ONE_BY_ONE)
-    run_here(Places(str(path), str(tmp_path / "lists.jsonl")), job=ONE_BY_ONE)
+    run_here(JobUrls(str(path), str(tmp_path / "lists.jsonl")), job=ONE_BY_ONE)
     from_file = sorted(map(json.loads, (tmp_path / "lists.jsonl").read_bytes().splitlines()), key=caused)
     from_topic = sorted(ours.values(ours.lists), key=caused)
     assert [place(one) + 1 for one in from_topic] == [one["source"]["line"] for one in from_file]
@@ -167,7 +167,7 @@ def test_a_job_that_is_killed_and_one_that_is_told_to_stop_lose_no_list(
     topics: Callable[[int], Topics],
     start: Callable[..., Running],
     finish: Callable[[Running], Finished],
-    run_here: Callable[..., Progress],
+    run_here: Callable[..., JobStats],
 ) -> None:
     lines = shop(events=3600, users=40, items=40, requests=0.3)
     disturbed = topics(1)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from freshflow.cli.main import app
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.state.offset_publisher import stored_offsets
+from freshflow.state.offset_publisher import read_stored_offsets
 
 from .brokers import NewTopicFn, Triple, drain, fill
 
@@ -51,7 +51,7 @@ def test_a_group_is_told_the_stored_offsets_and_no_job_goes_by_it(
         assert done.returncode == 0, done.stderr
         assert re.search(rf"^events in +{len(records):,} ", done.stderr, re.MULTILINE), done.stderr
     ends = {partition: sum(record[0] == partition for record in records) for partition in (0, 1)}
-    assert stored_offsets(tmp_path / "state") == {f"{events}/{n:05d}": end for n, end in ends.items()}
+    assert read_stored_offsets(tmp_path / "state") == {f"{events}/{n:05d}": end for n, end in ends.items()}
     lag = run([sys.executable, LAG, broker, events, str(tmp_path / "state")], capture_output=True, text=True)
     assert {int(line.split()[0]): int(line.split()[1]) for line in lag.stdout.splitlines()[1:]} == ends, lag.stderr
     assert published(broker, group) == ends

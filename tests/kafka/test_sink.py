@@ -16,7 +16,7 @@ from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError, OutputError
 from freshflow.events.model import RawBatch
 from freshflow.io.kafka import KafkaSink, KafkaSinkPartition, KafkaSource
-from freshflow.io.record import OutBatch, Record
+from freshflow.io.record import OutBatch, OutRecord
 
 from .brokers import Cable, NewTopicFn, Tansu, drain, fill, make_topic
 
@@ -77,12 +77,12 @@ def test_a_flow_copies_a_topic(broker: str, new_topic: NewTopicFn, clock: Clock)
     fill(broker, from_topic, [(n % 2, None, None if n % 7 == 0 else b"%d" % n) for n in range(4000)])
 
     def copied(batch: RawBatch) -> tuple[str, OutBatch]:
-        records: list[Record] = [(b"%d" % offset, value) for offset, value in batch.records]
+        records: list[OutRecord] = [(b"%d" % offset, value) for offset, value in batch.records]
         return str(batch.origin.partition), records
 
     flow = Dataflow("copy")
     config = KafkaConfig()
-    source = KafkaSource(broker, from_topic, config, 64, clock=clock, stop=lambda: False, until_end=True)
+    source = KafkaSource(broker, from_topic, config, 64, clock=clock, should_stop=lambda: False, until_end=True)
     batches = op.map("copied", op.input("in", flow, source), copied)
     op.output("out", batches, KafkaSink(broker, to_topic, config, 2))
     cluster_main(flow, [], 0, worker_count_per_proc=2)

@@ -30,7 +30,7 @@ Records = list[tuple[int, bytes | None]]
 def source_of(address: str, topic: str, clock: Clock, batch_size: int = 100, **more: Any) -> KafkaSource:
     config = KafkaConfig(**{name: more.pop(name) for name in ("timeout_s", "start", "on_lost") if name in more})
     stop = more.pop("stop", lambda: False)
-    return KafkaSource(address, topic, config, batch_size, clock=clock, stop=stop, **more)
+    return KafkaSource(address, topic, config, batch_size, clock=clock, should_stop=stop, **more)
 
 
 def batches_of(part: KafkaSourcePartition) -> Iterator[RawBatch]:
@@ -118,7 +118,7 @@ def test_a_host_without_an_address_is_told(clock: Clock) -> None:
 
 def test_tls_to_a_plain_broker_is_told(broker: str, clock: Clock) -> None:
     config = KafkaConfig(timeout_s=2.0, options={"security.protocol": "ssl"})
-    source = KafkaSource(broker, "events", config, 10, clock=clock, stop=lambda: False)
+    source = KafkaSource(broker, "events", config, 10, clock=clock, should_stop=lambda: False)
     with pytest.raises(BrokerError, match=r"check .*security\.protocol"):
         source.list_parts()
 
@@ -302,4 +302,4 @@ def test_an_outage_is_logged_once_and_waited_out(cable: Cable, clock: Clock, cap
 def test_an_unknown_option_is_named(broker: str, clock: Clock) -> None:
     config = KafkaConfig(options={"fetch.mni.bytes": 1})
     with pytest.raises(ConfigError, match=r'No such configuration property: "fetch\.mni\.bytes"'):
-        KafkaSource(broker, "events", config, 10, clock=clock, stop=lambda: False).list_parts()
+        KafkaSource(broker, "events", config, 10, clock=clock, should_stop=lambda: False).list_parts()

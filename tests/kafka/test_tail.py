@@ -26,7 +26,7 @@ def read(tail: Tail, count: int) -> list[bytes]:
 def test_the_latest_records_of_each_partition_are_read_and_then_those_that_come(
     broker: str, new_topic: NewTopicFn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "BACK_RECORDS", 2)
+    monkeypatch.setattr(tail, "MAX_BACKLOG_RECORDS", 2)
     topic = new_topic(2)
     fill(broker, topic, [(0, None, b"%d" % n) for n in range(5)])
     fill(broker, topic, [(1, None, b"other"), (1, None, None)])

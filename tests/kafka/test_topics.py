@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from freshflow.cli.topics import app
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError
-from freshflow.io.kafka.admin import TopicSpec, create_topics, topic_specs
+from freshflow.io.kafka.admin import TopicSpec, build_topic_specs, create_topics
 
 from .brokers import make_topic
 
@@ -31,7 +31,7 @@ def settings_of(address: str, topic: str) -> dict[str, str]:
 
 
 def test_the_five_topics_are_created_as_specified(broker: str, prefix: str) -> None:
-    reports = create_topics(broker, KafkaConfig(), topic_specs(prefix, partitions=3))
+    reports = create_topics(broker, KafkaConfig(), build_topic_specs(prefix, partitions=3))
     assert [(report.name, report.status, report.note) for report in reports] == [
         (prefix + name, "created", "") for name in NAMES
     ]
@@ -43,12 +43,12 @@ def test_the_five_topics_are_created_as_specified(broker: str, prefix: str) -> N
         "dead-letters": 1,
         "related": 3,
     }
-    for spec in topic_specs(prefix):
+    for spec in build_topic_specs(prefix):
         assert spec.settings.items() <= settings_of(broker, spec.name).items()
 
 
 def test_topics_that_two_create_at_once_are_reported_by_both_and_refused_by_neither(broker: str, prefix: str) -> None:
-    specs = topic_specs(prefix, partitions=2)
+    specs = build_topic_specs(prefix, partitions=2)
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(create_topics, broker, KafkaConfig(), specs) for _ in range(2)]
     statuses = [{report.name: report.status for report in one.result()} for one in both]
@@ -58,8 +58,8 @@ def test_topics_that_two_create_at_once_are_reported_by_both_and_refused_by_neit
 
 
 def test_creating_twice_reports_what_is_there(broker: str, prefix: str) -> None:
-    create_topics(broker, KafkaConfig(), topic_specs(prefix, partitions=2))
-    again = create_topics(broker, KafkaConfig(), topic_specs(prefix, partitions=2))
+    create_topics(broker, KafkaConfig(), build_topic_specs(prefix, partitions=2))
+    again = create_topics(broker, KafkaConfig(), build_topic_specs(prefix, partitions=2))
     assert {(report.status, report.note) for report in again} == {("exists", "")}
 
 
@@ -68,7 +68,9 @@ def test_an_existing_topic_that_would_lose_something_is_noted(broker: str, prefi
     make_topic(broker, f"{prefix}events", 1, {"cleanup.policy": "compact"})
     make_topic(broker, f"{prefix}dead-letters", 1)
     make_topic(broker, f"{prefix}related", 9, {"cleanup.policy": "compact,delete"})
-    notes = {r.name.removeprefix(prefix): r.note for r in create_topics(broker, KafkaConfig(), topic_specs(prefix))}
+    notes = {
+        r.name.removeprefix(prefix): r.note for r in create_topics(broker, KafkaConfig(), build_topic_specs(prefix))
+    }
     assert notes == {
         "events": "has 1 partitions, not 8; "
         "is compacted: set cleanup.policy=delete, or records without a key are refused",
@@ -82,7 +84,7 @@ def test_an_existing_topic_that_would_lose_something_is_noted(broker: str, prefi
 
 def test_a_closed_port_is_told_in_a_sentence(closed_port: str) -> None:
     with pytest.raises(BrokerError, match=f"No Kafka broker answered at {closed_port} within 1 s"):
-        create_topics(closed_port, KafkaConfig(timeout_s=1.0), topic_specs())
+        create_topics(closed_port, KafkaConfig(timeout_s=1.0), build_topic_specs())
 
 
 def test_a_topic_the_broker_refuses_is_named(apache_kafka: str, prefix: str) -> None:

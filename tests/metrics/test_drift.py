@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from freshflow.metrics.drift import LATEST, MANY, REACH, DriftWatch
+from freshflow.metrics.drift import MAX_WINDOW_EVENTS, MIN_USERS, SEVERITY_WINDOW_EVENTS, DriftDetector
 
 USERS = 100
 
@@ -20,7 +20,7 @@ def hits(seed: int, *shares: float) -> list[float]:
 
 def alarms(outcomes: list[float]) -> list[int]:
     """The numbers of the events, from 0, at which drift was detected."""
-    watch = DriftWatch()
+    watch = DriftDetector()
     detected = [(watch.update(outcome, number % USERS), watch.detections) for number, outcome in enumerate(outcomes)]
     counted = [0, *(detections for _, detections in detected)]
     assert all(fall for n, (fall, detections) in enumerate(detected) if detections > counted[n])
@@ -29,7 +29,7 @@ def alarms(outcomes: list[float]) -> list[int]:
 
 def steep(outcomes: list[float], users: Sequence[int]) -> list[bool]:
     """Whether each fall was a steep one, where `users` act."""
-    watch, falls = DriftWatch(), []
+    watch, falls = DriftDetector(), []
     for outcome, user in zip(outcomes, users, strict=True):
         before, fall = watch.detections, watch.update(outcome, user)
         if watch.detections > before:
@@ -37,7 +37,7 @@ def steep(outcomes: list[float], users: Sequence[int]) -> list[bool]:
             falls.append(False)
         elif fall is not None:
             assert fall == "steep fall" and not falls[-1]
-            assert watch.events == watch.last_detection + LATEST
+            assert watch.events == watch.last_detection + SEVERITY_WINDOW_EVENTS
             falls[-1] = True
     return falls
 
@@ -59,10 +59,21 @@ def test_fall_to_half_is_seen_once_and_within_300_events(seed):
 
 
 @pytest.mark.parametrize(
-    "before", [1_000, REACH // 2 - 1, REACH // 2, REACH // 2 + 50, REACH - 1, REACH, REACH + 1, REACH + 50, 3 * REACH]
+    "before",
+    [
+        1_000,
+        MAX_WINDOW_EVENTS // 2 - 1,
+        MAX_WINDOW_EVENTS // 2,
+        MAX_WINDOW_EVENTS // 2 + 50,
+        MAX_WINDOW_EVENTS - 1,
+        MAX_WINDOW_EVENTS,
+        MAX_WINDOW_EVENTS + 1,
+        MAX_WINDOW_EVENTS + 50,
+        3 * MAX_WINDOW_EVENTS,
+    ],
 )
 def test_fall_is_seen_wherever_the_windows_stand(before):
-    (seen,) = alarms(hits(3, *[0.5] * before, *[0.25] * REACH))
+    (seen,) = alarms(hits(3, *[0.5] * before, *[0.25] * MAX_WINDOW_EVENTS))
     assert before < seen <= before + 300
 
 
@@ -104,12 +115,14 @@ def test_a_fall_that_a_few_made_known_is_steep_once_many_have_met_it():
     """One user notices, who finds less than half; then all the others come, and find as little."""
     outcomes = hits(1, *[0.7] * 6_000, *[0.25] * 1_000)
     users = [n % USERS if n < 6_000 else 0 for n in range(7_000)]
-    (noticed,) = (n for n, fall in enumerate(map(DriftWatch().update, outcomes, users)) if fall)
+    (noticed,) = (n for n, fall in enumerate(map(DriftDetector().update, outcomes, users)) if fall)
     assert steep(outcomes, users) == [False]
     assert steep(outcomes, [*users[: noticed + 1], *(n % USERS for n in range(noticed + 1, 7_000))]) == [True]
 
 
-@pytest.mark.parametrize(("users", "is_steep"), [(1, False), (MANY - 1, False), (MANY, True), (LATEST, True)])
+@pytest.mark.parametrize(
+    ("users", "is_steep"), [(1, False), (MIN_USERS - 1, False), (MIN_USERS, True), (SEVERITY_WINDOW_EVENTS, True)]
+)
 def test_fall_of_a_few_users_is_not_steep(users, is_steep):
     assert in_turn(hits(1, *[0.7] * 6_000, *[0.35] * 1_000), users) == [is_steep]
 
@@ -120,7 +133,7 @@ def test_slow_decline_and_the_rhythm_of_the_day_are_no_drift():
 
 
 def test_counts_say_how_many_falls_there_were_and_where_the_last_was():
-    watch = DriftWatch()
+    watch = DriftDetector()
     assert (watch.events, watch.detections, watch.last_detection) == (0, 0, 0)
     seen = [watch.update(outcome, 0) for outcome in hits(5, *[0.5] * 3_000, *[0.1] * 3_000)]
     assert watch.events == 6_000
@@ -129,10 +142,12 @@ def test_counts_say_how_many_falls_there_were_and_where_the_last_was():
     assert watch.last_detection == seen.index("fall") + 1
 
 
-@pytest.mark.parametrize("cut", [0, 1, 700, REACH // 2 + 3, REACH, REACH + 1, 9_050, 9_500])
+@pytest.mark.parametrize(
+    "cut", [0, 1, 700, MAX_WINDOW_EVENTS // 2 + 3, MAX_WINDOW_EVENTS, MAX_WINDOW_EVENTS + 1, 9_050, 9_500]
+)
 def test_watch_that_was_pickled_on_its_way_goes_on_as_if_it_was_not(cut):
     outcomes = hits(6, *[0.5] * 9_000, *[0.3] * 5_000, *[0.6] * 5_000, *[0.2] * 2_000)
-    whole, first = DriftWatch(), DriftWatch()
+    whole, first = DriftDetector(), DriftDetector()
     expected = [whole.update(outcome, n % USERS) for n, outcome in enumerate(outcomes)]
     seen = [first.update(outcome, n % USERS) for n, outcome in enumerate(outcomes[:cut])]
     second = pickle.loads(pickle.dumps(first))
@@ -143,7 +158,7 @@ def test_watch_that_was_pickled_on_its_way_goes_on_as_if_it_was_not(cut):
 
 
 def test_memory_is_bounded():
-    watch = DriftWatch()
+    watch = DriftDetector()
     largest = 0
     for number, outcome in enumerate(hits(7, *[0.5] * 50_000)):
         watch.update(outcome, number)
@@ -153,11 +168,11 @@ def test_memory_is_bounded():
 
 
 def test_outcomes_of_a_user_who_is_forgotten_are_told_apart_from_others_no_more():
-    watch = DriftWatch()
+    watch = DriftDetector()
     for number in range(10):
         watch.update(1.0, number % 3)
     watch.forget(2)
-    assert {user for _, user in watch._latest} == {0, 1}
-    for number in range(2 * LATEST):
+    assert {user for _, user in watch._latest_outcomes} == {0, 1}
+    for number in range(2 * SEVERITY_WINDOW_EVENTS):
         watch.update(1.0, number % 3)
-    assert len(watch._latest) == LATEST
+    assert len(watch._latest_outcomes) == SEVERITY_WINDOW_EVENTS

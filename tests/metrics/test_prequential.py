@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.metrics.prequential import CUTOFF, WINDOW, HitRate, Validation
+from freshflow.metrics.prequential import CUTOFF, ROLLING_WINDOW_EVENTS, PrequentialMetrics, RankingMetrics
 
 
 def figures(*ranks: int) -> dict[str, float]:
-    rate = HitRate()
+    rate = RankingMetrics()
     rate.add(ranks)
-    return rate.figures()
+    return rate.values()
 
 
 def random_ranks(count: int) -> list[int]:
@@ -42,63 +42,65 @@ def test_figures_are_means_over_all_events():
 
 
 def test_recent_figures_forget_what_is_older_than_their_window():
-    rate = HitRate()
+    rate = RankingMetrics()
     rate.add([1] * 100)
-    rate.add([0] * (WINDOW - 1))
-    assert rate.figures()["recent_hr20"] == 1 / WINDOW
+    rate.add([0] * (ROLLING_WINDOW_EVENTS - 1))
+    assert rate.values()["recent_hr20"] == 1 / ROLLING_WINDOW_EVENTS
     rate.add([0])
-    assert (rate.figures()["recent_hr20"], rate.figures()["recent_mrr20"]) == (0, 0)
-    assert rate.figures()["hr20"] == 100 / (WINDOW + 100)
+    assert (rate.values()["recent_hr20"], rate.values()["recent_mrr20"]) == (0, 0)
+    assert rate.values()["hr20"] == 100 / (ROLLING_WINDOW_EVENTS + 100)
 
 
 def test_recent_figures_are_those_of_the_last_events_alone():
-    ranks = random_ranks(3 * WINDOW + 123)
-    rate, last = HitRate(), HitRate()
+    ranks = random_ranks(3 * ROLLING_WINDOW_EVENTS + 123)
+    rate, last = RankingMetrics(), RankingMetrics()
     rate.add(ranks)
-    last.add(ranks[-WINDOW:])
-    assert rate.figures()["recent_hr20"] == last.figures()["hr20"]
-    assert rate.figures()["recent_mrr20"] == last.figures()["mrr20"]
+    last.add(ranks[-ROLLING_WINDOW_EVENTS:])
+    assert rate.values()["recent_hr20"] == last.values()["hr20"]
+    assert rate.values()["recent_mrr20"] == last.values()["mrr20"]
 
 
-@pytest.mark.parametrize("cut", [0, 1, 100, WINDOW - 1, WINDOW, WINDOW + 100])
+@pytest.mark.parametrize(
+    "cut", [0, 1, 100, ROLLING_WINDOW_EVENTS - 1, ROLLING_WINDOW_EVENTS, ROLLING_WINDOW_EVENTS + 100]
+)
 def test_rate_that_was_pickled_on_its_way_goes_on_as_if_it_was_not(cut):
-    ranks = random_ranks(2 * WINDOW)
-    whole, first = HitRate(), HitRate()
+    ranks = random_ranks(2 * ROLLING_WINDOW_EVENTS)
+    whole, first = RankingMetrics(), RankingMetrics()
     whole.add(ranks)
     first.add(ranks[:cut])
     second = pickle.loads(pickle.dumps(first))
-    assert second.figures() == first.figures()
+    assert second.values() == first.values()
     second.add(ranks[cut:])
     assert second.events == whole.events
-    assert second.figures() == whole.figures()
+    assert second.values() == whole.values()
     assert pickle.dumps(second) == pickle.dumps(whole)
 
 
 def test_memory_is_bounded():
-    rate = HitRate()
-    rate.add(random_ranks(WINDOW))
+    rate = RankingMetrics()
+    rate.add(random_ranks(ROLLING_WINDOW_EVENTS))
     full = len(pickle.dumps(rate))
-    rate.add(random_ranks(4 * WINDOW))
+    rate.add(random_ranks(4 * ROLLING_WINDOW_EVENTS))
     assert len(pickle.dumps(rate)) < full + 100
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 30), max_size=10), max_size=5))
 def test_ranks_in_batches_count_as_one_by_one(batches):
-    in_batches, singly = HitRate(), HitRate()
+    in_batches, singly = RankingMetrics(), RankingMetrics()
     for batch in batches:
         in_batches.add(batch)
         for rank in batch:
             singly.add([rank])
     ranks = [rank for batch in batches for rank in batch]
     assert in_batches.events == singly.events == len(ranks)
-    assert in_batches.figures() == pytest.approx(singly.figures())
+    assert in_batches.values() == pytest.approx(singly.values())
     hits = [rank for rank in ranks if 1 <= rank <= 20]
-    assert in_batches.figures()["hr20"] == pytest.approx(len(hits) / max(1, len(ranks)))
-    assert in_batches.figures()["mrr20"] == pytest.approx(sum(1 / rank for rank in hits) / max(1, len(ranks)))
+    assert in_batches.values()["hr20"] == pytest.approx(len(hits) / max(1, len(ranks)))
+    assert in_batches.values()["mrr20"] == pytest.approx(sum(1 / rank for rank in hits) / max(1, len(ranks)))
 
 
 def test_two_validations_share_nothing():
-    first, second = Validation(), Validation()
-    first.ours.add([1])
-    assert first.popularity.events == second.ours.events == 0
+    first, second = PrequentialMetrics(), PrequentialMetrics()
+    first.fresh.add([1])
+    assert first.popularity.events == second.fresh.events == 0

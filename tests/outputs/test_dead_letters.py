@@ -4,14 +4,14 @@ import json
 import pytest
 
 from freshflow.events.model import Origin, Rejected
-from freshflow.outputs.dead_letters import encode_rejected
+from freshflow.outputs.dead_letters import encode_dead_letter
 
 FILE = Origin("file", "events.jsonl")
 TOPIC = Origin("topic", "events", 3)
 
 
 def letter(raw, origin=FILE, max_raw=None):
-    key, value = encode_rejected(Rejected(origin, 7, raw, "not_json", "Why."), 123, max_raw)
+    key, value = encode_dead_letter(Rejected(origin, 7, raw, "not_json", "Why."), 123, max_raw)
     assert key is None
     assert b"\n" not in value
     return json.loads(value)
@@ -64,7 +64,7 @@ def test_a_whole_record_that_ends_inside_a_character_is_not_utf8():
 
 
 def test_ten_megabytes_are_cut_for_kafka():
-    key, value = encode_rejected(Rejected(TOPIC, 7, b"x" * 10_000_000, "too_large", "Why."), 123, 100_000)
+    key, value = encode_dead_letter(Rejected(TOPIC, 7, b"x" * 10_000_000, "too_large", "Why."), 123, 100_000)
     assert (key, len(value) < 101_000) == (None, True)
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.outputs.assembly import Listed, items_of
-from freshflow.outputs.json_writer import DECIMALS, ItemTexts, text_of
+from freshflow.outputs.assembly import ListArrays, build_list_items
+from freshflow.outputs.json_writer import SCORE_DECIMALS, JsonListWriter, encode_items
 from freshflow.outputs.records import ListItem
-from freshflow.ranking.scoring import REASONS
+from freshflow.ranking.scoring import RANKING_REASONS
 
 ids_by_row = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=9)
 scores = st.one_of(
@@ -20,7 +20,7 @@ scores = st.one_of(
 )
 
 
-def lists(data: st.DataObject, rows: int) -> Listed:
+def lists(data: st.DataObject, rows: int) -> ListArrays:
     """Lists of at most five items."""
     count = data.draw(st.integers(0, 4))
     shape = (count, 5)
@@ -30,10 +30,10 @@ def lists(data: st.DataObject, rows: int) -> Listed:
         return np.array(flat, dtype).reshape(shape)
 
     sizes = data.draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))
-    return Listed(
+    return ListArrays(
         numbers(st.integers(0, rows - 1), np.int32),
         numbers(scores, np.float64),
-        numbers(st.integers(0, len(REASONS) - 1), np.int32),
+        numbers(st.integers(0, len(RANKING_REASONS) - 1), np.int32),
         numbers(st.integers(-1, rows - 1), np.int32),
         np.array(sizes, np.int32),
     )
@@ -46,11 +46,11 @@ def parsed(texts: list[msgspec.Raw]) -> list[list[ListItem]]:
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(ids_by_row, st.data())
 def test_what_is_written_is_read_back_with_scores_rounded(ids, data):
-    texts = ItemTexts()
+    texts = JsonListWriter()
     for _ in range(3):
         several = lists(data, len(ids))
-        rounded = several._replace(scores=np.round(several.scores, DECIMALS))
-        for got, wanted in zip(parsed(texts.of(several, ids)), items_of(rounded, ids), strict=True):
+        rounded = several._replace(scores=np.round(several.scores, SCORE_DECIMALS))
+        for got, wanted in zip(parsed(texts.encode_lists(several, ids)), build_list_items(rounded, ids), strict=True):
             assert [msgspec.structs.replace(item, score=0) for item in got] == [
                 msgspec.structs.replace(item, score=0) for item in wanted
             ]
@@ -62,13 +62,13 @@ def test_what_is_written_is_read_back_with_scores_rounded(ids, data):
 def of_scores(*values: float) -> str:
     n = len(values)
     rows = np.zeros((1, n), np.int32)
-    several = Listed(rows, np.array([values], np.float64), rows, rows - 1, np.array([n], np.int32))
-    (text,) = ItemTexts().of(several, ["a"])
+    several = ListArrays(rows, np.array([business_value], np.float64), rows, rows - 1, np.array([n], np.int32))
+    (text,) = JsonListWriter().encode_lists(several, ["a"])
     return bytes(text).decode()
 
 
 def test_a_list_is_compact_json():
-    assert of_scores(-1.5) == f'[{{"item_id":"a","score":-1.500000000,"reason":"{REASONS[0]}","because":[]}}]'
+    assert of_scores(-1.5) == f'[{{"item_id":"a","score":-1.500000000,"reason":"{RANKING_REASONS[0]}","because":[]}}]'
 
 
 def test_a_score_that_is_no_number_or_beyond_all_bounds_is_null():
@@ -81,19 +81,19 @@ def test_what_rounds_to_nothing_has_no_sign():
 
 
 def test_a_row_that_is_dropped_is_written_under_its_new_id():
-    texts, ids = ItemTexts(), ["a", "b", "c"]
+    texts, ids = JsonListWriter(), ["a", "b", "c"]
     rows = np.array([[0, 1, 2]], np.int32)
-    several = Listed(rows, np.zeros(rows.shape), rows * 0, rows[:, ::-1], np.array([3], np.int32))
+    several = ListArrays(rows, np.zeros(rows.shape), rows * 0, rows[:, ::-1], np.array([3], np.int32))
     for n in range(200):
         row = n % 3
         ids[row] = f"item {n}"
-        texts.drop(np.array([row, 1000]))
-        (items,) = parsed(texts.of(several, ids))
+        texts.drop_items(np.array([row, 1000]))
+        (items,) = parsed(texts.encode_lists(several, ids))
         assert [item.item_id for item in items] == ids
         assert [item.because for item in items] == [(item,) for item in ids[::-1]]
-    assert texts.used < 100  # what was dropped does not pile up
+    assert texts.n_used_bytes < 100  # what was dropped does not pile up
 
 
 def test_the_text_of_items_at_hand_is_msgspec_s():
     items = [ListItem("a", 0.25, "popular", ("b",), {"hour": 0.25})]
-    assert msgspec.json.decode(text_of(items), type=list[ListItem]) == items
+    assert msgspec.json.decode(encode_items(items), type=list[ListItem]) == items

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 
-from freshflow.outputs.records import Forgotten, ListItem, Model, RecommendationList, encode, encode_all
+from freshflow.outputs.records import ListDeletion, ListItem, Model, RecommendationList, encode, encode_all
 
 LIST = RecommendationList(
     user_id="Zoë",
@@ -48,7 +48,7 @@ def test_an_answer_carries_its_request_id_and_an_explained_item_its_contribution
 
 
 def test_a_forgotten_user_s_record_is_a_tombstone():
-    assert encode(Forgotten("u")) == (b"u", None)
+    assert encode(ListDeletion("u")) == (b"u", None)
 
 
 def test_all_at_once_are_encoded_as_one_by_one():
@@ -61,5 +61,5 @@ def test_all_at_once_are_encoded_as_one_by_one():
         for items in (msgspec.Raw(b"[]"), msgspec.Raw(b'[{"item_id":"a"}]'))
     ]
     answer = msgspec.structs.replace(LIST, cause="request", items=msgspec.Raw(b"[]"), request_id="r")
-    mixed = [*refreshed[:5], answer, Forgotten("u"), *refreshed[5:], answer, *refreshed[:2]]
+    mixed = [*refreshed[:5], answer, ListDeletion("u"), *refreshed[5:], answer, *refreshed[:2]]
     assert encode_all(mixed) == [encode(one) for one in mixed]

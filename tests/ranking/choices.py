@@ -4,19 +4,27 @@ from collections.abc import Callable
 
 import numpy as np
 
-from freshflow.ranking.features import FEATURES, MOMENT
-from freshflow.ranking.kernel import FOUND, OWN, RANK, ROW, STANDS, Answers, order
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
+from freshflow.ranking.kernel import (
+    CANDIDATE_ROW,
+    HISTORY_INDEX,
+    N_CANDIDATES,
+    TARGET_INDEX,
+    TARGET_RANK,
+    RankingResults,
+    build_list,
+)
 from freshflow.ranking.query import Query
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.scoring import score, teach
-from freshflow.users.profile import Context, UserState
+from freshflow.ranking.scoring import choice_gradient, score_candidates
+from freshflow.users.profile import Context, UserProfile
 
-F, Z = len(FEATURES), len(MOMENT)
+F, Z = len(FEATURES), len(CONTEXT_FEATURES)
 NOW_MS = 1_700_000_000_000
 CANDIDATES = 40
 LAG = 8
-IN_SESSION = Query(UserState(), Context(("a",), 1, 0), NOW_MS, k=20)
-AT_START = Query(UserState(), Context((), 0, 0), NOW_MS, k=20)
+IN_SESSION = Query(UserProfile(), Context(("a",), 1, 0), NOW_MS, k=20)
+AT_START = Query(UserProfile(), Context((), 0, 0), NOW_MS, k=20)
 
 Taste = Callable[[np.ndarray], np.ndarray]
 
@@ -35,32 +43,36 @@ def of_few(x: np.ndarray) -> np.ndarray:
 
 def answered(
     ranker: Ranker, x: np.ndarray, came: int = -1, query: Query = IN_SESSION, moment: np.ndarray | None = None
-) -> Answers:
+) -> RankingResults:
     """What the compiled loop finds where these are the candidates; candidate n is item n, and `came` came."""
-    answers = Answers.empty(1, len(x), max(query.k, 1), len(ranker.units), kept=True)
+    answers = RankingResults.empty(1, len(x), max(query.k, 1), len(ranker.units), keep_features=True)
     answers.features[0] = x.T
-    answers.moment[0] = 0 if moment is None else moment
-    answers.facts[0, FOUND], answers.facts[0, STANDS] = len(x), came
-    answers.candidates[0, :, ROW] = np.arange(len(x))
-    answers.candidates[0, :, OWN:] = -1
-    linear, units = ranker.weights.linear[query.model], ranker.weights.units
-    score(linear, units, answers.moment[0], answers.features[0], len(x), answers.units[0], answers.scores[0])
+    answers.context_features[0] = 0 if moment is None else moment
+    answers.results[0, N_CANDIDATES], answers.results[0, TARGET_INDEX] = len(x), came
+    answers.candidates[0, :, CANDIDATE_ROW] = np.arange(len(x))
+    answers.candidates[0, :, HISTORY_INDEX:] = -1
+    linear, units = ranker.weights.linear[query.model_index], ranker.weights.units
+    score_candidates(
+        linear, units, answers.context_features[0], answers.features[0], len(x), answers.units[0], answers.scores[0]
+    )
     if came >= 0:
         gradients = answers.gradient[0], answers.unit_gradient[0]
-        moment = answers.moment[0]
-        teach(linear, moment, answers.features[0], len(x), answers.units[0], answers.scores[0], came, *gradients)
-    order(linear, units, query.k, query.exclude_seen, 0, answers)
+        moment = answers.context_features[0]
+        choice_gradient(
+            linear, moment, answers.features[0], len(x), answers.units[0], answers.scores[0], came, *gradients
+        )
+    build_list(linear, units, query.k, query.exclude_seen, 0, answers)
     return answers
 
 
-def learn(ranker: Ranker, x: np.ndarray, came: int, query: Query = IN_SESSION) -> Answers:
+def learn(ranker: Ranker, x: np.ndarray, came: int, query: Query = IN_SESSION) -> RankingResults:
     """One event as a partition takes it: rank, re-order, learn, and take over after every so many."""
     answers = answered(ranker, x, came, query)
-    ranker.rescore([query], answers)
-    ranker.learn(query.model, answers.gradient[0], answers.unit_gradient[0])
-    ranker.learn_shortlist(query, 0, answers)
-    if ranker.updates % LAG == 0:
-        ranker.take_over()
+    ranker.rerank([query], answers)
+    ranker.record_choice(query.model_index, answers.gradient[0], answers.unit_gradient[0])
+    ranker.record_rerank_examples(query, 0, answers)
+    if ranker.n_updates % LAG == 0:
+        ranker.apply_updates()
     return answers
 
 
@@ -69,7 +81,7 @@ def taught(ranker: Ranker, choices: int, taste: Taste = of_few, first: int = 0) 
     for seed in range(first, first + choices):
         x = features(seed)
         learn(ranker, x, came_of(x, taste, seed), IN_SESSION if seed % 4 else AT_START)
-    ranker.take_over()
+    ranker.apply_updates()
     return ranker
 
 
@@ -84,6 +96,6 @@ def hit_rate(ranker: Ranker, taste: Taste = of_few, *, at: int = 5, choices: int
     for seed in range(50_000, 50_000 + choices):
         x = features(seed)
         answers = answered(ranker, x, came_of(x, taste, seed))
-        ranker.rescore([IN_SESSION], answers)
-        hits += answers.facts[0, RANK] <= at
+        ranker.rerank([IN_SESSION], answers)
+        hits += answers.results[0, TARGET_RANK] <= at
     return hits / choices

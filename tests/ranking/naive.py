@@ -4,8 +4,8 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from freshflow.items.visit import Visit
-from freshflow.ranking.features import FEATURES, MOMENT
+from freshflow.items.visit import ItemVisit
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
 from freshflow.ranking.query import Query
 
 HOUR_MS = 3_600_000
@@ -16,9 +16,9 @@ WINDOWS = {"last_50": 50, "last_200": 200, "last_2000": 2_000}
 class Naive:
     """What the definitions say of queries after `visits`, whose contexts hold at most ten items."""
 
-    def __init__(self, visits: Sequence[Visit]) -> None:
+    def __init__(self, visits: Sequence[ItemVisit]) -> None:
         self.visits = list(visits)
-        self.openings = [visit for visit in visits if visit.opens]
+        self.openings = [visit for visit in visits if visit.is_session_start]
         self.known: set[str] = set()
         self.contexts = []  # of each visit: items, "" for one that was not known then
         # item: neighbour: [forward, together, follow], neighbours in the order of their first meeting
@@ -28,14 +28,14 @@ class Naive:
             self.contexts.append([other if other in self.known else "" for other in visit.context])
             self._meet(visit, self.contexts[-1])
 
-    def _meet(self, visit: Visit, context: list[str]) -> None:
+    def _meet(self, visit: ItemVisit, context: list[str]) -> None:
         for n, other in enumerate(context):
             if other not in (visit.item_id, ""):
                 forward, together = self.pairs[other][visit.item_id], self.pairs[visit.item_id][other]
-                forward[0] += visit.weight / (n + 1)
-                forward[1] += visit.weight
-                forward[2] += visit.weight if n == 0 else 0
-                together[1] += visit.weight
+                forward[0] += visit.sample_weight / (n + 1)
+                forward[1] += visit.sample_weight
+                forward[2] += visit.sample_weight if n == 0 else 0
+                together[1] += visit.sample_weight
 
     def total(self, item: str, n: int) -> float:
         """Sum of forward (0), together (1) or follow (2) of an item."""
@@ -76,7 +76,7 @@ class Naive:
         return {item: self._features(query, item, evidence[item]) for item in self.known}
 
     def _features(self, query: Query, item: str, evidence: dict[str, float]) -> list[float]:
-        now_ms, context, user = query.now_ms, query.context, query.user
+        now_ms, context, user = query.now_ms, query.context, query.profile
         x = dict.fromkeys(FEATURES, 0.0)
         for name, value in evidence.items():
             x[name] = math.log(1 + value) / 5 if name.startswith("count") else log_share(value)
@@ -114,8 +114,8 @@ class Naive:
 
     def moment(self, query: Query) -> list[float]:
         """The features of the moment."""
-        context, user = query.context, query.user
-        z = dict.fromkeys(MOMENT, 0.0)
+        context, user = query.context, query.profile
+        z = dict.fromkeys(CONTEXT_FEATURES, 0.0)
         length = context.session_length
         z |= {"no_context": not context.items or context.items[0] not in self.known, "opens": length == 0}
         z |= {"length": min(length, 10) / 5, "length_1": length == 1, "length_2": length == 2}
@@ -125,10 +125,10 @@ class Naive:
             z["last_visits"] = math.log(1 + self.total(context.items[0], 1)) / 5
         if length:
             came = ("came_new", "came_again", "came_second", "came_older")
-            z[came[min(user.place + 1, 3)]] = 1
-            z["stays"] = math.log(1 + user.stays)
+            z[came[min(user.session_position + 1, 3)]] = 1
+            z["stays"] = math.log(1 + user.n_immediate_repeats)
         z["repeated"] = repeated(query)
-        return [float(z[name]) for name in MOMENT]
+        return [float(z[name]) for name in CONTEXT_FEATURES]
 
 
 def log_share(share: float) -> float:
@@ -144,10 +144,10 @@ def log_age(age_ms: float) -> float:
 def repeated(query: Query) -> float:
     """The share of the session's events that went back to an item of it."""
     length = query.context.session_length
-    return 1 - len(query.user.session) / length if length else 0.0
+    return 1 - len(query.profile.session) / length if length else 0.0
 
 
-def popularities(visits: Sequence[Visit], item: str, now_ms: int) -> dict[str, float]:
+def popularities(visits: Sequence[ItemVisit], item: str, now_ms: int) -> dict[str, float]:
     """The shares of `item` in `visits`, on their scale, by memory."""
     x = {}
     for name, window in WINDOWS.items():
@@ -160,7 +160,7 @@ def popularities(visits: Sequence[Visit], item: str, now_ms: int) -> dict[str, f
     return x
 
 
-def decayed(visits: Sequence[Visit], now_ms: int, half_life_ms: float) -> float:
+def decayed(visits: Sequence[ItemVisit], now_ms: int, half_life_ms: float) -> float:
     """Sum of 2^(-age / half-life), as of the latest of the visits if that lies ahead."""
     if not visits:
         return 0.0

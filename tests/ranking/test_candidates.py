@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from freshflow.config.schema import RankingConfig
 from freshflow.events.model import ItemUpdate
-from freshflow.items.query_choices import Chosen
-from freshflow.ranking.candidates import AFTER_SEARCH, RECENT
-from freshflow.ranking.kernel import BEHIND, OWN
-from freshflow.users.profile import UserState
+from freshflow.items.query_choices import TopClickedItems
+from freshflow.ranking.candidates import N_RECENT_EVENTS, SEARCH_COVISIT
+from freshflow.ranking.kernel import COVISIT_ROW, HISTORY_INDEX
+from freshflow.users.profile import UserProfile
 
 from .worlds import START_MS, World, packed_history, trained
 
@@ -56,12 +56,12 @@ def test_two_steps_lead_over_the_six_strongest_neighbours():
 
 def test_what_people_choose_after_a_search_is_a_candidate_and_the_search_takes_its_place_among_the_last_items():
     world = old_world("a b", "c d", "s")
-    after = Chosen(("s", "never visited"), ((0.5, 3.0), (0.5, 3.0)), age=0)
-    now, before = (world.rank(world.query("c", "a", chosen=after._replace(age=age))) for age in (0, 1))
+    after = TopClickedItems(("s", "never visited"), ((0.5, 3.0), (0.5, 3.0)), n_visits_since_query=0)
+    now, before = (world.rank(world.query("c", "a", chosen=after._replace(n_visits_since_query=age))) for age in (0, 1))
     assert "s" not in world.rank(world.query("c", "a")).items()
     assert "never visited" not in now.items()
     for one in (now, before):
-        assert one.mark(BEHIND, "s") == AFTER_SEARCH
+        assert one.mark(COVISIT_ROW, "s") == SEARCH_COVISIT
     assert now.feature("forward_last", "s") > now.feature("forward_second", "s") == 0
     assert before.feature("forward_second", "s") > before.feature("forward_last", "s") == 0
     assert now.feature("forward_second", "d") > now.feature("forward_last", "d") == 0
@@ -72,10 +72,13 @@ def test_what_people_choose_after_a_search_is_a_candidate_and_the_search_takes_i
 
 def test_company_that_weighs_more_than_the_search_is_what_is_behind_an_item():
     world = old_world("a s", "a s")
-    rank = {share: world.rank(world.query("a", chosen=Chosen(("s",), ((share, 1.0),), age=0))) for share in (0.1, 1.0)}
-    row = world.knowledge.rows.get("a")
-    assert rank[0.1].mark(BEHIND, "s") == row
-    assert rank[1.0].mark(BEHIND, "s") == AFTER_SEARCH
+    rank = {
+        share: world.rank(world.query("a", chosen=TopClickedItems(("s",), ((share, 1.0),), n_visits_since_query=0)))
+        for share in (0.1, 1.0)
+    }
+    row = world.knowledge.index.get("a")
+    assert rank[0.1].mark(COVISIT_ROW, "s") == row
+    assert rank[1.0].mark(COVISIT_ROW, "s") == SEARCH_COVISIT
 
 
 def test_own_items_are_candidates_without_any_company():
@@ -86,10 +89,10 @@ def test_own_items_are_candidates_without_any_company():
 
 def test_what_leads_a_window_is_a_candidate_for_everyone():
     ranking = RankingConfig(popular=2, popular_recent=1, opening=0, opening_recent=0)
-    world = World("a a a", *["b"] * 253, *(f"x{n}" for n in range(RECENT)), ranking=ranking)
+    world = World("a a a", *["b"] * 253, *(f"x{n}" for n in range(N_RECENT_EVENTS)), ranking=ranking)
     items = world.rank(world.query()).items()
     assert {"a", "b"} <= set(items)  # a leads the 2,000 after b; it has left the 200
-    assert len(items) == RECENT + 2
+    assert len(items) == N_RECENT_EVENTS + 2
 
 
 def test_what_opened_sessions_is_a_candidate_for_everyone_long_after():
@@ -110,8 +113,8 @@ def test_no_more_openings_are_candidates_than_wanted():
 
 
 def test_what_was_touched_within_so_many_events_is_a_candidate_and_nothing_older():
-    world = World(*(f"x{n}" for n in range(RECENT + 1)), ranking=NOTHING_POPULAR)
-    assert set(world.rank(world.query()).items()) == {f"x{n}" for n in range(1, RECENT + 1)}
+    world = World(*(f"x{n}" for n in range(N_RECENT_EVENTS + 1)), ranking=NOTHING_POPULAR)
+    assert set(world.rank(world.query()).items()) == {f"x{n}" for n in range(1, N_RECENT_EVENTS + 1)}
 
 
 def test_visits_before_a_question_are_candidates():
@@ -150,11 +153,11 @@ def test_an_item_unavailable_in_the_context_still_brings_its_company():
 def test_a_dismissed_item_is_no_candidate_of_its_user_from_any_source_and_still_one_of_others():
     world = World("a b a b")
     world.open("b")
-    user = UserState(session=("b", "a"), session_length=2, items=("b", "a"), **packed_history([1, 1]))
-    turned_down = UserState(dismissed=("unknown", "b"), items=("a",), **packed_history([1]))
+    user = UserProfile(session=("b", "a"), session_length=2, items=("b", "a"), **packed_history([1, 1]))
+    turned_down = UserProfile(dismissed_items=("unknown", "b"), items=("a",), **packed_history([1]))
     query = world.query("a", "b")
     queries = [world.query(only=("b", "a")), query]
-    queries = [type(query)(turned_down, one.context, one.now_ms, only=one.only) for one in queries]
+    queries = [type(query)(turned_down, one.context, one.now_ms, only=one.restrict_to) for one in queries]
     ranked = world.rank(*queries, type(query)(user, query.context, query.now_ms))
     assert [set(ranked.items(n)) for n in range(3)] == [{"a"}, {"a"}, {"a", "b"}]
 
@@ -244,15 +247,15 @@ def test_however_many_neighbours_there_are_own_and_popular_items_are_candidates(
 def test_marks_point_at_history_and_the_company_that_weighs_most():
     world = old_world("a b", "a b", "c b", "d")
     ranked = world.rank(world.query("c", "a", history=("d",)))
-    assert [ranked.mark(OWN, item) for item in "dacb"] == [0, 1, 2, -1]
-    assert [ranked.mark(BEHIND, item) for item in "bd"] == [world.knowledge.rows.get("a"), -1]
+    assert [ranked.mark(HISTORY_INDEX, item) for item in "dacb"] == [0, 1, 2, -1]
+    assert [ranked.mark(COVISIT_ROW, item) for item in "bd"] == [world.knowledge.index.get("a"), -1]
 
 
 def test_what_lies_further_back_than_the_latest_thirty_is_known_as_own_where_it_is_a_candidate():
     own = tuple(f"h{n:02d}" for n in range(50))
     world = old_world("a h00", *own)
     ranked = world.rank(world.query("a", history=own))
-    assert ranked.mark(OWN, "h00") == 0
+    assert ranked.mark(HISTORY_INDEX, "h00") == 0
 
 
 def test_queries_asked_together_get_what_each_gets_alone():
@@ -301,7 +304,7 @@ def test_ranking_changes_nothing_and_gives_the_same_again(sessions, questions, s
     again = world.rank(*queries, weights=learned.weights)
     for table, old in zip(tables_of(world), before, strict=True):
         assert np.array_equal(table, old)
-    assert (world.scratch.number == -1).all()
+    assert (world.scratch.index_by_row == -1).all()
     for one, other in zip(first.answers, again.answers, strict=True):
         assert np.array_equal(one, other)
 

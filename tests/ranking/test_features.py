@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.events.model import ItemUpdate
-from freshflow.items.visit import Visit
-from freshflow.ranking.features import FEATURES, MOMENT, SOURCES
+from freshflow.items.visit import ItemVisit
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURE_SOURCES, FEATURES
 from freshflow.ranking.query import Query
-from freshflow.users.profile import Context, UserState
+from freshflow.users.profile import Context, UserProfile
 
 from .naive import Naive, log_share
 from .worlds import MINUTE_MS, START_MS, World, packed_history
@@ -20,16 +20,16 @@ YEAR_MS = 365 * 24 * HOUR_MS
 
 
 def test_every_feature_has_one_name_and_one_source():
-    assert len({*FEATURES, *MOMENT}) == len(FEATURES) + len(MOMENT)
-    assert set(SOURCES) == set(FEATURES)
-    assert set(SOURCES.values()) == {"together", "again", "popular"}
+    assert len({*FEATURES, *CONTEXT_FEATURES}) == len(FEATURES) + len(CONTEXT_FEATURES)
+    assert set(FEATURE_SOURCES) == set(FEATURES)
+    assert set(FEATURE_SOURCES.values()) == {"together", "again", "popular"}
 
 
 items = st.sampled_from("abcdefgh")
 orders = st.lists(items, max_size=6, unique=True).map(tuple)
 times_ms = st.integers(START_MS, START_MS + 20 * 24 * HOUR_MS)
 visits = st.builds(
-    Visit, st.just(0), items, orders, times_ms, opens=st.booleans(), weight=st.sampled_from([1.0, 0.5, 2.0])
+    ItemVisit, st.just(0), items, orders, times_ms, opens=st.booleans(), weight=st.sampled_from([1.0, 0.5, 2.0])
 )
 known_or_not = st.lists(st.sampled_from("abcdefghz"), max_size=12, unique=True).map(tuple)
 
@@ -43,7 +43,7 @@ def moments(draw) -> Query:
     counts = tuple(draw(st.integers(1, 9)) for _ in history)
     place = draw(st.integers(-1, len(session)))
     stays, packed = draw(st.integers(0, 5)), packed_history(seen_ms, counts)
-    user = UserState(session, None, length, place, stays, items=history, **packed)
+    user = UserProfile(session, None, length, place, stays, items=history, **packed)
     context = Context(session[::-1] or history[::-1], length, draw(st.integers(0, 10**12)))
     return Query(user, context, draw(times_ms))
 
@@ -60,8 +60,10 @@ def test_features_are_those_of_the_definitions(visits, queries):
         for item, features in zip(ranked.items(q), ranked.features(q), strict=True):
             named = dict(zip(FEATURES, features.tolist(), strict=True))
             assert named == pytest.approx(dict(zip(FEATURES, expected[item], strict=True)), rel=1e-4, abs=1e-5), item
-        moment = dict(zip(MOMENT, ranked.answers.moment[q].tolist(), strict=True))
-        assert moment == pytest.approx(dict(zip(MOMENT, naive.moment(query), strict=True)), rel=1e-4, abs=1e-5)
+        moment = dict(zip(CONTEXT_FEATURES, ranked.answers.context_features[q].tolist(), strict=True))
+        assert moment == pytest.approx(
+            dict(zip(CONTEXT_FEATURES, naive.moment(query), strict=True)), rel=1e-4, abs=1e-5
+        )
 
 
 def test_shares_of_the_last_and_the_second_item_stand_apart():
@@ -145,7 +147,7 @@ def test_own_features_say_how_recently_the_user_had_the_item():
 def test_an_item_the_user_never_had_has_no_own_features():
     world = World("a b c")
     ranked = world.rank(world.query("a"))
-    own = [name for name in FEATURES if SOURCES[name] == "again"]
+    own = [name for name in FEATURES if FEATURE_SOURCES[name] == "again"]
     assert [ranked.feature(name, "b") for name in own] == [0] * len(own)
 
 
@@ -164,7 +166,7 @@ def test_the_moment_says_where_the_user_is_in_the_session():
 def test_the_moment_says_whence_the_latest_item_came(place, name):
     world = World("a b c")
     query = world.query("a", "b")
-    query = msgspec.structs.replace(query, user=msgspec.structs.replace(query.user, place=place))
+    query = msgspec.structs.replace(query, profile=msgspec.structs.replace(query.profile, session_position=place))
     ranked = world.rank(query)
     came = ("came_new", "came_again", "came_second", "came_older")
     assert {other: ranked.moment(other) for other in came if ranked.moment(other)} == {name: 1}
@@ -176,7 +178,7 @@ def check(world: World, questions, session: str) -> None:
     for q in range(len(queries)):
         assert np.isfinite(ranked.features(q)).all()
         assert ((ranked.features(q) >= 0) & (ranked.features(q) <= 1.5)).all()
-        assert np.isfinite(ranked.answers.moment[q]).all()
+        assert np.isfinite(ranked.answers.context_features[q]).all()
 
 
 sessions = st.lists(st.lists(items, min_size=1, max_size=5).map(" ".join), max_size=8)

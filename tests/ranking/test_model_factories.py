@@ -13,7 +13,7 @@ import pytest
 from freshflow.config.schema import RankerConfig
 from freshflow.ranking import model_factories as rankers
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.reranker import SHORTLIST_INPUTS
+from freshflow.ranking.reranker import RERANKER_INPUTS
 from tests.ranking.choices import IN_SESSION, LAG, answered, features, hit_rate, learn, taught
 
 SHIPPED = sorted(rankers.__all__)
@@ -50,7 +50,7 @@ def ranker(model: str, learned: dict[str, bytes]) -> Ranker:
 
 def scores(of: Ranker, seed: int = 1) -> np.ndarray:
     answers = answered(of, features(seed), 2)
-    of.rescore([IN_SESSION], answers)
+    of.rerank([IN_SESSION], answers)
     return answers.scores
 
 
@@ -70,7 +70,7 @@ def test_a_copy_by_pickle_goes_on_identically(model, ranker):
         x = features(1000 + seed)
         ours, its = learn(ranker, x, seed), learn(copy, x, seed)
         assert np.array_equal(ours.scores, its.scores)
-        assert np.array_equal(ours.places, its.places)
+        assert np.array_equal(ours.entries, its.entries)
 
 
 def test_two_that_are_taught_the_same_agree_exactly(model):
@@ -108,18 +108,18 @@ def test_a_ranker_learns_to_find_what_pleases(ranker):
 
 def test_memory_is_bounded(model):
     of, random = new(model), np.random.default_rng(0)
-    gradients = random.normal(0, 0.1, (100, len(of.names)))
+    gradients = random.normal(0, 0.1, (100, len(of.input_names)))
     unit_gradients = random.normal(0, 0.01, (100, *of.units.shape)).astype(np.float32)
     sizes = []
     for n in range(3000):
-        of.learn(n % 2, gradients[n % 100], unit_gradients[n % 100])
+        of.record_choice(n % 2, gradients[n % 100], unit_gradients[n % 100])
         if n % LAG == LAG - 1:
-            of.take_over()
+            of.apply_updates()
         sizes += [len(state(of))] if n in (999, 2999) else []
     assert sizes[1] < 1.01 * sizes[0]
     for reranker in of.rerankers:
-        for x in random.uniform(0, 1, (8000, len(SHORTLIST_INPUTS))).tolist():
-            example = dict(zip(SHORTLIST_INPUTS, x, strict=True))
+        for x in random.uniform(0, 1, (8000, len(RERANKER_INPUTS))).tolist():
+            example = dict(zip(RERANKER_INPUTS, x, strict=True))
             reranker.learn_one(example, bool((x[0] > 0.5) | (x[1] > 0.6) & (x[2] > 0.7)))
     assert len(state(of)) < MOST_BYTES.get(model, 50_000)
 
@@ -128,7 +128,7 @@ def test_memory_is_bounded(model):
 def test_the_order_of_features_does_not_matter(model, choices):
     one, other = (taught(new(model), choices) for _ in range(2))
     models = [(one.rerankers or one.models)[0], (other.rerankers or other.models)[0]]
-    names = SHORTLIST_INPUTS if one.rerankers else one.names
+    names = RERANKER_INPUTS if one.rerankers else one.input_names
     random = np.random.default_rng(2)
     for n, x in enumerate(random.uniform(0, 1, (200, len(names))).tolist()):
         example = dict(zip(names, x, strict=True))

@@ -13,8 +13,8 @@ from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choice, learn_choices
-from freshflow.ranking.model_factories import SGD_RATE
-from freshflow.ranking.ranker import Ranker, model_factory
+from freshflow.ranking.model_factories import SGD_LEARNING_RATE
+from freshflow.ranking.ranker import Ranker, load_model_factory
 
 from .choices import AT_START, IN_SESSION, F, answered, features, hit_rate, learn, taught
 
@@ -28,7 +28,7 @@ SCALERS = (
 
 
 def ranker(model: str = "sgd", choices: int = 0, units: int = 4) -> Ranker:
-    return taught(Ranker(RankerConfig(model=f"freshflow.ranking.model_factories:{model}", units=units)), choices)
+    return taught(Ranker(RankerConfig(model=f"freshflow.ranking.model_factories:{model}", hidden_units=units)), choices)
 
 
 @pytest.fixture
@@ -55,10 +55,12 @@ def test_a_step_of_plain_sgd_is_what_came_less_what_was_expected(query, choices)
     answers = answered(taught_one, x, came, query)
     shares = np.exp(answers.scores[0]) / np.exp(answers.scores[0]).sum()
     seen = inputs(x, answers.units[0])
-    taught_one.learn(query.model, answers.gradient[0], answers.unit_gradient[0])
-    taught_one.take_over()
+    taught_one.record_choice(query.model, answers.gradient[0], answers.unit_gradient[0])
+    taught_one.apply_updates()
     step = taught_one.weights.linear[query.model] - before
-    np.testing.assert_allclose(step, SGD_RATE * (seen[came] - shares @ seen), rtol=0, atol=1e-6)  # features are float32
+    np.testing.assert_allclose(
+        step, SGD_LEARNING_RATE * (seen[came] - shares @ seen), rtol=0, atol=1e-6
+    )  # features are float32
 
 
 def test_a_step_by_hand():
@@ -66,7 +68,7 @@ def test_a_step_by_hand():
     new, x = ranker(units=0), np.zeros((2, F), np.float32)
     x[0, 0] = x[1, 1] = 1
     learn(new, x, came=0)
-    new.take_over()
+    new.apply_updates()
     assert new.weights.linear[0, :3].tolist() == pytest.approx([0.05, -0.05, 0])
     assert not new.weights.linear[1].any()
 
@@ -96,8 +98,8 @@ def test_a_foregone_choice_teaches_finite_weights(size):
     taught_one = ranker("adam", choices=40)
     weights = taught_one.weights.linear[0]
     margin = size * weights / (weights @ weights)
-    taught_one.learn(0, margin, np.zeros_like(taught_one.units))
-    taught_one.take_over()
+    taught_one.record_choice(0, margin, np.zeros_like(taught_one.units))
+    taught_one.apply_updates()
     assert np.isfinite(taught_one.weights.linear).all()
 
 
@@ -105,14 +107,14 @@ def test_the_only_candidate_teaches_nothing():
     taught_one = ranker(choices=20)
     before = taught_one.weights.linear.copy()
     learn(taught_one, features(1, 1), 0)
-    taught_one.take_over()
+    taught_one.apply_updates()
     assert np.array_equal(taught_one.weights.linear, before)
 
 
 def test_moments_with_and_without_a_context_have_models_of_their_own():
     taught_one = ranker()
     learn(taught_one, features(7), 0, AT_START)
-    taught_one.take_over()
+    taught_one.apply_updates()
     assert not taught_one.weights.linear[0].any()
     assert taught_one.weights.linear[1].any()
 
@@ -122,7 +124,7 @@ def test_scores_stay_as_they_were_until_they_are_taken_over():
     before = answered(taught_one, x).scores
     learn(taught_one, x, 2)
     assert np.array_equal(answered(taught_one, x).scores, before)
-    taught_one.take_over()
+    taught_one.apply_updates()
     assert not np.array_equal(answered(taught_one, x).scores, before)
 
 
@@ -146,15 +148,15 @@ def test_adam_takes_river_s_steps_in_arrays():
     optimizers = [Adam(lr=0.001), optim.Adam(lr=0.001)]
     for _ in range(200):
         gradient = random.normal(0, 1, (9, 3)).astype(np.float32)
-        weights = [optimizer.step(old, gradient.copy()) for optimizer, old in zip(optimizers, weights, strict=True)]
+        weights = [optimizer.step_id(old, gradient.copy()) for optimizer, old in zip(optimizers, weights, strict=True)]
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-6)
 
 
 def test_moments_of_what_is_taught_no_more_end_at_nothing_and_not_among_numbers_without_a_leading_bit():
     optimizer, weights = Adam(lr=0.001), np.zeros(2, np.float32)
-    optimizer.steps(weights, np.array([[1e-3, 1e-19]], np.float32))
+    optimizer.apply_gradients(weights, np.array([[1e-3, 1e-19]], np.float32))
     for _ in range(20):
-        optimizer.steps(weights, np.zeros((100, 2), np.float32))
+        optimizer.apply_gradients(weights, np.zeros((100, 2), np.float32))
         for moments in (optimizer.m, optimizer.v):
             assert ((moments == 0) | (np.abs(moments) >= np.finfo(np.float32).tiny)).all()
     assert not optimizer.m.any()
@@ -173,8 +175,8 @@ def test_many_steps_of_adam_at_once_are_those_steps_one_by_one():
     gradients = random.normal(0, 1, (30, 4, 3)).astype(np.float32)
     together, one_by_one = (np.ones((4, 3), np.float32) for _ in range(2))
     fast, plain = Adam(lr=0.01), Adam(lr=0.01)
-    fast.steps(together, gradients[:13])
-    fast.steps(together, gradients[13:])
+    fast.apply_gradients(together, gradients[:13])
+    fast.apply_gradients(together, gradients[13:])
     for gradient in gradients:
         one_by_one = plain.step(one_by_one, gradient)
     assert np.array_equal(together, one_by_one)
@@ -208,12 +210,12 @@ def test_choices_learned_together_are_learned_one_by_one(made):
 
 def assert_scores_are_river_s(taught_one: Ranker) -> None:
     for query in (IN_SESSION, AT_START):
-        x, model = features(99), taught_one.models[query.model]
+        x, model = features(99), taught_one.models[query.model_index]
         answers = answered(taught_one, x, query=query)
-        weights, offset = effective_weights(model, taught_one.names)
-        assert np.array_equal(weights, taught_one.weights.linear[query.model])
+        weights, offset = effective_weights(model, taught_one.input_names)
+        assert np.array_equal(weights, taught_one.weights.linear[query.model_index])
         for n, row in enumerate(inputs(x, answers.units[0]).tolist()):
-            chance = model.predict_proba_one(dict(zip(taught_one.names, row, strict=True)))[True]
+            chance = model.predict_proba_one(dict(zip(taught_one.input_names, row, strict=True)))[True]
             logit = answers.scores[0, n] + offset
             assert 1 / (1 + math.exp(-logit)) == pytest.approx(chance, abs=1e-9)
 
@@ -227,14 +229,14 @@ def test_scores_of_shipped_linear_models_are_river_s_own(model, choices):
 @pytest.mark.parametrize("scaler", SCALERS)
 def test_scores_behind_any_known_scaler_are_river_s_own(own, scaler):
     own.model = lambda: scaler() | linear_model.LogisticRegression(intercept_init=0.5)
-    assert_scores_are_river_s(taught(Ranker(RankerConfig(model="own_models:model", units=4)), 60))
+    assert_scores_are_river_s(taught(Ranker(RankerConfig(model="own_models:model", hidden_units=4)), 60))
 
 
 def test_scores_behind_two_scalers_are_river_s_own(own):
     own.model = lambda: (
         preprocessing.MaxAbsScaler() | preprocessing.StandardScaler() | linear_model.LogisticRegression()
     )
-    assert_scores_are_river_s(taught(Ranker(RankerConfig(model="own_models:model", units=4)), 60))
+    assert_scores_are_river_s(taught(Ranker(RankerConfig(model="own_models:model", hidden_units=4)), 60))
 
 
 def test_effective_weights_of_a_standard_scaler_are_weights_over_deviations():
@@ -297,7 +299,7 @@ def test_logistic_regressions_behind_known_scalers_are_linear(model, linear):
     [
         "freshflow.ranking.model_factories:missing",
         "no_such_package.module:function",
-        "freshflow.ranking.model_factories:ADAM_RATE",
+        "freshflow.ranking.model_factories:ADAM_LEARNING_RATE",
         "freshflow.ranking.model_factories:",
         "freshflow.ranking.model_factories",
         ":",
@@ -306,7 +308,7 @@ def test_logistic_regressions_behind_known_scalers_are_linear(model, linear):
 )
 def test_a_model_that_cannot_be_loaded_is_refused_by_name(path):
     with pytest.raises(ConfigError, match="cannot be loaded") as refusal:
-        model_factory(path)
+        load_model_factory(path)
     assert repr(path) in str(refusal.value)
 
 
@@ -333,7 +335,7 @@ def test_a_factory_that_fails_is_refused_with_its_reason(own):
 
     own.model = model
     with pytest.raises(ConfigError, match=r"cannot be loaded .*no such thing"):
-        model_factory("own_models:model")
+        load_model_factory("own_models:model")
 
 
 def test_a_linear_model_of_one_s_own_ranks(own):

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from freshflow.items.visit import Visit
+from freshflow.items.visit import ItemVisit
 from freshflow.users.profile import Context
 from tests.ranking.naive import log_share
 from tests.ranking.worlds import MINUTE_MS, World
@@ -23,7 +23,8 @@ def test_an_opening_item_is_a_candidate_for_everyone_and_knows_its_share_of_open
 def test_openings_count_from_the_next_question_on():
     world = World("x y")
     visits = [
-        Visit(n, item, (), world.now_ms, opens=item == "door") for n, item in enumerate(["x", "door", "y", "door"])
+        ItemVisit(n, item, (), world.now_ms, is_session_start=item == "door")
+        for n, item in enumerate(["x", "door", "y", "door"])
     ]
     ranked = world.rank(*[world.query()] * 4, visits=visits, at=range(1, 5))
     assert "door" not in ranked.items(0)
@@ -37,7 +38,7 @@ def test_going_back_is_judged_by_the_item_the_session_and_the_pause_and_only_for
     query = world.query("a", "b")
     query = msgspec.structs.replace(
         query,
-        user=msgspec.structs.replace(query.user, session_length=4),
+        profile=msgspec.structs.replace(query.profile, session_length=4),
         context=Context(("a", "b"), 4, 2 * MINUTE_MS),
     )
     ranked = world.rank(query)
@@ -51,7 +52,9 @@ def test_going_back_is_judged_by_the_item_the_session_and_the_pause_and_only_for
 
 def test_staying_is_judged_by_what_came_right_after_the_item():
     world = World()
-    world.take([Visit(0, "a", (), world.now_ms), Visit(1, "a", ("a",), world.now_ms), Visit(2, "b", ("a",), 0)])
+    world.take(
+        [ItemVisit(0, "a", (), world.now_ms), ItemVisit(1, "a", ("a",), world.now_ms), ItemVisit(2, "b", ("a",), 0)]
+    )
     ranked = world.rank(world.query("a"), world.query("b", "a"))
     assert ranked.feature("stay_rate_last", "a", 0) == pytest.approx(1.5 / 4)
     assert ranked.feature("stay_rate_last", "a", 1) == 0

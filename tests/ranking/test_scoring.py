@@ -5,11 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.ranking.features import FEATURES, MOMENT, PERSONAL, SOURCES
-from freshflow.ranking.features_content import CONTENT
-from freshflow.ranking.scoring import REASONS, best, names_of, rank_of, reasons_of, score, teach
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURE_SOURCES, FEATURES, FIRST_PERSONAL
+from freshflow.ranking.features_content import CONTENT_FEATURES
+from freshflow.ranking.scoring import (
+    RANKING_REASONS,
+    assign_reasons,
+    choice_gradient,
+    feature_names,
+    rank_by_value,
+    score_candidates,
+    select_top_k,
+)
 
-F, Z, H = len(FEATURES), len(MOMENT), 5
+F, Z, H = len(FEATURES), len(CONTEXT_FEATURES), 5
 
 
 class Choice:
@@ -28,14 +36,18 @@ class Choice:
         """Scores of the candidates, by the compiled loop."""
         candidates, hidden = self.features.shape[1], len(self.unit_weights)
         self.units, self.scores = np.ones((hidden, candidates), np.float32), np.ones(candidates)
-        score(self.linear, self.unit_weights, self.moment, self.features, candidates, self.units, self.scores)
+        score_candidates(
+            self.linear, self.unit_weights, self.moment, self.features, candidates, self.units, self.scores
+        )
         return self.scores
 
     def taught(self, came: int) -> tuple[np.ndarray, np.ndarray]:
         """The gradients that the compiled loop gives."""
         gradient, unit_gradient = np.ones_like(self.linear), np.ones_like(self.unit_weights)
         units, scores = self.units, self.scores
-        teach(self.linear, self.moment, self.features, len(scores), units, scores, came, gradient, unit_gradient)
+        choice_gradient(
+            self.linear, self.moment, self.features, len(scores), units, scores, came, gradient, unit_gradient
+        )
         return gradient, unit_gradient
 
     def log_likelihood(self, came: int, linear: np.ndarray, unit_weights: np.ndarray) -> float:
@@ -63,13 +75,13 @@ def test_scores_are_weights_times_features_and_units(seed, hidden):
 
 
 def test_features_of_content_count_for_candidates_that_have_no_company():
-    choice = Choice(6, features=F + len(CONTENT))
-    choice.features[PERSONAL:F, 4:] = 0  # as of candidates that are none of the user's
+    choice = Choice(6, features=F + len(CONTENT_FEATURES))
+    choice.features[FIRST_PERSONAL:F, 4:] = 0  # as of candidates that are none of the user's
     _, expected = choice.by_definition(choice.linear, choice.unit_weights.astype(np.float64))
-    score(choice.linear, choice.unit_weights, choice.moment, choice.features, 4, choice.units, choice.scores)
+    score_candidates(choice.linear, choice.unit_weights, choice.moment, choice.features, 4, choice.units, choice.scores)
     np.testing.assert_allclose(choice.scores, expected, atol=1e-4)
     full, some = choice.taught(2), (np.ones_like(choice.linear), np.ones_like(choice.unit_weights))
-    teach(choice.linear, choice.moment, choice.features, 4, choice.units, choice.scores, 2, *some)
+    choice_gradient(choice.linear, choice.moment, choice.features, 4, choice.units, choice.scores, 2, *some)
     for one, other in zip(full, some, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -126,7 +138,7 @@ values = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0, -np.inf]), max_size=9)
 def test_the_best_are_the_first_of_the_sorted_order_and_ties_among_them_are_told(scores, k, data):
     skipped = data.draw(st.lists(st.sampled_from([-1, -1, 0, 3]), min_size=len(scores), max_size=len(scores)))
     places = np.full(k, -7, np.int32)
-    n, tied = best(np.array(scores, np.float64), np.array(skipped, np.int32), k, places)
+    n, tied = select_top_k(np.array(scores, np.float64), np.array(skipped, np.int32), k, places)
     allowed = sorted((at for at in range(len(scores)) if skipped[at] < 0), key=lambda at: (-scores[at], at))
     assert n == min(k, len(allowed))
     assert [scores[at] for at in places[:n]] == [scores[at] for at in allowed[:k]]
@@ -143,7 +155,7 @@ def test_the_best_are_the_first_of_the_sorted_order_and_ties_among_them_are_told
 def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
     at = data.draw(st.integers(0, len(scores) - 1))
     order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
-    assert rank_of(np.array(scores, np.float64), at) == order.index(at) + 1
+    assert rank_by_value(np.array(scores, np.float64), at) == order.index(at) + 1
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
@@ -151,19 +163,19 @@ def test_a_rank_is_the_place_in_the_sorted_order(scores, data):
     st.integers(0, 10**6),
     st.lists(st.integers(0, 2), max_size=4),
     st.tuples(*[st.integers(0, 15)] * 4),
-    st.sampled_from([F, F + len(CONTENT)]),
+    st.sampled_from([F, F + len(CONTENT_FEATURES)]),
 )
 def test_the_reason_is_the_source_that_speaks_most_where_that_is_true(seed, places, flags, features):
     choice = Choice(seed, candidates=3, features=features)
     of_each = [[bool(bits >> n & 1) for n in range(len(places))] for bits in flags]
     reasons = np.full(len(places), -1, np.int32)
-    reasons_of(
+    assign_reasons(
         *(choice.linear, choice.unit_weights, choice.features, choice.units, np.array(places, np.int32)),
         *(np.array(flags, np.bool_) for flags in of_each),
         reasons,
     )
     for at, *said, reason in zip(places, *of_each, reasons.tolist(), strict=True):
-        assert REASONS[reason] == reason_by_definition(choice, at, *said)
+        assert RANKING_REASONS[reason] == reason_by_definition(choice, at, *said)
 
 
 def reason_by_definition(
@@ -171,9 +183,9 @@ def reason_by_definition(
 ) -> str:
     x, units, f = choice.features[:, at].astype(np.float64), choice.units[:, at] > 0, len(choice.features)
     through_units = choice.linear[f:][units] @ choice.unit_weights[units, :f].astype(np.float64)
-    spoken = dict.fromkeys(REASONS[: 4 if f > F else 3], 0.0)
-    for name, value in zip(names_of(f), x * (choice.linear[:f] + through_units), strict=True):
-        spoken[SOURCES.get(name, "similar")] += value
+    spoken = dict.fromkeys(RANKING_REASONS[: 4 if f > F else 3], 0.0)
+    for name, value in zip(feature_names(f), x * (choice.linear[:f] + through_units), strict=True):
+        spoken[FEATURE_SOURCES.get(name, "similar")] += value
     strongest = max(spoken, key=spoken.get)
     if (strongest == "again" and mine) or (strongest == "similar" and resembles):
         return strongest

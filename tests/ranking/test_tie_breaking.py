@@ -6,10 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.config.schema import RankingConfig
-from freshflow.ranking.features import FEATURES, LAST_200, SOURCES
-from freshflow.ranking.kernel import FOUND, POPULAR_RANK, RANK, STANDS, Answers, order
-from freshflow.ranking.scoring import INPUTS
-from freshflow.ranking.tie_breaking import contributions
+from freshflow.ranking.features import FEATURE_SOURCES, FEATURES, LAST_200
+from freshflow.ranking.kernel import (
+    N_CANDIDATES,
+    TARGET_INDEX,
+    TARGET_POPULARITY_RANK,
+    TARGET_RANK,
+    RankingResults,
+    build_list,
+)
+from freshflow.ranking.scoring import UNIT_INPUTS
+from freshflow.ranking.tie_breaking import score_contributions
 from tests.ranking.worlds import NOTHING_LEARNED, UNITS, Chosen, Ranked, World, chosen, trained, weights
 
 ITEMS = 8
@@ -18,12 +25,12 @@ NAMES = [f"x{n}" for n in range(ITEMS - 1, -1, -1)]  # rows stand against the or
 
 def listed(scores: list[float], k: int = 5) -> list[Chosen]:
     """The list of a query for `k` items whose candidates, x7 to x0, have these scores."""
-    answers = Answers.empty(1, ITEMS, k, UNITS, kept=True)
-    answers.facts[0, [FOUND, STANDS]] = len(scores), -1
+    answers = RankingResults.empty(1, ITEMS, k, UNITS, keep_features=True)
+    answers.results[0, [N_CANDIDATES, TARGET_INDEX]] = len(scores), -1
     for row in range(len(scores)):
         answers.candidates[0, row] = row, -1, -1, -1
     answers.scores[0, : len(scores)] = scores
-    order(NOTHING_LEARNED.linear[0], NOTHING_LEARNED.units, k, False, 0, answers)
+    build_list(NOTHING_LEARNED.linear[0], NOTHING_LEARNED.units, k, False, 0, answers)
     return chosen(0, answers, NAMES)
 
 
@@ -96,8 +103,8 @@ def test_contributions_add_up_to_the_score(model, units, seed):
         items = ranked.chosen(q)
         assert len(items) == 4
         for item in items:
-            shares = contributions(q, item.candidate, ranked.answers, ranker.weights, query.model)
-            assert shares.shape == (len(INPUTS),)
+            shares = score_contributions(q, item.candidate, ranked.answers, ranker.weights, query.model_index)
+            assert shares.shape == (len(UNIT_INPUTS),)
             assert item.score == pytest.approx(shares.sum(), abs=1e-9)
 
 
@@ -106,7 +113,9 @@ def test_without_hidden_units_a_contribution_is_a_weight_times_a_feature():
     ranked = world.rank(world.query("a", k=9), world.query(k=9), weights=ranker.weights)
     for q in (0, 1):
         for item in ranked.chosen(q):
-            shares = contributions(q, item.candidate, ranked.answers, ranker.weights, ranked.queries[q].model)
+            shares = score_contributions(
+                q, item.candidate, ranked.answers, ranker.weights, ranked.queries[q].model_index
+            )
             expected = ranker.weights.linear[q] * ranked.features(q)[item.candidate].astype(np.float64)
             np.testing.assert_allclose(shares[: len(FEATURES)], expected, atol=1e-12)
             assert not shares[len(FEATURES) :].any()
@@ -116,9 +125,9 @@ def test_an_input_that_is_zero_contributes_nothing():
     ranker, world = trained(), World("a b c", "b c d", "d a")
     ranked = world.rank(world.query("a", k=9), weights=ranker.weights)
     for item in ranked.chosen():
-        shares = contributions(0, item.candidate, ranked.answers, ranker.weights, 0)
+        shares = score_contributions(0, item.candidate, ranked.answers, ranker.weights, 0)
         assert not shares[: len(FEATURES)][ranked.features()[item.candidate] == 0].any()
-        assert not shares[len(FEATURES) : -1][ranked.answers.moment[0] == 0].any()
+        assert not shares[len(FEATURES) : -1][ranked.answers.context_features[0] == 0].any()
 
 
 def test_a_candidate_number_says_where_the_item_stands():
@@ -153,7 +162,7 @@ contexts = st.lists(st.sampled_from("abcdefgz"), max_size=4, unique=True)
 
 
 def company_of(ranked: Ranked, item: str) -> set[str]:
-    rows, covisits = ranked.knowledge.rows, ranked.knowledge.tables.covisits
+    rows, covisits = ranked.knowledge.index, ranked.knowledge.tables.covisits
     return {rows.ids[row] for row in covisits.neighbours[rows.get(item)].tolist() if row >= 0}
 
 
@@ -169,7 +178,7 @@ def test_every_reason_is_true(sessions, context, history, seed):
             assert item.item_id in company_of(ranked, other)
         elif item.reason == "again":
             assert item.because == (item.item_id,)
-            assert item.item_id in ranked.queries[0].user.items
+            assert item.item_id in ranked.queries[0].profile.items
         else:
             assert (item.reason, item.because) == ("popular", ())
 
@@ -180,9 +189,9 @@ def test_the_reason_is_the_source_that_contributes_most_where_that_is_true(sessi
     world, learned = World(*sessions), trained(seed=seed, units=units).weights
     ranked = world.rank(world.query(*context, k=50), weights=learned)
     for item in ranked.chosen():
-        shares = contributions(0, item.candidate, ranked.answers, learned, ranked.queries[0].model)
+        shares = score_contributions(0, item.candidate, ranked.answers, learned, ranked.queries[0].model_index)
         by_source = {
-            source: sum(share for share, name in zip(shares, FEATURES, strict=False) if SOURCES[name] == source)
+            source: sum(share for share, name in zip(shares, FEATURES, strict=False) if FEATURE_SOURCES[name] == source)
             for source in ("together", "again", "popular")
         }
         if max(by_source, key=by_source.get) == "popular":
@@ -194,13 +203,13 @@ def test_the_reason_is_the_source_that_contributes_most_where_that_is_true(sessi
 def test_what_came_has_its_rank_among_the_candidates(sessions, context, came, seed):
     world = World(*sessions)
     ranked = world.rank(world.query(*context, came=came), weights=trained(seed=seed).weights)
-    facts, items = ranked.answers.facts[0], ranked.items()
+    facts, items = ranked.answers.results[0], ranked.items()
     if came not in items:
-        assert [facts[n] for n in (STANDS, RANK, POPULAR_RANK)] == [-1, 0, 0]
+        assert [facts[n] for n in (TARGET_INDEX, TARGET_RANK, TARGET_POPULARITY_RANK)] == [-1, 0, 0]
         return
     at = items.index(came)
     popular = ranked.features()[:, LAST_200]
-    order = sorted(range(len(items)), key=lambda n: (-ranked.answers.scores[0, n], n))
+    build_list = sorted(range(len(items)), key=lambda n: (-ranked.answers.scores[0, n], n))
     by_popularity = sorted(range(len(items)), key=lambda n: (-popular[n], n))
-    expected = [at, order.index(at) + 1, by_popularity.index(at) + 1]
-    assert [facts[n] for n in (STANDS, RANK, POPULAR_RANK)] == expected
+    expected = [at, build_list.index(at) + 1, by_popularity.index(at) + 1]
+    assert [facts[n] for n in (TARGET_INDEX, TARGET_RANK, TARGET_POPULARITY_RANK)] == expected

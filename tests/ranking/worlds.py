@@ -6,31 +6,31 @@ from typing import NamedTuple
 import numpy as np
 
 from freshflow.config.schema import ItemsConfig, RankerConfig, RankingConfig
-from freshflow.engine.micro_batch import visits_in_arrays
-from freshflow.items.statistics import ItemKnowledge
-from freshflow.items.tables import fold
-from freshflow.items.visit import Visit
-from freshflow.ranking.candidates import Scratch
-from freshflow.ranking.features import FEATURES, MOMENT
+from freshflow.engine.micro_batch import build_visit_batch
+from freshflow.items.statistics import ItemStatistics
+from freshflow.items.tables import update_tables
+from freshflow.items.visit import ItemVisit
+from freshflow.ranking.candidates import CandidateBuffer
+from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
 from freshflow.ranking.kernel import (
-    ASK,
-    CANDIDATE,
-    FOUND,
-    ITEM,
-    LEARN,
-    LISTED,
-    REASON,
-    ROW,
-    SOURCE,
-    TIED,
-    Answers,
-    answer,
+    CANDIDATE_ROW,
+    ENTRY_CANDIDATE,
+    ENTRY_REASON,
+    ENTRY_ROW,
+    ENTRY_SOURCE_ROW,
+    LEARN_STEP,
+    N_CANDIDATES,
+    N_LISTED,
+    N_TIED,
+    RANK_STEP,
+    RankingResults,
+    process_batch,
 )
-from freshflow.ranking.query import Query, queries_in_arrays
+from freshflow.ranking.query import Query, build_query_batch
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.scoring import INPUTS, REASONS, Weights
+from freshflow.ranking.scoring import RANKING_REASONS, UNIT_INPUTS, Weights
 from freshflow.ranking.tie_breaking import break_ties
-from freshflow.users.profile import COUNTS, TIMES, Context, UserState, packed
+from freshflow.users.profile import COUNT_TYPE, TIME_TYPE, Context, UserProfile, pack_numbers
 
 START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
@@ -41,7 +41,7 @@ UNITS = 16
 def weights(**linear: float) -> Weights:
     """Weights that are zero but for these features, in both models."""
     one = [linear.get(name, 0.0) for name in FEATURES] + [0.0] * UNITS
-    return Weights(np.array([one, one]), np.zeros((UNITS, len(INPUTS)), np.float32))
+    return Weights(np.array([one, one]), np.zeros((UNITS, len(UNIT_INPUTS)), np.float32))
 
 
 NOTHING_LEARNED = weights()
@@ -49,7 +49,7 @@ NOTHING_LEARNED = weights()
 
 def packed_history(seen_ms: Sequence[int], counts: Sequence[int] | None = None) -> dict[str, bytes]:
     """The fields of a user's state that say when items were seen last and how often, once if nothing is said."""
-    times, numbers = packed(TIMES, *seen_ms), packed(COUNTS, *(counts or [1] * len(seen_ms)))
+    times, numbers = pack_numbers(TIME_TYPE, *seen_ms), pack_numbers(COUNT_TYPE, *(counts or [1] * len(seen_ms)))
     return {"packed_seen_ms": times, "packed_counts": numbers}
 
 
@@ -58,9 +58,9 @@ class World:
 
     def __init__(self, *sessions: str, ranking: RankingConfig = RANKING, **config: int) -> None:
         self.ranking = ranking
-        self.knowledge = ItemKnowledge(ItemsConfig(**config), ranking)
-        self.scratch = Scratch.empty()
-        self.learned: list[Visit] = []
+        self.knowledge = ItemStatistics(ItemsConfig(**config), ranking)
+        self.scratch = CandidateBuffer.empty()
+        self.learned: list[ItemVisit] = []
         self.events = 0
         self.learn(*sessions)
 
@@ -78,25 +78,25 @@ class World:
         """Learn visits that open a session each."""
         for item in items:
             self.events += 1
-            self.take([Visit(0, item, (), self.now_ms, opens=True)])
+            self.take([ItemVisit(0, item, (), self.now_ms, is_session_start=True)])
 
-    def take(self, visits: Sequence[Visit]) -> None:
+    def take(self, visits: Sequence[ItemVisit]) -> None:
         """Learn visits one by one."""
         for visit in visits:
             self.knowledge.admit(visit.item_id, visit.ts_ms)
-            many = visits_in_arrays(self.knowledge.rows, [visit], self.knowledge.config.context)
-            fold(
+            many = build_visit_batch(self.knowledge.index, [visit], self.knowledge.config.context)
+            update_tables(
                 *(self.knowledge.tables, many.items[0], many.contexts[0]),
-                *(many.ts_ms[0], many.opens[0], many.weights[0]),
+                *(many.ts_ms[0], many.is_session_start[0], many.weights[0]),
             )
             self.learned.append(visit)
 
-    def visits(self, session: str) -> list[Visit]:
+    def visits(self, session: str) -> list[ItemVisit]:
         """The visits of one session, each with the items before it as its context."""
         items = session.split()
         self.events += len(items)
         return [
-            Visit(n, item, tuple(dict.fromkeys(items[:n][::-1])), self.now_ms - (len(items) - n - 1) * MINUTE_MS)
+            ItemVisit(n, item, tuple(dict.fromkeys(items[:n][::-1])), self.now_ms - (len(items) - n - 1) * MINUTE_MS)
             for n, item in enumerate(items)
         ]
 
@@ -108,7 +108,7 @@ class World:
         """A query of a user with this running session, the most recent first, and this history, the oldest first."""
         items = (*(item for item in history if item not in context), *context[::-1])
         seen_ms = tuple(self.now_ms - (len(items) - n) * MINUTE_MS for n in range(len(items)))
-        user = UserState(
+        user = UserProfile(
             session=context[::-1],
             session_length=len(context),
             last_ms=self.now_ms,
@@ -121,7 +121,7 @@ class World:
     def rank(
         self,
         *queries: Query,
-        visits: Sequence[Visit] = (),
+        visits: Sequence[ItemVisit] = (),
         at: Sequence[int] = (),
         weights: Weights = NOTHING_LEARNED,
     ) -> "Ranked":
@@ -129,21 +129,21 @@ class World:
         steps, taken = [], 0
         for n in range(len(queries)):
             before = at[n] if at else 0
-            steps += [LEARN] * (before - taken) + [ASK]
+            steps += [LEARN_STEP] * (before - taken) + [RANK_STEP]
             taken = before
-        steps += [LEARN] * (len(visits) - taken)
+        steps += [LEARN_STEP] * (len(visits) - taken)
         for visit in visits:
             self.knowledge.admit(visit.item_id, visit.ts_ms)
         self.learned += visits
-        self.scratch = self.scratch.for_items(self.knowledge.capacity)
+        self.scratch = self.scratch.with_item_capacity(self.knowledge.capacity)
         most = self.ranking.candidates
         longest = max((query.k for query in queries), default=1)
-        room = max(most, longest, *(len(query.only or ()) for query in queries))
-        answers = Answers.empty(len(queries), room, longest, len(weights.units), kept=True)
-        asked = queries_in_arrays(self.knowledge.rows, queries)
-        learned = visits_in_arrays(self.knowledge.rows, visits, self.knowledge.config.context)
+        room = max(most, longest, *(len(query.restrict_to or ()) for query in queries))
+        answers = RankingResults.empty(len(queries), room, longest, len(weights.units), keep_features=True)
+        asked = build_query_batch(self.knowledge.index, queries)
+        learned = build_visit_batch(self.knowledge.index, visits, self.knowledge.config.context)
         steps = np.array(steps, np.int32)
-        answer(self.knowledge.tables, weights, steps, asked, learned, self.scratch, answers, most)
+        process_batch(self.knowledge.tables, weights, steps, asked, learned, self.scratch, answers, most)
         return Ranked(self.knowledge, queries, answers, weights)
 
 
@@ -157,37 +157,37 @@ class Chosen(NamedTuple):
     candidate: int
 
 
-def chosen(q: int, answers: Answers, ids: Sequence[str]) -> list[Chosen]:
+def chosen(q: int, answers: RankingResults, ids: Sequence[str]) -> list[Chosen]:
     """The list of query number `q`."""
-    if answers.facts[q, TIED]:
+    if answers.results[q, N_TIED]:
         break_ties(q, answers, ids)
-    places = answers.places[q, : answers.facts[q, LISTED]].tolist()
+    places = answers.entries[q, : answers.results[q, N_LISTED]].tolist()
     return [
         Chosen(
-            *(ids[place[ITEM]], score, REASONS[place[REASON]]),
-            () if place[SOURCE] < 0 else (ids[place[SOURCE]],),
-            place[CANDIDATE],
+            *(ids[place[ENTRY_ROW]], score, RANKING_REASONS[place[ENTRY_REASON]]),
+            () if place[ENTRY_SOURCE_ROW] < 0 else (ids[place[ENTRY_SOURCE_ROW]],),
+            place[ENTRY_CANDIDATE],
         )
-        for place, score in zip(places, answers.listed_scores[q].tolist(), strict=False)
+        for place, score in zip(places, answers.entry_scores[q].tolist(), strict=False)
     ]
 
 
 class Ranked(NamedTuple):
     """Queries with what was found for them."""
 
-    knowledge: ItemKnowledge
+    knowledge: ItemStatistics
     queries: tuple[Query, ...]
-    answers: Answers
+    answers: RankingResults
     weights: Weights
 
     def items(self, q: int = 0) -> list[str]:
         """Ids of a query's candidates, in their order."""
-        found = self.answers.facts[q, FOUND]
-        return [self.knowledge.rows.ids[row] for row in self.answers.candidates[q, :found, ROW].tolist()]
+        found = self.answers.results[q, N_CANDIDATES]
+        return [self.knowledge.index.ids[row] for row in self.answers.candidates[q, :found, CANDIDATE_ROW].tolist()]
 
     def features(self, q: int = 0) -> np.ndarray:
         """The features (C, F) of a query's candidates."""
-        return self.answers.features[q, :, : self.answers.facts[q, FOUND]].T
+        return self.answers.features[q, :, : self.answers.results[q, N_CANDIDATES]].T
 
     def feature(self, name: str, item: str, q: int = 0) -> float:
         """The value of a feature for one candidate."""
@@ -195,15 +195,15 @@ class Ranked(NamedTuple):
 
     def moment(self, name: str, q: int = 0) -> float:
         """The value of a feature of the moment."""
-        return float(self.answers.moment[q, MOMENT.index(name)])
+        return float(self.answers.context_features[q, CONTEXT_FEATURES.index(name)])
 
     def mark(self, column: int, item: str, q: int = 0) -> int:
-        """A mark of one candidate: a column of `Answers.candidates`."""
+        """A mark of one candidate: a column of `RankingResults.candidates`."""
         return int(self.answers.candidates[q, self.items(q).index(item), column])
 
     def chosen(self, q: int = 0) -> list["Chosen"]:
         """The list of a query."""
-        return chosen(q, self.answers, self.knowledge.rows.ids)
+        return chosen(q, self.answers, self.knowledge.index.ids)
 
 
 def trained(model: str = "sgd", seed: int = 0, steps: int = 20, units: int = UNITS) -> Ranker:
@@ -213,6 +213,6 @@ def trained(model: str = "sgd", seed: int = 0, steps: int = 20, units: int = UNI
     for number in (0, 1):
         for _ in range(steps):
             gradient = random.normal(0, 1, len(FEATURES) + units)
-            ranker.learn(number, gradient, random.normal(0, 1, (units, len(INPUTS))).astype(np.float32))
-    ranker.take_over()
+            ranker.record_choice(number, gradient, random.normal(0, 1, (units, len(UNIT_INPUTS))).astype(np.float32))
+    ranker.apply_updates()
     return ranker

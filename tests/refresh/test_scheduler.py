@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from freshflow.config.schema import Config, RankerConfig, RefreshConfig
-from freshflow.engine.partition import SHORT_LAG
+from freshflow.engine.partition import EARLY_UPDATE_INTERVAL
 from freshflow.engine.snapshot import dump, load
-from freshflow.events.model import Behaviour, Event, Forget
+from freshflow.events.model import Event, Forget, Interaction
 from freshflow.outputs.records import RecommendationList
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -50,7 +50,7 @@ def refreshed(several) -> list[RecommendationList]:
     return [one for one in several if getattr(one, "cause", "") == "refresh"]
 
 
-def times(event: Behaviour, weight: float) -> Behaviour:
+def times(event: Interaction, weight: float) -> Interaction:
     return msgspec.structs.replace(event, type="dismiss" if weight < 0 else event.type, weight=weight)
 
 
@@ -83,8 +83,8 @@ def test_a_refreshed_list_says_why_and_after_which_event():
     assert len(several) > 100
     for one in several:
         after = events[one.source["line"] - 1]
-        assert one.source == ORIGIN.place(after.position)
-        assert after.position % SHORT_LAG == 0
+        assert one.source == ORIGIN.source_ref(after.position)
+        assert after.position % EARLY_UPDATE_INTERVAL == 0
         assert (one.event_ts, one.computed_at) == (after.ts_ms, COMPUTED_AT)
         assert (one.surface, one.request_id, one.model.partition) == ("feed", None, 0)
         assert one.user_id in own
@@ -179,7 +179,7 @@ def test_a_forgotten_user_is_sent_nothing():
     made = partition(refreshing())
     take(made, events[:300])
     published = take(made, [*forgotten, *later])
-    assert made.refresh.active.slots.keys() == {f"u{n}" for n in range(20, 40)}
+    assert made.refresh_scheduler.active_users.slots.keys() == {f"u{n}" for n in range(20, 40)}
     told = {one.user_id for one in refreshed(published)}
     assert len(told) > 3
     assert not told & {event.user_id for event in forgotten}
@@ -204,9 +204,9 @@ def test_a_snapshot_in_mid_stream_goes_on_byte_for_byte(snapshots_after):
     events, settings = news(13, 1200), refreshing()
     expected, published = partition(settings), []
     wanted = take(expected, events, size=37)
-    made, bucket = partition(settings), UserBucket(settings.users, 1000)
+    made, bucket = partition(settings), UserStore(settings.users, 1000)
     for n, batch in enumerate(batches(events, 37)):
-        published += read(made.take(ORIGIN, bucket.take(batch)))
+        published += read(made.process(ORIGIN, bucket.process(batch)))
         if n in snapshots_after:
             made = load(dump(made), settings, lambda: COMPUTED_AT)
     assert len(refreshed(published)) > 100
@@ -222,7 +222,7 @@ def test_where_batches_end_changes_no_refreshed_list():
 def test_a_model_that_is_no_sum_of_scores_refreshes_nothing():
     events = news(15, 120)
     settings = msgspec.structs.replace(refreshing(), ranker=RankerConfig("freshflow.ranking.model_factories:tree"))
-    assert not partition(settings).refresh.on
+    assert not partition(settings).refresh_scheduler.is_on
     assert refreshed(outputs(events, settings)) == []
     assert refreshed(outputs(events, refreshing())) != []
 
@@ -232,7 +232,7 @@ def test_a_job_that_resumes_with_refreshes_switched_on_refreshes_nothing_it_has_
     made = partition(off)
     take(made, events[:600])
     made = load(dump(made), on, lambda: COMPUTED_AT)
-    assert not made.refresh.active.ids
+    assert not made.refresh_scheduler.active_users.ids
     back = {event.user_id for event in events[600:]}
     published = take(made, events[600:])
     assert {one.user_id for one in refreshed(published)} <= back
@@ -243,18 +243,18 @@ def test_a_job_that_resumes_with_refreshes_switched_off_knows_what_was_shown():
     events = news(15, 700)
     made = partition(refreshing())
     take(made, events[:600])
-    shown = made.refresh.active.views.listed[:10].tolist()
+    shown = made.refresh_scheduler.active_users.baselines.list_rows[:10].tolist()
     made = load(dump(made), refreshing(interval_s=0), lambda: COMPUTED_AT)
-    assert made.refresh.active.views.listed[:10].tolist() == shown
+    assert made.refresh_scheduler.active_users.baselines.list_rows[:10].tolist() == shown
     assert refreshed(take(made, events[600:])) == []
 
 
 @pytest.mark.parametrize("at_once", [10, 25])
 def test_where_there_are_many_users_their_lists_are_looked_at_in_turn(monkeypatch, at_once):
-    monkeypatch.setattr("freshflow.refresh.scheduler.LOOKED_AT_ONCE", at_once)
+    monkeypatch.setattr("freshflow.refresh.scheduler.MAX_USERS_PER_CHECK", at_once)
     made = partition(refreshing())
     looked: list[list[int]] = []
-    in_turn = made.refresh._in_turn
+    in_turn = made.refresh_scheduler._select_in_turn
 
     def noted(slots, chances):
         chosen, of_chosen = in_turn(slots, chances)
@@ -266,7 +266,7 @@ def test_where_there_are_many_users_their_lists_are_looked_at_in_turn(monkeypatc
         looked.append(chosen.tolist())
         return chosen, of_chosen
 
-    made.refresh._in_turn = noted
+    made.refresh_scheduler._select_in_turn = noted
     take(made, news(16, 1500))
     assert len({slot for slots in looked for slot in slots}) > 30
     assert len(looked) > 20

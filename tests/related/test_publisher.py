@@ -11,11 +11,11 @@ from freshflow.config.schema import Config, RelatedConfig
 from freshflow.engine.partition import Partition
 from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Event, ItemUpdate
-from freshflow.items.covisitation import TOGETHER
+from freshflow.items.covisitation import COOCCURRENCE
 from freshflow.outputs.records import RelatedItems, encode_related
-from freshflow.related.publisher import LOOK_EVERY, SAVED, owner_of
+from freshflow.related.publisher import MAX_RELATED_TOKENS, RELATED_CHECK_INTERVAL, owner_partition
 from freshflow.related.similarity import SHRINKAGE
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -30,7 +30,7 @@ from tests.builders.streams import (
 )
 from tests.engine.test_remote_events_between_partitions import split
 
-ALL = {"interval_s": 0.0, "per_100_events": 1e6, "min_change": 0.0}
+ALL = {"interval_s": 0.0, "max_updates_per_100_events": 1e6, "min_change": 0.0}
 
 
 def relating(partitions: int = 1, *, items: int = 1000, **settings: float) -> Config:
@@ -42,16 +42,16 @@ def relating(partitions: int = 1, *, items: int = 1000, **settings: float) -> Co
 
 def made_with(settings: Config, number: int = 0) -> Partition:
     made = partition(settings, number)
-    made.publish_related(True)
+    made.set_related_publishing(True)
     return made
 
 
 def relations(made: Partition, events: Sequence[Event], *, size: int = 256) -> list[RelatedItems]:
     """What a partition publishes of items, of events in batches of `size`, after a user stage that starts here."""
-    bucket, several = UserBucket(made.config.users, 1000), []
+    bucket, several = UserStore(made.config.users, 1000), []
     for batch in batches(events, size):
-        made.take(ORIGIN, bucket.take(batch))
-        several += made.take_relations()
+        made.process(ORIGIN, bucket.process(batch))
+        several += made.drain_related()
     return several
 
 
@@ -71,26 +71,26 @@ def views(seed: int, count: int, items: int = 40) -> list[Event]:
 
 
 def naive(made: Partition, item: str, k: int) -> list[tuple[str, float]]:
-    rows, covisits = made.knowledge.rows, made.knowledge.tables.covisits
-    x, sums = rows.get(item), covisits.sums[:, TOGETHER]
+    rows, covisits = made.item_statistics.index, made.item_statistics.tables.covisits
+    x, sums = rows.get(item), covisits.sums[:, COOCCURRENCE]
     scored = []
     for y, weights in zip(covisits.neighbours[x].tolist(), covisits.weights[x].tolist(), strict=True):
-        n = weights[TOGETHER]
-        if y >= 0 and n >= made.config.related.min_support and made.knowledge.is_available(rows.ids[y]):
+        n = weights[COOCCURRENCE]
+        if y >= 0 and n >= made.config.related.min_support and made.item_statistics.is_available(rows.ids[y]):
             scored.append((rows.ids[y], round(n / (sums[x] * sums[y]) ** 0.5 * n / (n + SHRINKAGE), 6)))
     return sorted(scored, key=lambda one: (-one[1], one[0]))[:k]
 
 
 def test_a_list_holds_the_nearest_items_as_of_the_event_it_names():
     made = made_with(relating(k=5, **ALL))
-    bucket, looks = UserBucket(made.config.users, 1000), 0
-    for events in batches(views(1, 5 * LOOK_EVERY), LOOK_EVERY):
-        made.take(ORIGIN, bucket.take(events))
-        several = made.take_relations()
+    bucket, looks = UserStore(made.config.users, 1000), 0
+    for events in batches(views(1, 5 * RELATED_CHECK_INTERVAL), RELATED_CHECK_INTERVAL):
+        made.process(ORIGIN, bucket.process(events))
+        several = made.drain_related()
         looks += bool(several)
         for one in several:
             assert [(item.item_id, item.score) for item in one.items] == naive(made, one.item_id, 5)
-            assert (one.source, one.event_ts) == (ORIGIN.place(events[-1].position), events[-1].ts_ms)
+            assert (one.source, one.event_ts) == (ORIGIN.source_ref(events[-1].position), events[-1].ts_ms)
             assert (one.computed_at, one.model) == (COMPUTED_AT, {"partition": 0})
     assert looks == 5
     assert made.report().counts["related"] > 100
@@ -104,9 +104,9 @@ def test_nothing_is_computed_where_nobody_asked():
 
 def test_what_is_left_is_published_at_the_end_of_the_input():
     made = made_with(relating(**ALL))
-    assert relations(made, views(2, LOOK_EVERY - 1)) == []
+    assert relations(made, views(2, RELATED_CHECK_INTERVAL - 1)) == []
     made.finish(ORIGIN)
-    assert len(made.take_relations()) > 10
+    assert len(made.drain_related()) > 10
 
 
 def test_batches_change_nothing():
@@ -117,8 +117,8 @@ def test_batches_change_nothing():
 
 def test_what_is_published_stays_within_the_budget_and_new_items_come_first():
     events = views(4, 4000, items=400)
-    several = relations(made_with(relating(per_100_events=2.0, interval_s=0.0, min_change=0.0)), events)
-    assert SAVED + 50 < len(several) <= SAVED + 80
+    several = relations(made_with(relating(max_updates_per_100_events=2.0, interval_s=0.0, min_change=0.0)), events)
+    assert MAX_RELATED_TOKENS + 50 < len(several) <= MAX_RELATED_TOKENS + 80
     free = relations(made_with(relating(**ALL)), events)
     assert len(free) > 5 * len(several)
 
@@ -143,16 +143,16 @@ def test_a_list_that_changed_little_is_not_published():
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_no_list_that_stands_shows_or_is_of_what_is_not_available(seed):
     random, made, several, gone = np.random.default_rng(seed), made_with(relating(k=5)), [], set()
-    bucket, withdrawn = UserBucket(made.config.users, 1000), 0
+    bucket, withdrawn = UserStore(made.config.users, 1000), 0
     for event in views(seed, 900):
         events: list[Event] = [event]
         if random.random() < 0.1:
             item, back = f"i{random.integers(40):02d}", random.random() < 0.4
             (gone.discard if back else gone.add)(item)
             events.append(ItemUpdate(event.position, item, event.ts_ms, available=back))
-        made.take(ORIGIN, bucket.take(events))
-        fresh = made.take_relations()
-        withdrawn += sum(one.source == ORIGIN.place(event.position) and not one.items for one in fresh)
+        made.process(ORIGIN, bucket.process(events))
+        fresh = made.drain_related()
+        withdrawn += sum(one.source == ORIGIN.source_ref(event.position) and not one.items for one in fresh)
         several += fresh
         lists = standing(several)
         assert not gone & (lists.keys() | {item for shown in lists.values() for item in shown})
@@ -161,12 +161,12 @@ def test_no_list_that_stands_shows_or_is_of_what_is_not_available(seed):
 
 def test_an_item_that_comes_back_stands_on_lists_again():
     made = made_with(relating(k=40, **ALL))
-    bucket = UserBucket(made.config.users, 1000)
+    bucket = UserStore(made.config.users, 1000)
 
     def after(*events: Event) -> list[RelatedItems]:
-        made.take(ORIGIN, bucket.take(events))
+        made.process(ORIGIN, bucket.process(events))
         made.finish(ORIGIN)
-        return made.take_relations()
+        return made.drain_related()
 
     several = after(*views(7, 300))
     holders = {item for item, shown in standing(several).items() if "i03" in shown}
@@ -184,13 +184,13 @@ def test_the_list_of_an_item_that_is_evicted_ends_and_its_row_means_another():
     late = [view(n, f"v{n % 9}", f"new{n // 3}") for n in range(301, 1200)]
     several = relations(made, [*events, *late])
     made.finish(ORIGIN)
-    lists = standing(several + made.take_relations())
-    known = {item for item in made.knowledge.rows.ids if item}
-    assert made.knowledge.evicted > 100
+    lists = standing(several + made.drain_related())
+    known = {item for item in made.item_statistics.index.ids if item}
+    assert made.item_statistics.n_evicted > 100
     assert lists.keys() <= known
     assert any(not one.items for one in several)
-    of_row = made.related.ids
-    assert all(made.knowledge.rows.ids[row] == item for row, item in enumerate(of_row) if item)
+    of_row = made.related_publisher.ids
+    assert all(made.item_statistics.index.ids[row] == item for row, item in enumerate(of_row) if item)
 
 
 @pytest.mark.parametrize("partitions", [2, 3])
@@ -199,29 +199,29 @@ def test_each_item_is_published_by_one_partition_and_none_is_left_out(partitions
 
     def related(self, *arguments):
         init(self, *arguments)
-        self.publish_related(True)
+        self.set_related_publishing(True)
 
     monkeypatch.setattr(Partition, "__init__", related)
     parts, _ = split(views(9, 900), partitions)
-    several = [(part.number, one) for part in parts for one in part.take_relations()]
-    assert all(owner_of(one.item_id, partitions) == number for number, one in several)
+    several = [(part.number, one) for part in parts for one in part.drain_related()]
+    assert all(owner_partition(one.item_id, partitions) == number for number, one in several)
     alone = made_with(relating())
     single = relations(alone, views(9, 900), size=40)
     alone.finish(ORIGIN)
-    assert {one.item_id for _, one in several} == {one.item_id for one in single + alone.take_relations()}
+    assert {one.item_id for _, one in several} == {one.item_id for one in single + alone.drain_related()}
 
 
 @pytest.mark.parametrize("after", [1, 100, 300])
 def test_a_partition_that_is_resumed_publishes_what_one_that_ran_on_does(after):
-    settings = relating(items=100, per_100_events=5.0)
+    settings = relating(items=100, max_updates_per_100_events=5.0)
     events = [*stream(10, 400), *[view(n, f"v{n % 9}", f"new{n // 3}") for n in range(401, 900)]]
     whole, resumed = made_with(settings), made_with(settings)
-    bucket, several = UserBucket(settings.users, 1000), ([], [])
+    bucket, several = UserStore(settings.users, 1000), ([], [])
     for n, batch in enumerate(batches(events, 1)):
-        steps = bucket.take(batch)
+        steps = bucket.process(batch)
         for made, published in zip((whole, resumed), several, strict=True):
-            made.take(ORIGIN, steps)
-            published += made.take_relations()
+            made.process(ORIGIN, steps)
+            published += made.drain_related()
         if n == after:
             resumed = load(dump(resumed), settings, lambda: COMPUTED_AT)
     assert several[0] == several[1] != []
@@ -233,6 +233,6 @@ def test_lists_of_another_length_are_published_anew_after_a_resume():
     relations(made, views(11, 300))
     longer = load(dump(made), relating(k=6, **ALL), lambda: COMPUTED_AT)
     longer.finish(ORIGIN)
-    several = longer.take_relations()
+    several = longer.drain_related()
     assert {len(one.items) for one in several} == {6}
     assert several[0].event_ts > START_MS

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from freshflow.items.covisitation import TOGETHER
+from freshflow.items.covisitation import COOCCURRENCE
 from freshflow.items.index import NO_ROW
-from freshflow.related.similarity import SHRINKAGE, UNIT, difference, due, nearest
+from freshflow.related.similarity import (
+    SHRINKAGE,
+    SIMILARITY_SCALE,
+    discounted_list_change,
+    find_due_rows,
+    find_related_rows,
+)
 from tests.builders.streams import config, partition, stream, take
 
 NOW_MS, LONG_AGO_MS = 1_000_000, 0
@@ -15,20 +21,20 @@ NOW_MS, LONG_AGO_MS = 1_000_000, 0
 def tables():
     made = partition(config())
     take(made, stream(1, 400, controls=False))
-    return made.knowledge.tables
+    return made.item_statistics.tables
 
 
 def similarity(tables, x: int, y: int) -> float:
     slot = tables.covisits.neighbours[x].tolist().index(y)
-    n = float(tables.covisits.weights[x, slot, TOGETHER])
+    n = float(tables.covisits.weights[x, slot, COOCCURRENCE])
     sums = tables.covisits.sums
-    return n / (sums[x, TOGETHER] * sums[y, TOGETHER]) ** 0.5 * n / (n + SHRINKAGE)
+    return n / (sums[x, COOCCURRENCE] * sums[y, COOCCURRENCE]) ** 0.5 * n / (n + SHRINKAGE)
 
 
 def found(tables, row: int, support: float = 0.0) -> tuple[list[int], list[float]]:
     slots = tables.covisits.neighbours.shape[1]
     rows, scores = np.empty(slots, np.int32), np.empty(slots)
-    count = nearest(tables, row, support, rows, scores)
+    count = find_related_rows(tables, row, support, rows, scores)
     return rows[:count].tolist(), scores[:count].tolist()
 
 
@@ -37,14 +43,14 @@ def test_the_nearest_are_all_neighbours_by_falling_similarity(tables):
         rows, scores = found(tables, row)
         assert set(rows) == set(tables.covisits.neighbours[row].tolist()) - {NO_ROW}
         assert scores == sorted(scores, reverse=True)
-        assert [score / UNIT for score in scores] == pytest.approx(
-            [similarity(tables, row, other) for other in rows], abs=1 / UNIT
+        assert [score / SIMILARITY_SCALE for score in scores] == pytest.approx(
+            [similarity(tables, row, other) for other in rows], abs=1 / SIMILARITY_SCALE
         )
-        assert all(0 < score <= UNIT and score == round(score) for score in scores)
+        assert all(0 < score <= SIMILARITY_SCALE and score == round(score) for score in scores)
 
 
 def test_a_neighbour_with_exactly_the_support_is_one_and_with_less_is_none(tables):
-    weights = tables.covisits.weights[0, :, TOGETHER]
+    weights = tables.covisits.weights[0, :, COOCCURRENCE]
     support = float(np.median(weights[weights > 0]))
     rows, _ = found(tables, 0, support)
     assert len(rows) == np.count_nonzero(weights >= support) < np.count_nonzero(weights > 0)
@@ -66,11 +72,11 @@ def changed(
     count = len(tables.available)
     rows, changes = np.empty(count, np.int32), np.empty(count)
     times = np.full(count, published_ms, np.int64)
-    return rows[: due(tables, seen, times, 0, count, NOW_MS, interval_ms, support, rows, changes)].tolist()
+    return rows[: find_due_rows(tables, seen, times, 0, count, NOW_MS, interval_ms, support, rows, changes)].tolist()
 
 
 def test_an_item_is_due_when_a_tenth_of_its_company_is_new_and_its_interval_has_passed(tables):
-    sums = tables.covisits.sums[:, TOGETHER]
+    sums = tables.covisits.sums[:, COOCCURRENCE]
     known = np.flatnonzero(sums >= 1).tolist()
     assert changed(tables, sums * 0) == known
     assert changed(tables, sums.copy()) == []
@@ -94,4 +100,4 @@ def test_an_item_is_due_when_a_tenth_of_its_company_is_new_and_its_interval_has_
     ],
 )
 def test_a_difference_weighs_places_as_dcg_does(old, new, expected):
-    assert difference(np.array(old, np.int32), np.array(new, np.int32)) == pytest.approx(expected, abs=1e-4)
+    assert discounted_list_change(np.array(old, np.int32), np.array(new, np.int32)) == pytest.approx(expected, abs=1e-4)

@@ -5,10 +5,10 @@ import pytest
 
 from freshflow.config.schema import Config, RulesConfig
 from freshflow.engine.snapshot import dump, load
-from freshflow.events.model import Behaviour
-from freshflow.users.profile import UserState
-from freshflow.users.purchases import bought_since, with_bought
-from freshflow.users.store import UserBucket
+from freshflow.events.model import Interaction
+from freshflow.users.profile import UserProfile
+from freshflow.users.purchases import add_purchase, purchased_items
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -30,18 +30,18 @@ def ruled(**rules) -> Config:
     return msgspec.structs.replace(config(k=8), rules=RulesConfig(**rules))
 
 
-def purchase(position: int, user: str, item: str, after_ms: int | None = None) -> Behaviour:
+def purchase(position: int, user: str, item: str, after_ms: int | None = None) -> Interaction:
     return msgspec.structs.replace(view(position, user, item, after_ms), type="purchase")
 
 
-def visits(count: int = 60) -> list[Behaviour]:
+def visits(count: int = 60) -> list[Interaction]:
     """Of nine items by seven users."""
     return [view(n, f"u{n % 7}", f"i{n % 9}") for n in range(1, count + 1)]
 
 
 def answers(settings: Config, *events) -> list[list[str]]:
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
-    published = read(made.take(ORIGIN, bucket.take([*visits(), *events])))
+    made, bucket = partition(settings), UserStore.for_partition(settings)
+    published = read(made.process(ORIGIN, bucket.process([*visits(), *events])))
     return [items(one) for one in published if one.cause in ("request", "search")]
 
 
@@ -77,10 +77,10 @@ def test_what_is_blocked_is_shown_to_nobody_and_lists_stay_full():
 
 def test_what_rules_take_off_is_counted_by_rule():
     settings = ruled(blocked=("i3",), hide_bought_s=HOUR_S)
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
-    made.take(ORIGIN, bucket.take([*visits(), purchase(61, "u1", "i4")]))
+    made, bucket = partition(settings), UserStore.for_partition(settings)
+    made.process(ORIGIN, bucket.process([*visits(), purchase(61, "u1", "i4")]))
     before = made.report().counts
-    made.take(ORIGIN, bucket.take([request(62, "u1")]))
+    made.process(ORIGIN, bucket.process([request(62, "u1")]))
     after = made.report().counts
     assert (after["rule_blocked"] - before["rule_blocked"], after["rule_bought"] - before["rule_bought"]) == (1, 1)
 
@@ -95,32 +95,34 @@ def test_what_a_search_engine_found_is_only_left_out_where_that_is_asked_for(set
 
 def test_a_job_that_is_resumed_still_hides_what_was_bought():
     settings = ruled(hide_bought_s=HOUR_S, blocked=("i5",))
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
-    made.take(ORIGIN, bucket.take([*visits(), purchase(61, "u1", "i3")]))
-    resumed, users = load(dump(made), settings, lambda: COMPUTED_AT), UserBucket.of_partition(settings)
+    made, bucket = partition(settings), UserStore.for_partition(settings)
+    made.process(ORIGIN, bucket.process([*visits(), purchase(61, "u1", "i3")]))
+    resumed, users = load(dump(made), settings, lambda: COMPUTED_AT), UserStore.for_partition(settings)
     users.restore(bucket.snapshot())
     asked = [request(62, "u1", k=9), view(63, "u1", "i2"), request(64, "u1")]
-    answered = made.take(ORIGIN, bucket.take(asked))
-    assert encoded(resumed.take(ORIGIN, users.take(asked))) == encoded(answered)
+    answered = made.process(ORIGIN, bucket.process(asked))
+    assert encoded(resumed.process(ORIGIN, users.process(asked))) == encoded(answered)
     assert not {"i3", "i5"} & {item for one in read(answered) for item in items(one)}
     assert resumed.report() == made.report()
 
 
 class TestBought:
-    def bought(self, *purchases: tuple[str, int]) -> UserState:
-        state = UserState()
+    def bought(self, *purchases: tuple[str, int]) -> UserProfile:
+        state = UserProfile()
         for n, (item, ts_ms) in enumerate(purchases):
-            state = with_bought(state, Behaviour(n, "purchase", "u", item, ts_ms), keep_ms=1000, limit=3)
+            state = add_purchase(
+                state, Interaction(n, "purchase", "u", item, ts_ms), retention_ms=1000, max_purchases=3
+            )
         return state
 
     def test_the_latest_purchase_of_an_item_counts_whenever_it_arrives(self):
-        assert self.bought(("a", 500), ("b", 600), ("a", 100)).bought == (("a", 500), ("b", 600))
+        assert self.bought(("a", 500), ("b", 600), ("a", 100)).purchases == (("a", 500), ("b", 600))
 
     def test_purchases_exactly_as_old_as_they_are_kept_go(self):
-        assert self.bought(("a", 1), ("b", 2), ("c", 1001)).bought == (("b", 2), ("c", 1001))
+        assert self.bought(("a", 1), ("b", 2), ("c", 1001)).purchases == (("b", 2), ("c", 1001))
 
     def test_of_too_many_the_longest_ago_go(self):
-        assert self.bought(*((item, n) for n, item in enumerate("abcde"))).bought == (("c", 2), ("d", 3), ("e", 4))
+        assert self.bought(*((item, n) for n, item in enumerate("abcde"))).purchases == (("c", 2), ("d", 3), ("e", 4))
 
     def test_bought_exactly_then_is_not_since_then(self):
-        assert bought_since(self.bought(("a", 500), ("b", 501)), 500) == ["b"]
+        assert purchased_items(self.bought(("a", 500), ("b", 501)), 500) == ["b"]

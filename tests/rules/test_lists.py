@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from freshflow.config.schema import Config, RulesConfig, ValuesConfig
+from freshflow.config.schema import BusinessValueConfig, Config, RulesConfig
 from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Event, ItemUpdate
 from freshflow.outputs.records import RecommendationList
-from freshflow.users.store import UserBucket
+from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -36,15 +36,15 @@ ALL = RulesConfig(
     boost_items={"i05": 2.0},
     boost_categories={"c1": 1.5},
 )
-VALUES = ValuesConfig(cart=2.0, purchase=10.0, margin=1.0)
+VALUES = BusinessValueConfig(cart=2.0, purchase=10.0, margin=1.0)
 
 
 def ruled(
-    rules: RulesConfig, values: ValuesConfig = VALUES, *, refresh: bool = False, explains: bool = False
+    rules: RulesConfig, values: BusinessValueConfig = VALUES, *, refresh: bool = False, explains: bool = False
 ) -> Config:
     settings = refreshing() if refresh else config(k=5)
     lists = config(k=5, contributions=explains).lists
-    return msgspec.structs.replace(settings, rules=rules, values=values, lists=lists)
+    return msgspec.structs.replace(settings, rules=rules, business_value=values, lists=lists)
 
 
 def entry(position: int, item: str, **fields) -> ItemUpdate:
@@ -68,12 +68,12 @@ def shop(seed: int, count: int) -> list[Event]:
 def published(
     settings: Config, events: list[Event], size: int = 256, dumped_after: int = -1
 ) -> list[RecommendationList]:
-    made, bucket, lists = partition(settings), UserBucket.of_partition(settings), []
+    made, bucket, lists = partition(settings), UserStore.for_partition(settings), []
     for n, batch in enumerate(batches(events, size)):
-        lists += made.take(ORIGIN, bucket.take(batch))
+        lists += made.process(ORIGIN, bucket.process(batch))
         if n == dumped_after:
             made, old = load(dump(made), settings, lambda: COMPUTED_AT), bucket
-            bucket = UserBucket.of_partition(settings)
+            bucket = UserStore.for_partition(settings)
             bucket.restore(old.snapshot())
     return lists
 
@@ -132,52 +132,52 @@ def test_contributions_add_up_to_scores_that_rules_have_changed(refresh):
     ],
 )
 def test_what_the_catalogue_changes_counts_in_the_next_list(rules, change, goes):
-    settings = ruled(RulesConfig(**{"boost_items": {"none": 2.0}} | rules), ValuesConfig())
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
+    settings = ruled(RulesConfig(**{"boost_items": {"none": 2.0}} | rules), BusinessValueConfig())
+    made, bucket = partition(settings), UserStore.for_partition(settings)
     first = entry(61, "i1", categories=("one",), brand="one", price=10.0)
-    made.take(ORIGIN, bucket.take([*visits(), first, entry(62, "i8", price=10.0)]))
+    made.process(ORIGIN, bucket.process([*visits(), first, entry(62, "i8", price=10.0)]))
 
     def answer(position: int) -> list[str]:
-        return items(read(made.take(ORIGIN, bucket.take([request(position, "u1")])))[0])
+        return items(read(made.process(ORIGIN, bucket.process([request(position, "u1")])))[0])
 
     before = answer(63)
     assert {"i8", "i1"} <= set(before)
-    made.take(ORIGIN, bucket.take([entry(64, "i8", **change)]))
+    made.process(ORIGIN, bucket.process([entry(64, "i8", **change)]))
     assert ("i8" not in answer(65)) == goes
 
 
 def test_a_margin_counts_from_the_next_list_on():
-    settings = ruled(RulesConfig(), ValuesConfig(click=0.0, margin=1.0))
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
-    made.take(ORIGIN, bucket.take([*visits(), entry(61, "i1", margin=5.0), entry(62, "i8", margin=5.0)]))
-    made.take(ORIGIN, bucket.take([entry(63, "i0", margin=1e9)]))
-    assert items(read(made.take(ORIGIN, bucket.take([request(64, "u1")])))[0])[0] == "i0"
+    settings = ruled(RulesConfig(), BusinessValueConfig(click=0.0, margin=1.0))
+    made, bucket = partition(settings), UserStore.for_partition(settings)
+    made.process(ORIGIN, bucket.process([*visits(), entry(61, "i1", margin=5.0), entry(62, "i8", margin=5.0)]))
+    made.process(ORIGIN, bucket.process([entry(63, "i0", margin=1e9)]))
+    assert items(read(made.process(ORIGIN, bucket.process([request(64, "u1")])))[0])[0] == "i0"
 
 
 def test_a_new_item_that_nobody_has_touched_stands_on_the_next_list():
     settings = ruled(RulesConfig(fresh=1, fresh_s=60.0))
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
-    made.take(ORIGIN, bucket.take([*visits(), entry(200, "new")]))
-    (one,) = read(made.take(ORIGIN, bucket.take([request(201, "u1")])))
+    made, bucket = partition(settings), UserStore.for_partition(settings)
+    made.process(ORIGIN, bucket.process([*visits(), entry(200, "new")]))
+    (one,) = read(made.process(ORIGIN, bucket.process([request(201, "u1")])))
     assert (one.items[-1].item_id, one.items[-1].reason, one.items[-1].score) == ("new", "fresh", 0.0)
-    (later,) = read(made.take(ORIGIN, bucket.take([request(300, "u1")])))
+    (later,) = read(made.process(ORIGIN, bucket.process([request(300, "u1")])))
     assert "new" not in items(later)
 
 
 def test_a_pin_that_is_not_available_gives_up_its_place():
     settings = ruled(RulesConfig(pinned={"editors": 1}))
-    made, bucket = partition(settings), UserBucket.of_partition(settings)
-    made.take(ORIGIN, bucket.take(visits()))
-    (one,) = read(made.take(ORIGIN, bucket.take([request(61, "u1")])))
+    made, bucket = partition(settings), UserStore.for_partition(settings)
+    made.process(ORIGIN, bucket.process(visits()))
+    (one,) = read(made.process(ORIGIN, bucket.process([request(61, "u1")])))
     assert (one.items[0].item_id, one.items[0].reason, len(one.items)) == ("editors", "pinned", 5)
-    made.take(ORIGIN, bucket.take([entry(62, "editors", available=False)]))
-    assert "editors" not in items(read(made.take(ORIGIN, bucket.take([request(63, "u1")])))[0])
+    made.process(ORIGIN, bucket.process([entry(62, "editors", available=False)]))
+    assert "editors" not in items(read(made.process(ORIGIN, bucket.process([request(63, "u1")])))[0])
 
 
 def test_all_rules_are_counted_in_the_report():
     settings = ruled(msgspec.structs.replace(ALL, per_category=1, per_brand=1))
     made = partition(settings)
-    made.take(ORIGIN, UserBucket.of_partition(settings).take(shop(5, 400)))
+    made.process(ORIGIN, UserStore.for_partition(settings).process(shop(5, 400)))
     counts = made.report().counts
     for rule in ("blocked", "bought", "category", "brand", "diversity", "fresh", "pinned", "boost", "price", "value"):
         assert counts[f"rule_{rule}"] + counts[f"rule_{rule}_moved"] > 0, rule

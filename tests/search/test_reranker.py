@@ -6,10 +6,10 @@ import pytest
 
 from freshflow.config.schema import SearchConfig
 from freshflow.engine.snapshot import dump, load
-from freshflow.events.model import Behaviour, Forget, Search
-from freshflow.search.reranker import LAST, SHOWN
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Interaction
+from freshflow.events.model import Forget, Interaction, Search
+from freshflow.search.reranker import DEMOTION_CONTRIBUTION, MAX_TRAINING_RESULTS
+from freshflow.users.store import UserStore
+from freshflow.users.updates import UserInteraction
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -88,7 +88,7 @@ def test_contributions_add_up_to_the_score_exactly_and_scores_are_in_order(size)
 
 
 def test_no_more_than_what_was_asked_for_is_added_to_an_answer_and_only_what_may_be_shown():
-    wanted = msgspec.structs.replace(SETTINGS, search=SearchConfig(add=2))
+    wanted = msgspec.structs.replace(SETTINGS, search=SearchConfig(max_added_items=2))
     often = [*chosen("r6", 9), *chosen("r5", 8, first=100), *chosen("r4", 7, first=200), *chosen("r3", 6, first=300)]
     asked = search(900, "new", found=["r0", "r6"])
     assert sorted(items(outputs([*often, asked], wanted)[-1])) == ["r0", "r4", "r5", "r6"]
@@ -106,7 +106,7 @@ def test_no_more_than_what_was_asked_for_is_added_to_an_answer_and_only_what_may
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_where_batches_end_changes_no_answer_that_is_added_to(size):
-    wanted = msgspec.structs.replace(SETTINGS, search=SearchConfig(add=3))
+    wanted = msgspec.structs.replace(SETTINGS, search=SearchConfig(max_added_items=3))
     assert encoded(outputs(stream(2), wanted, size=size)) == encoded(outputs(stream(2), wanted))
 
 
@@ -141,12 +141,12 @@ def test_an_answer_holds_the_engine_s_items_and_no_others(seed):
 
 
 def test_a_snapshot_between_a_search_and_its_choice_changes_nothing():
-    events, made, bucket, published = stream(3), partition(SETTINGS), UserBucket(SETTINGS.users, 1000), []
+    events, made, bucket, published = stream(3), partition(SETTINGS), UserStore(SETTINGS.users, 1000), []
     for n, event in enumerate(events):
-        published += made.take(ORIGIN, bucket.take([event]))
+        published += made.process(ORIGIN, bucket.process([event]))
         if n % 50 == 0:
             made = load(dump(made), SETTINGS, lambda: COMPUTED_AT)
-            kept, bucket = bucket.snapshot(), UserBucket(SETTINGS.users, 1000)
+            kept, bucket = bucket.snapshot(), UserStore(SETTINGS.users, 1000)
             bucket.restore(kept)
     whole = partition(SETTINGS)
     assert encoded(read(published)) == encoded(take(whole, events, size=1))
@@ -169,7 +169,7 @@ def test_a_choice_counts_once_and_only_among_the_results_and_in_time():
     made = partition()
     late = view(4, "u", "r2", after_ms=10_000_000)
     take(made, [search(1, "u"), view(2, "u", "other"), view(3, "u", "r1"), view(3, "u", "r1", 3500), late])
-    assert made.searches.ours.events == 1
+    assert made.search_reranker.reranked_metrics.events == 1
 
 
 def test_a_search_sent_twice_is_answered_twice_and_counts_once():
@@ -178,10 +178,10 @@ def test_a_search_sent_twice_is_answered_twice_and_counts_once():
     again = msgspec.structs.replace(first[0], position=2)
     assert len(take(twice, [first[0], again, first[1], msgspec.structs.replace(again, position=4)])) == 4
     take(once, first)
-    assert twice.searches.ours.events == once.searches.ours.events == 1
+    assert twice.search_reranker.reranked_metrics.events == once.search_reranker.reranked_metrics.events == 1
     view_again = [msgspec.structs.replace(again, position=5), view(6, "u", "r1")]
     take(twice, view_again)
-    assert twice.searches.ours.events == 1
+    assert twice.search_reranker.reranked_metrics.events == 1
 
 
 def test_a_search_that_arrives_behind_a_later_one_is_answered_and_takes_nothing_from_it():
@@ -206,15 +206,15 @@ def test_queries_without_words_a_thousand_results_and_items_of_which_nothing_is_
     assert sorted(items(many)) == list(found)
     assert items(many).index("x0999") < 999
     assert items(none) == []
-    assert all(len(answer.items) <= SHOWN for answer in made.searches.waiting.values())
+    assert all(len(answer.items) <= MAX_TRAINING_RESULTS for answer in made.search_reranker.pending_answers.values())
 
 
 def test_unavailable_and_dismissed_results_stand_last_or_are_left_out_where_that_is_asked_for():
-    gone = Behaviour(2, "dismiss", "u", "r1", START_MS + 2000, -1.0)
+    gone = Interaction(2, "dismiss", "u", "r1", START_MS + 2000, -1.0)
     events = [availability(1, "r0", False), gone, search(3, "u")]
     kept = outputs(events, SETTINGS)[-1]
     assert items(kept) == [*RESULTS[2:], "r0", "r1"]
-    assert all((LAST in item.contributions) == (item.item_id in ("r0", "r1")) for item in kept.items)
+    assert all((DEMOTION_CONTRIBUTION in item.contributions) == (item.item_id in ("r0", "r1")) for item in kept.items)
     dropping = msgspec.structs.replace(SETTINGS, search=SearchConfig(drop_unavailable=True, drop_dismissed=True))
     assert items(outputs(events, dropping)[-1]) == list(RESULTS[2:])
 
@@ -229,22 +229,22 @@ def test_k_cuts_the_answer_and_exclude_seen_leaves_out_what_the_user_knows():
 def test_who_is_forgotten_or_leaves_has_no_answer_waiting():
     made = partition()
     take(made, [search(1, "u"), search(2, "v")])
-    assert made.searches.waiting.keys() == {"u", "v"}
+    assert made.search_reranker.pending_answers.keys() == {"u", "v"}
     take(made, [Forget(3, "u", START_MS + 3000)])
-    assert made.searches.waiting.keys() == {"v"}
-    assert b'"u"' not in made.searches.state()["waiting"]
-    one = UserBucket(SETTINGS.users, 1)
+    assert made.search_reranker.pending_answers.keys() == {"v"}
+    assert b'"u"' not in made.search_reranker.state()["waiting"]
+    one = UserStore(SETTINGS.users, 1)
     for n, user in enumerate(("a", "b", "c")):
-        made.take(ORIGIN, one.take([search(10 + n, user)]))
-    assert made.searches.waiting.keys() == {"v", "c"}
+        made.process(ORIGIN, one.process([search(10 + n, user)]))
+    assert made.search_reranker.pending_answers.keys() == {"v", "c"}
 
 
 def test_no_text_of_a_query_is_in_a_signal_a_snapshot_or_an_answer():
-    bucket, made = UserBucket(SETTINGS.users, 1000), partition(SETTINGS)
-    steps = bucket.take([search(1, "u", "Zebrafink"), view(2, "u", "r1")])
-    signals = [step.signal for step in steps if isinstance(step, Interaction)]
-    assert signals[0].searched
-    lists = made.take(ORIGIN, steps)
+    bucket, made = UserStore(SETTINGS.users, 1000), partition(SETTINGS)
+    steps = bucket.process([search(1, "u", "Zebrafink"), view(2, "u", "r1")])
+    signals = [step.remote_event for step in steps if isinstance(step, UserInteraction)]
+    assert signals[0].query_keys
+    lists = made.process(ORIGIN, steps)
     for stored in (bucket.snapshot(), dump(made), msgspec.msgpack.encode(signals), *(v for _, v in encoded(lists))):
         assert b"zebrafink" not in stored.lower()
 
@@ -252,24 +252,24 @@ def test_no_text_of_a_query_is_in_a_signal_a_snapshot_or_an_answer():
 @pytest.mark.parametrize("for_all", [0, 100])
 def test_other_partitions_learn_what_is_chosen_after_a_query_from_signals(for_all):
     own, other = partition(config(2)), partition(config(2), 1)
-    steps = UserBucket(SETTINGS.users, 1000, for_all).take(chosen("r6", 12))
-    own.take(ORIGIN, steps)
-    other.hear(ORIGIN, [step.signal for step in steps if isinstance(step, Interaction)])
+    steps = UserStore(SETTINGS.users, 1000, for_all).process(chosen("r6", 12))
+    own.process(ORIGIN, steps)
+    other.buffer_remote_events(ORIGIN, [step.remote_event for step in steps if isinstance(step, UserInteraction)])
     other.finish(ORIGIN)
-    assert other.searches.choices.snapshot() == own.searches.choices.snapshot()
+    assert other.search_reranker.query_clicks.snapshot() == own.search_reranker.query_clicks.snapshot()
     assert items(take(other, [search(100, "new")])[0])[0] == "r6"
 
 
 def test_with_no_room_for_queries_nothing_is_learned_and_answers_are_the_engine_s():
-    settings = msgspec.structs.replace(config(), search=SearchConfig(queries=0))
-    bucket, made = UserBucket.of_partition(settings), partition(settings)
-    lists = read(made.take(ORIGIN, bucket.take([*chosen("r6", 12), search(100, "new")])))
+    settings = msgspec.structs.replace(config(), search=SearchConfig(max_queries=0))
+    bucket, made = UserStore.for_partition(settings), partition(settings)
+    lists = read(made.process(ORIGIN, bucket.process([*chosen("r6", 12), search(100, "new")])))
     assert items(lists[-1]) == list(RESULTS)
-    assert not made.searches.waiting
+    assert not made.search_reranker.pending_answers
 
 
 def test_a_stream_without_searches_costs_no_state():
     made = partition()
     take(made, [view(n, f"u{n % 3}", f"r{n % 5}") for n in range(100)])
-    assert not made.searches.waiting
-    assert not made.searches.choices.after
+    assert not made.search_reranker.pending_answers
+    assert not made.search_reranker.query_clicks.counts_by_key

@@ -16,11 +16,11 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from freshflow.config.schema import Config
-from freshflow.serving.app import Serving, make_app
-from freshflow.serving.openapi import PATHS, description
-from freshflow.serving.records import Change
+from freshflow.serving.app import ServerState, make_app
+from freshflow.serving.openapi import PATHS, build_openapi
+from freshflow.serving.records import ListChange
 from freshflow.serving.responses import Health, Problem, Recommendations, Related
-from freshflow.serving.server import Served, serving
+from freshflow.serving.server import ServerUrls, open_server_state
 
 ITEMS = [{"item_id": f"i{n}", "score": 3.0 - n, "reason": "popular", "because": []} for n in range(3)]
 LIST = {
@@ -83,10 +83,10 @@ def lists(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def answers(lists: Path) -> Iterator[Serving]:
+def answers(lists: Path) -> Iterator[ServerState]:
     related = str(lists.with_name("related.jsonl"))
-    with serving(Served(str(lists), related, str(lists.with_name("store.sqlite"))), Config()) as answers:
-        wait_until(lambda: all(reader.caught_up for reader in answers.readers))
+    with open_server_state(ServerUrls(str(lists), related, str(lists.with_name("store.sqlite"))), Config()) as answers:
+        wait_until(lambda: all(reader.is_caught_up for reader in answers.readers))
         yield answers
 
 
@@ -97,7 +97,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_list_is_answered_byte_for_byte_and_with_k_its_first_items(answers: Serving) -> None:
+def test_a_list_is_answered_byte_for_byte_and_with_k_its_first_items(answers: ServerState) -> None:
     app = make_app(answers)
     for path, record in (("/recommendations/u1", LIST), ("/related/i1", RELATED)):
         answer = get(app, path)
@@ -114,7 +114,7 @@ def test_a_list_is_answered_byte_for_byte_and_with_k_its_first_items(answers: Se
 @pytest.mark.parametrize(
     "user", ["a/b", "/", "//a", "a%2Fb", "%", "ü", "日本", "a b", "u?k=1", ".", "..", "a/../b", "\n"]
 )
-def test_an_id_may_be_any_text(lists: Path, answers: Serving, user: str) -> None:
+def test_an_id_may_be_any_text(lists: Path, answers: ServerState, user: str) -> None:
     app = make_app(answers)
     assert get(app, f"/recommendations/{user}").status == 404
     append(lists, LIST | {"user_id": user})
@@ -146,14 +146,14 @@ def test_an_id_may_be_any_text(lists: Path, answers: Serving, user: str) -> None
     ],
 )
 def test_what_cannot_be_answered_is_told_in_a_sentence(
-    answers: Serving, path: str, query: str, status: int, sentence: str
+    answers: ServerState, path: str, query: str, status: int, sentence: str
 ) -> None:
     answer = get(make_app(answers), path, query)
     assert (answer.status, answer.content_type) == (status, "application/json")
     assert sentence in msgspec.json.decode(answer.body, type=Problem).error
 
 
-def test_what_is_unknown_to_this_version_stays_in_a_list_that_is_cut(lists: Path, answers: Serving) -> None:
+def test_what_is_unknown_to_this_version_stays_in_a_list_that_is_cut(lists: Path, answers: ServerState) -> None:
     newer = {
         "user_id": "u2",
         "new": {"a": 1.50},
@@ -166,19 +166,19 @@ def test_what_is_unknown_to_this_version_stays_in_a_list_that_is_cut(lists: Path
     assert json.loads(get(app, "/recommendations/u2", "k=1").body) == newer | {"items": newer["items"][:1]}
 
 
-def test_no_cache_on_the_way_may_keep_an_answer(answers: Serving) -> None:
+def test_no_cache_on_the_way_may_keep_an_answer(answers: ServerState) -> None:
     app = make_app(answers)
     for path in ("/recommendations/u1", "/recommendations/none", "/related/i1", "/healthz", "/metrics", "/nowhere"):
         assert get(app, path).headers["cache-control"] == "no-store"
 
 
-def test_the_api_is_read_only(answers: Serving) -> None:
+def test_the_api_is_read_only(answers: ServerState) -> None:
     assert get(make_app(answers), "/recommendations/u1", method="DELETE").status == 405
     assert get(make_app(answers), "/recommendations/u1").status == 200
 
 
-def test_the_description_names_every_path_and_answers_are_of_its_types(answers: Serving) -> None:
-    app, told = make_app(answers), description()
+def test_the_description_names_every_path_and_answers_are_of_its_types(answers: ServerState) -> None:
+    app, told = make_app(answers), build_openapi()
     assert [re.sub(r":id", "", route.path) for route in app.routes] == list(told["paths"]) == list(PATHS)
     assert json.loads(get(app, "/openapi.json").body) == told
     types = {"Recommendations": Recommendations, "Related": Related, "Health": Health}
@@ -197,8 +197,8 @@ def test_the_description_names_every_path_and_answers_are_of_its_types(answers: 
     assert missing == {"user", "item"}
 
 
-def test_the_description_is_valid_openapi_and_answers_are_valid_under_it(answers: Serving) -> None:
-    app, told = make_app(answers), description()
+def test_the_description_is_valid_openapi_and_answers_are_valid_under_it(answers: ServerState) -> None:
+    app, told = make_app(answers), build_openapi()
     validate(told)
     for path, asked in (("/recommendations/{user}", "u1"), ("/related/{item}", "i1"), ("/healthz", "")):
         answer = get(app, re.sub(r"\{.*\}", asked, path))
@@ -209,11 +209,11 @@ def test_the_description_is_valid_openapi_and_answers_are_valid_under_it(answers
 
 
 def test_health_says_how_far_the_inputs_are_read_and_metrics_count_what_was_asked(
-    lists: Path, answers: Serving
+    lists: Path, answers: ServerState
 ) -> None:
     app = make_app(answers)
     append(lists, {"no": "list"}, {"key": "u1", "value": None})
-    wait_until(lambda: answers.readers[0].skipped == 1)
+    wait_until(lambda: answers.readers[0].n_skipped == 1)
     assert get(app, "/recommendations/u1").status == 404
     health = msgspec.json.decode(get(app, "/healthz").body, type=Health)
     assert (health.status, health.users, health.items) == ("ok", 0, 1)
@@ -231,14 +231,14 @@ def test_health_says_how_far_the_inputs_are_read_and_metrics_count_what_was_aske
     assert samples['freshflow_serve_request_seconds_bucket{path="/recommendations/{user}",le="+Inf"}'] == asked
     assert samples['freshflow_serve_list_age_seconds_count{kind="recommendations"}'] == "0"  # it was all there before
     append(lists, LIST | {"computed_at": time.time_ns() // 1_000_000 - 3_000})
-    wait_until(lambda: answers.readers[0].records == 3)
+    wait_until(lambda: answers.readers[0].n_records == 3)
     text = get(app, "/metrics").body.decode()
     assert 'freshflow_serve_list_age_seconds_bucket{kind="recommendations",le="2.5"} 0' in text
     assert 'freshflow_serve_list_age_seconds_bucket{kind="recommendations",le="600.0"} 1' in text
 
 
 def test_an_input_that_can_no_longer_be_read_fails_the_health_and_lists_are_served_on(
-    lists: Path, answers: Serving
+    lists: Path, answers: ServerState
 ) -> None:
     app = make_app(answers)
     lists.unlink()
@@ -251,7 +251,7 @@ def test_an_input_that_can_no_longer_be_read_fails_the_health_and_lists_are_serv
 
 
 def test_what_cannot_be_stored_fails_the_health_and_is_stored_once_it_can(
-    lists: Path, answers: Serving, monkeypatch: pytest.MonkeyPatch
+    lists: Path, answers: ServerState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("freshflow.serving.reader.RETRY_S", 0.05)
     app = make_app(answers)
@@ -270,36 +270,40 @@ def test_what_cannot_be_stored_fails_the_health_and_is_stored_once_it_can(
     wait_until(lambda: get(app, "/healthz").status == 200)
 
 
-def test_a_store_that_cannot_be_read_is_told_to_who_asks(answers: Serving) -> None:
+def test_a_store_that_cannot_be_read_is_told_to_who_asks(answers: ServerState) -> None:
     app = make_app(answers)
-    answers.reading.close()
+    answers.list_reader.close()
     answer = get(app, "/recommendations/u1")
     assert answer.status == 503
     assert re.search("The store .* cannot be read: ", msgspec.json.decode(answer.body, type=Problem).error)
 
 
-def test_who_listens_hears_of_every_change_once_it_can_be_read(lists: Path, answers: Serving) -> None:
+def test_who_listens_hears_of_every_change_once_it_can_be_read(lists: Path, answers: ServerState) -> None:
     async def listen() -> list[tuple[str, str, bool]]:
         heard: list[tuple[str, str, bool]] = []
-        with answers.broadcast.listening() as updates:
+        with answers.broadcast.subscribe() as updates:
             append(lists, LIST | {"user_id": "u2"}, {"key": "u1", "value": None})
             while len(heard) < 2:
-                for kind, change in await asyncio.wait_for(updates.next(), 30):
-                    assert (answers.reading.value("recommendations", change.key) is None) == (change.value is None)
+                for kind, change in await asyncio.wait_for(updates.wait_for_updates(), 30):
+                    assert (answers.list_reader.get_list("recommendations", change.key) is None) == (
+                        change.value is None
+                    )
                     heard.append((kind, change.key, change.value is None))
         return heard
 
     assert asyncio.run(listen()) == [("recommendations", "u2", False), ("recommendations", "u1", True)]
     append(lists, LIST | {"user_id": "u3"})  # nobody listens any more
-    wait_until(lambda: answers.reading.value("recommendations", "u3") is not None)
+    wait_until(lambda: answers.list_reader.get_list("recommendations", "u3") is not None)
 
 
-def test_a_listener_that_is_slow_misses_the_oldest(answers: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freshflow.serving.broadcast.HELD", 3)
+def test_a_listener_that_is_slow_misses_the_oldest(answers: ServerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freshflow.serving.broadcast.MAX_PENDING_UPDATES", 3)
 
     async def listen() -> tuple[list[str], int]:
-        with answers.broadcast.listening() as updates:
-            answers.broadcast.send("related", [Change(f"i{n}", b"{}") for n in range(5)])
-            return [update.change.key for update in await asyncio.wait_for(updates.next(), 30)], updates.missed
+        with answers.broadcast.subscribe() as updates:
+            answers.broadcast.send("related", [ListChange(f"i{n}", b"{}") for n in range(5)])
+            return [
+                update.change.key for update in await asyncio.wait_for(updates.wait_for_updates(), 30)
+            ], updates.n_missed
 
     assert asyncio.run(listen()) == (["i2", "i3", "i4"], 2)

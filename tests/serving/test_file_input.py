@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from freshflow.errors import InputError, OutputError
 from freshflow.serving.file_input import FileInput
-from freshflow.serving.records import Change, of_line, of_message
-from freshflow.serving.store import Store, open_store
+from freshflow.serving.records import ListChange, parse_line, parse_message
+from freshflow.serving.store import Store, open_list_store
 
 
 def line(user: str, number: int) -> bytes:
@@ -30,7 +30,7 @@ def read_all(store: Store, input: FileInput) -> None:
         batch = input.read()
         assert batch is not None
         store.apply("recommendations", batch)
-        if batch.at_end:
+        if batch.is_at_end:
             return
 
 
@@ -41,7 +41,7 @@ def kept(store: Store) -> dict[str, int]:
 
 @pytest.fixture
 def store(tmp_path: Path):
-    made = open_store(str(tmp_path / "store.sqlite"))
+    made = open_list_store(str(tmp_path / "store.sqlite"))
     yield made
     made.close()
 
@@ -53,17 +53,17 @@ def test_a_line_is_read_once_it_has_its_end(tmp_path: Path, store: Store) -> Non
     path.write_bytes(line("u1", 1) + line("u2", 2)[:-5])
     read_all(store, input)
     assert kept(store) == {"u1": 1}
-    assert input.behind == len(line("u2", 2)) - 5
+    assert input.lag == len(line("u2", 2)) - 5
     path.write_bytes(line("u1", 1) + line("u2", 2) + tombstone("u1"))
     read_all(store, input)
     assert kept(store) == {"u2": 2}
-    assert input.behind == 0
+    assert input.lag == 0
 
 
 def test_lines_longer_than_what_is_read_at_once_are_read_whole(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshflow.serving.file_input.AT_ONCE", 100)
+    monkeypatch.setattr("freshflow.serving.file_input.FILE_CHUNK_BYTES", 100)
     path = tmp_path / "lists.jsonl"
     path.write_bytes(line("u" * 1000, 1) + line("u2", 2))
     read_all(store, opened(store, path))
@@ -79,7 +79,7 @@ def test_a_server_that_is_started_again_reads_what_has_come_since_and_nothing_el
     path.write_bytes(line("u1", 1) + line("u2", 2))
     batch = opened(store, path).read()
     assert batch is not None
-    assert ([change.key for change in batch.changes], batch.anew) == (["u2"], False)
+    assert ([change.key for change in batch.changes], batch.is_full_reload) == (["u2"], False)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["while it runs", "while no server runs"])
@@ -96,7 +96,7 @@ def test_a_file_of_the_same_length_with_other_lists_is_read_anew(tmp_path: Path,
 def test_nobody_is_without_a_list_while_another_file_is_read(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshflow.serving.file_input.AT_ONCE", len(line("u1", 1)))
+    monkeypatch.setattr("freshflow.serving.file_input.FILE_CHUNK_BYTES", len(line("u1", 1)))
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
     first.write_bytes(line("u1", 1) + line("u2", 2))
     read_all(store, opened(store, first))
@@ -104,13 +104,13 @@ def test_nobody_is_without_a_list_while_another_file_is_read(
     input = opened(store, second)
     batch = input.read()
     assert batch is not None
-    assert batch.anew
+    assert batch.is_full_reload
     assert store.apply("recommendations", batch) == batch.changes
     assert kept(store) == {"u1": 1, "u2": 2, "u3": 3}
     rest = [input.read(), input.read()]
     changes = [change for batch in rest if batch is not None for change in store.apply("recommendations", batch)]
     assert kept(store) == {"u1": 4, "u3": 3}
-    assert changes[-1] == Change("u2", None)
+    assert changes[-1] == ListChange("u2", None)
 
 
 def test_a_store_keeps_its_position_with_its_lists_or_neither(tmp_path: Path, store: Store) -> None:
@@ -132,7 +132,7 @@ def test_a_store_keeps_its_position_with_its_lists_or_neither(tmp_path: Path, st
 @given(data=st.data())
 def test_whatever_becomes_of_a_file_the_store_ends_with_what_it_holds(data, tmp_path_factory) -> None:
     folder = tmp_path_factory.mktemp("file")
-    path, store = folder / "lists.jsonl", open_store(str(folder / "store.sqlite"))
+    path, store = folder / "lists.jsonl", open_list_store(str(folder / "store.sqlite"))
     lines: list[bytes] = []
     path.write_bytes(b"")
     input, number = opened(store, path), 0
@@ -149,7 +149,7 @@ def test_whatever_becomes_of_a_file_the_store_ends_with_what_it_holds(data, tmp_
             lines = lines[: data.draw(st.integers(0, len(lines) - 1))]
         elif what == "restart":
             store.close()
-            store = open_store(str(folder / "store.sqlite"))
+            store = open_list_store(str(folder / "store.sqlite"))
             input = opened(store, path)
         path.write_bytes(b"".join(lines))
         if what == "read":
@@ -173,21 +173,21 @@ def test_what_is_no_list_is_no_change() -> None:
             b'{"user_id": "u1", "items": [], "computed_at": "x"}',
         ),
     ):
-        assert of_line("recommendations", raw) is None
-        assert of_message("recommendations", b"u1", raw) is None
-    assert of_message("recommendations", None, None) is None
-    assert of_message("recommendations", b"\xff", None) is None
-    assert of_message("recommendations", b"u1", b'{"key": "u1", "value": null}') is None
-    assert of_message("related", b"i1", None) == Change("i1", None)
-    assert of_line("related", b'{"key": "i1", "value": null}') == Change("i1", None)
+        assert parse_line("recommendations", raw) is None
+        assert parse_message("recommendations", b"u1", raw) is None
+    assert parse_message("recommendations", None, None) is None
+    assert parse_message("recommendations", b"\xff", None) is None
+    assert parse_message("recommendations", b"u1", b'{"key": "u1", "value": null}') is None
+    assert parse_message("related", b"i1", None) == ListChange("i1", None)
+    assert parse_line("related", b'{"key": "i1", "value": null}') == ListChange("i1", None)
 
 
 def test_an_answer_to_a_search_does_not_take_the_place_of_the_list() -> None:
     searched = b'{"user_id": "u1", "surface": "search", "items": []}'
-    assert of_line("recommendations", searched) is None
-    assert of_message("recommendations", b"u1", searched) is None
+    assert parse_line("recommendations", searched) is None
+    assert parse_message("recommendations", b"u1", searched) is None
     feed = searched.replace(b"search", b"feed")
-    assert of_line("recommendations", feed) == Change("u1", feed)
+    assert parse_line("recommendations", feed) == ListChange("u1", feed)
 
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path, store: Store) -> None:
@@ -209,7 +209,7 @@ def test_a_position_of_another_sort_of_input_has_all_read_anew(tmp_path: Path, p
     path.write_bytes(line("u1", 1))
     batch = FileInput("recommendations", str(path), position).read()
     assert batch is not None
-    assert ([change.key for change in batch.changes], batch.anew) == (["u1"], True)
+    assert ([change.key for change in batch.changes], batch.is_full_reload) == (["u1"], True)
 
 
 def test_a_file_that_is_waited_for_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:

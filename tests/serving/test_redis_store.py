@@ -9,8 +9,8 @@ import pytest
 from freshflow.config.schema import Config
 from freshflow.errors import ConfigError, OutputError
 from freshflow.serving.app import make_app
-from freshflow.serving.server import Served, serving
-from freshflow.serving.store import open_store
+from freshflow.serving.server import ServerUrls, open_server_state
+from freshflow.serving.store import open_list_store
 from tests.serving.conftest import RedisServer
 from tests.serving.test_app import LIST, append, get, wait_until
 
@@ -27,7 +27,7 @@ def test_a_redis_that_goes_away_fails_the_health_and_one_that_comes_back_is_writ
 ) -> None:
     server, lists = new_redis(), tmp_path / "lists.jsonl"
     append(lists, LIST)
-    with serving(Served(str(lists), None, server.url), Config()) as answers:
+    with open_server_state(ServerUrls(str(lists), None, server.url), Config()) as answers:
         app = make_app(answers)
         wait_until(lambda: get(app, "/recommendations/u1").status == 200)
         assert get(app, "/recommendations/u1").body == json.dumps(LIST).encode()
@@ -45,39 +45,41 @@ def test_a_redis_that_goes_away_fails_the_health_and_one_that_comes_back_is_writ
         wait_until(lambda: get(app, "/healthz").status == 200)
         append(lists, {"key": "u1", "value": None})
         wait_until(lambda: get(app, "/recommendations/u1").status == 404)
-    with serving(Served(str(lists), None, server.url), Config()) as answers:
-        wait_until(lambda: answers.readers[0].caught_up)
-        assert (answers.readers[0].records, answers.reading.counts()) == (0, (1, 0))
+    with open_server_state(ServerUrls(str(lists), None, server.url), Config()) as answers:
+        wait_until(lambda: answers.readers[0].is_caught_up)
+        assert (answers.readers[0].n_records, answers.list_reader.count_lists()) == (0, (1, 0))
 
 
 def test_a_redis_that_forgets_what_was_written_is_no_store_to_write_on(tmp_path: Path, new_redis: NewRedis) -> None:
     server, lists = new_redis(), tmp_path / "lists.jsonl"
     append(lists, LIST)
-    with serving(Served(str(lists), None, server.url), Config()) as answers:
-        wait_until(lambda: answers.readers[0].caught_up)
-        open_store(server.url)._client.flushdb()  # type: ignore[attr-defined]
+    with open_server_state(ServerUrls(str(lists), None, server.url), Config()) as answers:
+        wait_until(lambda: answers.readers[0].is_caught_up)
+        open_list_store(server.url)._client.flushdb()  # type: ignore[attr-defined]
         append(lists, LIST | {"user_id": "u2"})
         wait_until(lambda: "or has lost what was written" in (answers.readers[0].failure or ""))
-    with serving(Served(str(lists), None, server.url), Config()) as answers:  # and whoever starts again reads it all
-        wait_until(lambda: answers.readers[0].records == 2)
+    with open_server_state(
+        ServerUrls(str(lists), None, server.url), Config()
+    ) as answers:  # and whoever starts again reads it all
+        wait_until(lambda: answers.readers[0].n_records == 2)
 
 
 def test_addresses_that_cannot_be_used_are_told_without_their_passwords(new_redis: NewRedis) -> None:
     server = new_redis()
     port = server.port
     with pytest.raises(OutputError, match=rf"The store redis://127.0.0.1:{port}/0 cannot be used") as refused:
-        open_store(f"redis://user:secret@127.0.0.1:{port}/0")
+        open_list_store(f"redis://user:secret@127.0.0.1:{port}/0")
     assert "secret" not in str(refused.value)
     with pytest.raises(ConfigError, match=r"redis://127.0.0.1:6379/x is no address of Redis") as refused_address:
-        open_store("redis://:secret@127.0.0.1:6379/x?socket_timeout=secret")
+        open_list_store("redis://:secret@127.0.0.1:6379/x?socket_timeout=secret")
     assert "secret" not in str(refused_address.value)
     server.stop()
     with pytest.raises(OutputError, match=r"cannot be used: .*look at Redis, its address and its login"):
-        open_store(server.url)
+        open_list_store(server.url)
     server.start()
-    open_store(server.url)._client.set("freshflow:version", "9")  # type: ignore[attr-defined]
+    open_list_store(server.url)._client.set("freshflow:version", "9")  # type: ignore[attr-defined]
     with pytest.raises(OutputError, match="is of another version"):
-        open_store(server.url)
+        open_list_store(server.url)
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,4 +87,4 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ConfigError, match=r"needs redis, which is not installed: pip install 'freshflow\[serve,serve-redis\]'"
     ):
-        open_store("redis://localhost:6379")
+        open_list_store("redis://localhost:6379")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from freshflow.config.schema import Config, ServeConfig
-from freshflow.serving.server import Served, serve
+from freshflow.serving.server import ServerUrls, run_server
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -17,6 +17,6 @@ def test_a_signal_that_comes_before_there_is_a_loop_ends_the_server(tmp_path: Pa
 
     before = signal.getsignal(number)
     settings = Config(serve=ServeConfig(port=0))
-    serve(Served(str(tmp_path / "lists.jsonl"), None, str(tmp_path / "lists.sqlite")), settings, say)
+    run_server(ServerUrls(str(tmp_path / "lists.jsonl"), None, str(tmp_path / "lists.sqlite")), settings, say)
     assert len(said) == 1
     assert signal.getsignal(number) is before

@@ -9,7 +9,7 @@ from freshflow.config.schema import EventsConfig
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
 from freshflow.simulator.config import ShopConfig
-from freshflow.simulator.noise import BREAKAGES, bot_user
+from freshflow.simulator.noise import CORRUPTIONS, bot_user
 from freshflow.simulator.write import shop_lines
 
 CONFIG = ShopConfig(events=8_000, users=200, items=100, days=2)
@@ -28,7 +28,7 @@ def test_all_kinds_of_noise_occur(dirty):
     kinds = Counter(kind for _, kind, _ in dirty)
     assert set(kinds) == {"item", "behaviour", "duplicate", "late", "bot", "broken"}
     assert kinds["behaviour"] + kinds["late"] == CONFIG.events
-    assert kinds["broken"] == len(BREAKAGES)
+    assert kinds["broken"] == len(CORRUPTIONS)
 
 
 def test_noise_hides_nothing_that_the_clean_shop_writes(dirty):
@@ -93,5 +93,5 @@ def test_broken_lines_are_refused_each_kind_for_its_reason_and_nothing_else_is(d
 @pytest.mark.parametrize("events", [1, 2, 50])
 def test_shop_of_few_events_still_has_a_broken_line_of_each_kind(events):
     kinds = Counter(kind for _, kind, _ in shop_lines(ShopConfig(events=events, items=20)))
-    assert kinds["broken"] == len(BREAKAGES)
+    assert kinds["broken"] == len(CORRUPTIONS)
     assert kinds["behaviour"] + kinds["late"] == events

@@ -6,7 +6,7 @@ import pytest
 
 from freshflow.errors import ConfigError
 from freshflow.simulator.lines import Line
-from freshflow.simulator.pace import live_config, paced
+from freshflow.simulator.pace import live_config, pace_lines
 from freshflow.simulator.write import shop_lines
 
 START_MS = 1_700_000_000_123
@@ -29,7 +29,7 @@ class Clock:
 def test_each_line_comes_at_its_time_and_what_is_past_at_once() -> None:
     clock = Clock(1_000)
     lines: list[Line] = [(500, "view", b"a"), (1_000, "view", b"b"), (1_120, "view", b"c"), (900, "late", b"d")]
-    came = [(clock.now_ms, raw) for _, _, raw in paced(lines, clock, clock.wait)]
+    came = [(clock.now_ms, raw) for _, _, raw in pace_lines(lines, clock, clock.wait)]
     assert came == [(1_000, b"a"), (1_000, b"b"), (1_120, b"c"), (1_120, b"d")]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.shop import build_shop
-from freshflow.simulator.visitors import LONGEST_SESSION, build_visitors, events_due
+from freshflow.simulator.visitors import MAX_SESSION_EVENTS, build_visitors, count_events_due
 from freshflow.simulator.write import shop_lines
 
 GAP_MS = 1_800_000
@@ -64,7 +64,7 @@ def test_session_is_one_visitor_with_short_pauses_and_ends_before_the_next(event
 
 def test_sessions_have_one_to_fifteen_events_and_interleave(events):
     lengths = Counter(event["session_id"] for event in events if "session_id" in event)
-    assert (min(lengths.values()), max(lengths.values())) == (1, LONGEST_SESSION)
+    assert (min(lengths.values()), max(lengths.values())) == (1, MAX_SESSION_EVENTS)
     strangers = sum(first["user_id"] != second["user_id"] for first, second in pairwise(events))
     assert strangers > 0.3 * len(events)
 
@@ -81,9 +81,9 @@ def test_evening_is_busier_than_morning(events):
 
 def test_rhythm_begins_at_nothing_and_ends_at_all_events():
     config = ShopConfig(events=1_000)
-    assert events_due(config, config.start_ms) == pytest.approx(0, abs=1e-6)
-    assert events_due(config, config.at_ms(1.0)) == pytest.approx(1_000)
-    assert events_due(config, config.at_ms(7.0)) == pytest.approx(1_000)
+    assert count_events_due(config, config.start_ms) == pytest.approx(0, abs=1e-6)
+    assert count_events_due(config, config.time_at_ms(1.0)) == pytest.approx(1_000)
+    assert count_events_due(config, config.time_at_ms(7.0)) == pytest.approx(1_000)
 
 
 def test_cart_follows_a_click_and_purchase_a_cart_of_the_same_item(events):

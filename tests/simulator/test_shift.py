@@ -8,7 +8,7 @@ from itertools import pairwise, takewhile
 import pytest
 
 from freshflow.simulator.config import ShopConfig
-from freshflow.simulator.shop import build_shop, shifted
+from freshflow.simulator.shop import build_shop, shift_shop
 from freshflow.simulator.write import shop_lines
 
 SHOP = {"events": 20_000, "users": 500, "items": 400}
@@ -112,7 +112,7 @@ def test_catalogue_says_the_same_with_a_shift():
 def test_shifted_world_is_the_old_one_with_every_item_in_the_place_of_another(items):
     config = ShopConfig(items=items)
     old = build_shop(config)
-    new = shifted(old, config)
+    new = shift_shop(old, config)
     place = dict(zip(old.by_popularity, new.by_popularity, strict=True))
     assert sorted(place.values()) == list(range(items))
     assert sum(place[item] == item for item in place) < items / 4
@@ -123,7 +123,7 @@ def test_shifted_world_is_the_old_one_with_every_item_in_the_place_of_another(it
 def test_shifted_world_keeps_what_is_always_there_and_what_happens():
     config = ShopConfig(items=400)
     old = build_shop(config)
-    new = shifted(old, config)
+    new = shift_shop(old, config)
     assert set(new.evergreens) == set(old.evergreens)
     assert new.evergreens == [item for item in new.by_popularity if item in set(old.evergreens)]
     assert (new.catalogue, new.changes, new.trend) == (old.catalogue, old.changes, old.trend)

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from freshflow.errors import ConfigError
-from freshflow.simulator.catalogue import LEAVES
+from freshflow.simulator.catalogue import LEAF_CATEGORIES
 from freshflow.simulator.config import ShopConfig
-from freshflow.simulator.shop import TREND_PEAK, Trend, build_shop
+from freshflow.simulator.shop import TREND_PEAK_SHARE, Trend, build_shop
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,15 @@ def test_neighbours_are_of_the_own_category_and_of_one_that_goes_with_it():
 
 def test_trend_of_a_share_is_nothing_outside_and_most_in_the_middle():
     trend = Trend([1], start_ms=1_000, end_ms=2_000)
-    shares = [trend.share(now_ms) for now_ms in (0, 1_000, 1_125, 1_500, 1_875, 2_000, 9_000)]
-    assert shares == [0, 0, TREND_PEAK / 2, TREND_PEAK, TREND_PEAK / 2, 0, 0]
+    shares = [trend.choice_share(now_ms) for now_ms in (0, 1_000, 1_125, 1_500, 1_875, 2_000, 9_000)]
+    assert shares == [0, 0, TREND_PEAK_SHARE / 2, TREND_PEAK_SHARE, TREND_PEAK_SHARE / 2, 0, 0]
 
 
 def test_catalogue_entries_are_complete_and_in_a_two_level_tree(stream, config):
     entries = [line for line in stream if line["type"] == "item" and "title" in line]
     assert len({entry["item_id"] for entry in entries}) == len(entries) > 0.95 * config.items
     for entry in entries:
-        assert tuple(entry["categories"]) in LEAVES
+        assert tuple(entry["categories"]) in LEAF_CATEGORIES
         assert entry["price"] > 0
         assert entry["available"] is True
         assert entry["published_at"].endswith("+00:00")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from freshflow.errors import OutputError, SnapshotError
 from freshflow.state import backend as keeping
-from freshflow.state.backend import Keeping, Kept
+from freshflow.state.backend import KeyedState, StateBackend
 
 SETTINGS = {"job.partitions": 1}
 
@@ -20,26 +20,26 @@ SETTINGS = {"job.partitions": 1}
 class Sum:
     """A stage whose state is the list of what it took."""
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: KeyedState) -> None:
         self.kept = kept
         self.taken: list[int] = []
-        if kept.base is not None:
-            self.taken = [int(line) for line in kept.base.decode().splitlines()]
-        self.taken += list(kept.taken_since())
+        if kept.snapshot is not None:
+            self.taken = [int(line) for line in kept.snapshot.decode().splitlines()]
+        self.taken += list(kept.replay_changelog())
 
     def take(self, *numbers: int) -> None:
         for number in numbers:
-            self.kept.note(number, 1)
+            self.kept.append_to_changelog(number, 1)
             self.taken.append(number)
 
     def drop(self, number: int) -> None:
         """Forget a number, and keep nothing of it."""
         self.take(0)
         self.taken = [0 for _ in self.taken]
-        self.kept.renew()
+        self.kept.compact_now()
 
     def mark(self) -> bytes:
-        return self.kept.mark(self._freeze)
+        return self.kept.checkpoint(self._freeze)
 
     def _freeze(self) -> Callable[[], Iterator[bytes]]:
         taken = list(self.taken)
@@ -47,7 +47,7 @@ class Sum:
 
 
 def stage(folder: Path, stored: bytes | None = None, wanted: dict[str, Any] = SETTINGS) -> Sum:
-    return Sum(Keeping(any=True, folder=folder / "states").of(stored, int, wanted))
+    return Sum(StateBackend(is_enabled=True, folder=folder / "states").open_state(stored, int, wanted))
 
 
 def names(folder: Path) -> set[str]:
@@ -55,7 +55,7 @@ def names(folder: Path) -> set[str]:
 
 
 def referred(stored: bytes) -> set[str]:
-    return set(keeping.referred(stored, SETTINGS).files)
+    return set(keeping.read_manifest(stored, SETTINGS).file_names)
 
 
 def wait_for_base(made: Sum) -> None:
@@ -66,8 +66,8 @@ def wait_for_base(made: Sum) -> None:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base after every few events."""
-    monkeypatch.setattr(keeping, "EVENTS", 5)
-    monkeypatch.setattr(keeping, "SHARE", 1e9)
+    monkeypatch.setattr(keeping, "MAX_CHANGELOG_EVENTS", 5)
+    monkeypatch.setattr(keeping, "MAX_SNAPSHOT_TIME_RATIO", 1e9)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -86,7 +86,7 @@ def test_a_job_that_dies_at_any_moment_resumes_from_any_of_the_last_epochs(data,
         elif what == "wait":
             wait_for_base(made)
         else:
-            blob, taken = data.draw(st.sampled_from(stored[-keeping.MARKS_KEPT :]))
+            blob, taken = data.draw(st.sampled_from(stored[-keeping.N_RETAINED_CHECKPOINTS :]))
             made, stored = stage(folder, blob or None), [(blob, taken)]
             assert made.taken == taken
     blob, taken = stored[-1]
@@ -111,7 +111,7 @@ def test_what_no_epoch_needs_any_more_is_deleted_and_what_one_may_need_is_not(tm
         made.take(number)
         stored.append(made.mark())
         wait_for_base(made)
-        for blob in stored[-keeping.MARKS_KEPT :]:
+        for blob in stored[-keeping.N_RETAINED_CHECKPOINTS :]:
             assert referred(blob) <= names(tmp_path)
         assert len(names(tmp_path)) < 12
 
@@ -123,7 +123,7 @@ def test_what_is_renewed_is_in_no_file_that_is_left_after_a_few_epochs(tmp_path)
     made.drop(4711)
     blob = made.mark()
     assert stage(tmp_path, blob).taken == [0, 0]
-    for _ in range(keeping.MARKS_KEPT):
+    for _ in range(keeping.N_RETAINED_CHECKPOINTS):
         made.take(1)
         made.mark()
     made.kept._journal.sync()
@@ -133,7 +133,7 @@ def test_what_is_renewed_is_in_no_file_that_is_left_after_a_few_epochs(tmp_path)
 
 
 def test_a_state_that_was_stored_whole_goes_on_in_files(tmp_path):
-    whole = Keeping(any=True).of(None, int, SETTINGS)
+    whole = StateBackend(is_enabled=True).open_state(None, int, SETTINGS)
     made = Sum(whole)
     made.take(1, 2, 3)
     stored = made.mark()
@@ -144,7 +144,7 @@ def test_a_state_that_was_stored_whole_goes_on_in_files(tmp_path):
 
 
 def test_without_recovery_nothing_is_stored(tmp_path):
-    made = Sum(Keeping().of(None, int, SETTINGS))
+    made = Sum(StateBackend().open_state(None, int, SETTINGS))
     made.take(1, 2, 3)
     assert made.mark() == b""
 
@@ -153,7 +153,7 @@ def test_files_cannot_be_read_by_a_job_that_does_not_know_their_folder(tmp_path)
     made = stage(tmp_path)
     made.take(1)
     with pytest.raises(SnapshotError, match="only `freshflow run` can resume"):
-        Keeping(any=True).of(made.mark(), int, SETTINGS)
+        StateBackend(is_enabled=True).open_state(made.mark(), int, SETTINGS)
 
 
 def test_other_settings_are_refused_though_there_is_no_whole_state_yet(tmp_path):
@@ -197,7 +197,7 @@ def test_a_base_that_cannot_be_written_ends_the_job_at_the_next_epoch(tmp_path):
         yield b"1\n"
         raise OSError(28, "No space left on device")
 
-    made.kept.mark(lambda: broken)
+    made.kept.checkpoint(lambda: broken)
     wait_for_base(made)
     with pytest.raises(OutputError, match="No space left on device"):
         made.mark()
@@ -211,7 +211,7 @@ def test_a_base_that_cannot_be_written_ends_the_job_at_the_next_epoch(tmp_path):
 def test_a_reference_leads_nowhere_but_into_the_folder(tmp_path, name, place):
     (tmp_path / "outside").write_bytes(b"1\n")
     base, journals = ((name, 2), []) if place == "base" else (None, [(name, 2)])
-    told = keeping.MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "base": base, "journals": journals})
+    told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "base": base, "journals": journals})
     with pytest.raises(SnapshotError, match="what it says of its files cannot be read"):
         stage(tmp_path, told)
 
@@ -221,7 +221,9 @@ def test_a_length_that_is_not_there_is_refused_before_there_is_room_for_it(tmp_p
     (tmp_path / "states").mkdir()
     name = f"{'a' * 16}-1.base"
     (tmp_path / "states" / name).write_bytes(b"1\n")
-    told = keeping.MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "base": (name, length), "journals": []})
+    told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode(
+        {"settings": SETTINGS, "base": (name, length), "journals": []}
+    )
     with pytest.raises(SnapshotError, match=r"^The recovery folder is damaged: "):
         stage(tmp_path, told)
 

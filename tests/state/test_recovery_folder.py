@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from freshflow.errors import OutputError, SnapshotError
-from freshflow.state.recovery_store import held, open_store
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.state.recovery_store import lock_recovery_dir, open_recovery_store
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
-Run = Callable[..., Progress]
+Run = Callable[..., JobStats]
 Simulate = Callable[..., object]
 
 
@@ -27,7 +27,7 @@ def stored(tmp_path: Path, run_here: Run, simulate: Simulate, monkeypatch: pytes
     """The recovery folder of a short job."""
     monkeypatch.chdir(tmp_path)
     simulate("events.jsonl", events=300, users=20, items=20)
-    run_here(Places("events.jsonl", "lists.jsonl"), recovery=Path("state"))
+    run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=Path("state"))
     return Path("state")
 
 
@@ -46,7 +46,7 @@ def test_a_folder_that_is_there_keeps_its_mode_and_a_group_may_write_to_it(tmp_p
     folder.mkdir()
     for allowed in (0o2770, 0o775, 0o755, 0o700):
         folder.chmod(allowed)
-        open_store(folder)
+        open_recovery_store(folder)
         assert folder.stat().st_mode & 0o7777 == allowed
 
 
@@ -56,10 +56,10 @@ def test_a_folder_anybody_may_write_to_is_refused_and_one_in_it_is_not(tmp_path:
     with pytest.raises(
         OutputError, match=r"^Anybody may write to the recovery folder .*chmod o-w .*state\)"
     ) as refusal:
-        open_store(tmp_path)
+        open_recovery_store(tmp_path)
     assert str(refusal.value).endswith(".")
     assert not any(tmp_path.iterdir())
-    open_store(tmp_path / "state")
+    open_recovery_store(tmp_path / "state")
     assert mode(tmp_path / "state") == 0o700
 
 
@@ -73,7 +73,7 @@ def test_a_snapshot_that_was_planted_is_refused_before_bytewax_executes_it(store
     change(stored, "UPDATE snaps SET ser_change = ?", planted)
     with (
         pytest.raises(SnapshotError, match=r"cannot be used \(a snapshot in it is damaged: .*; restore it"),
-        held(stored, {"job.partitions": 1}),
+        lock_recovery_dir(stored, {"job.partitions": 1}),
     ):
         pass
     assert not Path("broken-in").exists()
@@ -84,7 +84,7 @@ def test_a_number_of_files_that_cannot_be_true_is_refused_at_once(stored: Path, 
     change(stored, "ALTER TABLE parts RENAME TO checked")
     change(stored, "CREATE TABLE parts AS SELECT * FROM checked")  # anything may stand in this one
     change(stored, "UPDATE parts SET part_count = ?", count)
-    with pytest.raises(SnapshotError, match="cannot be used"), held(stored, {"job.partitions": 1}):
+    with pytest.raises(SnapshotError, match="cannot be used"), lock_recovery_dir(stored, {"job.partitions": 1}):
         pass
 
 
@@ -101,7 +101,7 @@ def test_ids_that_look_like_paths_are_data(
         for n, (user, item, type_) in enumerate((u, i, t) for u in ids for i in ids for t in ("view", "request"))
     ]
     Path("events.jsonl").write_text("".join(lines))
-    run_here(Places("events.jsonl", "lists.jsonl"), recovery=Path("state"))
+    run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=Path("state"))
     assert {path.name for path in home.iterdir()} == {"events.jsonl", "lists.jsonl", "state"}
     assert {path.name for path in tmp_path.iterdir()} == {"a"}
     assert {path.name for path in home.parent.iterdir()} == {"b"}

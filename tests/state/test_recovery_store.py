@@ -12,9 +12,9 @@ import pytest
 
 from freshflow.config.schema import JobConfig
 from freshflow.errors import OutputError, SnapshotError
-from freshflow.state.recovery_store import keeping_in, store_errors_as_sentences
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.state.recovery_store import open_state_backend, translate_store_errors
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 Finished = CompletedProcess[str]
@@ -46,14 +46,14 @@ def start_job(start: Callable[..., Popen[str]]) -> Callable[[int], Popen[str]]:
 
 
 @pytest.fixture
-def job(run_here: Callable[..., Progress], read: Read) -> Callable[..., list[list[Json]]]:
+def job(run_here: Callable[..., JobStats], read: Read) -> Callable[..., list[list[Json]]]:
     """Run the same job in this process to its end; without a recovery folder, into a folder of its own."""
 
     def job(partitions: int, recovery: Path | None) -> list[list[Json]]:
         folder = "" if recovery else "undisturbed/"
         Path(folder).mkdir(exist_ok=True)
         settings = JobConfig(partitions=partitions, batch_size=BATCH_SIZE)
-        run_here(Places("events.jsonl", f"{folder}lists.jsonl"), recovery=recovery, job=settings)
+        run_here(JobUrls("events.jsonl", f"{folder}lists.jsonl"), recovery=recovery, job=settings)
         return [timeless(read(f"{folder}{name}")) for name in OUTPUTS]
 
     return job
@@ -72,13 +72,13 @@ def no_room() -> Iterator[None]:
 def test_a_store_that_fails_on_a_full_disk_is_told_to_need_room(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match=r"The recovery folder .* cannot be written: .*; make room there"),
-        store_errors_as_sentences(tmp_path),
+        translate_store_errors(tmp_path),
     ):
         raise RuntimeError('SqliteFailure(Error { code: SystemIoFailure }, Some("disk I/O error"))')
 
 
 def test_a_store_that_fails_on_a_disk_with_room_is_damaged(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="disk I/O error"), store_errors_as_sentences(tmp_path):
+    with pytest.raises(SnapshotError, match="disk I/O error"), translate_store_errors(tmp_path):
         raise RuntimeError('SqliteFailure(Error { code: SystemIoFailure }, Some("disk I/O error"))')
 
 
@@ -121,13 +121,13 @@ def test_a_job_that_was_done_goes_on_with_what_was_added_and_only_with_the_same_
 ) -> None:
     lines = Path("events.jsonl").read_bytes().splitlines(keepends=True)
     Path("events.jsonl").write_bytes(b"".join(lines[:200]))
-    assert not keeping_in(STATE).resumes
+    assert not open_state_backend(STATE).has_snapshots
     early, _ = job(1, recovery=STATE)
     assert any(STATE.iterdir())
 
     with Path("events.jsonl").open("ab") as file:
         file.writelines(lines[200:300])
-    assert keeping_in(STATE).resumes
+    assert open_state_backend(STATE).has_snapshots
     refused = finish(start_job(2))
     assert refused.returncode == 1
     assert refused.stderr == (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from freshflow.config.schema import JobConfig, UsersConfig
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 Finished = CompletedProcess[str]
@@ -63,13 +63,13 @@ def answered(lists: list[Json]) -> dict[str, list[list[Any]]]:
 
 
 @pytest.fixture
-def job(tmp_path: Path, run_here: Callable[..., Progress], read: Read) -> Callable[..., list[Json]]:
+def job(tmp_path: Path, run_here: Callable[..., JobStats], read: Read) -> Callable[..., list[Json]]:
     """The lists of a job over `content`, run in this process."""
 
     def job(content: bytes, partitions: int = 1, batch_size: int = 16, **sections: Any) -> list[Json]:
         (tmp_path / "events.jsonl").write_bytes(content)
         settings = JobConfig(partitions=partitions, batch_size=batch_size)
-        run_here(Places("events.jsonl", "here.jsonl"), job=settings, users=GUESTS, **sections)
+        run_here(JobUrls("events.jsonl", "here.jsonl"), job=settings, users=GUESTS, **sections)
         return timeless(read("here.jsonl"))
 
     return job
@@ -110,13 +110,13 @@ def test_a_stream_of_guests_gives_the_same_bytes_again_and_in_other_batches(
 
 
 def test_a_stream_without_guests_gives_the_same_lists_whether_they_are_known_or_not(
-    simulate: Callable[..., Any], run_here: Callable[..., Progress], read: Read
+    simulate: Callable[..., Any], run_here: Callable[..., JobStats], read: Read
 ) -> None:
     simulate("shop.jsonl", events=600, users=40, items=60, requests=0.2)
     for partitions in (1, 3):
         settings = JobConfig(partitions=partitions, batch_size=32)
         for name, users in (("with.jsonl", GUESTS), ("without.jsonl", UsersConfig())):
-            run_here(Places("shop.jsonl", name), job=settings, users=users)
+            run_here(JobUrls("shop.jsonl", name), job=settings, users=users)
         known, unknown = (timeless(read(name)) for name in ("with.jsonl", "without.jsonl"))
         if partitions == 1:
             assert known == unknown
@@ -125,12 +125,12 @@ def test_a_stream_without_guests_gives_the_same_lists_whether_they_are_known_or_
 
 
 def test_a_guest_is_learned_from_once(
-    job: Callable[..., list[Json]], run_here: Callable[..., Progress], read: Read
+    job: Callable[..., list[Json]], run_here: Callable[..., JobStats], read: Read
 ) -> None:
     job(shop(400))
-    progress = run_here(Places("events.jsonl", "here.jsonl", metrics="m.jsonl"), users=GUESTS)
-    assert progress.total("events") == 300
-    assert progress.total("guests_joined") == 50
+    progress = run_here(JobUrls("events.jsonl", "here.jsonl", metrics="m.jsonl"), users=GUESTS)
+    assert progress.total_count("events") == 300
+    assert progress.total_count("guests_joined") == 50
 
 
 RUN = ["run", "--input", "events.jsonl", "--output", "lists.jsonl", "--metrics", "metrics.jsonl", "--recovery", "state"]
@@ -164,7 +164,7 @@ def guests_joined(reports: list[Json]) -> int:
 
 @pytest.mark.parametrize("cut", [3, 4], ids=["before identify", "after identify"])
 def test_a_job_that_stops_between_a_guests_events_and_identify_goes_on_as_if_it_had_not(
-    cut: int, job: Callable[..., list[Json]], run_here: Callable[..., Progress], read: Read
+    cut: int, job: Callable[..., list[Json]], run_here: Callable[..., JobStats], read: Read
 ) -> None:
     content = shop(160)
     whole = job(content, partitions=3)
@@ -172,7 +172,7 @@ def test_a_job_that_stops_between_a_guests_events_and_identify_goes_on_as_if_it_
     settings = JobConfig(partitions=3, batch_size=16)
     for end in (80 + cut, len(lines)):
         Path("part.jsonl").write_bytes(b"".join(lines[:end]))
-        run_here(Places("part.jsonl", "lists.jsonl"), recovery=Path("state"), job=settings, users=GUESTS)
+        run_here(JobUrls("part.jsonl", "lists.jsonl"), recovery=Path("state"), job=settings, users=GUESTS)
     resumed = json.loads(json.dumps(timeless(read("lists.jsonl"))).replace("part.jsonl", "events.jsonl"))
     without = ("list_id",)  # which is made of the name of the file
     assert by_owner([{k: v for k, v in one.items() if k not in without} for one in resumed]) == by_owner(
@@ -184,7 +184,7 @@ def test_a_job_that_is_killed_loses_no_guest_on_the_way(
     start: Callable[..., Popen[str]],
     stop_at: Callable[..., Finished],
     job: Callable[..., list[Json]],
-    run_here: Callable[..., Progress],
+    run_here: Callable[..., JobStats],
     read: Read,
 ) -> None:
     whole = job(shop(2400), partitions=3, batch_size=8)
@@ -194,7 +194,7 @@ def test_a_job_that_is_killed_loses_no_guest_on_the_way(
     killed = stop_at(running, signal.SIGKILL, Path("lists.jsonl"), 1_000_000)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     settings = JobConfig(partitions=3, batch_size=8)
-    run_here(Places("events.jsonl", "lists.jsonl"), recovery=Path("state"), job=settings, users=GUESTS)
+    run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=Path("state"), job=settings, users=GUESTS)
     assert timeless(read("lists.jsonl")) == whole
 
 

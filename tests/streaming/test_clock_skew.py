@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from freshflow.config.schema import JobConfig, MetricsConfig
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 CLOCK_MS = 1_800_000_000_000
@@ -25,12 +25,12 @@ def line(number: int, ts_ms: int) -> bytes:
 
 @pytest.fixture
 def run(
-    tmp_path: Path, simulate: Callable[..., object], run_here: Callable[..., Progress]
-) -> Callable[[str, bool, int], Progress]:
+    tmp_path: Path, simulate: Callable[..., object], run_here: Callable[..., JobStats]
+) -> Callable[[str, bool, int], JobStats]:
     """Run a job over events among which some have wrong clocks, or, for comparison, are blank lines."""
     simulate("clean.jsonl", events=700, users=40, items=40, dirty=False, requests=0.2)
 
-    def run(name: str, wrong: bool, partitions: int = 1) -> Progress:
+    def run(name: str, wrong: bool, partitions: int = 1) -> JobStats:
         lines = (tmp_path / "clean.jsonl").read_bytes().splitlines()
         months_later = json.loads(lines[-1])["ts"] + 100 * 86_400_000
         assert months_later < CLOCK_MS
@@ -39,8 +39,8 @@ def run(
             lines.insert(number - 1, line(number, ts_ms) if wrong else b"")
         (tmp_path / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
         events, lists, reports = (str(tmp_path / file) for file in ("events.jsonl", f"{name}.jsonl", "m.jsonl"))
-        places = Places(events, lists, metrics=reports)
-        job, metrics = JobConfig(partitions=partitions, batch_size=50), MetricsConfig(every_events=200)
+        places = JobUrls(events, lists, metrics=reports)
+        job, metrics = JobConfig(partitions=partitions, batch_size=50), MetricsConfig(report_every_events=200)
         return run_here(places, clock=lambda: CLOCK_MS, job=job, metrics=metrics)
 
     return run

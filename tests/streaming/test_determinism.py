@@ -11,8 +11,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from freshflow.config.schema import JobConfig
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 OUTPUTS = ("lists.jsonl", "lists.dead-letters.jsonl", "metrics.jsonl", "related.jsonl")
 CLOCK = re.compile(rb'"(computed_at|rejected_at)":\d+')
@@ -22,12 +22,12 @@ partitions = pytest.mark.parametrize("partitions", [1, 4])
 
 
 @pytest.fixture
-def outputs(run_here: Callable[..., Progress]) -> Callable[..., list[bytes]]:
+def outputs(run_here: Callable[..., JobStats]) -> Callable[..., list[bytes]]:
     """What a job in this process writes into a folder."""
 
     def outputs(folder: str, partitions: int, clock: Callable[[], int]) -> list[bytes]:
         Path(folder).mkdir()
-        places = Places(
+        places = JobUrls(
             "events.jsonl",
             f"{folder}/lists.jsonl",
             metrics=f"{folder}/metrics.jsonl",

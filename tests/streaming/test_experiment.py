@@ -18,16 +18,16 @@ from typer.testing import CliRunner, Result
 from freshflow.cli.main import app
 from freshflow.config.schema import Config, JobConfig, RankerConfig, RefreshConfig, UsersConfig, VariantConfig
 from freshflow.errors import ConfigError, SnapshotError
-from freshflow.events.model import Behaviour, Origin
-from freshflow.state.backend import Keeping
-from freshflow.state.recovery_store import held, keeping_in
-from freshflow.streaming.experiment import MAY_DIFFER, Variants, load_configs, load_variants, variant_of_user
-from freshflow.streaming.job import Places, StopFlag, assemble, flow_from_environment, run_flow
-from freshflow.streaming.messages import EventBatch, SignalBatch
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.events.model import Interaction, Origin
+from freshflow.state.backend import StateBackend
+from freshflow.state.recovery_store import lock_recovery_dir, open_state_backend
+from freshflow.streaming.experiment import VARIANT_SECTIONS, Variants, load_configs, load_variants, variant_of_user
+from freshflow.streaming.job import JobUrls, StopFlag, assemble, flow_from_environment, run_flow
+from freshflow.streaming.messages import EventBatch, RemoteEventBatch
+from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.operators.users import user_stage
 from freshflow.streaming.partitioning import partition_key, partition_of
-from freshflow.users.updates import Lesson
+from freshflow.users.updates import RemoteExample
 
 Json = dict[str, Any]
 Freshflow = Callable[..., CompletedProcess[str]]
@@ -69,14 +69,14 @@ def test_the_variant_of_a_user_is_the_same_in_every_version():
 @given(st.text(), st.integers(1, 8))
 def test_a_user_s_partition_is_one_of_the_variant_s(user: str, of_each: int):
     made = variants(of_each)
-    partition = made.placement()(user)
-    assert made.variant_of(partition) == variant_of_user(user, NAMES)
+    partition = made.partitioner()(user)
+    assert made.variant_of_partition(partition) == variant_of_user(user, NAMES)
     assert partition % of_each == partition_of(user, of_each)
 
 
 def test_a_job_without_variants_places_users_as_ever():
     alone = Variants([Config(job=JobConfig(partitions=4))])
-    assert [alone.placement()(user) for user in USERS[:50]] == [partition_of(user, 4) for user in USERS[:50]]
+    assert [alone.partitioner()(user) for user in USERS[:50]] == [partition_of(user, 4) for user in USERS[:50]]
 
 
 # What they share
@@ -84,12 +84,12 @@ def test_a_job_without_variants_places_users_as_ever():
 
 def test_rankers_learn_from_users_of_their_own_variant_and_item_knowledge_from_all():
     made = variants(2)
-    stage = user_stage(made, lambda: 0, Keeping(any=True))(None)
-    user = next(user for user in USERS if made.placement()(user) == 1)
-    events = [Behaviour(1, "view", user, "i", 1_700_000_000_000)]
+    stage = user_stage(made, lambda: 0, StateBackend(is_enabled=True))(None)
+    user = next(user for user in USERS if made.partitioner()(user) == 1)
+    events = [Interaction(1, "view", user, "i", 1_700_000_000_000)]
     routed, _ = stage.on_batch([EventBatch(1, Origin("file", "f"), 0, list(events), 1)])
-    signals = {key: batch.signals for key, batch in routed if isinstance(batch, SignalBatch)}
-    assert {key: [type(signal) is Lesson for signal in several] for key, several in signals.items()} == {
+    signals = {key: batch.remote_events for key, batch in routed if isinstance(batch, RemoteEventBatch)}
+    assert {key: [type(signal) is RemoteExample for signal in several] for key, several in signals.items()} == {
         partition_key(0): [True],
         partition_key(2): [False],
         partition_key(3): [False],
@@ -125,7 +125,7 @@ def test_variants_are_named_after_their_files_unless_they_say_so_and_stand_over_
         ("[noise]\nevents = 0", "noise.events"),
         ("[events.weights]\nview = 2", "events.weights"),
         ("[kafka]\ntimeout_s = 3", "kafka.timeout_s"),
-        ("[ranker]\nshared = 7", "ranker.shared"),
+        ("[ranker]\nbroadcast_examples = 7", "ranker.broadcast_examples"),
     ],
 )
 def test_what_all_share_must_not_differ(tmp_path: Path, text: str, key: str):
@@ -153,18 +153,18 @@ def test_more_partitions_than_a_job_may_have_are_refused(tmp_path: Path):
 
 
 def test_every_section_may_differ_or_is_known():
-    assert set(MAY_DIFFER) < set(Config.__struct_fields__)
+    assert set(VARIANT_SECTIONS) < set(Config.__struct_fields__)
 
 
 # A job
 
 
-def run(folder: Path, made: Variants, name: str, recovery: Path | None = None) -> Progress:
-    progress, config, keeping = Progress(), made.configs[0], keeping_in(recovery)
-    places = Places(
+def run(folder: Path, made: Variants, name: str, recovery: Path | None = None) -> JobStats:
+    progress, config, keeping = JobStats(), made.configs[0], open_state_backend(recovery)
+    places = JobUrls(
         str(folder / "events.jsonl"), str(folder / f"{name}.jsonl"), metrics=str(folder / f"{name}.m.jsonl")
     )
-    flow = assemble(places, config, progress, lambda: False, clock=lambda: 0, keeping=keeping, variants=made)
+    flow = assemble(places, config, progress, lambda: False, clock=lambda: 0, state_backend=keeping, variants=made)
     run_flow(flow, config, recovery)
     return progress
 
@@ -177,7 +177,7 @@ def shop(simulate: Callable[..., Counter[str]]) -> Counter[str]:
 def test_lists_carry_their_user_s_variant_and_the_job_says_how_the_variants_differ(
     tmp_path: Path, shop: Counter[str], read: Read
 ):
-    made = variants(refresh=RefreshConfig(interval_s=0), ranker=RankerConfig(units=0))
+    made = variants(refresh=RefreshConfig(interval_s=0), ranker=RankerConfig(hidden_units=0))
     progress = run(tmp_path, made, "lists")
     lists = read("lists.jsonl")
     assert all(one["variant"] == NAMES[variant_of_user(one["user_id"], NAMES)] for one in lists)
@@ -193,7 +193,7 @@ def test_lists_carry_their_user_s_variant_and_the_job_says_how_the_variants_diff
     assert compared["difference"]["of"] == "bold - calm"
     apart = compared["difference"]["published_hr20"]
     assert apart["low"] < apart["by"] < apart["high"]
-    assert progress.total("events") == sum(one["events"] for one in compared["variants"].values())
+    assert progress.total_count("events") == sum(one["events"] for one in compared["variants"].values())
 
 
 def test_item_knowledge_is_complete_in_both_and_two_of_the_same_are_all_but_the_same(
@@ -213,7 +213,7 @@ def test_a_job_without_variants_writes_the_word_nowhere(tmp_path: Path, shop: Co
 
 
 def test_a_replay_gives_the_same_bytes(tmp_path: Path, shop: Counter[str]):
-    made = variants(ranker=RankerConfig(units=0))
+    made = variants(ranker=RankerConfig(hidden_units=0))
     for name in ("one", "two"):
         run(tmp_path, made, name)
     for end in ("jsonl", "m.jsonl"):
@@ -223,12 +223,12 @@ def test_a_replay_gives_the_same_bytes(tmp_path: Path, shop: Counter[str]):
 def test_stopped_and_resumed_in_two_processes_it_ends_as_it_would_have_and_other_variants_are_refused(
     tmp_path: Path, shop: Counter[str], freshflow: Freshflow, read: Read
 ):
-    split = load_variants(files(tmp_path, "", "[ranker]\nunits = 0"), None, {"FRESHFLOW_JOB_PARTITIONS": "2"})
+    split = load_variants(files(tmp_path, "", "[ranker]\nhidden_units = 0"), None, {"FRESHFLOW_JOB_PARTITIONS": "2"})
     run(tmp_path, split, "calm")
     events, state = tmp_path / "events.jsonl", tmp_path / "state"
     lines = events.read_bytes().splitlines(keepends=True)
     events.write_bytes(b"".join(lines[: len(lines) // 2]))
-    with held(state, split.settings()):
+    with lock_recovery_dir(state, split.split_settings()):
         run(tmp_path, split, "told", recovery=state)
     events.write_bytes(b"".join(lines))
     others = [
@@ -238,7 +238,7 @@ def test_stopped_and_resumed_in_two_processes_it_ends_as_it_would_have_and_other
     for other in others:
         with (
             pytest.raises(SnapshotError, match=r"written with variants = \['calm', 'bold'\]"),
-            held(state, other.settings()),
+            lock_recovery_dir(state, other.split_settings()),
         ):
             pass
     outputs = ("--input", events, "--output", tmp_path / "told.jsonl", "--recovery", state)

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from freshflow.errors import InputError
-from freshflow.streaming.failure_recorder import Failures
+from freshflow.streaming.failure_recorder import FailureRecorder
 
 
 class Part:
@@ -21,29 +21,29 @@ class Part:
 
 
 def test_what_a_step_returns_is_passed_on() -> None:
-    failures = Failures()
-    assert failures.watched("double", lambda n: 2 * n)(3) == 6
-    assert failures.watched_builder("source", Part)(None).next_batch() == "batch"
-    assert failures.first is None
+    failures = FailureRecorder()
+    assert failures.wrap_function("double", lambda n: 2 * n)(3) == 6
+    assert failures.wrap_builder("source", Part)(None).next_batch() == "batch"
+    assert failures.first_error is None
 
 
 def test_the_first_of_several_errors_is_the_one_that_is_noted() -> None:
-    failures, first, second = Failures(), InputError("The input is damaged."), InputError("And now this.")
+    failures, first, second = FailureRecorder(), InputError("The input is damaged."), InputError("And now this.")
     for error in (first, second):
         with pytest.raises(InputError):
-            failures.watched_builder("source", Part)(error).next_batch()
-    assert failures.first is first
+            failures.wrap_builder("source", Part)(error).next_batch()
+    assert failures.first_error is first
 
 
 def test_the_end_of_a_source_is_no_error() -> None:
-    failures = Failures()
+    failures = FailureRecorder()
     with pytest.raises(StopIteration):
-        failures.watched_builder("source", Part)(StopIteration()).next_batch()
-    assert failures.first is None
+        failures.wrap_builder("source", Part)(StopIteration()).next_batch()
+    assert failures.first_error is None
 
 
 @pytest.mark.parametrize(("error", "told"), [(ZeroDivisionError("by zero"), True), (InputError("Gone."), False)])
 def test_only_what_a_user_cannot_have_caused_is_logged_with_its_step(error, told, caplog) -> None:
     with caplog.at_level(logging.ERROR, "freshflow"), pytest.raises(type(error)):
-        Failures().watched_builder("source", Part)(error).next_batch()
+        FailureRecorder().wrap_builder("source", Part)(error).next_batch()
     assert ("Step source failed" in caplog.text) == told

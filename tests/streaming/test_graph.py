@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from freshflow.config.schema import JobConfig, MetricsConfig
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 CLOCK_MS = 1_800_000_000_000
@@ -24,7 +24,7 @@ class Run(NamedTuple):
     lists: list[Json]
     dead_letters: list[Json]
     metrics: list[Json]
-    progress: Progress
+    progress: JobStats
 
 
 @pytest.fixture(params=[1, 3], ids=["1 partition", "3 partitions"])
@@ -32,12 +32,12 @@ def run(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     simulate: Callable[..., Counter[str]],
-    run_here: Callable[..., Progress],
+    run_here: Callable[..., JobStats],
     read: Callable[[str], list[Json]],
 ) -> Run:
     kinds = simulate("events.jsonl", events=800, users=60, items=60, requests=0.3)
-    places = Places(str(tmp_path / "events.jsonl"), str(tmp_path / "lists.jsonl"), metrics=str(tmp_path / "m.jsonl"))
-    job, metrics = JobConfig(partitions=request.param), MetricsConfig(every_events=200)
+    places = JobUrls(str(tmp_path / "events.jsonl"), str(tmp_path / "lists.jsonl"), metrics=str(tmp_path / "m.jsonl"))
+    job, metrics = JobConfig(partitions=request.param), MetricsConfig(report_report_every_events=200)
     progress = run_here(places, clock=lambda: CLOCK_MS, job=job, metrics=metrics)
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
     return Run(kinds, lines, read("lists.jsonl"), read("lists.dead-letters.jsonl"), read("m.jsonl"), progress)
@@ -54,20 +54,20 @@ def test_a_job_accounts_for_every_line_and_publishes_what_it_should(run: Run) ->
 
 def no_line_is_lost(run: Run) -> None:
     kinds, progress = run.kinds, run.progress
-    assert progress.read == kinds.total() == len(run.lines)
+    assert progress.n_read == kinds.total() == len(run.lines)
     assert learned_or_noise(progress) == kinds["behaviour"] + kinds["late"] + kinds["bot"]
-    assert 0 < progress.total("noise_rate") < kinds["bot"]
-    assert progress.total("duplicate") == kinds["duplicate"]
-    assert 0 < progress.total("reordered") <= kinds["late"]
-    assert progress.total("answers") == kinds["request"]
-    assert progress.rejected.total() == kinds["broken"]
-    done = learned_or_noise(progress) + progress.total("answers") + progress.rejected.total()
-    assert done + kinds["item"] + kinds["duplicate"] == progress.read
+    assert 0 < progress.total_count("noise_rate") < kinds["bot"]
+    assert progress.total_count("duplicate") == kinds["duplicate"]
+    assert 0 < progress.total_count("reordered") <= kinds["late"]
+    assert progress.total_count("answers") == kinds["request"]
+    assert progress.n_rejected.total() == kinds["broken"]
+    done = learned_or_noise(progress) + progress.total_count("answers") + progress.n_rejected.total()
+    assert done + kinds["item"] + kinds["duplicate"] == progress.n_read
     assert min(kinds[kind] for kind in ("late", "bot", "duplicate", "broken", "item", "request")) > 0
 
 
-def learned_or_noise(progress: Progress) -> int:
-    return progress.total("events") + progress.total("noise_rate")
+def learned_or_noise(progress: JobStats) -> int:
+    return progress.total_count("events") + progress.total_count("noise_rate")
 
 
 def every_request_is_answered_once(run: Run) -> None:
@@ -80,8 +80,8 @@ def every_request_is_answered_once(run: Run) -> None:
 
 def every_list_that_changed_is_published(run: Run) -> None:
     published = [one for one in run.lists if one["cause"] == "interaction"]
-    assert len(published) == run.progress.total("lists")
-    assert len(published) + run.progress.total("unchanged") == learned_or_noise(run.progress)
+    assert len(published) == run.progress.total_count("lists")
+    assert len(published) + run.progress.total_count("unchanged") == learned_or_noise(run.progress)
     by_user: dict[str, list[list[str]]] = {}
     for one in published:
         by_user.setdefault(one["user_id"], []).append([item["item_id"] for item in one["items"]])
@@ -106,22 +106,24 @@ def what_is_no_event_is_a_dead_letter(run: Run) -> None:
         assert letter["raw"].encode() == raw if "raw" in letter else letter["code"] == "not_utf8"
         assert letter["source"]["file"].endswith("events.jsonl")
         assert letter["reason"].endswith(".")
-    assert Counter(letter["code"] for letter in run.dead_letters) == run.progress.rejected
+    assert Counter(letter["code"] for letter in run.dead_letters) == run.progress.n_rejected
 
 
 def partitions_report_on_themselves(run: Run) -> None:
     reports = [report for report in run.metrics if report["kind"] == "partition"]
     last = {report["partition"]: report for report in reports}
-    assert sum(report["counts"]["events"] for report in last.values()) == run.progress.total("events")
-    assert sum(report["counts"].get("noise_rate", 0) for report in last.values()) == run.progress.total("noise_rate")
+    assert sum(report["counts"]["events"] for report in last.values()) == run.progress.total_count("events")
+    assert sum(report["counts"].get("noise_rate", 0) for report in last.values()) == run.progress.total_count(
+        "noise_rate"
+    )
     assert len(reports) > len(last)
     assert all(0 < report["quality"]["hr20"] <= 1 for report in last.values())
 
 
 def test_a_job_without_an_event_leaves_an_empty_output(
-    tmp_path: Path, run_here: Callable[..., Progress], read: Callable[[str], list[Json]]
+    tmp_path: Path, run_here: Callable[..., JobStats], read: Callable[[str], list[Json]]
 ) -> None:
     (tmp_path / "events.jsonl").write_bytes(b"\n\n")
     (tmp_path / "lists.jsonl").write_bytes(b"of an earlier run\n")
-    assert run_here(Places(str(tmp_path / "events.jsonl"), str(tmp_path / "lists.jsonl"))).read == 0
+    assert run_here(JobUrls(str(tmp_path / "events.jsonl"), str(tmp_path / "lists.jsonl"))).n_read == 0
     assert read("lists.jsonl") == []

@@ -4,23 +4,23 @@ import pickle
 
 import pytest
 
-from freshflow.streaming.messages import EventBatch, HandedBatch, SignalBatch, StepBatch
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Interaction
+from freshflow.streaming.messages import EventBatch, ForwardedBatch, RemoteEventBatch, StepBatch
+from freshflow.users.store import UserStore
+from freshflow.users.updates import UserInteraction
 from tests.builders.streams import ORIGIN, config, request, search, view
 
 EVENTS = [view(1, "u", "a"), view(2, "u", "b"), request(3, "u"), search(4, "v", "c", "b"), view(5, "v", "c")]
-STEPS = UserBucket(config().users, 10, for_all=2).take(EVENTS)
-SIGNALS = [step.signal for step in STEPS if isinstance(step, Interaction)]  # two lessons and a visit
+STEPS = UserStore(config().users, 10, n_broadcast=2).process(EVENTS)
+SIGNALS = [step.remote_event for step in STEPS if isinstance(step, UserInteraction)]  # two lessons and a visit
 
 
 @pytest.mark.parametrize(
     "batch",
     [
         EventBatch(1, ORIGIN, 7, EVENTS, 5),
-        HandedBatch(1, 0, ORIGIN, 7, [*STEPS, *EVENTS], 5, {"late": 1}),
+        ForwardedBatch(1, 0, ORIGIN, 7, [*STEPS, *EVENTS], 5, {"late": 1}),
         StepBatch(1, ORIGIN, 7, STEPS, 5, {"users": 2}),
-        SignalBatch(1, ORIGIN, SIGNALS),
+        RemoteEventBatch(1, ORIGIN, SIGNALS),
     ],
     ids=lambda batch: type(batch).__name__,
 )

@@ -47,7 +47,7 @@ def test_lists_are_the_same_and_no_file_of_the_job_holds_an_id(
     plain = freshflow(*job("plain.jsonl"))
     private = freshflow(*job("private.jsonl", "--recovery", "state"), **PRIVATE)
     assert (plain.returncode, private.returncode) == (0, 0), plain.stderr + private.stderr
-    name = Pseudonyms(KEY).of
+    name = Pseudonyms(KEY).pseudonymise
     lists = read("private.jsonl")
     assert named(lists, str) == named(read("plain.jsonl"), name)
     assert {one["request_id"] for one in lists if one["cause"] == "request"} == {one["request_id"] for one in events}
@@ -86,7 +86,7 @@ def test_several_processes_use_the_key_of_the_job(events: list[Json], tmp_path: 
     assert done.returncode == 0, done.stderr
     users = set(re.findall(r'"user_id":"(\w+)"', (tmp_path / "lists.jsonl").read_text()))
     assert all(re.fullmatch("[0-9a-f]{32}", user) for user in users)
-    assert {Pseudonyms(KEY).of(one["user_id"]) for one in events} <= users
+    assert {Pseudonyms(KEY).pseudonymise(one["user_id"]) for one in events} <= users
 
 
 def test_an_evaluation_finds_the_same_figures(events: list[Json], tmp_path: Path, freshflow: Freshflow) -> None:

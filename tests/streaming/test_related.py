@@ -12,36 +12,36 @@ import pytest
 
 from freshflow.config.schema import Config
 from freshflow.errors import FreshFlowError
-from freshflow.streaming.job import Places, prepare
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls, prepare
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulate: Callable[..., Counter[str]]) -> Places:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulate: Callable[..., Counter[str]]) -> JobUrls:
     """A job over a simulated shop, in the folder that the test runs in."""
     monkeypatch.chdir(tmp_path)
     simulate("events.jsonl", events=900, users=60, items=60)
-    return Places("events.jsonl", "lists.jsonl")
+    return JobUrls("events.jsonl", "lists.jsonl")
 
 
-def relating(places: Places, related: str) -> Places:
+def relating(places: JobUrls, related: str) -> JobUrls:
     return msgspec.structs.replace(places, related=related)
 
 
 def test_lists_are_the_same_bytes_whether_related_items_are_published_or_not(
-    places: Places, run_here: Callable[..., Progress], read: Callable[[str], list[Json]]
+    places: JobUrls, run_here: Callable[..., JobStats], read: Callable[[str], list[Json]]
 ) -> None:
-    assert run_here(places, clock=lambda: 0).total("related") == 0
+    assert run_here(places, clock=lambda: 0).total_count("related") == 0
     without = Path("lists.jsonl").read_bytes()
     progress = run_here(relating(places, "related.jsonl"), clock=lambda: 0)
     assert Path("lists.jsonl").read_bytes() == without
-    assert progress.total("related") == len(read("related.jsonl")) > 40
+    assert progress.total_count("related") == len(read("related.jsonl")) > 40
 
 
 def test_two_processes_publish_each_item_from_one_partition(
-    places: Places, freshflow: Callable[..., CompletedProcess[str]], read: Callable[[str], list[Json]]
+    places: JobUrls, freshflow: Callable[..., CompletedProcess[str]], read: Callable[[str], list[Json]]
 ) -> None:
     options = ["--input", places.input, "--output", places.output, "--related", "related.jsonl", "--quiet"]
     done = freshflow("run", *options, "--partitions", 4, "--processes", 2)
@@ -62,7 +62,7 @@ def test_two_processes_publish_each_item_from_one_partition(
     ],
 )
 def test_a_place_that_another_option_names_or_that_cannot_be_written_is_refused(
-    places: Places, related: str, sentence: str
+    places: JobUrls, related: str, sentence: str
 ) -> None:
     with pytest.raises(FreshFlowError, match=re.escape(sentence)):
-        prepare(relating(places, related), Config(), resumes=False)
+        prepare(relating(places, related), Config(), is_resuming=False)

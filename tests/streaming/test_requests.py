@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from freshflow.config.schema import JobConfig
-from freshflow.streaming.job import Places
-from freshflow.streaming.monitoring.progress import Progress
+from freshflow.streaming.job import JobUrls
+from freshflow.streaming.monitoring.progress import JobStats
 
 Json = dict[str, Any]
 USERS, EVENTS = 7, 120
@@ -36,12 +36,12 @@ def visits_with_requests() -> list[Json]:
 
 
 @pytest.fixture
-def answers(tmp_path: Path, run_here: Callable[..., Progress]) -> Callable[..., dict[str, Json]]:
+def answers(tmp_path: Path, run_here: Callable[..., JobStats]) -> Callable[..., dict[str, Json]]:
     """What a job answers to the requests among lines, by request id."""
 
     def answers(lines: list[bytes], **job: int) -> dict[str, Json]:
         (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))
-        places = Places(str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
+        places = JobUrls(str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
         run_here(places, clock=lambda: 0, job=JobConfig(**job))
         lists = map(json.loads, (tmp_path / "out.jsonl").read_bytes().splitlines())
         return {one["request_id"]: one for one in lists if one["cause"] == "request"}

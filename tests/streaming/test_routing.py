@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from freshflow.config.schema import Config, JobConfig, RankerConfig, UsersConfig
-from freshflow.events.model import Behaviour, Event, Forget, Identify, ItemUpdate, Origin, Request
+from freshflow.events.model import Event, Forget, Identify, Interaction, ItemUpdate, Origin, Request
 from freshflow.streaming.partitioning import partition_of
-from freshflow.streaming.routing import by_bucket, by_user
-from freshflow.users.anonymous import GuestBucket
-from freshflow.users.resequencer import Handover
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Departure, Step
+from freshflow.streaming.routing import route_events, route_forwarded_events
+from freshflow.users.anonymous import AnonymousStore
+from freshflow.users.resequencer import Resequencer
+from freshflow.users.store import UserStore
+from freshflow.users.updates import Step, UserEvicted
 
 ORIGIN = Origin("file", "events.jsonl")
 START_MS = 1_700_000_000_000
@@ -34,28 +34,30 @@ def _event(random: np.random.Generator, position: int) -> Event:
         return Forget(position, who, ts_ms)
     if kind < 0.2:
         return Request(position, who, ts_ms)
-    return Behaviour(position, "view", who, f"i{random.integers(20)}", ts_ms, session_id=guest)
+    return Interaction(position, "view", who, f"i{random.integers(20)}", ts_ms, session_id=guest)
 
 
 def steps(events: list[Event], partitions: int, size: int, seed: int = 0) -> dict[str, list[Step]]:
     """What becomes of everybody in a job with so many partitions, whose batches meet in any order."""
-    config = Config(job=JobConfig(partitions=partitions), users=UsersConfig(guests=True), ranker=RankerConfig(shared=0))
-    guests = [GuestBucket.of_partition(config) for _ in range(partitions)]
-    users, handovers = [UserBucket.of_partition(config) for _ in guests], [Handover() for _ in guests]
+    config = Config(
+        job=JobConfig(partitions=partitions), users=UsersConfig(guests=True), ranker=RankerConfig(broadcast_examples=0)
+    )
+    guests = [AnonymousStore.for_partition(config) for _ in range(partitions)]
+    users, handovers = [UserStore.for_partition(config) for _ in guests], [Resequencer() for _ in guests]
     queues = defaultdict(list)
     for start in range(0, len(events), size):
         batch = events[start : start + size]
-        for sender, part in enumerate(by_bucket(batch, partitions, guests=True)):
-            handed, _, upto = guests[sender].read(ORIGIN, part, 0, batch[-1].position)
-            for to, several in enumerate(by_user(handed, sender, partitions)):
+        for sender, part in enumerate(route_events(batch, partitions, has_anonymous_users=True)):
+            handed, _, upto = guests[sender].process_batch(ORIGIN, part, 0, batch[-1].position)
+            for to, several in enumerate(route_forwarded_events(handed, sender, partitions)):
                 queues[sender, to].append((several, upto))
     made, random = defaultdict(list), np.random.default_rng(seed)
     while waiting := [pair for pair, queue in queues.items() if queue]:
         sender, to = waiting[random.integers(len(waiting))]
-        found = handovers[to].take(sender, partitions, ORIGIN, *queues[sender, to].pop(0))
-        for step in users[to].take(found[0]) if found else []:
-            if not getattr(step, "elsewhere", False):
-                who = step.user_id if isinstance(step, Forget | Departure) else step.event.user_id
+        found = handovers[to].process(sender, partitions, ORIGIN, *queues[sender, to].pop(0))
+        for step in users[to].process(found[0]) if found else []:
+            if not getattr(step, "is_in_other_bucket", False):
+                who = step.user_id if isinstance(step, Forget | UserEvicted) else step.event.user_id
                 assert partition_of(who, partitions) == to
                 made[who].append(step)
     return made
@@ -75,6 +77,6 @@ def test_everybody_has_the_same_steps_whatever_the_partitions_batches_and_ways(s
 def test_catalogue_events_go_everywhere_and_who_is_forgotten_only_where_guests_are_known():
     item, forget = ItemUpdate(1, "i", START_MS), Forget(2, "u", START_MS)
     own = partition_of("u", 3)
-    assert by_bucket([item, forget], 3) == [[item, forget] if n == own else [item] for n in range(3)]
-    told = by_bucket([item, forget], 3, guests=True)
-    assert [part[1].elsewhere for part in told] == [n != own for n in range(3)]
+    assert route_events([item, forget], 3) == [[item, forget] if n == own else [item] for n in range(3)]
+    told = route_events([item, forget], 3, has_anonymous_users=True)
+    assert [part[1].is_in_other_bucket for part in told] == [n != own for n in range(3)]

@@ -4,29 +4,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshflow.config.schema import NoiseConfig, UsersConfig
-from freshflow.events.model import Behaviour
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Dismissal, Interaction, Noise
+from freshflow.events.model import Interaction
+from freshflow.users.store import UserStore
+from freshflow.users.updates import BotEvent, Dismissal, UserInteraction
 
 START_MS = 1_700_000_000_000
 OFF = {"events": 0, "repeats": 0, "session_events": 0, "unseen": 0}
 
 
-def event(n: int, item: str, at_ms: int, type_: str = "view", weight: float = 1.0) -> Behaviour:
-    return Behaviour(n, type_, "user", item, START_MS + at_ms, weight)
+def event(n: int, item: str, at_ms: int, type_: str = "view", weight: float = 1.0) -> Interaction:
+    return Interaction(n, type_, "user", item, START_MS + at_ms, weight)
 
 
-def bucket(**limits) -> UserBucket:
+def bucket(**limits) -> UserStore:
     """A bucket with these limits and no others."""
-    return UserBucket(UsersConfig(), 9, noise=NoiseConfig(**OFF | limits))
+    return UserStore(UsersConfig(), 9, bot_filter=NoiseConfig(**OFF | limits))
 
 
-def noisy(made: UserBucket, events) -> list[int]:
+def noisy(made: UserStore, events) -> list[int]:
     """The positions of the events that are noise."""
-    return [step.position for step in made.take(events) if isinstance(step, Noise)]
+    return [step.position for step in made.process(events) if isinstance(step, BotEvent)]
 
 
-def at_pace(pause_ms: int, count: int, start: int = 0, start_ms: int = 0) -> list[Behaviour]:
+def at_pace(pause_ms: int, count: int, start: int = 0, start_ms: int = 0) -> list[Interaction]:
     return [event(start + n, f"i{n}", start_ms + n * pause_ms) for n in range(count)]
 
 
@@ -95,22 +95,22 @@ def test_looks_between_purchases_make_them_plausible():
 
 def test_a_user_who_is_noise_is_known_and_gets_a_list_and_teaches_nothing():
     made = bucket(events=2, window_s=10)
-    made.for_all = 9
-    *_, noise = made.take(at_pace(0, 3))
-    assert isinstance(noise, Noise)
-    assert noise.after.items == ("i0", "i1", "i2")
-    assert (made.interactions, made.counts) == (2, {"noise_rate": 1})
+    made.n_broadcast = 9
+    *_, noise = made.process(at_pace(0, 3))
+    assert isinstance(noise, BotEvent)
+    assert noise.profile_after.items == ("i0", "i1", "i2")
+    assert (made.n_interactions, made.counts) == (2, {"noise_rate": 1})
 
 
 def test_dismissals_at_a_bots_pace_are_noise_and_take_the_items_off_all_the_same():
     made = bucket(events=2, window_s=10)
-    *_, step = made.take([event(n, f"i{n}", 0, "dismiss", -1.0) for n in range(3)])
-    assert isinstance(step, Noise)
-    assert (step.after.dismissed, made.counts) == (("i0", "i1", "i2"), {"noise_rate": 1})
+    *_, step = made.process([event(n, f"i{n}", 0, "dismiss", -1.0) for n in range(3)])
+    assert isinstance(step, BotEvent)
+    assert (step.profile_after.dismissed_items, made.counts) == (("i0", "i1", "i2"), {"noise_rate": 1})
 
 
 def test_a_loop_that_is_turned_down_at_last_teaches_so():
-    *_, step = bucket(repeats=2).take([*(event(n, "a", n) for n in range(4)), event(4, "b", 9, "dismiss", -1.0)])
+    *_, step = bucket(repeats=2).process([*(event(n, "a", n) for n in range(4)), event(4, "b", 9, "dismiss", -1.0)])
     assert isinstance(step, Dismissal)
 
 
@@ -136,5 +136,5 @@ def test_the_pace_is_that_of_a_bucket_that_leaks_evenly(pauses_ms, allowed, wind
 
 
 def test_interactions_stay_interactions():
-    steps = bucket(events=5, repeats=2).take(at_pace(20_000, 3))
-    assert all(isinstance(step, Interaction) for step in steps)
+    steps = bucket(events=5, repeats=2).process(at_pace(20_000, 3))
+    assert all(isinstance(step, UserInteraction) for step in steps)

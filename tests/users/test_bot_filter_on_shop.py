@@ -10,8 +10,8 @@ from freshflow.events.parser import EventParser
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.noise import bot_user
 from freshflow.simulator.write import shop_lines
-from freshflow.users.store import UserBucket
-from freshflow.users.updates import Interaction, Noise
+from freshflow.users.store import UserStore
+from freshflow.users.updates import BotEvent, UserInteraction
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -20,10 +20,10 @@ def test_of_a_shop_the_bot_is_noise_and_nobody_else(seed, events, users):
     shop = ShopConfig(events=events, users=users, items=100, seed=seed)
     records = tuple((n, raw) for n, (_, _, raw) in enumerate(shop_lines(shop), start=1))
     read, _ = EventParser(Config().events).parse(RawBatch(Origin("file", "shop"), records, 0))
-    made = UserBucket.of_partition(Config())
-    steps = made.take(read)
-    noise = Counter(step.event.user_id for step in steps if isinstance(step, Noise))
-    learned = Counter(step.event.user_id for step in steps if isinstance(step, Interaction))
+    made = UserStore.for_partition(Config())
+    steps = made.process(read)
+    noise = Counter(step.event.user_id for step in steps if isinstance(step, BotEvent))
+    learned = Counter(step.event.user_id for step in steps if isinstance(step, UserInteraction))
     bot = f"u{bot_user(shop) + 1}"
     assert noise.keys() == {bot}
     assert noise[bot] == made.counts["noise_rate"]

@@ -3,7 +3,7 @@
 import pytest
 
 from freshflow.users import interning as ids
-from freshflow.users.interning import shared
+from freshflow.users.interning import intern_id
 
 
 def spelled(*parts: str) -> str:
@@ -14,11 +14,11 @@ def spelled(*parts: str) -> str:
 def test_equal_ids_are_one_text() -> None:
     first, second = spelled("item-", "1"), spelled("item-", "1")
     assert first is not second
-    assert shared(first) is shared(second)
+    assert intern_id(first) is intern_id(second)
 
 
 def test_ids_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MOST", 10)
+    monkeypatch.setattr(ids, "MAX_INTERNED_IDS", 10)
     for n in range(1000):
-        assert shared(f"item-{n}") == f"item-{n}"
-        assert len(ids._known) <= 10
+        assert intern_id(f"item-{n}") == f"item-{n}"
+        assert len(ids._interned_ids) <= 10

@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from freshflow.events.model import Behaviour
+from freshflow.events.model import Interaction
 from freshflow.users.profile import (
     NEW_USER,
-    UserState,
-    add_earlier,
+    UserProfile,
+    add_dismissal,
     add_event,
-    as_of,
+    add_out_of_order_event,
     context_at,
-    dismiss,
     is_duplicate,
+    profile_at,
 )
 
 START_MS = 1_700_000_000_000
@@ -24,26 +24,26 @@ GAP_MS = 1_800_000
 MINUTE_MS = 60_000
 
 
-def event(item: str, minute: float, session_id: str | None = None) -> Behaviour:
-    return Behaviour(0, "view", "user", item, START_MS + int(minute * MINUTE_MS), session_id=session_id)
+def event(item: str, minute: float, session_id: str | None = None) -> Interaction:
+    return Interaction(0, "view", "user", item, START_MS + int(minute * MINUTE_MS), session_id=session_id)
 
 
-def add(state: UserState, one: Behaviour, context: int = 20, history: int = 100) -> UserState:
-    added = add_event if one.ts_ms >= state.last_ms else add_earlier
+def add(state: UserProfile, one: Interaction, context: int = 20, history: int = 100) -> UserProfile:
+    added = add_event if one.ts_ms >= state.last_ms else add_out_of_order_event
     return added(state, one, gap_ms=GAP_MS, context=context, history=history)
 
 
-def after(*events: Behaviour, **bounds: int) -> UserState:
+def after(*events: Interaction, **bounds: int) -> UserProfile:
     """The state of a new user after `events`, in the order in which they come."""
     return reduce(lambda state, one: add(state, one, **bounds), events, NEW_USER)
 
 
-def known(state: UserState) -> tuple[object, ...]:
+def known(state: UserProfile) -> tuple[object, ...]:
     """All that a state says, but for the order in which events came."""
     return structs.astuple(structs.replace(state, fingerprints=b""))
 
 
-def same_as_in_order(*events: Behaviour, **bounds: int) -> bool:
+def same_as_in_order(*events: Interaction, **bounds: int) -> bool:
     return known(after(*events, **bounds)) == known(after(*sorted(events, key=lambda one: one.ts_ms), **bounds))
 
 
@@ -74,7 +74,7 @@ def test_an_event_that_is_too_far_from_the_session_before_joins_nothing_else():
 def test_an_item_that_was_seen_later_stays_and_counts_once_more():
     state = after(event("a", 0), event("b", 5), event("b", 3))
     assert (state.items, state.counts, state.seen_ms[1]) == (("a", "b"), (1, 2), START_MS + 5 * MINUTE_MS)
-    assert (state.place, state.stays, state.session_length) == (0, 1, 3)
+    assert (state.session_position, state.n_immediate_repeats, state.session_length) == (0, 1, 3)
 
 
 def test_an_item_that_was_seen_earlier_moves_to_where_it_was_seen_now():
@@ -90,18 +90,18 @@ def test_an_item_that_moves_within_its_session_brings_nothing_of_the_session_bef
 
 def test_of_two_earlier_events_the_latest_item_stands_where_the_later_left_it():
     events = [event("a", 0), event("b", 1), event("c", 2), event("a", 5)]
-    assert (after(*events).place, after(*events, event("a", 1.5)).place) == (2, 1)
+    assert (after(*events).session_position, after(*events, event("a", 1.5)).session_position) == (2, 1)
     assert same_as_in_order(*events, event("a", 1.5))
 
 
 def test_the_session_as_of_a_moment_counts_its_repeats():
     state = after(event("a", 0), event("a", 1), event("b", 2), event("c", 3))
-    assert as_of(state, START_MS + int(2.5 * MINUTE_MS), gap_ms=GAP_MS).session_length == 3
+    assert profile_at(state, START_MS + int(2.5 * MINUTE_MS), gap_ms=GAP_MS).session_length == 3
 
 
 def test_the_latest_item_stands_where_its_earlier_event_leaves_it():
     state = after(event("b", 1), event("a", 2), event("a", 0))
-    assert (state.session, state.place, state.stays) == (("b", "a"), 1, 0)
+    assert (state.session, state.session_position, state.n_immediate_repeats) == (("b", "a"), 1, 0)
 
 
 def test_an_event_of_another_named_session_divides_the_running_one():
@@ -130,15 +130,15 @@ def test_what_a_full_history_has_no_place_for_is_not_in_it():
 
 
 def test_an_event_before_a_dismissal_does_not_undo_it():
-    turned_down = dismiss(after(event("b", 0)), event("a", 5), history=9)
+    turned_down = add_dismissal(after(event("b", 0)), event("a", 5), max_history=9)
     state = add(turned_down, event("a", 3))
-    assert (state.items, state.dismissed) == (("b",), ("a",))
+    assert (state.items, state.dismissed_items) == (("b",), ("a",))
     assert is_duplicate(state, event("a", 3))
 
 
 def test_a_dismissal_before_the_user_came_back_to_the_item_is_out_of_date():
     seen = after(event("a", 0), event("a", 5))
-    assert known(dismiss(seen, event("a", 3), history=9)) == known(seen)
+    assert known(add_dismissal(seen, event("a", 3), max_history=9)) == known(seen)
 
 
 def test_an_event_out_of_order_is_a_duplicate_when_it_comes_again():
@@ -196,9 +196,11 @@ def test_the_state_as_of_a_moment_is_that_after_the_events_before_it(events, min
     """Also the context: that of a session where one was running."""
     in_order = sorted(events, key=lambda one: one.ts_ms)
     now_ms = START_MS + minute * MINUTE_MS
-    then = as_of(after(*in_order), now_ms, gap_ms=GAP_MS)
+    then = profile_at(after(*in_order), now_ms, gap_ms=GAP_MS)
     expected = after(*(one for one in in_order if one.ts_ms <= now_ms))
     assert (then.items, then.seen_ms, then.counts, then.last_ms) == (
         *(expected.items, expected.seen_ms, expected.counts, expected.last_ms),
     )
-    assert context_at(then, now_ms, gap_ms=GAP_MS, limit=9) == context_at(expected, now_ms, gap_ms=GAP_MS, limit=9)
+    assert context_at(then, now_ms, gap_ms=GAP_MS, max_items=9) == context_at(
+        expected, now_ms, gap_ms=GAP_MS, max_items=9
+    )

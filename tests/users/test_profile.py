@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from freshflow.events.model import Behaviour
+from freshflow.events.model import Interaction
 from freshflow.users.profile import (
     FINGERPRINT_BYTES,
     NEW_USER,
-    UserState,
+    UserProfile,
+    add_dismissal,
     add_event,
     add_search,
     context_at,
-    dismiss,
+    intern_ids,
     is_duplicate,
-    with_shared_ids,
 )
 
 START_MS = 1_700_000_000_000
@@ -26,19 +26,21 @@ GAP_MS = 1_800_000
 MINUTE_MS = 60_000
 
 
-def event(item: str, at_ms: int = 0, **fields: str) -> Behaviour:
+def event(item: str, at_ms: int = 0, **fields: str) -> Interaction:
     """A view of `item` so many milliseconds after the start."""
     type_ = fields.pop("type", "view")
-    return Behaviour(0, type_, "user", item, START_MS + at_ms, **fields)
+    return Interaction(0, type_, "user", item, START_MS + at_ms, **fields)
 
 
-def after(*events: Behaviour, context: int = 20, history: int = 100) -> UserState:
+def after(*events: Interaction, context: int = 20, history: int = 100) -> UserProfile:
     """The state of a new user after `events`."""
-    return reduce(lambda s, e: add_event(s, e, gap_ms=GAP_MS, context=context, history=history), events, NEW_USER)
+    return reduce(
+        lambda s, e: add_event(s, e, gap_ms=GAP_MS, max_context=context, max_history=history), events, NEW_USER
+    )
 
 
-def context(state: UserState, at_ms: int, limit: int = 20, session_id: str | None = None):
-    return context_at(state, START_MS + at_ms, gap_ms=GAP_MS, limit=limit, session_id=session_id)
+def context(state: UserProfile, at_ms: int, limit: int = 20, session_id: str | None = None):
+    return context_at(state, START_MS + at_ms, gap_ms=GAP_MS, max_items=limit, session_id=session_id)
 
 
 def test_the_first_event_starts_a_session():
@@ -177,7 +179,7 @@ behaviours = st.builds(
 )
 
 
-def in_order(most: int) -> st.SearchStrategy[list[Behaviour]]:
+def in_order(most: int) -> st.SearchStrategy[list[Interaction]]:
     """At most so many events, by time."""
     return st.lists(behaviours, max_size=most).map(lambda events: sorted(events, key=lambda one: one.ts_ms))
 
@@ -192,7 +194,7 @@ def test_states_keep_their_invariants_and_inputs_stay_as_they_were(events, bound
     state = NEW_USER
     for one in events:
         before = msgspec.msgpack.encode((state, one))
-        later = add_event(state, one, gap_ms=GAP_MS, context=context, history=history)
+        later = add_event(state, one, gap_ms=GAP_MS, max_context=context, max_history=history)
         assert msgspec.msgpack.encode((state, one)) == before
         assert later.last_ms == one.ts_ms
         assert later.items[-1] == later.session[-1] == one.item_id
@@ -228,43 +230,43 @@ def test_a_context_is_the_end_of_the_session_or_of_the_history(events, at_ms, li
 
 
 def test_a_dismissed_item_leaves_session_and_history_until_the_user_comes_back_to_it():
-    state = dismiss(after(event("a"), event("b", 1), event("a", 2)), event("a", 9, type="dismiss"), history=5)
+    state = add_dismissal(after(event("a"), event("b", 1), event("a", 2)), event("a", 9, type="dismiss"), max_history=5)
     assert (state.session, state.items, state.seen_ms, state.counts) == (("b",), ("b",), (START_MS + 1,), (1,))
-    assert (state.dismissed, state.last_ms) == (("a",), START_MS + 9)
-    back = add_event(state, event("a", 10), gap_ms=GAP_MS, context=20, history=100)
-    assert (back.dismissed, back.items) == ((), ("b", "a"))
+    assert (state.dismissed_items, state.last_ms) == (("a",), START_MS + 9)
+    back = add_event(state, event("a", 10), gap_ms=GAP_MS, max_context=20, max_history=100)
+    assert (back.dismissed_items, back.items) == ((), ("b", "a"))
 
 
 def test_no_more_items_are_dismissed_than_the_history_holds():
-    state = reduce(lambda s, n: dismiss(s, event(f"i{n}", n), history=3), range(7), NEW_USER)
-    assert state.dismissed == ("i4", "i5", "i6")
+    state = reduce(lambda s, n: add_dismissal(s, event(f"i{n}", n), max_history=3), range(7), NEW_USER)
+    assert state.dismissed_items == ("i4", "i5", "i6")
 
 
 def test_a_dismissal_that_comes_again_is_a_duplicate():
     turned_down = event("a", type="dismiss")
-    assert is_duplicate(dismiss(NEW_USER, turned_down, history=3), turned_down)
+    assert is_duplicate(add_dismissal(NEW_USER, turned_down, max_history=3), turned_down)
 
 
 @pytest.mark.parametrize(
     ("items", "place"), [("a", -1), ("ab", -1), ("aa", 0), ("aba", 1), ("abca", 2), ("abab", 1), ("abb", 0)]
 )
 def test_the_place_is_where_the_latest_item_stood_in_the_session_before_it(items, place):
-    assert after(*(event(item, n) for n, item in enumerate(items))).place == place
+    assert after(*(event(item, n) for n, item in enumerate(items))).session_position == place
 
 
 def test_in_a_new_session_every_first_item_is_new():
     state = after(event("a"), event("a", 1), event("a", 2 + GAP_MS))
-    assert (state.session_length, state.place, state.stays) == (1, -1, 0)
+    assert (state.session_length, state.session_position, state.n_immediate_repeats) == (1, -1, 0)
 
 
 @pytest.mark.parametrize(("items", "stays"), [("a", 0), ("aa", 1), ("aaa", 2), ("aaab", 0), ("aaba", 0), ("abbb", 2)])
 def test_stays_count_how_often_the_latest_item_came_again_at_once(items, stays):
-    assert after(*(event(item, n) for n, item in enumerate(items))).stays == stays
+    assert after(*(event(item, n) for n, item in enumerate(items))).n_immediate_repeats == stays
 
 
 def test_an_item_that_the_session_has_forgotten_is_new_again():
     state = after(*(event(item, n) for n, item in enumerate("abca")), context=2)
-    assert (state.session, state.place) == (("c", "a"), -1)
+    assert (state.session, state.session_position) == (("c", "a"), -1)
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
@@ -272,17 +274,17 @@ def test_an_item_that_the_session_has_forgotten_is_new_again():
 def test_place_and_stays_follow_from_the_session_before(events, limit):
     state = NEW_USER
     for one in events:
-        later = add_event(state, one, gap_ms=GAP_MS, context=limit, history=6)
+        later = add_event(state, one, gap_ms=GAP_MS, max_context=limit, max_history=6)
         before = state.session[::-1] if later.session_length > 1 else ()
-        assert later.place == (before.index(one.item_id) if one.item_id in before else -1)
-        assert later.stays == (state.stays + 1 if later.place == 0 else 0)
+        assert later.session_position == (before.index(one.item_id) if one.item_id in before else -1)
+        assert later.n_immediate_repeats == (state.n_immediate_repeats + 1 if later.session_position == 0 else 0)
         state = later
 
 
 def test_after_a_dismissal_the_next_item_stands_to_the_session_that_is_left():
-    turned_down = dismiss(after(event("a"), event("b", 1)), event("b", 2, type="dismiss"), history=5)
-    state = add_event(turned_down, event("a", 3), gap_ms=GAP_MS, context=20, history=100)
-    assert (state.place, state.stays) == (0, 1)
+    turned_down = add_dismissal(after(event("a"), event("b", 1)), event("b", 2, type="dismiss"), max_history=5)
+    state = add_event(turned_down, event("a", 3), gap_ms=GAP_MS, max_context=20, max_history=100)
+    assert (state.session_position, state.n_immediate_repeats) == (0, 1)
 
 
 def test_where_two_fingerprints_meet_there_is_no_third():
@@ -296,32 +298,32 @@ def test_where_two_fingerprints_meet_there_is_no_third():
 
 def test_users_of_one_item_share_its_id():
     states = [after(event("".join(("it", "em")))) for _ in "ab"]
-    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(states), type=list[UserState])
-    one, other, *restored = (*states, *map(with_shared_ids, decoded))
+    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(states), type=list[UserProfile])
+    one, other, *restored = (*states, *map(intern_ids, decoded))
     assert restored == [one, other]
     assert len({id(item) for state in (one, other, *restored) for item in (*state.items, *state.session)}) == 1
 
 
-def searched(state: UserState, at_ms: int, *keys: str) -> UserState:
+def searched(state: UserProfile, at_ms: int, *keys: str) -> UserProfile:
     return add_search(state, keys or ("q",), START_MS + at_ms, gap_ms=GAP_MS)
 
 
-def then(state: UserState, item: str, at_ms: int) -> UserState:
-    return add_event(state, event(item, at_ms), gap_ms=GAP_MS, context=20, history=100)
+def then(state: UserProfile, item: str, at_ms: int) -> UserProfile:
+    return add_event(state, event(item, at_ms), gap_ms=GAP_MS, max_context=20, max_history=100)
 
 
 def test_a_search_counts_for_what_comes_up_to_the_gap_after_it_and_no_longer():
     state = searched(NEW_USER, 0)
     assert then(state, "a", GAP_MS).search is not None
     assert then(state, "a", GAP_MS + 1).search is None
-    assert then(then(state, "a", GAP_MS), "b", 2 * GAP_MS).search.visits == 2
+    assert then(then(state, "a", GAP_MS), "b", 2 * GAP_MS).search.n_visits == 2
 
 
 def test_a_search_counts_for_ten_visits():
     state = searched(NEW_USER, 0)
     for n in range(10):
         state = then(state, f"i{n}", n)
-        assert state.search.visits == n + 1
+        assert state.search.n_visits == n + 1
     assert then(state, "one too many", 11).search is None
 
 
@@ -335,7 +337,7 @@ def test_a_search_of_long_before_the_latest_event_or_the_latest_search_changes_n
 
 
 def test_an_event_before_a_search_leaves_it_for_later_unless_it_lies_far_ahead():
-    assert then(searched(NEW_USER, 1000), "a", 500).search.visits == 0
+    assert then(searched(NEW_USER, 1000), "a", 500).search.n_visits == 0
     assert then(searched(NEW_USER, GAP_MS + 501), "a", 500).search is None
 
 

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshflow.events.model import Behaviour
+from freshflow.events.model import Interaction
 from freshflow.users import profile_merge as merging
 from freshflow.users.profile import (
     FINGERPRINT_BYTES,
-    FINGERPRINTS,
+    MAX_FINGERPRINTS,
     NEW_USER,
-    UserState,
-    add_earlier,
+    UserProfile,
+    add_dismissal,
     add_event,
-    dismiss,
+    add_out_of_order_event,
     is_duplicate,
 )
 
@@ -23,22 +23,22 @@ START_MS, MINUTE_MS, GAP_MS = 1_700_000_000_000, 60_000, 1_800_000
 HISTORY, CONTEXT = 12, 5
 
 
-def event(item: str, minute: float, session_id: str | None = None, weight: float = 1.0) -> Behaviour:
-    return Behaviour(0, "view", "u", item, START_MS + int(minute * MINUTE_MS), weight, session_id=session_id)
+def event(item: str, minute: float, session_id: str | None = None, weight: float = 1.0) -> Interaction:
+    return Interaction(0, "view", "u", item, START_MS + int(minute * MINUTE_MS), weight, session_id=session_id)
 
 
-def add(state: UserState, one: Behaviour, context: int = CONTEXT, history: int = HISTORY) -> UserState:
+def add(state: UserProfile, one: Interaction, context: int = CONTEXT, history: int = HISTORY) -> UserProfile:
     if one.weight < 0:
-        return dismiss(state, one, history=history)
-    added = add_event if one.ts_ms >= state.last_ms else add_earlier
+        return add_dismissal(state, one, max_history=history)
+    added = add_event if one.ts_ms >= state.last_ms else add_out_of_order_event
     return added(state, one, gap_ms=GAP_MS, context=context, history=history)
 
 
-def after(*events: Behaviour) -> UserState:
+def after(*events: Interaction) -> UserProfile:
     return reduce(add, events, NEW_USER)
 
 
-merged = partial(merging.merged, gap_ms=GAP_MS, context=CONTEXT, history=HISTORY)
+merged = partial(merging.merge_profiles, gap_ms=GAP_MS, max_context=CONTEXT, max_history=HISTORY)
 
 
 def test_items_stand_in_the_order_in_which_they_were_last_seen_and_counts_add_up():
@@ -80,7 +80,7 @@ def test_one_who_only_turned_something_down_does_not_end_the_others_session():
 def test_a_dismissal_holds_unless_the_item_was_seen_after_all_that_the_other_did(seen, dismissed):
     one, other = after(event("a", 1, weight=-1), event("b", 2)), after(event("a", seen))
     both = merged(one, other)
-    assert both.dismissed == dismissed
+    assert both.dismissed_items == dismissed
     assert ("a" in both.items) == (not dismissed)
 
 
@@ -92,8 +92,8 @@ def test_events_of_both_are_recognised_when_they_come_again():
 
 
 def test_an_older_guest_does_not_push_out_the_latest_events_of_the_user():
-    ours = [event(f"u{n}", n + 20) for n in range(FINGERPRINTS)]
-    both = merged(after(*ours), after(*(event(f"g{n}", n) for n in range(FINGERPRINTS))))
+    ours = [event(f"u{n}", n + 20) for n in range(MAX_FINGERPRINTS)]
+    both = merged(after(*ours), after(*(event(f"g{n}", n) for n in range(MAX_FINGERPRINTS))))
     assert all(is_duplicate(both, one) for one in ours)
 
 
@@ -107,7 +107,7 @@ events = st.builds(
 states = st.lists(events, max_size=20).map(lambda several: after(*several))
 
 
-def history(state: UserState) -> dict[str, tuple[int, int]]:
+def history(state: UserProfile) -> dict[str, tuple[int, int]]:
     return {item: of for item, *of in zip(state.items, state.seen_ms, state.counts, strict=True)}
 
 
@@ -130,8 +130,8 @@ def test_bounds_hold_and_a_session_is_the_end_of_the_history(one, other):
     both = merged(one, other, history=4, context=2)
     assert len(both.items) == len(both.seen_ms) == len(both.counts) <= 4
     assert len(both.session) <= 2 and both.items[len(both.items) - len(both.session) :] == both.session
-    assert len(both.dismissed) <= 4 and not {*both.dismissed} & {*both.items}
-    assert len(both.fingerprints) <= FINGERPRINTS * FINGERPRINT_BYTES
+    assert len(both.dismissed_items) <= 4 and not {*both.dismissed_items} & {*both.items}
+    assert len(both.fingerprints) <= MAX_FINGERPRINTS * FINGERPRINT_BYTES
     assert list(both.seen_ms) == sorted(both.seen_ms)
     assert both.last_ms == max(one.last_ms, other.last_ms)
     assert both.session_length >= len(both.session)

@@ -3,23 +3,23 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from freshflow.events.model import Behaviour
-from freshflow.users.profile import Context, UserState
+from freshflow.events.model import Interaction
+from freshflow.users.profile import Context, UserProfile
 
-__all__ = ["Baseline", "best"]
+__all__ = ["Baseline", "select_top_items"]
 
 
 class Baseline(Protocol):
     """A recommender that is asked before each event and then told of it."""
 
-    def recommend(self, user_id: str, user: UserState, context: Context, k: int) -> list[str]:
+    def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
         """At most `k` distinct item ids for a user in a context, the best first; changes nothing."""
 
-    def learn(self, event: Behaviour, context: Context) -> None:
+    def learn(self, event: Interaction, context: Context) -> None:
         """Take in an event and the context it happened in."""
 
 
-def best(scores: Iterable[tuple[str, float]], k: int) -> list[str]:
+def select_top_items(scores: Iterable[tuple[str, float]], k: int) -> list[str]:
     """The `k` items of the highest score, ties by item id.
 
     >>> best([("b", 1.0), ("c", 2.0), ("a", 1.0)], 2)

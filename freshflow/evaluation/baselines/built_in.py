@@ -1,25 +1,27 @@
 """The baselines that an evaluation holds the job against, by name."""
 
 from freshflow.evaluation.baselines.baseline import Baseline
-from freshflow.evaluation.baselines.popularity import Popularity
-from freshflow.evaluation.baselines.recent import Recent
+from freshflow.evaluation.baselines.popularity import PopularityBaseline
+from freshflow.evaluation.baselines.recent import RecentItemsBaseline
 from freshflow.evaluation.baselines.rules import SequentialRules
-from freshflow.evaluation.baselines.stacked import Stacked
+from freshflow.evaluation.baselines.stacked import StackedBaseline
 from freshflow.evaluation.baselines.vsknn import VSKNN
 
-__all__ = ["built_in"]
+__all__ = ["create_baselines"]
 
-RETURNS = 5  # own items on top of a stack: with all of them a regular visitor would see nothing else
+MAX_HISTORY_ITEMS = 5  # own items on top of a stack: with all of them a regular visitor would see nothing else
 
 
-def built_in() -> dict[str, Baseline]:
+def create_baselines() -> dict[str, Baseline]:
     """New baselines that know nothing yet, the simplest first."""
     return {
-        "popularity of 200": Popularity(200),
-        "popularity of 2,000": Popularity(2_000),
-        "own recent items": Recent(),
+        "popularity of 200": PopularityBaseline(200),
+        "popularity of 2,000": PopularityBaseline(2_000),
+        "own recent items": RecentItemsBaseline(),
         "sequential rules": SequentialRules(),
-        "recent, rules, pop. 200": Stacked([Recent(RETURNS), SequentialRules(), Popularity(200)]),
+        "recent, rules, pop. 200": StackedBaseline(
+            [RecentItemsBaseline(MAX_HISTORY_ITEMS), SequentialRules(), PopularityBaseline(200)]
+        ),
         "VSKNN": VSKNN(),
-        "VSKNN, pop. 200": Stacked([VSKNN(), Popularity(200)]),
+        "VSKNN, pop. 200": StackedBaseline([VSKNN(), PopularityBaseline(200)]),
     }

@@ -10,32 +10,32 @@ Session-Based Recommendation" (2017), who ask the last item only.
 
 from collections import defaultdict
 
-from freshflow.evaluation.baselines.baseline import best
-from freshflow.events.model import Behaviour
-from freshflow.users.profile import Context, UserState
+from freshflow.evaluation.baselines.baseline import select_top_items
+from freshflow.events.model import Interaction
+from freshflow.users.profile import Context, UserProfile
 
 __all__ = ["SequentialRules"]
 
-STEPS = 5  # how far back a rule reaches, and how many items are asked
+MAX_RULE_STEPS = 5  # how far back a rule reaches, and how many items are asked
 
 
 class SequentialRules:
-    """Rules between items that followed each other within `STEPS` steps; grows with the pairs that occur."""
+    """Rules between items that followed each other within `MAX_RULE_STEPS` steps; grows with the pairs that occur."""
 
     def __init__(self) -> None:
         self.rules: dict[str, dict[str, float]] = {}
 
-    def recommend(self, user_id: str, user: UserState, context: Context, k: int) -> list[str]:
+    def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
         """The `k` items that the rules of the context's last items speak most for."""
         scores: defaultdict[str, float] = defaultdict(float)
-        for n, item in enumerate(context.items[:STEPS], start=1):
-            for after, weight in self.rules.get(item, {}).items():
-                scores[after] += weight / n
-        return best(scores.items(), k)
+        for n, item in enumerate(context.items[:MAX_RULE_STEPS], start=1):
+            for next_item, weight in self.rules.get(item, {}).items():
+                scores[next_item] += weight / n
+        return select_top_items(scores.items(), k)
 
-    def learn(self, event: Behaviour, context: Context) -> None:
+    def learn(self, event: Interaction, context: Context) -> None:
         """Strengthen the rules from the context's last items to the event's item."""
-        for n, item in enumerate(context.items[:STEPS], start=1):
+        for n, item in enumerate(context.items[:MAX_RULE_STEPS], start=1):
             if item != event.item_id:
-                after = self.rules.setdefault(item, {})
-                after[event.item_id] = after.get(event.item_id, 0.0) + 1 / n
+                followers = self.rules.setdefault(item, {})
+                followers[event.item_id] = followers.get(event.item_id, 0.0) + 1 / n

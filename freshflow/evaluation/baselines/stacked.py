@@ -4,27 +4,27 @@ from collections.abc import Sequence
 from itertools import islice
 
 from freshflow.evaluation.baselines.baseline import Baseline
-from freshflow.events.model import Behaviour
-from freshflow.users.profile import Context, UserState
+from freshflow.events.model import Interaction
+from freshflow.users.profile import Context, UserProfile
 
-__all__ = ["Stacked"]
+__all__ = ["StackedBaseline"]
 
 
-class Stacked:
-    """The list of the first of `parts`, then what the second adds to it, and so on."""
+class StackedBaseline:
+    """The list of the first of `baselines`, then what the second adds to it, and so on."""
 
-    def __init__(self, parts: Sequence[Baseline]) -> None:
-        self.parts = parts
+    def __init__(self, baselines: Sequence[Baseline]) -> None:
+        self.baselines = baselines
 
-    def recommend(self, user_id: str, user: UserState, context: Context, k: int) -> list[str]:
+    def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
         """The first `k` distinct items of all lists, in the order of the parts."""
         items: dict[str, None] = {}
-        for part in self.parts:
+        for baseline in self.baselines:
             if len(items) < k:
-                items |= dict.fromkeys(part.recommend(user_id, user, context, k))
+                items |= dict.fromkeys(baseline.recommend(user_id, user, context, k))
         return list(islice(items, k))
 
-    def learn(self, event: Behaviour, context: Context) -> None:
+    def learn(self, event: Interaction, context: Context) -> None:
         """Every part learns."""
-        for part in self.parts:
-            part.learn(event, context)
+        for baseline in self.baselines:
+            baseline.learn(event, context)

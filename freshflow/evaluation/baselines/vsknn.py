@@ -16,84 +16,88 @@ from heapq import nlargest
 
 import msgspec
 
-from freshflow.evaluation.baselines.baseline import best
-from freshflow.events.model import Behaviour
-from freshflow.users.profile import Context, UserState
+from freshflow.evaluation.baselines.baseline import select_top_items
+from freshflow.events.model import Interaction
+from freshflow.users.profile import Context, UserProfile
 
 __all__ = ["VSKNN"]
 
-NEIGHBOURS = 100
-SAMPLE = 500  # sessions that are compared; a thousand were no better
-SESSIONS = 100_000
+N_NEIGHBOURS = 100
+SAMPLE_SIZE = 500  # sessions that are compared; a thousand were no better
+MAX_SESSIONS = 100_000
 
 
 class _Session(msgspec.Struct):
     user_id: str
-    touched: int  # the number of its latest event
+    last_event: int  # the number of its latest event
     items: dict[str, None]
 
 
 class VSKNN:
-    """Knows `bound` sessions, the least recently touched go first, and for each item the last `sample` it came in."""
+    """Knows `max_sessions` sessions, the least recently touched go first, and for each item the last `sample_size` it came in."""
 
-    def __init__(self, neighbours: int = NEIGHBOURS, sample: int = SAMPLE, bound: int = SESSIONS) -> None:
-        self.neighbours = neighbours
-        self.sample = sample
-        self.bound = bound
+    def __init__(
+        self, n_neighbours: int = N_NEIGHBOURS, sample_size: int = SAMPLE_SIZE, max_sessions: int = MAX_SESSIONS
+    ) -> None:
+        self.n_neighbours = n_neighbours
+        self.sample_size = sample_size
+        self.max_sessions = max_sessions
         self.sessions: dict[int, _Session] = {}  # in the order of their latest events
-        self.sessions_with: dict[str, deque[int]] = {}  # by item
-        self.latest: dict[str, int] = {}  # the latest session by user
-        self.events = 0
+        self.sessions_by_item: dict[str, deque[int]] = {}  # by item
+        self.latest_session: dict[str, int] = {}  # the latest session by user
+        self.n_events = 0
 
-    def recommend(self, user_id: str, user: UserState, context: Context, k: int) -> list[str]:
+    def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
         """The `k` items that the nearest sessions speak most for; those of the context may be among them."""
-        step_of = {item: n for n, item in enumerate(context.items, start=1)}
+        step_by_item = {item: n for n, item in enumerate(context.items, start=1)}
         scores: defaultdict[str, float] = defaultdict(float)
-        for session, similarity in self._nearest(user_id, context):
+        for session, similarity in self._nearest_sessions(user_id, context):
             items = self.sessions[session].items
-            vote = similarity / min(step_of[item] for item in step_of.keys() & items.keys())
+            vote = similarity / min(step_by_item[item] for item in step_by_item.keys() & items.keys())
             for item in items:
                 scores[item] += vote
-        return best(scores.items(), k)
+        return select_top_items(scores.items(), k)
 
-    def _nearest(self, user_id: str, context: Context) -> list[tuple[int, float]]:
+    def _nearest_sessions(self, user_id: str, context: Context) -> list[tuple[int, float]]:
         """The most similar ones of the latest sessions that share an item with the context, of equals the latest."""
         length = len(context.items)
         similarities: defaultdict[int, float] = defaultdict(float)
         for n, item in enumerate(context.items):
             weight = (length - n) / length**2
-            for session in self.sessions_with.get(item, ()):
+            for session in self.sessions_by_item.get(item, ()):
                 similarities[session] += weight
         if context.session_length:
-            similarities.pop(self.latest.get(user_id, -1), None)  # it is the running one
-        found = [(self.sessions[s].touched, value, s) for s, value in similarities.items() if s in self.sessions]
-        sampled = nlargest(self.sample, found)
-        nearest = nlargest(self.neighbours, sampled, key=lambda one: (one[1], one[0]))
-        return [(session, similarity) for _, similarity, session in nearest]
+            similarities.pop(self.latest_session.get(user_id, -1), None)  # it is the running one
+        candidates = [
+            (self.sessions[s].last_event, value, s) for s, value in similarities.items() if s in self.sessions
+        ]
+        recent_candidates = nlargest(self.sample_size, candidates)
+        neighbours = nlargest(self.n_neighbours, recent_candidates, key=lambda candidate: (candidate[1], candidate[0]))
+        return [(session, similarity) for _, similarity, session in neighbours]
 
-    def learn(self, event: Behaviour, context: Context) -> None:
+    def learn(self, event: Interaction, context: Context) -> None:
         """Add the event's item to the user's running session, or begin one with it."""
-        self.events += 1
-        number = self.latest.get(event.user_id) if context.session_length else None
-        if number is None:
-            number = self.latest[event.user_id] = self.events
-        session = self.sessions.pop(number, None) or _Session(event.user_id, 0, {})
-        self.sessions[number] = session  # to the end of the order
-        session.touched = self.events
+        self.n_events += 1
+        session_id = self.latest_session.get(event.user_id) if context.session_length else None
+        if session_id is None:
+            session_id = self.latest_session[event.user_id] = self.n_events
+        session = self.sessions.pop(session_id, None) or _Session(event.user_id, 0, {})
+        self.sessions[session_id] = session  # to the end of the order
+        session.last_event = self.n_events
         if event.item_id not in session.items:
             session.items[event.item_id] = None
-            latest: deque[int] = deque(maxlen=self.sample + 1)  # one of them may be the running one
-            self.sessions_with.setdefault(event.item_id, latest).append(number)
-        if len(self.sessions) > self.bound:
+            session_ids: deque[int] = deque(maxlen=self.sample_size + 1)  # one of them may be the running one
+            self.sessions_by_item.setdefault(event.item_id, session_ids).append(session_id)
+        if len(self.sessions) > self.max_sessions:
             self._drop(next(iter(self.sessions)))
 
-    def _drop(self, number: int) -> None:
-        session = self.sessions.pop(number)
-        if self.latest.get(session.user_id) == number:
-            del self.latest[session.user_id]
+    def _drop(self, session_id: int) -> None:
+        session = self.sessions.pop(session_id)
+        if self.latest_session.get(session.user_id) == session_id:
+            del self.latest_session[session.user_id]
         for item in session.items:
-            known = self.sessions_with[item]
-            if number in known:
-                known.remove(number)
-            if not known:
-                del self.sessions_with[item]
+            item_sessions = self.sessions_by_item[item]
+            if session_id in item_sessions:
+                item_sessions.remove(session_id)
+            if not item_sessions:
+                del self.sessions_by_item[item]

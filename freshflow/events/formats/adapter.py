@@ -9,27 +9,27 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from freshflow.events.csv_rows import typed_cell
-from freshflow.events.fields import QUOTED, RefusedError
-from freshflow.events.formats.mapping import Record, Table, found
+from freshflow.events.csv_rows import parse_cell
+from freshflow.events.fields import VALUE_PLACEHOLDER, InvalidRecordError
+from freshflow.events.formats.mapping import FormatMapping, JsonRecord, lookup_path
 
-__all__ = ["Adapter", "Found", "Shaped", "Wrapped"]
+__all__ = ["Adapter", "AdapterResult", "MappedEvent", "EnvelopeContext"]
 
-LITERAL = "="  # begins what a field is, in a renaming, in place of where it stands
-MICROSECONDS_FROM = 10**14  # the year 5138 in milliseconds, March 1973 in microseconds
+LITERAL_PREFIX = "="  # begins what a field is, in a renaming, in place of where it stands
+MIN_MICROSECONDS = 10**14  # the year 5138 in milliseconds, March 1973 in microseconds
 # A time to which an offset is to be added: as in warehouses, with a blank between date and time.
-WITHOUT_OFFSET = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?)(?: UTC)?")
+NAIVE_TIME_PATTERN = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?)(?: UTC)?")
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 
 
-class Wrapped(NamedTuple):
+class EnvelopeContext(NamedTuple):
     """An envelope around a record: its attributes, and what of our fields it says where the record leaves them out."""
 
-    attributes: Record
-    name: str  # of the record in it
+    attributes: JsonRecord
+    payload_field: str  # of the record in it
     fields: Mapping[str, object]
-    named: Mapping[str, str]  # what these fields are called there
+    source_names: Mapping[str, str]  # what these fields are called there
 
 
 class Scope(NamedTuple):
@@ -39,35 +39,35 @@ class Scope(NamedTuple):
     prefix: str
 
 
-class Shaped:
+class MappedEvent:
     """One event: `values` are its fields in our names."""
 
-    __slots__ = ("_adapter", "_item", "_scopes", "_wrapped", "values")
+    __slots__ = ("_adapter", "_item", "_scopes", "_envelope", "values")
 
     def __init__(
         self,
         adapter: "Adapter",
         values: dict[str, object],
         scopes: list[Scope],
-        wrapped: Wrapped | None,
+        envelope: EnvelopeContext | None,
         item: Scope | None = None,
     ) -> None:
         self.values = values
         self._adapter = adapter
         self._scopes = scopes
-        self._wrapped = wrapped
+        self._envelope = envelope
         self._item = item
 
-    def name_of(self, ours: str) -> str:
+    def source_name(self, field_name: str) -> str:
         """What one of our fields is called where this event comes from."""
-        return self._adapter.name_of(ours, self._scopes, self._wrapped, self._item)
+        return self._adapter.source_name(field_name, self._scopes, self._envelope, self._item)
 
 
-class Found(NamedTuple):
+class AdapterResult(NamedTuple):
     """The events of a record, and by name those that were passed over."""
 
-    events: list[Shaped]
-    passed_over: list[str]
+    events: list[MappedEvent]
+    unknown_types: list[str]
 
 
 class Adapter:
@@ -79,188 +79,218 @@ class Adapter:
 
     def __init__(
         self,
-        table: Table,
+        mapping: FormatMapping,
         renames: Mapping[str, str],
         types: Mapping[str, str] | None,
-        called: Mapping[str, str] = MappingProxyType({}),
+        type_aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._literals: dict[str, object] = {
-            ours: theirs[len(LITERAL) :] for ours, theirs in renames.items() if theirs.startswith(LITERAL)
+            field_name: source_path[len(LITERAL_PREFIX) :]
+            for field_name, source_path in renames.items()
+            if source_path.startswith(LITERAL_PREFIX)
         }
-        renamed = {ours: _paths([theirs]) for ours, theirs in renames.items() if ours not in self._literals}
-        self._fields = {ours: _paths(places) for ours, places in table.fields.items()} | renamed
-        self._in_item = {ours: _paths(places) for ours, places in table.in_item.items()}
-        self._in_item |= {ours: paths for ours, paths in renamed.items() if ours in self._in_item}
-        self._type_at = renamed.get("type", _paths(table.type_at))
-        self._type = self._literals.pop("type", table.type)
+        renamed_paths = {
+            field_name: _parse_paths([source_path])
+            for field_name, source_path in renames.items()
+            if field_name not in self._literals
+        }
+        self._fields = {
+            field_name: _parse_paths(dotted_paths) for field_name, dotted_paths in mapping.fields.items()
+        } | renamed_paths
+        self._item_fields = {
+            field_name: _parse_paths(dotted_paths) for field_name, dotted_paths in mapping.item_fields.items()
+        }
+        self._item_fields |= {
+            field_name: paths for field_name, paths in renamed_paths.items() if field_name in self._item_fields
+        }
+        self._type_paths = renamed_paths.get("type", _parse_paths(mapping.type_paths))
+        self._fixed_type = self._literals.pop("type", mapping.type)
         self._types = types
-        self._called = called
-        self._events = tuple(table.events.split(".")) if table.events else None
-        self._items = _paths(table.items)
-        self._time = table.time
+        self._type_aliases = type_aliases
+        self._events_path = tuple(mapping.events_path.split(".")) if mapping.events_path else None
+        self._item_list_paths = _parse_paths(mapping.item_list_paths)
+        self._time_format = mapping.time_format
 
-    def read(self, record: Record, raw: bytes | None, wrapped: Wrapped | None = None) -> Found:
-        """The events of a record whose bytes are `raw`. Raises `RefusedError` that names a field of the record.
+    def read(self, record: JsonRecord, raw: bytes | None, envelope: EnvelopeContext | None = None) -> AdapterResult:
+        """The events of a record whose bytes are `raw`. Raises `InvalidRecordError` that names a field of the record.
 
         Several events of one record share an id: that of the record, or else a digest of its bytes.
         """
-        result = Found([], [])
-        for scopes in self._events_of(record, wrapped):
-            theirs, ours = self._type_of(scopes, wrapped)
-            if ours is None:
-                result.passed_over.append(theirs)
-            elif ours == "search":
-                self._add_search(theirs, scopes, wrapped, result)
-            elif ours == "identify" and self._types is not None:
-                self._add_identify(theirs, scopes, wrapped, result)
+        result = AdapterResult([], [])
+        for scopes in self._event_scopes(record, envelope):
+            source_type, event_type = self._resolve_type(scopes, envelope)
+            if event_type is None:
+                result.unknown_types.append(source_type)
+            elif event_type == "search":
+                self._add_search(source_type, scopes, envelope, result)
+            elif event_type == "identify" and self._types is not None:
+                self._add_identify(source_type, scopes, envelope, result)
             else:
-                result.events.extend(self._with_items(ours, scopes, wrapped))
+                result.events.extend(self._split_items(event_type, scopes, envelope))
         if len(result.events) > 1:
             record_id = blake2b(raw or b"", digest_size=16).hexdigest()
-            for shaped in result.events:
-                shaped.values.setdefault("event_id", record_id)
+            for mapped_event in result.events:
+                mapped_event.values.setdefault("event_id", record_id)
         return result
 
-    def name_of(self, ours: str, scopes: list[Scope], wrapped: Wrapped | None, item: Scope | None = None) -> str:
+    def source_name(
+        self, field_name: str, scopes: list[Scope], envelope: EnvelopeContext | None, item: Scope | None = None
+    ) -> str:
         """Where a field stands, or all places where it could."""
-        if ours == "type":
-            paths = self._type_at
-        elif item is not None and ours in self._in_item:
-            paths, scopes = self._in_item[ours], [item, *scopes]
+        if field_name == "type":
+            paths = self._type_paths
+        elif item is not None and field_name in self._item_fields:
+            paths, scopes = self._item_fields[field_name], [item, *scopes]
         else:
-            paths = self._fields.get(ours, ())
+            paths = self._fields.get(field_name, ())
         for path in paths:
             for values, prefix in scopes:
-                if found(values, path) is not None:
+                if lookup_path(values, path) is not None:
                     return prefix + ".".join(path)
-        outside = [wrapped.named[ours]] if wrapped is not None and ours in wrapped.named else []
-        if outside and wrapped is not None and ours in wrapped.fields:
-            return outside[0]
-        names = [".".join(path) for path in paths] or [ours]
-        if item is None and ours in self._in_item:
-            names = [".".join(self._items[0]), *names] if paths else [".".join(self._items[0])]
-        return " or ".join([*(scopes[0].prefix + name for name in names), *outside])
+        envelope_names = (
+            [envelope.source_names[field_name]] if envelope is not None and field_name in envelope.source_names else []
+        )
+        if envelope_names and envelope is not None and field_name in envelope.fields:
+            return envelope_names[0]
+        names = [".".join(path) for path in paths] or [field_name]
+        if item is None and field_name in self._item_fields:
+            names = [".".join(self._item_list_paths[0]), *names] if paths else [".".join(self._item_list_paths[0])]
+        return " or ".join([*(scopes[0].prefix + name for name in names), *envelope_names])
 
-    def _events_of(self, record: Record, wrapped: Wrapped | None) -> Iterator[list[Scope]]:
+    def _event_scopes(self, record: JsonRecord, envelope: EnvelopeContext | None) -> Iterator[list[Scope]]:
         """The scopes of each event in a record, from the inside out."""
-        inside = f"{wrapped.name}." if wrapped else ""
-        outer = [Scope(record, inside), *([Scope(wrapped.attributes, "")] if wrapped else [])]
-        if self._events is None:
-            yield outer
+        prefix = f"{envelope.payload_field}." if envelope else ""
+        outer_scopes = [Scope(record, prefix), *([Scope(envelope.attributes, "")] if envelope else [])]
+        if self._events_path is None:
+            yield outer_scopes
             return
-        name = ".".join(self._events)
-        events = found(record, self._events)
+        name = ".".join(self._events_path)
+        events = lookup_path(record, self._events_path)
         if not isinstance(events, list) or not events:
-            raise RefusedError("missing_field", f"{inside}{name} is missing, empty or no list.", field=inside + name)
+            raise InvalidRecordError(
+                "missing_field", f"{prefix}{name} is missing, empty or no list.", field=prefix + name
+            )
         for n, event in enumerate(events):
-            yield [Scope(event, f"{inside}{name}[{n}]."), *outer]
+            yield [Scope(event, f"{prefix}{name}[{n}]."), *outer_scopes]
 
-    def _type_of(self, scopes: list[Scope], wrapped: Wrapped | None) -> tuple[str, str | None]:
+    def _resolve_type(self, scopes: list[Scope], envelope: EnvelopeContext | None) -> tuple[str, str | None]:
         """Their type of an event and ours, which is None where the event is passed over."""
-        if self._type is not None:
-            return str(self._type), str(self._type)
-        theirs = _first(scopes, self._type_at)
-        from_envelope = theirs is None and wrapped is not None
-        if from_envelope and wrapped is not None:
-            theirs = wrapped.fields.get("type")
-        if theirs is None:
-            name = self.name_of("type", scopes, wrapped)
-            raise RefusedError("missing_field", f"{name} is missing or empty, and every event needs it.", field=name)
-        if not isinstance(theirs, str):
-            name = self.name_of("type", scopes, wrapped)
-            raise RefusedError("wrong_type", f"{name} = {QUOTED} is not allowed: give a string.", theirs, field=name)
+        if self._fixed_type is not None:
+            return str(self._fixed_type), str(self._fixed_type)
+        source_type = _find_first(scopes, self._type_paths)
+        is_from_envelope = source_type is None and envelope is not None
+        if is_from_envelope and envelope is not None:
+            source_type = envelope.fields.get("type")
+        if source_type is None:
+            name = self.source_name("type", scopes, envelope)
+            raise InvalidRecordError(
+                "missing_field", f"{name} is missing or empty, and every event needs it.", field=name
+            )
+        if not isinstance(source_type, str):
+            name = self.source_name("type", scopes, envelope)
+            raise InvalidRecordError(
+                "wrong_type", f"{name} = {VALUE_PLACEHOLDER} is not allowed: give a string.", source_type, field=name
+            )
         if self._types is None:
-            return theirs, self._called.get(theirs, theirs)
-        if from_envelope:  # com.example.view
-            return theirs, self._types.get(theirs) or self._types.get(theirs.rpartition(".")[2])
-        return theirs, self._types.get(theirs)
+            return source_type, self._type_aliases.get(source_type, source_type)
+        if is_from_envelope:  # com.example.view
+            return source_type, self._types.get(source_type) or self._types.get(source_type.rpartition(".")[2])
+        return source_type, self._types.get(source_type)
 
-    def _shared(self, ours: str, scopes: list[Scope], wrapped: Wrapped | None) -> dict[str, object]:
+    def _shared_fields(
+        self, event_type: str, scopes: list[Scope], envelope: EnvelopeContext | None
+    ) -> dict[str, object]:
         """The fields that all events of the items of an event have in common."""
-        values: dict[str, object] = {"type": ours}
+        values: dict[str, object] = {"type": event_type}
         for name, paths in self._fields.items():
-            value = _first(scopes, paths)
+            value = _find_first(scopes, paths)
             if value is not None and name != "type":
-                values[name] = self._converted(name, value)
+                values[name] = self._convert_value(name, value)
         values |= self._literals
-        if wrapped is not None:
-            for name, value in wrapped.fields.items():
+        if envelope is not None:
+            for name, value in envelope.fields.items():
                 values.setdefault(name, value)
         return values
 
-    def _with_items(self, ours: str, scopes: list[Scope], wrapped: Wrapped | None) -> Iterator[Shaped]:
+    def _split_items(
+        self, event_type: str, scopes: list[Scope], envelope: EnvelopeContext | None
+    ) -> Iterator[MappedEvent]:
         """One event an item."""
-        shared = self._shared(ours, scopes, wrapped)
-        where = self._listed(scopes[0])
-        if where is None:
-            yield Shaped(self, shared, scopes, wrapped)
+        shared_values = self._shared_fields(event_type, scopes, envelope)
+        item_list = self._find_item_list(scopes[0])
+        if item_list is None:
+            yield MappedEvent(self, shared_values, scopes, envelope)
             return
-        for n, item in enumerate(where.values if isinstance(where.values, list) else ()):
-            within = Scope(item, f"{where.prefix}[{n}].")
-            values = {name: value for name, value in shared.items() if name not in self._in_item}
-            for name, paths in self._in_item.items():
-                value = _first([within], paths)
+        for n, item in enumerate(item_list.values if isinstance(item_list.values, list) else ()):
+            item_scope = Scope(item, f"{item_list.prefix}[{n}].")
+            values = {name: value for name, value in shared_values.items() if name not in self._item_fields}
+            for name, paths in self._item_fields.items():
+                value = _find_first([item_scope], paths)
                 if value is not None:
-                    values[name] = self._converted(name, value)
-            yield Shaped(self, values, scopes, wrapped, within)
+                    values[name] = self._convert_value(name, value)
+            yield MappedEvent(self, values, scopes, envelope, item_scope)
 
-    def _add_search(self, theirs: str, scopes: list[Scope], wrapped: Wrapped | None, result: Found) -> None:
+    def _add_search(
+        self, source_type: str, scopes: list[Scope], envelope: EnvelopeContext | None, result: AdapterResult
+    ) -> None:
         """A search, if it says what was found; else there is nothing to be put in order."""
-        values = self._shared("search", scopes, wrapped)
-        where = self._listed(scopes[0])
-        if where is not None and isinstance(where.values, list):
-            ids = [_first([Scope(item, "")], self._in_item["item_id"]) for item in where.values]
+        values = self._shared_fields("search", scopes, envelope)
+        item_list = self._find_item_list(scopes[0])
+        if item_list is not None and isinstance(item_list.values, list):
+            ids = [_find_first([Scope(item, "")], self._item_fields["item_id"]) for item in item_list.values]
             values["items"] = [item_id for item_id in ids if item_id is not None]
         if values.get("items") or self._types is None:
-            result.events.append(Shaped(self, values, scopes, wrapped))
+            result.events.append(MappedEvent(self, values, scopes, envelope))
         else:
-            result.passed_over.append(f"{theirs} without results")
+            result.unknown_types.append(f"{source_type} without results")
 
-    def _add_identify(self, theirs: str, scopes: list[Scope], wrapped: Wrapped | None, result: Found) -> None:
+    def _add_identify(
+        self, source_type: str, scopes: list[Scope], envelope: EnvelopeContext | None, result: AdapterResult
+    ) -> None:
         """What is said of who a guest is, if it names both; calls that only tell traits of one are none."""
-        values = self._shared("identify", scopes, wrapped)
+        values = self._shared_fields("identify", scopes, envelope)
         if values.get("user_id") and (values.get("guest_id") or values.get("session_id")):
-            result.events.append(Shaped(self, values, scopes, wrapped))
+            result.events.append(MappedEvent(self, values, scopes, envelope))
         else:
-            result.passed_over.append(f"{theirs} without a user or a guest")
+            result.unknown_types.append(f"{source_type} without a user or a guest")
 
-    def _listed(self, event: Scope) -> Scope | None:
+    def _find_item_list(self, event: Scope) -> Scope | None:
         """The list of items in an event, if it has one that is not empty."""
-        for path in self._items:
-            items = found(event.values, path)
+        for path in self._item_list_paths:
+            items = lookup_path(event.values, path)
             if isinstance(items, list) and items:
                 return Scope(items, event.prefix + ".".join(path))
         return None
 
-    def _converted(self, ours: str, value: object) -> object:
-        if ours == "ts":
-            return _time(value, self._time)
-        return typed_cell(ours, value) if isinstance(value, str) else value
+    def _convert_value(self, field_name: str, value: object) -> object:
+        if field_name == "ts":
+            return _normalize_time(value, self._time_format)
+        return parse_cell(field_name, value) if isinstance(value, str) else value
 
 
-def _paths(places: tuple[str, ...] | list[str]) -> tuple[Path, ...]:
-    return tuple(tuple(place.split(".")) for place in places)
+def _parse_paths(dotted_paths: tuple[str, ...] | list[str]) -> tuple[FieldPath, ...]:
+    return tuple(tuple(dotted_path.split(".")) for dotted_path in dotted_paths)
 
 
-def _first(scopes: list[Scope], paths: tuple[Path, ...]) -> object:
+def _find_first(scopes: list[Scope], paths: tuple[FieldPath, ...]) -> object:
     """What is first found at one of several places, of which the first goes before the second in any scope."""
     for path in paths:
         for values, _ in scopes:
-            value = found(values, path)
+            value = lookup_path(values, path)
             if value is not None:
                 return value
     return None
 
 
-def _time(value: object, written: Literal["ours", "microseconds", "utc"]) -> object:
+def _normalize_time(value: object, time_format: Literal["ours", "microseconds", "utc"]) -> object:
     """A time in a spelling that is ours; what is no time stays, for a refusal to show it.
 
     >>> _time("1609459200123456", "microseconds"), _time("2019-10-01 00:00:00 UTC", "utc")
     (1609459200123, '2019-10-01 00:00:00+00:00')
     """
-    if written == "microseconds":
-        digits = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
-        return digits // 1000 if isinstance(digits, int) and digits >= MICROSECONDS_FROM else value
-    if written == "utc" and isinstance(value, str) and (match := WITHOUT_OFFSET.fullmatch(value)):
+    if time_format == "microseconds":
+        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
+        return number // 1000 if isinstance(number, int) and number >= MIN_MICROSECONDS else value
+    if time_format == "utc" and isinstance(value, str) and (match := NAIVE_TIME_PATTERN.fullmatch(value)):
         return f"{match[1]}+00:00"
     return value

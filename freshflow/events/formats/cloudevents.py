@@ -6,37 +6,39 @@ where the record leaves its own out; `source` and `id` together name an event.
 
 from collections.abc import Callable
 
-from freshflow.events.fields import RefusedError
-from freshflow.events.formats.adapter import Adapter, Found, Wrapped
-from freshflow.events.formats.mapping import Record
+from freshflow.events.fields import InvalidRecordError
+from freshflow.events.formats.adapter import Adapter, AdapterResult, EnvelopeContext
+from freshflow.events.formats.mapping import JsonRecord
 
-__all__ = ["FORMAT", "KNOWN_BY", "Envelope"]
+__all__ = ["FORMAT", "ENVELOPE_SIGNATURE", "EnvelopeReader"]
 
 FORMAT = "cloudevents"
-KNOWN_BY = frozenset({"specversion", "id", "source", "type"})  # what every envelope has
+ENVELOPE_SIGNATURE = frozenset({"specversion", "id", "source", "type"})  # what every envelope has
 
 
-class Envelope:
+class EnvelopeReader:
     """Reads the record in an envelope by the adapter that `inside` chooses for it."""
 
-    def __init__(self, inside: Callable[[Record], Adapter]) -> None:
-        self._inside = inside
+    def __init__(self, choose_adapter: Callable[[JsonRecord], Adapter]) -> None:
+        self._choose_adapter = choose_adapter
 
-    def read(self, record: Record, raw: bytes | None) -> Found:
-        """The events of the record in an envelope. Raises `RefusedError`."""
-        inner = record.get("data")
-        if not isinstance(inner, dict):
-            said = "data is missing or no JSON object" + (
+    def read(self, record: JsonRecord, raw: bytes | None) -> AdapterResult:
+        """The events of the record in an envelope. Raises `InvalidRecordError`."""
+        payload = record.get("data")
+        if not isinstance(payload, dict):
+            reason = "data is missing or no JSON object" + (
                 ": data_base64 is not read." if "data_base64" in record else "."
             )
-            raise RefusedError("missing_field", said, field="data")
-        fields = {"ts": record.get("time"), "event_id": _identity(record), "type": record.get("type")}
-        named = {"ts": "time", "event_id": "id", "type": "type"}
-        given = {name: value for name, value in fields.items() if value not in (None, "")}
-        attributes = {name: value for name, value in record.items() if name not in named.values()}
-        return self._inside(inner).read(inner, raw, Wrapped(attributes, "data", given, named))
+            raise InvalidRecordError("missing_field", reason, field="data")
+        fields = {"ts": record.get("time"), "event_id": _event_identity(record), "type": record.get("type")}
+        source_names = {"ts": "time", "event_id": "id", "type": "type"}
+        present_fields = {name: value for name, value in fields.items() if value not in (None, "")}
+        attributes = {name: value for name, value in record.items() if name not in source_names.values()}
+        return self._choose_adapter(payload).read(
+            payload, raw, EnvelopeContext(attributes, "data", present_fields, source_names)
+        )
 
 
-def _identity(record: Record) -> object:
+def _event_identity(record: JsonRecord) -> object:
     source, event_id = record.get("source"), record.get("id")
     return f"{source} {event_id}" if isinstance(source, str) and isinstance(event_id, str) else event_id

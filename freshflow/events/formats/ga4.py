@@ -4,11 +4,11 @@ Sources: support.google.com/analytics/answer/7029846 (the export's columns) and
 developers.google.com/analytics/devguides/collection/protocol/ga4/reference.
 """
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-TYPES = {
+GA4_EVENT_TYPES = {
     "view_item": "view",
     "select_item": "click",
     "add_to_cart": "cart",
@@ -16,13 +16,13 @@ TYPES = {
     "purchase": "purchase",
     "view_search_results": "search",
 }
-IN_ITEM = {"item_id": ("item_id", "item_name")}  # one of the two is required
+ITEM_FIELDS = {"item_id": ("item_id", "item_name")}  # one of the two is required
 
-EXPORT = Table(
+BIGQUERY_EXPORT = FormatMapping(
     format="ga4",
-    known_by=(frozenset({"event_name", "event_timestamp", "user_pseudo_id"}),),
-    type_at=("event_name",),
-    types=TYPES,
+    signatures=(frozenset({"event_name", "event_timestamp", "user_pseudo_id"}),),
+    type_paths=("event_name",),
+    types=GA4_EVENT_TYPES,
     fields={
         "user_id": ("user_id", "user_pseudo_id"),
         "ts": ("event_timestamp",),
@@ -30,28 +30,28 @@ EXPORT = Table(
         "session_id": ("event_params.ga_session_id.int_value",),
         "query": ("event_params.search_term.string_value",),
     },
-    items=("items",),
-    in_item=IN_ITEM,
-    guest_id=("user_pseudo_id",),
-    time="microseconds",
+    item_list_paths=("items",),
+    item_fields=ITEM_FIELDS,
+    anonymous_id_paths=("user_pseudo_id",),
+    time_format="microseconds",
 )
 
-PROTOCOL = Table(
+MEASUREMENT_PROTOCOL = FormatMapping(
     format="ga4",
-    known_by=(frozenset({"client_id", "events"}), frozenset({"app_instance_id", "events"})),
-    type_at=("name",),
-    types=TYPES,
+    signatures=(frozenset({"client_id", "events"}), frozenset({"app_instance_id", "events"})),
+    type_paths=("name",),
+    types=GA4_EVENT_TYPES,
     fields={
         "user_id": ("user_id", "client_id", "app_instance_id"),
         "ts": ("timestamp_micros",),  # of the event, or of the request
         "session_id": ("params.session_id",),
         "query": ("params.search_term",),
     },
-    events="events",
-    items=("params.items",),
-    in_item=IN_ITEM,
-    guest_id=("client_id", "app_instance_id"),
-    time="microseconds",
+    events_path="events",
+    item_list_paths=("params.items",),
+    item_fields=ITEM_FIELDS,
+    anonymous_id_paths=("client_id", "app_instance_id"),
+    time_format="microseconds",
 )
 
-TABLES = (EXPORT, PROTOCOL)
+MAPPINGS = (BIGQUERY_EXPORT, MEASUREMENT_PROTOCOL)

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 from msgspec import structs
 
-__all__ = ["Layout", "Table", "found"]
+__all__ = ["Layout", "FormatMapping", "lookup_path"]
 
-Record = dict[str, object]
+JsonRecord = dict[str, object]
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -23,45 +23,49 @@ class Layout(msgspec.Struct, frozen=True):
     separator: str = ","
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class FormatMapping(msgspec.Struct, frozen=True, kw_only=True):
     """One shape of records. Of several places for a field the first that is filled counts.
 
-    `known_by`: sets of names, any of which no other shape has. `type` is that of all events, or `type_at` is where it
-    stands and `types` say what theirs are called here; events of other types are passed over. `events` is a list of
-    events in a record, `items` are lists of items in an event, and `in_item` places within one of these; an event
+    `signatures`: sets of names, any of which no other shape has. `type` is that of all events, or `type_paths` is where it
+    stands and `types` say what theirs are called here; events of other types are passed over. `events_path` is a list of
+    events in a record, `item_list_paths` are lists of items in an event, and `item_fields` places within one of these; an event
     without such a list has its item in itself. Event times are "ours" (seconds, milliseconds, ISO 8601 with an offset),
-    "microseconds", or "utc" where no offset is written. Where guests are known, `guest_id` are the places for
-    `user_id` that name no user but a device, and before them any others, and `guest_types` are known, too.
+    "microseconds", or "utc" where no offset is written. Where guests are known, `anonymous_id_paths` are the places for
+    `format_user_id` that name no user but a device, and before them any others, and `anonymous_types` are known, too.
     """
 
     format: str
     fields: Mapping[str, tuple[str, ...]]
-    known_by: tuple[frozenset[str], ...] = ()
+    signatures: tuple[frozenset[str], ...] = ()
     type: str | None = None
-    type_at: tuple[str, ...] = ()
+    type_paths: tuple[str, ...] = ()
     types: Mapping[str, str] = msgspec.field(default_factory=dict)
-    events: str | None = None
-    items: tuple[str, ...] = ()
-    in_item: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    time: Literal["ours", "microseconds", "utc"] = "ours"
+    events_path: str | None = None
+    item_list_paths: tuple[str, ...] = ()
+    item_fields: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    time_format: Literal["ours", "microseconds", "utc"] = "ours"
     layouts: tuple[Layout, ...] = ()
-    guest_id: tuple[str, ...] = ()
-    guest_types: Mapping[str, str] = msgspec.field(default_factory=dict)
+    anonymous_id_paths: tuple[str, ...] = ()
+    anonymous_types: Mapping[str, str] = msgspec.field(default_factory=dict)
 
-    def with_guests(self) -> "Table":
+    def with_anonymous(self) -> "FormatMapping":
         """The table where guests are known: a device is no user."""
-        users = tuple(place for place in self.fields.get("user_id", ()) if place not in self.guest_id)
-        fields = {**self.fields, "user_id": users, "guest_id": self.guest_id} if self.guest_id else self.fields
-        return structs.replace(self, fields=fields, types={**self.types, **self.guest_types})
+        user_paths = tuple(path for path in self.fields.get("user_id", ()) if path not in self.anonymous_id_paths)
+        fields = (
+            {**self.fields, "user_id": user_paths, "guest_id": self.anonymous_id_paths}
+            if self.anonymous_id_paths
+            else self.fields
+        )
+        return structs.replace(self, fields=fields, types={**self.types, **self.anonymous_types})
 
-    def knows(self, names: frozenset[str], columns: tuple[str, ...] | None) -> bool:
+    def matches(self, names: frozenset[str], columns: tuple[str, ...] | None) -> bool:
         """Whether a record with these names, or a row with these columns, is of this shape."""
         if columns is not None and any(columns == layout.columns for layout in self.layouts):
             return True
-        return any(mark <= names for mark in self.known_by)
+        return any(signature <= names for signature in self.signatures)
 
 
-def found(record: object, path: tuple[str, ...]) -> object:
+def lookup_path(record: object, path: tuple[str, ...]) -> object:
     """What stands at a place; None where nothing does.
 
     >>> found({"params": [{"key": "n", "value": {"int": 3}}], "items": ["a"]}, ("params", "n", "int"))
@@ -71,13 +75,13 @@ def found(record: object, path: tuple[str, ...]) -> object:
         if isinstance(record, dict):
             record = record.get(name)
         elif isinstance(record, list):
-            record = _in_list(record, name)
+            record = _lookup_in_list(record, name)
         else:
             return None
     return None if record == "" else record
 
 
-def _in_list(entries: list[object], name: str) -> object:
+def _lookup_in_list(entries: list[object], name: str) -> object:
     if name.isdecimal():
         return entries[int(name)] if int(name) < len(entries) else None
     pairs = (entry for entry in entries if isinstance(entry, dict))

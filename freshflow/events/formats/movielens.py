@@ -3,21 +3,21 @@
 Source: their READMEs at files.grouplens.org/datasets/movielens.
 """
 
-from freshflow.events.formats.mapping import Layout, Table
+from freshflow.events.formats.mapping import FormatMapping, Layout
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-COLUMNS = ("userId", "movieId", "rating", "timestamp")
+RATING_COLUMNS = ("userId", "movieId", "rating", "timestamp")
 
-RATINGS = Table(
+RATINGS = FormatMapping(
     format="movielens",
-    known_by=(frozenset(COLUMNS),),
+    signatures=(frozenset(RATING_COLUMNS),),
     type="rate",
     fields={"user_id": ("userId",), "item_id": ("movieId",), "ts": ("timestamp",), "value": ("rating",)},
     layouts=(
-        Layout(COLUMNS, r"\d+::\d+::\d(\.\d)?::\d+", "::"),
-        Layout(COLUMNS, r"\d+\t\d+\t\d\t\d+", "\t"),
+        Layout(RATING_COLUMNS, r"\d+::\d+::\d(\.\d)?::\d+", "::"),
+        Layout(RATING_COLUMNS, r"\d+\t\d+\t\d\t\d+", "\t"),
     ),
 )
 
-TABLES = (RATINGS,)
+MAPPINGS = (RATINGS,)

@@ -1,16 +1,16 @@
 """The OTTO data set: a session a line, with its events. Source: github.com/otto-de/recsys-dataset."""
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-SESSION = Table(
+OTTO_SESSION = FormatMapping(
     format="otto",
-    known_by=(frozenset({"session", "events"}),),
-    type_at=("type",),
+    signatures=(frozenset({"session", "events"}),),
+    type_paths=("type",),
     types={"clicks": "click", "carts": "cart", "orders": "purchase"},
     fields={"user_id": ("session",), "item_id": ("aid",), "ts": ("ts",), "session_id": ("session",)},
-    events="events",
+    events_path="events",
 )
 
-TABLES = (SESSION,)
+MAPPINGS = (OTTO_SESSION,)

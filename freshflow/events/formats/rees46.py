@@ -1,13 +1,13 @@
 """The REES46 data sets, `2019-Oct.csv` and others. Source: rees46.com/en/datasets."""
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-EVENTS = Table(
+REES46_EVENT = FormatMapping(
     format="rees46",
-    known_by=(frozenset({"event_time", "event_type", "product_id", "user_id"}),),
-    type_at=("event_type",),
+    signatures=(frozenset({"event_time", "event_type", "product_id", "user_id"}),),
+    type_paths=("event_type",),
     types={"view": "view", "cart": "cart", "purchase": "purchase"},
     fields={
         "user_id": ("user_id",),
@@ -15,7 +15,7 @@ EVENTS = Table(
         "ts": ("event_time",),
         "session_id": ("user_session",),
     },
-    time="utc",
+    time_format="utc",
 )
 
-TABLES = (EVENTS,)
+MAPPINGS = (REES46_EVENT,)

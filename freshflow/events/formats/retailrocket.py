@@ -1,15 +1,15 @@
 """The RetailRocket data set, `events.csv`. Source: kaggle.com/datasets/retailrocket/ecommerce-dataset."""
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-EVENTS = Table(
+RETAILROCKET_EVENT = FormatMapping(
     format="retailrocket",
-    known_by=(frozenset({"timestamp", "visitorid", "event", "itemid"}),),
-    type_at=("event",),
+    signatures=(frozenset({"timestamp", "visitorid", "event", "itemid"}),),
+    type_paths=("event",),
     types={"view": "view", "addtocart": "cart", "transaction": "purchase"},
     fields={"user_id": ("visitorid",), "item_id": ("itemid",), "ts": ("timestamp",)},
 )
 
-TABLES = (EVENTS,)
+MAPPINGS = (RETAILROCKET_EVENT,)

@@ -3,14 +3,14 @@
 Source: segment.com/docs/connections/spec/ecommerce/v2 and segment.com/docs/connections/spec/common.
 """
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-TRACK = Table(
+SEGMENT_CALL = FormatMapping(
     format="segment",
-    known_by=(frozenset({"messageId", "userId"}), frozenset({"messageId", "anonymousId"})),
-    type_at=("event", "type"),  # a call that is no track call has no event: it is a page, an identify, …
+    signatures=(frozenset({"messageId", "userId"}), frozenset({"messageId", "anonymousId"})),
+    type_paths=("event", "type"),  # a call that is no track call has no event: it is a page, an identify, …
     types={
         "Product Viewed": "view",
         "Product Clicked": "click",
@@ -34,10 +34,10 @@ TRACK = Table(
         "value": ("properties.rating",),
         "query": ("properties.query",),
     },
-    items=("properties.products",),
-    in_item={"item_id": ("product_id", "sku")},
-    guest_id=("previousId", "anonymousId"),  # the first is in alias calls alone
-    guest_types={"identify": "identify", "alias": "identify"},
+    item_list_paths=("properties.products",),
+    item_fields={"item_id": ("product_id", "sku")},
+    anonymous_id_paths=("previousId", "anonymousId"),  # the first is in alias calls alone
+    anonymous_types={"identify": "identify", "alias": "identify"},
 )
 
-TABLES = (TRACK,)
+MAPPINGS = (SEGMENT_CALL,)

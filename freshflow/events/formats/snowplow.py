@@ -4,17 +4,21 @@ Sources: docs.snowplow.io, "Ecommerce events" and "Snowplow atomic event propert
 version of the schema, which the SDKs leave at its first number.
 """
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-ACTION = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
-PRODUCT = "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1"
+ECOMMERCE_ACTION = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
+PRODUCT_CONTEXT = "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1"
 
-ENRICHED = Table(
+ENRICHED_EVENT = FormatMapping(
     format="snowplow",
-    known_by=(frozenset({"event_id", "collector_tstamp"}),),
-    type_at=(*(f"{ACTION}{version}.type" for version in ("", "_0_0", "_0_1", "_0_2")), "event_name", "event"),
+    signatures=(frozenset({"event_id", "collector_tstamp"}),),
+    type_paths=(
+        *(f"{ECOMMERCE_ACTION}{version}.type" for version in ("", "_0_0", "_0_1", "_0_2")),
+        "event_name",
+        "event",
+    ),
     types={
         "product_view": "view",
         "list_click": "click",
@@ -27,10 +31,10 @@ ENRICHED = Table(
         "event_id": ("event_id",),
         "session_id": ("domain_sessionid",),
     },
-    items=(PRODUCT, f"{PRODUCT}_0_0"),
-    in_item={"item_id": ("id",)},
-    guest_id=("domain_userid", "network_userid"),
-    time="utc",
+    item_list_paths=(PRODUCT_CONTEXT, f"{PRODUCT_CONTEXT}_0_0"),
+    item_fields={"item_id": ("id",)},
+    anonymous_id_paths=("domain_userid", "network_userid"),
+    time_format="utc",
 )
 
-TABLES = (ENRICHED,)
+MAPPINGS = (ENRICHED_EVENT,)

@@ -1,17 +1,17 @@
 """The Taobao data set, `UserBehavior.csv`, without a header. Source: tianchi.aliyun.com/dataset/649."""
 
-from freshflow.events.formats.mapping import Layout, Table
+from freshflow.events.formats.mapping import FormatMapping, Layout
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-COLUMNS = ("user_id", "item_id", "category_id", "behavior_type", "timestamp")
+BEHAVIOR_COLUMNS = ("user_id", "item_id", "category_id", "behavior_type", "timestamp")
 
-BEHAVIOUR = Table(
+USER_BEHAVIOR = FormatMapping(
     format="taobao",
-    type_at=("behavior_type",),
+    type_paths=("behavior_type",),
     types={"pv": "view", "fav": "wishlist", "cart": "cart", "buy": "purchase"},
     fields={"user_id": ("user_id",), "item_id": ("item_id",), "ts": ("timestamp",)},
-    layouts=(Layout(COLUMNS, r"\d+,\d+,\d+,(pv|fav|cart|buy),-?\d+"),),
+    layouts=(Layout(BEHAVIOR_COLUMNS, r"\d+,\d+,\d+,(pv|fav|cart|buy),-?\d+"),),
 )
 
-TABLES = (BEHAVIOUR,)
+MAPPINGS = (USER_BEHAVIOR,)

@@ -3,30 +3,43 @@
 Source: the schemas 1.3.0 of github.com/o19s/ubi and docs.opensearch.org/latest/search-plugins/ubi.
 """
 
-from freshflow.events.formats.mapping import Table
+from freshflow.events.formats.mapping import FormatMapping
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-OBJECT = "event_attributes.object"
-BEHAVIOUR = ("view", "click", "cart", "wishlist", "purchase", "like", "rate", "watch", "share", "comment", "follow")
+OBJECT_PATH = "event_attributes.object"
+INTERACTION_TYPES = (
+    "view",
+    "click",
+    "cart",
+    "wishlist",
+    "purchase",
+    "like",
+    "rate",
+    "watch",
+    "share",
+    "comment",
+    "follow",
+)
 
-EVENT = Table(
+UBI_EVENT = FormatMapping(
     format="ubi",
-    known_by=(frozenset({"action_name", "timestamp"}),),
-    type_at=("action_name",),
-    types={name: name for name in BEHAVIOUR} | {"click_through": "click", "add_to_cart": "cart", "dismiss": "dismiss"},
+    signatures=(frozenset({"action_name", "timestamp"}),),
+    type_paths=("action_name",),
+    types={name: name for name in INTERACTION_TYPES}
+    | {"click_through": "click", "add_to_cart": "cart", "dismiss": "dismiss"},
     fields={
         "user_id": ("user_id", "client_id", "event_attributes.user_id"),
-        "item_id": (f"{OBJECT}.object_id", "object.object_id", f"{OBJECT}.internal_id"),
+        "item_id": (f"{OBJECT_PATH}.object_id", "object.object_id", f"{OBJECT_PATH}.internal_id"),
         "ts": ("timestamp",),
         "session_id": ("session_id", "event_attributes.session_id"),
     },
-    guest_id=("client_id",),
+    anonymous_id_paths=("client_id",),
 )
 
-QUERY = Table(
+UBI_QUERY = FormatMapping(
     format="ubi",
-    known_by=(frozenset({"user_query", "query_id"}),),
+    signatures=(frozenset({"user_query", "query_id"}),),
     type="search",
     fields={
         "user_id": ("user_id", "client_id"),
@@ -35,7 +48,7 @@ QUERY = Table(
         "items": ("query_response_hit_ids", "query_response_objects_ids", "query_response_object_ids"),
         "request_id": ("query_id",),
     },
-    guest_id=("client_id",),
+    anonymous_id_paths=("client_id",),
 )
 
-TABLES = (EVENT, QUERY)
+MAPPINGS = (UBI_EVENT, UBI_QUERY)

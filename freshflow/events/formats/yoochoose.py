@@ -3,24 +3,29 @@
 It knows no users but sessions. Source: the data set's README, dataset-README.txt.
 """
 
-from freshflow.events.formats.mapping import Layout, Table
+from freshflow.events.formats.mapping import FormatMapping, Layout
 
-__all__ = ["TABLES"]
+__all__ = ["MAPPINGS"]
 
-FIELDS = {"user_id": ("session_id",), "item_id": ("item_id",), "ts": ("timestamp",), "session_id": ("session_id",)}
-START = r"\d+,\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z,\d+"
+SESSION_FIELDS = {
+    "user_id": ("session_id",),
+    "item_id": ("item_id",),
+    "ts": ("timestamp",),
+    "session_id": ("session_id",),
+}
+LINE_PREFIX_PATTERN = r"\d+,\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z,\d+"
 
-CLICKS = Table(
+CLICKS = FormatMapping(
     format="yoochoose-clicks",
     type="click",
-    fields=FIELDS,
-    layouts=(Layout(("session_id", "timestamp", "item_id", "category"), START + r",\w*"),),
+    fields=SESSION_FIELDS,
+    layouts=(Layout(("session_id", "timestamp", "item_id", "category"), LINE_PREFIX_PATTERN + r",\w*"),),
 )
-BUYS = Table(
+BUYS = FormatMapping(
     format="yoochoose-buys",
     type="purchase",
-    fields=FIELDS,
-    layouts=(Layout(("session_id", "timestamp", "item_id", "price", "quantity"), START + r",\d+,\d+"),),
+    fields=SESSION_FIELDS,
+    layouts=(Layout(("session_id", "timestamp", "item_id", "price", "quantity"), LINE_PREFIX_PATTERN + r",\d+,\d+"),),
 )
 
-TABLES = (CLICKS, BUYS)
+MAPPINGS = (CLICKS, BUYS)

@@ -10,7 +10,7 @@ from typing import Protocol
 __all__ = ["BOM", "MAX_LINE_BYTES", "LineReader", "LineSplitter", "read_row"]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024  # far beyond any event, and small enough to hold a few
-SKIP_BYTES = 1024 * 1024  # read at once while the rest of an overlong line passes by
+SKIP_CHUNK_BYTES = 1024 * 1024  # read at once while the rest of an overlong line passes by
 BOM = b"\xef\xbb\xbf"
 
 
@@ -35,31 +35,31 @@ class LineReader:
 
     def read(self) -> bytes | None:
         """The next line, cut to the bound; None at the end of the stream."""
-        piece = self._stream.readline(self._max_bytes + 2)  # room for CRLF
-        if not piece:
+        chunk = self._stream.readline(self._max_bytes + 2)  # room for CRLF
+        if not chunk:
             return None
-        first = self.offset == 0
+        is_first = self.offset == 0
         self.line += 1
-        self.offset += len(piece)
-        if len(piece) > self._max_bytes and not piece.endswith(b"\n"):
+        self.offset += len(chunk)
+        if len(chunk) > self._max_bytes and not chunk.endswith(b"\n"):
             self._skip_line()
-        line = _without_end(piece)[: self._max_bytes]
-        return line.removeprefix(BOM) if first else line
+        line = _strip_line_end(chunk)[: self._max_bytes]
+        return line.removeprefix(BOM) if is_first else line
 
     def skip_to(self, line: int, offset: int) -> bool:
         """Pass over bytes until `offset`, which is the end of `line`; False if the stream ends before."""
         while self.offset < offset:
-            piece = self._stream.read(min(SKIP_BYTES, offset - self.offset))
-            if not piece:
+            chunk = self._stream.read(min(SKIP_CHUNK_BYTES, offset - self.offset))
+            if not chunk:
                 return False
-            self.offset += len(piece)
+            self.offset += len(chunk)
         self.line = line
         return True
 
     def _skip_line(self) -> None:
-        while piece := self._stream.readline(SKIP_BYTES):
-            self.offset += len(piece)
-            if piece.endswith(b"\n"):
+        while chunk := self._stream.readline(SKIP_CHUNK_BYTES):
+            self.offset += len(chunk)
+            if chunk.endswith(b"\n"):
                 return
 
 
@@ -68,31 +68,31 @@ class LineSplitter:
 
     def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._begun = bytearray()
-        self._first = True
+        self._partial_line = bytearray()
+        self._is_first = True
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that `piece` completes, in order."""
-        *ends, begun = piece.split(b"\n")
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes, in order."""
+        *line_ends, remainder = chunk.split(b"\n")
         lines = []
-        for end in ends:
-            self._append(end)
-            lines.append(self._take())
-        self._append(begun)
+        for line_end in line_ends:
+            self._append(line_end)
+            lines.append(self._drain_line())
+        self._append(remainder)
         return lines
 
     def finish(self) -> list[bytes]:
         """The last line, if it lacks its line end."""
-        return [self._take()] if self._begun else []
+        return [self._drain_line()] if self._partial_line else []
 
-    def _append(self, piece: bytes) -> None:
-        self._begun += piece[: self._max_bytes - len(self._begun)]
+    def _append(self, chunk: bytes) -> None:
+        self._partial_line += chunk[: self._max_bytes - len(self._partial_line)]
 
-    def _take(self) -> bytes:
-        line = bytes(self._begun).removesuffix(b"\r")
-        self._begun.clear()
-        if self._first:
-            self._first = False
+    def _drain_line(self) -> bytes:
+        line = bytes(self._partial_line).removesuffix(b"\r")
+        self._partial_line.clear()
+        if self._is_first:
+            self._is_first = False
             return line.removeprefix(BOM)
         return line
 
@@ -104,39 +104,39 @@ def read_row(reader: LineReader, max_bytes: int) -> bytes | None:
     never closed, ends there too: it is too large to be an event, and reading goes on with the line after.
     """
     line = reader.read()
-    if line is None or b'"' not in line or not _leaves_quote_open(line, inside=False):
+    if line is None or b'"' not in line or not _leaves_quote_open(line, in_quotes=False):
         return line
-    lines, size, inside = [line], len(line), True
-    while inside and size <= max_bytes and (line := reader.read()) is not None:
+    lines, size, in_quotes = [line], len(line), True
+    while in_quotes and size <= max_bytes and (line := reader.read()) is not None:
         lines.append(line)
         size += len(line) + 1
-        inside = _leaves_quote_open(line, inside=True)
+        in_quotes = _leaves_quote_open(line, in_quotes=True)
     return b"\n".join(lines)
 
 
-def _leaves_quote_open(line: bytes, *, inside: bool) -> bool:
-    """Whether the line ends inside a quoted cell, if it begins `inside` one.
+def _leaves_quote_open(line: bytes, *, in_quotes: bool) -> bool:
+    """Whether the line ends inside a quoted cell, if it begins `in_quotes` one.
 
     A quote opens a cell only as its first character, and a doubled one inside a cell stands for itself.
     """
-    at = 0
+    index = 0
     while True:
-        if inside:
-            at = line.find(b'"', at) + 1
-            if at == 0:
+        if in_quotes:
+            index = line.find(b'"', index) + 1
+            if index == 0:
                 return True
-            if line[at : at + 1] == b'"':
-                at += 1
+            if line[index : index + 1] == b'"':
+                index += 1
                 continue
-            inside = False
-        elif line[at : at + 1] == b'"' and (at == 0 or line[at - 1 : at] == b","):
-            inside = True
-            at += 1
+            in_quotes = False
+        elif line[index : index + 1] == b'"' and (index == 0 or line[index - 1 : index] == b","):
+            in_quotes = True
+            index += 1
         else:
-            at = line.find(b",", at) + 1
-            if at == 0:
+            index = line.find(b",", index) + 1
+            if index == 0:
                 return False
 
 
-def _without_end(piece: bytes) -> bytes:
-    return piece.removesuffix(b"\n").removesuffix(b"\r")
+def _strip_line_end(chunk: bytes) -> bytes:
+    return chunk.removesuffix(b"\n").removesuffix(b"\r")

@@ -18,7 +18,7 @@ from freshflow.events.formats.mapping import Layout
 from freshflow.events.model import Origin
 from freshflow.io.files.line_reader import BOM, MAX_LINE_BYTES, LineReader, read_row
 
-__all__ = ["FILE_ENDINGS", "FindLayout", "OpenFile"]
+__all__ = ["FILE_ENDINGS", "FindLayout", "EventFile"]
 
 # Ending of the name → whether its rows are CSV.
 FILE_ENDINGS = {
@@ -33,11 +33,11 @@ FILE_ENDINGS = {
     ".data": True,
     ".data.gz": True,
 }
-HEADERLESS = (".dat", ".data")  # how the names of files end that must be laid out as a known one
-FIRST_LINE_BYTES = 1024  # of a first line, more than any known layout has
+HEADERLESS_ENDINGS = (".dat", ".data")  # how the names of files end that must be laid out as a known one
+MAX_FIRST_LINE_BYTES = 1024  # of a first line, more than any known layout has
 BATCH_BYTES = 16 * 1024 * 1024  # a batch of long lines is cut here, so that memory does not follow batch_size
 BUFFER_BYTES = 256 * 1024
-SHOWN_CHARS = 200  # of the names that a header has twice
+MAX_NAMES_CHARS = 200  # of the names that a header has twice
 READ_ERRORS = (OSError, EOFError, zlib.error)  # what a damaged gzip raises, besides the disk's own
 
 
@@ -48,71 +48,71 @@ def _no_layout(first_line: str) -> None:
     return None
 
 
-class OpenFile:
+class EventFile:
     """A file that is open, past its header if it has one; its errors are `InputError` with one sentence.
 
     `find_layout` tells from its first line what its cells are called, if it has no header.
     """
 
     def __init__(self, path: str, max_bytes: int, find_layout: FindLayout = _no_layout) -> None:
-        ending = _ending(path)
+        ending = _file_ending(path)
         self._is_csv = FILE_ENDINGS[ending]
         self.origin = Origin("file", path)
         self.columns: tuple[str, ...] | None = None
         self.separator = ","
         self._max_bytes = max_bytes
-        self._stream = _open(path)
+        self._stream = _open_stream(path)
         self.reader = LineReader(self._stream, max(MAX_LINE_BYTES, max_bytes + 1))
         try:
-            first_line = _first_line(self._stream)  # a file that is no gzip is refused here
+            first_line = _peek_first_line(self._stream)  # a file that is no gzip is refused here
             layout = find_layout(first_line) if self._is_csv else None
             if layout is not None:
                 self.columns, self.separator = layout.columns, layout.separator
-            elif ending.startswith(HEADERLESS):
+            elif ending.startswith(HEADERLESS_ENDINGS):
                 raise InputError(
                     f"The first line of {path} is that of no known format: name the format with --format, "
                     "or give CSV with a header, as .csv."
                 )
             elif self._is_csv:
-                self.columns = _header(path, read_row(self.reader, max_bytes), max_bytes)
+                self.columns = _parse_header(path, read_row(self.reader, max_bytes), max_bytes)
         except READ_ERRORS as error:
-            raise self._unreadable(error) from None
+            raise self._read_error(error) from None
         except InputError:
             self.close()
             raise
 
-    def read(self, most: int) -> list[tuple[int, bytes]] | None:
-        """Up to `most` records with their lines, without the blank ones; None at the end."""
+    def read(self, max_records: int) -> list[tuple[int, bytes]] | None:
+        """Up to `max_records` records with their lines, without the blank ones; None at the end."""
         records: list[tuple[int, bytes]] = []
-        reader, by_rows, max_bytes = self.reader, self._is_csv and self.separator == ",", self._max_bytes
-        enough = reader.offset + BATCH_BYTES
+        reader, is_row_based, max_bytes = self.reader, self._is_csv and self.separator == ",", self._max_bytes
+        end_offset = reader.offset + BATCH_BYTES
         try:
-            for _ in range(most):
+            for _ in range(max_records):
                 line = reader.line + 1
-                raw = read_row(reader, max_bytes) if by_rows else reader.read()
+                raw = read_row(reader, max_bytes) if is_row_based else reader.read()
                 if raw is None:
                     return records or None
                 if raw and not raw.isspace():
                     records.append((line, raw))
-                if reader.offset >= enough:
+                if reader.offset >= end_offset:
                     break
         except READ_ERRORS as error:
-            raise self._unreadable(error) from None
+            raise self._read_error(error) from None
         return records
 
     def resume(self, line: int, offset: int) -> None:
         """Go to `offset`, in bytes of what the file unpacks to, which is the end of `line`."""
         try:
-            reached = self._seek(line, offset)
+            is_reached = self._seek_position(line, offset)
         except READ_ERRORS as error:
-            raise self._unreadable(error) from None
-        if not reached:
+            raise self._read_error(error) from None
+        if not is_reached:
             raise InputError(
                 f"{self.origin.name} has become shorter than the {offset} bytes that the job to be resumed "
                 f"had read: give it the same file again, or start without its recovery store."
             )
 
-    def _seek(self, line: int, offset: int) -> bool:
+    def _seek_position(self, line: int, offset: int) -> bool:
         if isinstance(self._stream.raw, io.FileIO):
             if Path(self.origin.name).stat().st_size < offset:
                 return False
@@ -124,46 +124,48 @@ class OpenFile:
         """Close the file."""
         self._stream.close()
 
-    def _unreadable(self, error: Exception) -> InputError:
+    def _read_error(self, error: Exception) -> InputError:
         if isinstance(error, OSError) and error.strerror:
-            what = error.strerror
+            cause = error.strerror
         else:
-            what = f"the gzip stream is damaged or incomplete ({error})"
+            cause = f"the gzip stream is damaged or incomplete ({error})"
         self.close()
-        return InputError(f"{self.origin.name} cannot be read on after line {self.reader.line}: {what}.")
+        return InputError(f"{self.origin.name} cannot be read on after line {self.reader.line}: {cause}.")
 
 
-def _ending(path: str) -> str:
+def _file_ending(path: str) -> str:
     for ending in FILE_ENDINGS:
         if path.lower().endswith(ending):
             return ending
-    known = ", ".join(FILE_ENDINGS)
-    raise InputError(f"The format of the input {path} is not known from its name: known are {known}, and - for stdin.")
+    known_endings = ", ".join(FILE_ENDINGS)
+    raise InputError(
+        f"The format of the input {path} is not known from its name: known are {known_endings}, and - for stdin."
+    )
 
 
-def _open(path: str) -> io.BufferedReader:
+def _open_stream(path: str) -> io.BufferedReader:
     try:
         mode = Path(path).stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputError(f"The input {path} is a folder: give a file.")
         if not stat.S_ISREG(mode):
             raise InputError(f"The input {path} is a pipe or a device: give a file, or - for stdin.")
-        packed = path.lower().endswith(".gz")
-        raw = cast(io.RawIOBase, gzip.GzipFile(path, "rb")) if packed else io.FileIO(path)
+        is_gzip = path.lower().endswith(".gz")
+        raw = cast(io.RawIOBase, gzip.GzipFile(path, "rb")) if is_gzip else io.FileIO(path)
     except FileNotFoundError:
         raise InputError(f"The input {path} does not exist.") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
-        what = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"The input {path} cannot be opened: {what}.") from None
+        cause = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"The input {path} cannot be opened: {cause}.") from None
     return io.BufferedReader(raw, BUFFER_BYTES)
 
 
-def _first_line(stream: io.BufferedReader) -> str:
-    line, _, _ = stream.peek(FIRST_LINE_BYTES)[:FIRST_LINE_BYTES].removeprefix(BOM).partition(b"\n")
+def _peek_first_line(stream: io.BufferedReader) -> str:
+    line, _, _ = stream.peek(MAX_FIRST_LINE_BYTES)[:MAX_FIRST_LINE_BYTES].removeprefix(BOM).partition(b"\n")
     return line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
-def _header(path: str, raw: bytes | None, max_bytes: int) -> tuple[str, ...]:
+def _parse_header(path: str, raw: bytes | None, max_bytes: int) -> tuple[str, ...]:
     """The names in the first row; a name may be empty (an index column), but none may stand there twice."""
     if raw is not None and len(raw) > max_bytes:
         raise InputError(f"The header of {path}, its first line, is longer than events.max_bytes = {max_bytes} bytes.")
@@ -171,11 +173,11 @@ def _header(path: str, raw: bytes | None, max_bytes: int) -> tuple[str, ...]:
         names = tuple(next(csv.reader([(raw or b"").decode()], strict=True), []))
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"The header of {path}, its first line, is not CSV in UTF-8: {error}.") from None
-    named = [name for name in names if name.strip()]
-    if not named:
+    column_names = [name for name in names if name.strip()]
+    if not column_names:
         raise InputError(f"{path} has no header: its first line must name the columns.")
-    twice = sorted(name for name, count in Counter(named).items() if count > 1)
-    if twice:
-        first = ", ".join(name if name.isprintable() else repr(name) for name in twice)[:SHOWN_CHARS]
-        raise InputError(f"The header of {path} names {first} more than once: a column needs its own name.")
+    duplicates = sorted(name for name, count in Counter(column_names).items() if count > 1)
+    if duplicates:
+        duplicate_names = ", ".join(name if name.isprintable() else repr(name) for name in duplicates)[:MAX_NAMES_CHARS]
+        raise InputError(f"The header of {path} names {duplicate_names} more than once: a column needs its own name.")
     return names

@@ -17,15 +17,15 @@ import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from freshflow.errors import OutputError
-from freshflow.io.record import OutBatch, Record
+from freshflow.io.record import OutBatch, OutRecord
 from freshflow.io.url import STDOUT
 
 __all__ = ["FileSink"]
 
 OUTPUT_ENDINGS = (".jsonl", ".jsonl.gz")
-GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip; it writes no name and no time, so bytes repeat
+GZIP_WBITS = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip; it writes no name and no time, so bytes repeat
 GZIP_LEVEL = 6
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
     def __init__(self, path: str) -> None:
         self._path = path
         if path != STDOUT:
-            _check(path)
+            _check_writable(path)
 
     def list_parts(self) -> list[str]:
         """One part, named as the file."""
@@ -53,7 +53,7 @@ class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
         if self._path == STDOUT:
             return FileSinkPartition("standard output", 1, 0)
         position = resume_state or 0
-        fd = _open_fresh(self._path) if resume_state is None else _open_again(self._path, position)
+        fd = _open_truncated(self._path) if resume_state is None else _open_resumed(self._path, position)
         return FileSinkPartition(self._path, fd, position)
 
 
@@ -64,21 +64,21 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
         self._name = name
         self._fd = fd
         self._position = position
-        self._packs = name.endswith(".gz")
-        self._member = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP)
-        self._member_begun = False
-        self._closed = False
+        self._is_gzip = name.endswith(".gz")
+        self._compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WBITS)
+        self._has_open_member = False
+        self._is_closed = False
 
     def write_batch(self, values: list[OutBatch]) -> None:
         """Append the records of the batches, a line each."""
-        lines = [_line(record) for batch in values for record in batch]
+        lines = [_encode_line(record) for batch in values for record in batch]
         if not lines:
             return
         lines.append(b"")
         content = b"\n".join(lines)
-        if self._packs:
-            self._member_begun = True
-            content = self._member.compress(content)
+        if self._is_gzip:
+            self._has_open_member = True
+            content = self._compressor.compress(content)
         self._append(content)
 
     def snapshot(self) -> int:
@@ -88,7 +88,7 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
             if stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.fsync(self._fd)
         except OSError as error:
-            raise _unwritable(self._name, error) from None
+            raise _write_error(self._name, error) from None
         return self._position
 
     def close(self) -> None:
@@ -98,9 +98,9 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
         without a word, so nothing is raised. Nothing is lost by that: what a snapshot covers is on disk
         already.
         """
-        if self._closed:
+        if self._is_closed:
             return
-        self._closed = True
+        self._is_closed = True
         with contextlib.suppress(OutputError):
             self._end_member()
         if self._fd > 2:  # the standard streams are not ours to close
@@ -109,39 +109,39 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
 
     def _end_member(self) -> None:
         """Finish the gzip member, if one was begun, so that the file can be cut here."""
-        if not self._member_begun:
+        if not self._has_open_member:
             return
-        content = self._member.flush()
-        self._member = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP)
-        self._member_begun = False
+        content = self._compressor.flush()
+        self._compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WBITS)
+        self._has_open_member = False
         self._append(content)
 
     def _append(self, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
+        remaining = memoryview(content)
+        while remaining:
             try:
-                written = os.write(self._fd, rest)
+                n_written = os.write(self._fd, remaining)
             except BlockingIOError:  # a terminal that another program has set not to wait
                 select.select([], [self._fd], [])
                 continue
             except OSError as error:
-                raise _unwritable(self._name, error) from None
-            self._position += written
-            rest = rest[written:]
+                raise _write_error(self._name, error) from None
+            self._position += n_written
+            remaining = remaining[n_written:]
 
 
-def _line(record: Record) -> bytes:
+def _encode_line(record: OutRecord) -> bytes:
     key, value = record
     if value is not None:
         return value
     return msgspec.json.encode({"key": None if key is None else key.decode("utf-8", "replace"), "value": None})
 
 
-def _check(path: str) -> None:
+def _check_writable(path: str) -> None:
     """Refuse what can be known to be unwritable without touching the file."""
     if not path.lower().endswith(OUTPUT_ENDINGS):
-        known = ", ".join(OUTPUT_ENDINGS)
-        raise OutputError(f"The output {path} must end in one of {known}, or be - for standard output.")
+        known_endings = ", ".join(OUTPUT_ENDINGS)
+        raise OutputError(f"The output {path} must end in one of {known_endings}, or be - for standard output.")
     target = Path(path)
     if not target.parent.is_dir():
         raise OutputError(f"The folder of the output {path} does not exist: create {target.parent}.")
@@ -151,14 +151,14 @@ def _check(path: str) -> None:
         raise OutputError(f"The output {path} cannot be written: permission denied.")
 
 
-def _open_fresh(path: str) -> int:
+def _open_truncated(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _write_error(path, error) from None
 
 
-def _open_again(path: str, position: int) -> int:
+def _open_resumed(path: str, position: int) -> int:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         if os.fstat(fd).st_size >= position:
@@ -167,13 +167,13 @@ def _open_again(path: str, position: int) -> int:
             return fd
         os.close(fd)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _write_error(path, error) from None
     raise OutputError(
         f"The output {path} is shorter than the {position} bytes that the job to be resumed had written: "
         f"put the file back, or start without the job's recovery store."
     )
 
 
-def _unwritable(name: str, error: OSError) -> OutputError:
-    cure = "make room there" if error.errno in NO_ROOM else "mend that, or give another place"
-    return OutputError(f"The output {name} cannot be written: {error.strerror or error}; {cure}.")
+def _write_error(name: str, error: OSError) -> OutputError:
+    advice = "make room there" if error.errno in DISK_FULL_ERRNOS else "mend that, or give another place"
+    return OutputError(f"The output {name} cannot be written: {error.strerror or error}; {advice}.")

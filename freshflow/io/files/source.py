@@ -13,18 +13,18 @@ from msgspec import Meta
 
 from freshflow.errors import SnapshotError
 from freshflow.events.model import RawBatch
-from freshflow.io.files.reader import FindLayout, OpenFile
+from freshflow.io.files.reader import EventFile, FindLayout
 
 __all__ = ["FilePartition", "FileSource"]
 
-Place = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+FilePosition = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _FileState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a file has been read: `line` lines, `offset` bytes of it (of what it unpacks to)."""
 
-    line: Place
-    offset: Place
+    line: FilePosition
+    offset: FilePosition
     version: Literal[1] = 1
 
 
@@ -47,16 +47,16 @@ class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
         *,
         max_bytes: int,
         clock: Callable[[], int],
-        stop: Callable[[], bool],
+        should_stop: Callable[[], bool],
         find_layout: FindLayout = lambda _: None,
     ) -> None:
         self._path = path
         self._batch_size = batch_size
         self._max_bytes = max_bytes
         self._clock = clock
-        self._stop = stop
+        self._should_stop = should_stop
         self._find_layout = find_layout
-        OpenFile(path, max_bytes, find_layout).close()
+        EventFile(path, max_bytes, find_layout).close()
 
     def list_parts(self) -> list[str]:
         """One part, named as the file: a snapshot of another file is not resumed from."""
@@ -64,25 +64,27 @@ class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
 
     def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> "FilePartition":
         """The part, at the start of the file or where the snapshot says."""
-        opened = OpenFile(self._path, self._max_bytes, self._find_layout)
+        event_file = EventFile(self._path, self._max_bytes, self._find_layout)
         if resume_state is not None:
-            state = _state(resume_state, self._path)
-            opened.resume(state.line, state.offset)
-        return FilePartition(opened, self._batch_size, self._clock, self._stop)
+            state = _decode_state(resume_state, self._path)
+            event_file.resume(state.line, state.offset)
+        return FilePartition(event_file, self._batch_size, self._clock, self._should_stop)
 
 
 class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[misc]
     """Reads the file in batches of at most `batch_size` records or some 16 MiB."""
 
-    def __init__(self, opened: OpenFile, batch_size: int, clock: Callable[[], int], stop: Callable[[], bool]) -> None:
-        self._file = opened
+    def __init__(
+        self, event_file: EventFile, batch_size: int, clock: Callable[[], int], should_stop: Callable[[], bool]
+    ) -> None:
+        self._file = event_file
         self._batch_size = batch_size
         self._clock = clock
-        self._stop = stop
+        self._should_stop = should_stop
 
     def next_batch(self) -> list[RawBatch]:
         """The next records as one batch, none if there were only blank lines; `StopIteration` at the end."""
-        if self._stop():
+        if self._should_stop():
             raise StopIteration
         records = self._file.read(self._batch_size)
         if records is None:
@@ -95,16 +97,16 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
     def snapshot(self) -> bytes:
         """How far the file has been read."""
         reader = self._file.reader
-        return msgspec.json.encode(_State(reader.line, reader.offset))
+        return msgspec.json.encode(_FileState(reader.line, reader.offset))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _state(snapshot: bytes, path: str) -> _State:
+def _decode_state(snapshot: bytes, path: str) -> _FileState:
     try:
-        return msgspec.json.decode(snapshot, type=_State)
+        return msgspec.json.decode(snapshot, type=_FileState)
     except (ValueError, TypeError):  # msgspec says so, or that a name is not UTF-8
         raise SnapshotError(
             f"The snapshot of {path} is damaged or of another version: resume with the version that wrote it, "

@@ -11,9 +11,9 @@ from freshflow.errors import InputError
 from freshflow.events.model import Origin, RawBatch
 from freshflow.io.files.line_reader import MAX_LINE_BYTES, LineSplitter
 
-__all__ = ["STDIN", "StdinSource"]
+__all__ = ["STDIN_NAME", "StdinSource"]
 
-STDIN = "-"  # the path that stands for standard input
+STDIN_NAME = "-"  # the path that stands for standard input
 READ_BYTES = 256 * 1024
 
 
@@ -30,23 +30,23 @@ class StdinSource(FixedPartitionedSource[RawBatch, None]):  # type: ignore[misc]
         *,
         max_bytes: int,
         clock: Callable[[], int],
-        stop: Callable[[], bool],
+        should_stop: Callable[[], bool],
         fd: int = 0,
     ) -> None:
         self._batch_size = batch_size
         self._max_bytes = max_bytes
         self._clock = clock
-        self._stop = stop
+        self._should_stop = should_stop
         self._fd = fd
 
     def list_parts(self) -> list[str]:
         """The one part."""
-        return [STDIN]
+        return [STDIN_NAME]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> "StdinPartition":
         """The part, at whatever arrives next."""
         splitter = LineSplitter(max(MAX_LINE_BYTES, self._max_bytes + 1))
-        return StdinPartition(self._fd, splitter, self._batch_size, self._clock, self._stop)
+        return StdinPartition(self._fd, splitter, self._batch_size, self._clock, self._should_stop)
 
 
 class StdinPartition(StatefulSourcePartition[RawBatch, None]):  # type: ignore[misc]
@@ -58,53 +58,53 @@ class StdinPartition(StatefulSourcePartition[RawBatch, None]):  # type: ignore[m
         splitter: LineSplitter,
         batch_size: int,
         clock: Callable[[], int],
-        stop: Callable[[], bool],
+        should_stop: Callable[[], bool],
     ) -> None:
         self._fd = fd
         self._splitter = splitter
         self._batch_size = batch_size
         self._clock = clock
-        self._stop = stop
-        self._origin = Origin("file", STDIN)
-        self._waiting: deque[bytes] = deque()
-        self._line = 0
-        self._ended = False
+        self._should_stop = should_stop
+        self._origin = Origin("file", STDIN_NAME)
+        self._pending_lines: deque[bytes] = deque()
+        self._line_number = 0
+        self._is_at_end = False
 
     def next_batch(self) -> list[RawBatch]:
         """What has arrived as one batch, or none; `StopIteration` at the end of input."""
-        if self._stop():
+        if self._should_stop():
             raise StopIteration
-        if not self._waiting and not self._ended:
-            self._read()
-        if not self._waiting and self._ended:
+        if not self._pending_lines and not self._is_at_end:
+            self._read_available()
+        if not self._pending_lines and self._is_at_end:
             raise StopIteration
-        records = self._take()
+        records = self._drain_batch()
         return [RawBatch(self._origin, records, self._clock())] if records else []
 
     def snapshot(self) -> None:
         """Nothing: standard input cannot be resumed."""
 
-    def _take(self) -> tuple[tuple[int, bytes], ...]:
+    def _drain_batch(self) -> tuple[tuple[int, bytes], ...]:
         """Up to a batch of lines with their numbers, without the blank ones."""
         records: list[tuple[int, bytes]] = []
-        while self._waiting and len(records) < self._batch_size:
-            raw = self._waiting.popleft()
-            self._line += 1
+        while self._pending_lines and len(records) < self._batch_size:
+            raw = self._pending_lines.popleft()
+            self._line_number += 1
             if raw and not raw.isspace():
-                records.append((self._line, raw))
+                records.append((self._line_number, raw))
         return tuple(records)
 
-    def _read(self) -> None:
+    def _read_available(self) -> None:
         """Take in what is there, if anything is."""
         poll = select.poll()  # unlike select, it takes descriptors above 1,023
         poll.register(self._fd, select.POLLIN)
         if not poll.poll(0):
             return
         try:
-            piece = os.read(self._fd, READ_BYTES)
+            chunk = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             raise InputError(f"Standard input cannot be read: {error.strerror}.") from None
-        self._ended = not piece
-        self._waiting.extend(self._splitter.feed(piece) if piece else self._splitter.finish())
+        self._is_at_end = not chunk
+        self._pending_lines.extend(self._splitter.feed(chunk) if chunk else self._splitter.finish())

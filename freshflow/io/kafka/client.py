@@ -12,14 +12,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError
-from freshflow.io.kafka.errors import LOG, reason, unreachable
+from freshflow.io.kafka.errors import LOG, error_reason, unreachable_error
 
 __all__ = [
     "client_options",
-    "connect",
+    "create_client",
     "parse_kafka_servers",
     "parse_kafka_url",
-    "partitions_of",
+    "list_partitions",
     "redact",
 ]
 
@@ -27,12 +27,12 @@ Option = str | int | float | bool
 Side = Literal["source", "sink", "admin"]
 Client = TypeVar("Client")
 
-_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
-_SERVERS = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/?")
-_URL = re.compile(rf"kafka://({_HOST}(?:,{_HOST})*)/([A-Za-z0-9._-]{{1,249}})")
+_HOST_PATTERN = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_SERVERS_PATTERN = re.compile(rf"kafka://({_HOST_PATTERN}(?:,{_HOST_PATTERN})*)/?")
+_URL_PATTERN = re.compile(rf"kafka://({_HOST_PATTERN}(?:,{_HOST_PATTERN})*)/([A-Za-z0-9._-]{{1,249}})")
 
 # Below these a snapshot would no longer say what was read and what was written.
-_OURS = {
+_RESERVED_OPTIONS = {
     "auto.commit.enable": "the snapshots of the job keep the offsets",
     "auto.offset.reset": "an offset that is gone is never jumped silently (see kafka.on_lost)",
     "bootstrap.servers": "the kafka:// address says it",
@@ -41,7 +41,7 @@ _OURS = {
     "metadata.broker.list": "the kafka:// address says it",
     "transactional.id": "the sink does not write in transactions",
 }
-_DEFAULTS: dict[Side, dict[str, Option]] = {
+_DEFAULT_OPTIONS: dict[Side, dict[str, Option]] = {
     "source": {
         "group.id": "freshflow",  # librdkafka wants one; no group is joined and nothing is committed to it
         "queued.max.messages.kbytes": 16_384,  # fetched ahead per partition; librdkafka's 64 MiB add up
@@ -59,85 +59,94 @@ _DEFAULTS: dict[Side, dict[str, Option]] = {
     },
     "admin": {},
 }
-_QUIET = 2  # critical lines only: errors come to callbacks, and a broker that is down would fill the terminal
-_SECRET = re.compile(r"password|key|token|secret|oauth|sasl.*jaas", re.IGNORECASE)
-_HIDDEN = "[hidden]"
+_LOG_LEVEL = 2  # critical lines only: errors come to callbacks, and a broker that is down would fill the terminal
+_SECRET_PATTERN = re.compile(r"password|key|token|secret|oauth|sasl.*jaas", re.IGNORECASE)
+_SECRET_MASK = "[hidden]"
 
 
 def parse_kafka_url(url: str) -> tuple[str, str]:
     """Split `kafka://host:port[,host:port]/topic` into bootstrap servers and topic; raises `ConfigError`."""
-    match = _URL.fullmatch(url)
-    if match is None or not _ports_exist(match[1]) or match[2] in (".", ".."):
-        raise ConfigError(f"{_without_login(url)} is no topic's address; write kafka://host:port/topic.")
+    match = _URL_PATTERN.fullmatch(url)
+    if match is None or not _are_ports_valid(match[1]) or match[2] in (".", ".."):
+        raise ConfigError(f"{_mask_login(url)} is no topic's address; write kafka://host:port/topic.")
     return match[1], match[2]
 
 
 def parse_kafka_servers(url: str) -> str:
     """Take the bootstrap servers from `kafka://host:port[,host:port]`; raises `ConfigError`."""
-    match = _SERVERS.fullmatch(url)
-    if match is None or not _ports_exist(match[1]):
-        raise ConfigError(f"{_without_login(url)} is no cluster's address; write kafka://host:port.")
+    match = _SERVERS_PATTERN.fullmatch(url)
+    if match is None or not _are_ports_valid(match[1]):
+        raise ConfigError(f"{_mask_login(url)} is no cluster's address; write kafka://host:port.")
     return match[1]
 
 
-def _ports_exist(servers: str) -> bool:
+def _are_ports_valid(servers: str) -> bool:
     return all(0 < int(server.rpartition(":")[2]) < 65_536 for server in servers.split(","))
 
 
-def _without_login(url: str) -> str:
-    return re.sub(r"//.*@", f"//{_HIDDEN}@", url)
+def _mask_login(url: str) -> str:
+    return re.sub(r"//.*@", f"//{_SECRET_MASK}@", url)
 
 
 def redact(options: Mapping[str, Any]) -> dict[str, Any]:
     """Copy librdkafka options with every secret replaced, to be logged or shown."""
-    return {key: _HIDDEN if _SECRET.search(key) else value for key, value in options.items()}
+    return {key: _SECRET_MASK if _SECRET_PATTERN.search(key) else value for key, value in options.items()}
 
 
 def client_options(bootstrap: str, config: KafkaConfig, side: Side) -> dict[str, Any]:
     """Merge the defaults, `options` and one side's own; an option that is ours to keep is a `ConfigError`."""
-    own = {"source": config.source, "sink": config.sink, "admin": {}}[side]
-    for section, options in (("kafka.options", config.options), (f"kafka.{side}", own)):
+    side_options = {"source": config.source, "sink": config.sink, "admin": {}}[side]
+    for section, options in (("kafka.options", config.options), (f"kafka.{side}", side_options)):
         for key in sorted(options):
-            if key in _OURS:
-                raise ConfigError(f"{section} {key!r} cannot be set: {_OURS[key]}; remove it.")
-    ours: dict[str, Any] = {"bootstrap.servers": bootstrap}
+            if key in _RESERVED_OPTIONS:
+                raise ConfigError(f"{section} {key!r} cannot be set: {_RESERVED_OPTIONS[key]}; remove it.")
+    fixed_options: dict[str, Any] = {"bootstrap.servers": bootstrap}
     if side == "source":
-        ours |= {"auto.offset.reset": "error", "enable.auto.commit": False, "enable.partition.eof": True}
-    return {"client.id": "freshflow", "log_level": _QUIET, **_DEFAULTS[side], **config.options, **own, **ours}
+        fixed_options |= {"auto.offset.reset": "error", "enable.auto.commit": False, "enable.partition.eof": True}
+    return {
+        "client.id": "freshflow",
+        "log_level": _LOG_LEVEL,
+        **_DEFAULT_OPTIONS[side],
+        **config.options,
+        **side_options,
+        **fixed_options,
+    }
 
 
-def connect(kind: Callable[..., Client], options: Mapping[str, Any], **callbacks: Callable[..., None]) -> Client:
+def create_client(
+    client_type: Callable[..., Client], options: Mapping[str, Any], **callbacks: Callable[..., None]
+) -> Client:
     """Make a client of librdkafka; an option that it refuses is a `ConfigError` that names the option."""
     try:
-        return kind({**options, **callbacks}, logger=LOG)
+        return client_type({**options, **callbacks}, logger=LOG)
     except (KafkaException, TypeError, ValueError) as error:
-        said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        message = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         for key, value in options.items():
-            if _SECRET.search(key) and str(value):
-                said = said.replace(str(value), _HIDDEN)
+            if _SECRET_PATTERN.search(key) and str(value):
+                message = message.replace(str(value), _SECRET_MASK)
         raise ConfigError(
-            f"Kafka's client refuses an option of [kafka]: {said.rstrip('.')}; correct or remove it."
+            f"Kafka's client refuses an option of [kafka]: {message.rstrip('.')}; correct or remove it."
         ) from None
 
 
-def partitions_of(options: Mapping[str, Any], topic: str, timeout_s: float) -> list[int]:
+def list_partitions(options: Mapping[str, Any], topic: str, timeout_s: float) -> list[int]:
     """Ask the cluster for a topic's partitions, for at most `timeout_s`; never creates the topic.
 
     Raises `BrokerError` where no broker answers or we are refused, `InputError` where there is no such topic.
     """
-    trouble: list[KafkaError] = []
+    errors: list[KafkaError] = []
     # A consumer, for the sink too: a producer's question would create the topic on many clusters.
-    client = connect(Consumer, {"group.id": "freshflow", **options}, error_cb=trouble.append)
+    client = create_client(Consumer, {"group.id": "freshflow", **options}, error_cb=errors.append)
     try:
-        found = client.list_topics(topic, timeout=timeout_s).topics[topic]
+        topic_metadata = client.list_topics(topic, timeout=timeout_s).topics[topic]
     except KafkaException as error:
         client.poll(0)  # the reasons wait in the client's queue
-        raise unreachable(str(options["bootstrap.servers"]), timeout_s, [error.args[0], *trouble]) from None
+        raise unreachable_error(str(options["bootstrap.servers"]), timeout_s, [error.args[0], *errors]) from None
     finally:
         client.close()
-    where = f"at {options['bootstrap.servers']}"
-    if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise InputError(f"The topic {topic} does not exist {where}; create it, e.g. with `freshflow topics create`.")
-    if found.error is not None and not found.partitions:
-        raise BrokerError(f"The topic {topic} {where} cannot be used: {reason(found.error)}.")
-    return sorted(found.partitions)
+    address = f"at {options['bootstrap.servers']}"
+    if topic_metadata.error is not None and topic_metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise InputError(f"The topic {topic} does not exist {address}; create it, e.g. with `freshflow topics create`.")
+    if topic_metadata.error is not None and not topic_metadata.partitions:
+        raise BrokerError(f"The topic {topic} {address} cannot be used: {error_reason(topic_metadata.error)}.")
+    return sorted(topic_metadata.partitions)

@@ -4,8 +4,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from freshflow.config.schema import KafkaConfig
-from freshflow.io.kafka.client import client_options, connect, parse_kafka_url
-from freshflow.io.kafka.errors import LOG, reason
+from freshflow.io.kafka.client import client_options, create_client, parse_kafka_url
+from freshflow.io.kafka.errors import LOG, error_reason
 
 __all__ = ["ConsumerGroup"]
 
@@ -18,27 +18,29 @@ class ConsumerGroup:
         self._group = config.group
         self._timeout_s = config.timeout_s
         options = client_options(servers, config, "admin")
-        self._admin = connect(AdminClient, options, error_cb=lambda error: LOG.debug("%s", error))
-        self._published: dict[str, int] = {}
-        self._fails = False
+        self._admin = create_client(AdminClient, options, error_cb=lambda error: LOG.debug("%s", error))
+        self._last_offsets: dict[str, int] = {}
+        self._is_failing = False
 
-    def publish(self, offsets: dict[str, int]) -> None:
+    def publish_offsets(self, offsets: dict[str, int]) -> None:
         """Write the next offsets to read, by `topic/partition`, if they are others than before."""
-        places = [
+        partitions = [
             TopicPartition(self._topic, int(key.rpartition("/")[2]), offset)
             for key, offset in sorted(offsets.items())
             if key.rpartition("/")[0] == self._topic
         ]
-        if not places or offsets == self._published:
+        if not partitions or offsets == self._last_offsets:
             return
-        request = [ConsumerGroupTopicPartitions(self._group, places)]
+        request = [ConsumerGroupTopicPartitions(self._group, partitions)]
         try:
-            asked = self._admin.alter_consumer_group_offsets(request, request_timeout=self._timeout_s)
-            refused = [place.error for place in asked[self._group].result().topic_partitions if place.error]
+            futures = self._admin.alter_consumer_group_offsets(request, request_timeout=self._timeout_s)
+            errors = [
+                partition.error for partition in futures[self._group].result().topic_partitions if partition.error
+            ]
         except KafkaException as error:
-            refused = [error.args[0]]
-        if not refused:
-            self._published, self._fails = dict(offsets), False
-        elif not self._fails:
-            self._fails = True
-            LOG.warning("Offsets cannot be published to the group %s: %s.", self._group, reason(refused[0]))
+            errors = [error.args[0]]
+        if not errors:
+            self._last_offsets, self._is_failing = dict(offsets), False
+        elif not self._is_failing:
+            self._is_failing = True
+            LOG.warning("Offsets cannot be published to the group %s: %s.", self._group, error_reason(errors[0]))

@@ -8,29 +8,31 @@ from confluent_kafka import KafkaError
 
 from freshflow.errors import BrokerError
 
-__all__ = ["LOG", "Outage", "reason", "unreachable"]
+__all__ = ["LOG", "Outage", "error_reason", "unreachable_error"]
 
 LOG = logging.getLogger("freshflow.kafka")
 
 
-def unreachable(bootstrap: str, timeout_s: float, errors: list[KafkaError]) -> BrokerError:
+def unreachable_error(bootstrap: str, timeout_s: float, errors: list[KafkaError]) -> BrokerError:
     """Say why no broker answered, from the errors that librdkafka met on the way."""
     for error in reversed(errors):
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
-            return BrokerError(f"Kafka at {bootstrap} refuses the login ({reason(error)}); check sasl.* in [kafka].")
+            return BrokerError(
+                f"Kafka at {bootstrap} refuses the login ({error_reason(error)}); check sasl.* in [kafka]."
+            )
         if error.code() == KafkaError._SSL:
             return BrokerError(
-                f"Kafka at {bootstrap} cannot be talked to over TLS ({reason(error)}); "
+                f"Kafka at {bootstrap} cannot be talked to over TLS ({error_reason(error)}); "
                 "check security.protocol and ssl.* in [kafka]."
             )
-    met = next((e for e in reversed(errors) if e.code() != KafkaError._ALL_BROKERS_DOWN), errors[0])
+    root_error = next((e for e in reversed(errors) if e.code() != KafkaError._ALL_BROKERS_DOWN), errors[0])
     return BrokerError(
-        f"No Kafka broker answered at {bootstrap} within {timeout_s:g} s ({reason(met)}); "
+        f"No Kafka broker answered at {bootstrap} within {timeout_s:g} s ({error_reason(root_error)}); "
         "check that it runs, its address and port, and security.protocol in [kafka]."
     )
 
 
-def reason(error: KafkaError) -> str:
+def error_reason(error: KafkaError) -> str:
     """Return librdkafka's words without its timings, as part of a sentence."""
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # librdkafka's count is at times of 0 brokers down
         return "no broker answers"
@@ -46,7 +48,7 @@ class Outage:
 
     # What a broker that restarts, or a network that comes back, cures. Logins and TLS too: both fail at times
     # while a broker starts, and a login that was never good is refused by the first look at the cluster.
-    CURABLE = frozenset(
+    RETRIABLE_CODES = frozenset(
         {
             KafkaError._ALL_BROKERS_DOWN,
             KafkaError._AUTHENTICATION,
@@ -74,26 +76,26 @@ class Outage:
     # An idle partition does not show that the brokers are back, but librdkafka then has no errors to report;
     # while they are away it has one at least every 70 s (a request takes 60 s to fail, the next connection
     # is tried within 10 s).
-    SILENCE_S = 120.0
+    RECOVERY_SILENCE_S = 120.0
 
-    def __init__(self, what: str, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._what = what
+    def __init__(self, subject: str, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._subject = subject
         self._now_s = now_s
-        self._last_s: float | None = None  # of the outage that goes on
+        self._last_error_s: float | None = None  # of the outage that goes on
         self.failure: KafkaError | None = None
 
-    def note(self, error: KafkaError) -> None:
+    def record_error(self, error: KafkaError) -> None:
         """Take an error: log it if it begins an outage, keep it if waiting cannot cure it."""
-        if error.fatal() or error.code() not in self.CURABLE:
+        if error.fatal() or error.code() not in self.RETRIABLE_CODES:
             self.failure = self.failure or error
             return
         now_s = self._now_s()
-        if self._last_s is None or now_s - self._last_s > self.SILENCE_S:
-            LOG.warning("%s: %s; waiting for it to come back.", self._what, reason(error))
-        self._last_s = now_s
+        if self._last_error_s is None or now_s - self._last_error_s > self.RECOVERY_SILENCE_S:
+            LOG.warning("%s: %s; waiting for it to come back.", self._subject, error_reason(error))
+        self._last_error_s = now_s
 
-    def over(self) -> None:
+    def record_recovery(self) -> None:
         """Take note that the brokers answered."""
-        if self._last_s is not None:
-            self._last_s = None
-            LOG.warning("%s: answers again.", self._what)
+        if self._last_error_s is not None:
+            self._last_error_s = None
+            LOG.warning("%s: answers again.", self._subject)

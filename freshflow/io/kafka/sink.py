@@ -5,14 +5,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import OutputError
-from freshflow.io.kafka.client import client_options, connect, partitions_of
-from freshflow.io.kafka.errors import LOG, Outage, reason
+from freshflow.io.kafka.client import client_options, create_client, list_partitions
+from freshflow.io.kafka.errors import LOG, Outage, error_reason
 from freshflow.io.record import OutBatch
 
 __all__ = ["KafkaSink", "KafkaSinkPartition"]
 
-_FLUSH_S = 1.0  # how long a wait goes on before the interpreter may see a signal
-_ROOM_S = 0.01  # how long to wait for room in the queue, which nothing announces
+_FLUSH_TIMEOUT_S = 1.0  # how long a wait goes on before the interpreter may see a signal
+_QUEUE_FULL_POLL_S = 0.01  # how long to wait for room in the queue, which nothing announces
 
 
 class KafkaSink(FixedPartitionedSink[OutBatch, None]):  # type: ignore[misc]
@@ -21,16 +21,16 @@ class KafkaSink(FixedPartitionedSink[OutBatch, None]):  # type: ignore[misc]
     Items are `(route, OutBatch)`. The order of records is kept per route and Kafka partition.
     """
 
-    def __init__(self, bootstrap: str, topic: str, config: KafkaConfig, parts: int) -> None:
+    def __init__(self, bootstrap: str, topic: str, config: KafkaConfig, n_parts: int) -> None:
         self._topic = topic
         self._config = config
-        self._parts = parts
+        self._n_parts = n_parts
         self._options = client_options(bootstrap, config, "sink")
 
     def list_parts(self) -> list[str]:
         """Name the parts if the topic exists; raises `BrokerError` or `InputError` within the time limit."""
-        partitions_of(self._options, self._topic, self._config.timeout_s)
-        return [f"{part:05d}" for part in range(self._parts)]
+        list_partitions(self._options, self._topic, self._config.timeout_s)
+        return [f"{part:05d}" for part in range(self._n_parts)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> "KafkaSinkPartition":
         """Open a producer."""
@@ -48,9 +48,11 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
         self._topic = topic
         self._timeout_s = timeout_s
         self._failure: KafkaError | None = None
-        self._failed = 0
+        self._n_failed = 0
         self._outage = Outage(f"Kafka at {options['bootstrap.servers']}, writing {topic}")
-        self._producer = connect(Producer, options, error_cb=self._outage.note, on_delivery=self._delivered)
+        self._producer = create_client(
+            Producer, options, error_cb=self._outage.record_error, on_delivery=self._on_delivery
+        )
 
     def write_batch(self, values: list[OutBatch]) -> None:
         """Hand the records to the producer, waiting while its queue is full."""
@@ -62,10 +64,10 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
 
     def snapshot(self) -> None:
         """Wait until the broker has acknowledged every record."""
-        while self._producer.flush(_FLUSH_S):
+        while self._producer.flush(_FLUSH_TIMEOUT_S):
             self._raise_failure()
         self._raise_failure()
-        self._outage.over()
+        self._outage.record_recovery()
 
     def close(self) -> None:
         """Send what is left, for at most the time limit. Never raises.
@@ -73,40 +75,42 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
         Bytewax closes a sink while it unwinds from another step's error, where a second one would abort the
         process. A job that ends well has been through `snapshot`, so that nothing is left here.
         """
-        left = self._producer.flush(0 if self._failure else self._timeout_s)
-        if left or self._failure:
+        n_unsent = self._producer.flush(0 if self._failure else self._timeout_s)
+        if n_unsent or self._failure:
             self._producer.purge()
-            count = left + self._failed
-            LOG.error("%d records for %s were not delivered; a resumed job writes them again.", count, self._topic)
+            n_undelivered = n_unsent + self._n_failed
+            LOG.error(
+                "%d records for %s were not delivered; a resumed job writes them again.", n_undelivered, self._topic
+            )
 
     def _produce(self, key: bytes | None, value: bytes | None) -> None:
         while True:
             try:
                 self._producer.produce(self._topic, value=value, key=key)
             except BufferError:  # the queue is full: back-pressure
-                self._producer.poll(_ROOM_S)
+                self._producer.poll(_QUEUE_FULL_POLL_S)
                 self._raise_failure()
             except KafkaException as error:
-                raise self._undelivered(error.args[0]) from None
+                raise self._delivery_error(error.args[0]) from None
             else:
                 return
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failed += 1
+            self._n_failed += 1
             self._failure = self._failure or error
 
     def _raise_failure(self) -> None:
         failure = self._failure or self._outage.failure
         if failure is not None:
-            raise self._undelivered(failure)
+            raise self._delivery_error(failure)
 
-    def _undelivered(self, error: KafkaError) -> OutputError:
+    def _delivery_error(self, error: KafkaError) -> OutputError:
         self._failure = self._failure or error
-        return OutputError(f"A record could not be written to {self._topic}: {reason(error)}; {_cure(error)}.")
+        return OutputError(f"A record could not be written to {self._topic}: {error_reason(error)}; {_advice(error)}.")
 
 
-def _cure(error: KafkaError) -> str:
+def _advice(error: KafkaError) -> str:
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return "raise max.message.bytes of the topic and message.max.bytes in [kafka.sink]"
     if error.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT):

@@ -8,15 +8,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError
 from freshflow.events.model import Origin, RawBatch
-from freshflow.io.kafka.client import client_options, connect, partitions_of
-from freshflow.io.kafka.errors import LOG, Outage, reason
+from freshflow.io.kafka.client import client_options, create_client, list_partitions
+from freshflow.io.kafka.errors import LOG, Outage, error_reason
 
 __all__ = ["KafkaSource", "KafkaSourcePartition"]
 
-NoteLag = Callable[[int, int], None]  # a partition's number, and how many records are left there
+ReportLag = Callable[[int, int], None]  # a partition's number, and how many records are left there
 
 # How broker and client say that nothing is at the offset asked for.
-_OFFSET_IS_GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+_OFFSET_GONE_CODES = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
 class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
@@ -36,35 +36,35 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         batch_size: int,
         *,
         clock: Callable[[], int],
-        stop: Callable[[], bool],
+        should_stop: Callable[[], bool],
         until_end: bool = False,
-        resumes: bool = False,
-        note_lag: NoteLag = lambda partition, records: None,
+        is_resumed: bool = False,
+        report_lag: ReportLag = lambda partition, records: None,
     ) -> None:
-        self._note_lag = note_lag
+        self._report_lag = report_lag
         self._topic = topic
         self._config = config
         self._options = client_options(bootstrap, config, "source")
         self._batch_size = batch_size
         self._clock = clock
-        self._stop = stop
+        self._should_stop = should_stop
         self._until_end = until_end
-        self._start = "earliest" if resumes else config.start
+        self._start = "earliest" if is_resumed else config.start
 
     def list_parts(self) -> list[str]:
         """Ask for the topic's partitions; raises `BrokerError` or `InputError` within the time limit."""
-        partitions = partitions_of(self._options, self._topic, self._config.timeout_s)
+        partitions = list_partitions(self._options, self._topic, self._config.timeout_s)
         return [f"{self._topic}/{partition:05d}" for partition in partitions]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSourcePartition":
         """Open one partition at the offset of its snapshot, or where a job begins that has none."""
         topic, _, number = for_part.rpartition("/")
         origin = Origin("topic", topic, int(number))
-        outage = Outage(f"Kafka at {self._options['bootstrap.servers']}, reading {_named(origin)}")
-        consumer = connect(Consumer, self._options, error_cb=outage.note)
+        outage = Outage(f"Kafka at {self._options['bootstrap.servers']}, reading {_partition_name(origin)}")
+        consumer = create_client(Consumer, self._options, error_cb=outage.record_error)
         next_offset = resume_state
         if next_offset is None:
-            low, high = _watermarks(consumer, origin, self._config.timeout_s)
+            low, high = _fetch_watermarks(consumer, origin, self._config.timeout_s)
             next_offset = low if self._start == "earliest" else high
         return KafkaSourcePartition(
             consumer,
@@ -74,9 +74,9 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
             config=self._config,
             batch_size=self._batch_size,
             clock=self._clock,
-            stop=self._stop,
+            should_stop=self._should_stop,
             until_end=self._until_end,
-            note_lag=self._note_lag,
+            report_lag=self._report_lag,
         )
 
 
@@ -97,11 +97,11 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         config: KafkaConfig,
         batch_size: int,
         clock: Callable[[], int],
-        stop: Callable[[], bool],
+        should_stop: Callable[[], bool],
         until_end: bool,
-        note_lag: NoteLag = lambda partition, records: None,
+        report_lag: ReportLag = lambda partition, records: None,
     ) -> None:
-        self._note_lag = note_lag
+        self._report_lag = report_lag
         self._consumer = consumer
         self._origin = origin
         self._next_offset = next_offset
@@ -109,11 +109,11 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         self._config = config
         self._batch_size = batch_size
         self._clock = clock
-        self._stop = stop
+        self._should_stop = should_stop
         self._until_end = until_end
-        self._end: int | None = None  # of `until_end`, known from the first fetch on
-        self._ended = False
-        self._read_from(next_offset)
+        self._end_offset: int | None = None  # of `until_end`, known from the first fetch on
+        self._is_at_end = False
+        self._assign_offset(next_offset)
 
     def next_batch(self) -> list[RawBatch]:
         """Return what has been fetched, as one batch, or nothing; never waits.
@@ -121,97 +121,97 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         Raises `StopIteration` at the end, `BrokerError` where the broker refuses us, or where the offset is gone and
         `kafka.on_lost` does not say to go on.
         """
-        if self._ended or self._stop():
+        if self._is_at_end or self._should_stop():
             raise StopIteration
         try:
             messages = self._consumer.consume(self._batch_size, timeout=0)
         except KafkaException as error:
-            raise self._refused(error.args[0]) from None
-        records = [record for message in messages if (record := self._take(message)) is not None]
+            raise self._read_error(error.args[0]) from None
+        records = [record for message in messages if (record := self._process_message(message)) is not None]
         if self._outage.failure is not None:
-            raise self._refused(self._outage.failure)
+            raise self._read_error(self._outage.failure)
         return [RawBatch(self._origin, tuple(records), self._clock())] if records else []
 
     def snapshot(self) -> int:
         """Return the next offset to read, and tell how far that is from the end as of the last fetch."""
         partition = TopicPartition(self._origin.name, self._origin.partition)
-        known = self._consumer.get_watermark_offsets(partition, cached=True)  # asks nobody
-        if known is not None and known[1] >= 0:  # before the first fetch there is none
-            self._note_lag(self._origin.partition, max(0, known[1] - self._next_offset))
+        watermarks = self._consumer.get_watermark_offsets(partition, cached=True)  # asks nobody
+        if watermarks is not None and watermarks[1] >= 0:  # before the first fetch there is none
+            self._report_lag(self._origin.partition, max(0, watermarks[1] - self._next_offset))
         return self._next_offset
 
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
 
-    def _read_from(self, offset: int) -> None:
+    def _assign_offset(self, offset: int) -> None:
         self._next_offset = offset
         self._consumer.assign([TopicPartition(self._origin.name, self._origin.partition, offset)])
 
-    def _take(self, message: Message) -> tuple[int, bytes | None] | None:
+    def _process_message(self, message: Message) -> tuple[int, bytes | None] | None:
         error = message.error()
         if error is None:
-            return self._take_record(message)
+            return self._read_record(message)
         if error.code() == KafkaError._PARTITION_EOF:
-            self._outage.over()
+            self._outage.record_recovery()
             self._next_offset = max(self._next_offset, message.offset())
-            self._ended = self._until_end
-        elif error.code() in _OFFSET_IS_GONE:
-            self._lost()
+            self._is_at_end = self._until_end
+        elif error.code() in _OFFSET_GONE_CODES:
+            self._handle_lost_offset()
         else:
-            self._outage.note(error)
+            self._outage.record_error(error)
         return None
 
-    def _take_record(self, message: Message) -> tuple[int, bytes | None] | None:
-        self._outage.over()
+    def _read_record(self, message: Message) -> tuple[int, bytes | None] | None:
+        self._outage.record_recovery()
         offset: int = message.offset()
         if self._until_end:
             # Not asked for at the start: Tansu would name the start of the last batch of records.
-            if self._end is None:
+            if self._end_offset is None:
                 partition = TopicPartition(self._origin.name, self._origin.partition)
-                _, self._end = self._consumer.get_watermark_offsets(partition, cached=True)
-            self._ended = self._ended or offset + 1 >= self._end
-            if offset >= self._end:
+                _, self._end_offset = self._consumer.get_watermark_offsets(partition, cached=True)
+            self._is_at_end = self._is_at_end or offset + 1 >= self._end_offset
+            if offset >= self._end_offset:
                 return None
         self._next_offset = offset + 1
         return offset, message.value()
 
-    def _lost(self) -> None:
+    def _handle_lost_offset(self) -> None:
         """Go on with what is left, if so told; raises `BrokerError` if not, or if the topic is another one."""
-        low, high = _watermarks(self._consumer, self._origin, self._config.timeout_s)
-        name, offset = _named(self._origin), self._next_offset
+        low, high = _fetch_watermarks(self._consumer, self._origin, self._config.timeout_s)
+        name, offset = _partition_name(self._origin), self._next_offset
         if offset >= low:
             raise BrokerError(
                 f"{name} ends at offset {high}, before offset {offset} where the snapshot continues; restore the topic "
                 "if it was created anew or lost records, or start the job without its snapshots to read what there is."
             )
-        what = f"Offsets {offset} to {low - 1} of {name} were deleted before they were read"
+        problem = f"Offsets {offset} to {low - 1} of {name} were deleted before they were read"
         if self._config.on_lost == "stop":
             raise BrokerError(
-                f'{what}; lengthen the topic\'s retention.ms, and set kafka.on_lost = "earliest" to go on without them.'
+                f'{problem}; lengthen the topic\'s retention.ms, and set kafka.on_lost = "earliest" to go on without them.'
             )
-        LOG.warning("%s, %d at most; the job goes on at offset %d, as kafka.on_lost says.", what, low - offset, low)
-        self._read_from(low)
+        LOG.warning("%s, %d at most; the job goes on at offset %d, as kafka.on_lost says.", problem, low - offset, low)
+        self._assign_offset(low)
 
-    def _refused(self, error: KafkaError) -> BrokerError:
+    def _read_error(self, error: KafkaError) -> BrokerError:
         return BrokerError(
-            f"Kafka does not let us read {_named(self._origin)} on: {reason(error)}; "
+            f"Kafka does not let us read {_partition_name(self._origin)} on: {error_reason(error)}; "
             "check the topic, the rights of this user, and [kafka]."
         )
 
 
-def _named(origin: Origin) -> str:
+def _partition_name(origin: Origin) -> str:
     return f"{origin.name}/{origin.partition}"
 
 
-def _watermarks(consumer: Consumer, origin: Origin, timeout_s: float) -> tuple[int, int]:
+def _fetch_watermarks(consumer: Consumer, origin: Origin, timeout_s: float) -> tuple[int, int]:
     """Ask where a partition begins and ends: its first offset, and one past its last."""
     partition = TopicPartition(origin.name, origin.partition)
     try:
         low, high = consumer.get_watermark_offsets(partition, timeout=timeout_s)
     except KafkaException as error:
         raise BrokerError(
-            f"Kafka did not say within {timeout_s:g} s where {_named(origin)} begins and ends "
-            f"({reason(error.args[0])}); check that the brokers' advertised listeners are reached from here."
+            f"Kafka did not say within {timeout_s:g} s where {_partition_name(origin)} begins and ends "
+            f"({error_reason(error.args[0])}); check that the brokers' advertised listeners are reached from here."
         ) from None
     return low, high

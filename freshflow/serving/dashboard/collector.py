@@ -12,34 +12,41 @@ import msgspec
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import FreshFlowError, InputError
-from freshflow.serving.app import Serving
+from freshflow.serving.app import ServerState
 from freshflow.serving.broadcast import Update
-from freshflow.serving.dashboard.history import History
-from freshflow.serving.dashboard.latency import Latencies, PerSecond
+from freshflow.serving.dashboard.history import ReportHistory
+from freshflow.serving.dashboard.latency import LatencyHistory, PerSecondCounter
 from freshflow.serving.dashboard.tail import FileTail, Tail, open_tail
-from freshflow.serving.records import Change, of_line
-from freshflow.serving.responses import Kind
+from freshflow.serving.records import ListChange, parse_line
+from freshflow.serving.responses import ListKind
 
-__all__ = ["HOURS", "KIND", "DeadLetter", "Sources", "Watch", "watching"]
+__all__ = [
+    "RETENTION_HOURS",
+    "DASHBOARD_LIST_KIND",
+    "DeadLetterEntry",
+    "DashboardSources",
+    "DashboardCollector",
+    "run_collector",
+]
 
-log = getLogger("freshflow")
+_log = getLogger("freshflow")
 
-KIND: Kind = "recommendations"
-HOURS = 6.0  # of reports and latencies that are kept
-USERS, LONGEST = 60, 100  # users offered to choose from, and characters of an id that is offered
-LETTERS, LETTER = 8, 300  # dead letters shown, and characters of a reason
-POLL_S = 0.25
-PATIENCE_S = 0.5  # until a thread that listens looks whether it should end
+DASHBOARD_LIST_KIND: ListKind = "recommendations"
+RETENTION_HOURS = 6.0  # of reports and latencies that are kept
+MAX_LISTED_USERS, MAX_USER_ID_CHARS = 60, 100  # users offered to choose from, and characters of an id that is offered
+MAX_DEAD_LETTERS, MAX_REASON_CHARS = 8, 300  # dead letters shown, and characters of a reason
+TAIL_POLL_S = 0.25
+STOP_CHECK_S = 0.5  # until a thread that listens looks whether it should end
 
 
-class Sources(msgspec.Struct, frozen=True):
+class DashboardSources(msgspec.Struct, frozen=True):
     """Where a job writes metrics and dead letters: a path or a topic, or None where nobody said."""
 
     metrics: str | None = None
     dead_letters: str | None = None
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
+class DeadLetterEntry(msgspec.Struct, frozen=True):
     """A refused record: when, why, and where it stood."""
 
     rejected_at: int
@@ -48,7 +55,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     source: dict[str, str | int]
 
 
-class _Head(msgspec.Struct):
+class _ListHead(msgspec.Struct):
     """What is read of a list."""
 
     cause: str = ""
@@ -56,160 +63,179 @@ class _Head(msgspec.Struct):
     computed_at: int = 0
 
 
-_decode = msgspec.json.Decoder(_Head).decode
+_decode = msgspec.json.Decoder(_ListHead).decode
 
 
-class Watch:
+class DashboardCollector:
     """All that is kept for the page, each part with a bound; `clock` gives epoch milliseconds. Safe for threads."""
 
-    def __init__(self, sources: Sources, clock: Callable[[], int]) -> None:
+    def __init__(self, sources: DashboardSources, clock: Callable[[], int]) -> None:
         self.sources = sources
         self.clock = clock
         self.failures: dict[str, str] = {}  # by input: why it is not read any longer
         self._lock = threading.Lock()
-        self._history = History(HOURS)
-        self._latencies = Latencies(HOURS)
-        self._lists, self._refused = PerSecond(), PerSecond()
-        self._archived = 0
+        self._history = ReportHistory(RETENTION_HOURS)
+        self._latencies = LatencyHistory(RETENTION_HOURS)
+        self._list_counter, self._dead_letter_counter = PerSecondCounter(), PerSecondCounter()
+        self._n_archived = 0
         self._users: OrderedDict[str, int] = OrderedDict()
-        self._letters: deque[DeadLetter] = deque(maxlen=LETTERS)
-        self._refusals = 0
+        self._dead_letters: deque[DeadLetterEntry] = deque(maxlen=MAX_DEAD_LETTERS)
+        self._n_dead_letters = 0
 
     @property
     def version(self) -> tuple[int, int]:
-        """Another one whenever `lines` has changed."""
+        """Another one whenever `chart_series` has changed."""
         return self._history.version, self._latencies.version
 
-    def take(self, updates: Iterable[Update]) -> None:
+    def add_updates(self, updates: Iterable[Update]) -> None:
         """Lists have been published, or users forgotten."""
         now_ms = self.clock()
         with self._lock:
             for kind, change in updates:
-                if kind != KIND:
+                if kind != DASHBOARD_LIST_KIND:
                     continue
                 self._users.pop(change.key, None)
                 if change.value is None:
                     continue
                 head = _decode(change.value)
-                self._lists.add(head.computed_at)
-                if len(change.key) <= LONGEST:
+                self._list_counter.add(head.computed_at)
+                if len(change.key) <= MAX_USER_ID_CHARS:
                     self._users[change.key] = head.computed_at
                 if head.cause != "refresh" and not self._latencies.add(now_ms, head.event_ts, head.computed_at):
-                    self._archived += 1
-            self._bound_users()
+                    self._n_archived += 1
+            self._evict_users()
 
-    def recall(self, changes: Iterable[Change]) -> None:
+    def load_published(self, changes: Iterable[ListChange]) -> None:
         """Lists that were published before this watch began, in order: whose they are, and no more."""
         with self._lock:
             for change in changes:
                 self._users.pop(change.key, None)
-                if change.value is not None and len(change.key) <= LONGEST:
+                if change.value is not None and len(change.key) <= MAX_USER_ID_CHARS:
                     self._users[change.key] = change.computed_at
-            self._bound_users()
+            self._evict_users()
 
-    def take_metrics(self, records: Iterable[bytes]) -> None:
+    def add_reports(self, records: Iterable[bytes]) -> None:
         """The job has reported."""
         with self._lock:
             for record in records:
-                self._history.add(record)
+                self._history.add_report(record)
 
-    def take_letters(self, records: Iterable[bytes]) -> None:
+    def add_dead_letters(self, records: Iterable[bytes]) -> None:
         """Records have been refused."""
         with self._lock:
             for record in records:
                 try:
-                    letter = msgspec.json.decode(record, type=DeadLetter)
+                    dead_letter = msgspec.json.decode(record, type=DeadLetterEntry)
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     continue
-                self._letters.append(msgspec.structs.replace(letter, reason=letter.reason[:LETTER]))
-                self._refused.add(letter.rejected_at)
-                self._refusals += 1
+                self._dead_letters.append(
+                    msgspec.structs.replace(dead_letter, reason=dead_letter.reason[:MAX_REASON_CHARS])
+                )
+                self._dead_letter_counter.add(dead_letter.rejected_at)
+                self._n_dead_letters += 1
 
     def latest_user(self) -> str | None:
         """Whose list was published last, of those that are offered."""
         with self._lock:
             return next(reversed(self._users), None)
 
-    def _bound_users(self) -> None:
-        while len(self._users) > USERS:
+    def _evict_users(self) -> None:
+        while len(self._users) > MAX_LISTED_USERS:
             self._users.popitem(last=False)
 
-    def figures(self) -> dict[str, Any]:
+    def current_values(self) -> dict[str, Any]:
         """How it stands now, without what changes slowly."""
         now_ms = self.clock()
         with self._lock:
-            self._latencies.pass_to(now_ms)
-            known = self.sources.dead_letters is not None
+            self._latencies.advance_to(now_ms)
+            has_dead_letters = self.sources.dead_letters is not None
             return {
                 "now_ms": now_ms,
-                "events": self._history.events_a_second(now_ms),
-                "lists": self._lists.rate(now_ms),
-                "lists_minute": self._lists.minute(now_ms),
-                "dead_letters": self._refused.rate(now_ms) if known else None,
-                "refusals": self._refusals if known else None,
-                "letters": list(reversed(self._letters)),
-                "latency": self._latencies.minute(),
-                "archived": self._archived,
+                "events": self._history.events_per_second(now_ms),
+                "lists": self._list_counter.rate(now_ms),
+                "lists_minute": self._list_counter.last_minute_counts(now_ms),
+                "dead_letters": self._dead_letter_counter.rate(now_ms) if has_dead_letters else None,
+                "refusals": self._n_dead_letters if has_dead_letters else None,
+                "letters": list(reversed(self._dead_letters)),
+                "latency": self._latencies.last_minute_quantiles(),
+                "archived": self._n_archived,
                 "users": list(reversed(self._users)),
-                "partitions": self._history.partitions(),
+                "partitions": self._history.partition_rows(),
             }
 
-    def lines(self) -> dict[str, Any]:
+    def chart_series(self) -> dict[str, Any]:
         """What is drawn over time: quality, marks of drift, latency."""
         with self._lock:
             history, latencies = self._history, self._latencies
-            return {"quality": history.points(), "marks": history.marks_shown(), "latency": latencies.points()}
+            return {
+                "quality": history.quality_points(),
+                "marks": history.visible_drift_markers(),
+                "latency": latencies.points(),
+            }
 
 
 @contextmanager
-def watching(serving: Serving, sources: Sources, kafka: KafkaConfig, clock: Callable[[], int]) -> Iterator[Watch]:
+def run_collector(
+    state: ServerState, sources: DashboardSources, kafka: KafkaConfig, clock: Callable[[], int]
+) -> Iterator[DashboardCollector]:
     """A watch that takes what comes for as long as the block runs.
 
     Raises a `FreshFlowError` if metrics or dead letters cannot be read.
     """
-    watch, done = Watch(sources, clock), threading.Event()
-    wanted = ((sources.metrics, watch.take_metrics), (sources.dead_letters, watch.take_letters))
-    watch.recall(_published(serving))
-    with ExitStack() as open_until_the_end:
-        tails = [(url, open_tail(url, kafka), take) for url, take in wanted if url is not None]
+    collector, stop_event = DashboardCollector(sources, clock), threading.Event()
+    inputs = ((sources.metrics, collector.add_reports), (sources.dead_letters, collector.add_dead_letters))
+    collector.load_published(_published_changes(state))
+    with ExitStack() as exit_stack:
+        tails = [(url, open_tail(url, kafka), add_records) for url, add_records in inputs if url is not None]
         for _, tail, _ in tails:
-            open_until_the_end.callback(tail.close)
-        threads = [threading.Thread(target=_follow, args=(watch, done, *each), daemon=True) for each in tails]
-        threads.append(threading.Thread(target=lambda: asyncio.run(_listen(watch, done, serving)), daemon=True))
+            exit_stack.callback(tail.close)
+        threads = [
+            threading.Thread(target=_follow_tail, args=(collector, stop_event, *tail_args), daemon=True)
+            for tail_args in tails
+        ]
+        threads.append(
+            threading.Thread(target=lambda: asyncio.run(_collect_updates(collector, stop_event, state)), daemon=True)
+        )
         for thread in threads:
             thread.start()
-            open_until_the_end.callback(thread.join)
-        open_until_the_end.callback(done.set)
-        yield watch
+            exit_stack.callback(thread.join)
+        exit_stack.callback(stop_event.set)
+        yield collector
 
 
-def _published(serving: Serving) -> Iterator[Change]:
+def _published_changes(state: ServerState) -> Iterator[ListChange]:
     """The latest lists of a file, which may not grow any more; a topic will."""
-    for reader in serving.readers:
-        if reader.input.kind == KIND and not reader.place.startswith("kafka://"):
+    for reader in state.readers:
+        if reader.input.kind == DASHBOARD_LIST_KIND and not reader.source_url.startswith("kafka://"):
             with suppress(InputError):  # for the reader to say
-                for line in FileTail(reader.place).read():
-                    change = of_line(KIND, line)
+                for line in FileTail(reader.source_url).read():
+                    change = parse_line(DASHBOARD_LIST_KIND, line)
                     if change is not None:
                         yield change
 
 
-def _follow(watch: Watch, done: threading.Event, url: str, tail: Tail, take: Callable[[Iterable[bytes]], None]) -> None:
+def _follow_tail(
+    collector: DashboardCollector,
+    stop_event: threading.Event,
+    url: str,
+    tail: Tail,
+    add_records: Callable[[Iterable[bytes]], None],
+) -> None:
     try:
-        while not done.wait(POLL_S):
-            take(tail.read())
+        while not stop_event.wait(TAIL_POLL_S):
+            add_records(tail.read())
     except FreshFlowError as error:
-        watch.failures[url] = str(error)
-        log.error("%s The page shows what was read before.", error)
+        collector.failures[url] = str(error)
+        _log.error("%s The page shows what was read before.", error)
     except Exception as error:
-        watch.failures[url] = f"Reading {url} failed: {type(error).__name__}: {error}."
-        log.exception("Reading %s failed; the page shows what was read before.", url)
+        collector.failures[url] = f"Reading {url} failed: {type(error).__name__}: {error}."
+        _log.exception("Reading %s failed; the page shows what was read before.", url)
 
 
-async def _listen(watch: Watch, done: threading.Event, serving: Serving) -> None:
-    with serving.broadcast.listening() as updates:
-        while not done.is_set():
+async def _collect_updates(collector: DashboardCollector, stop_event: threading.Event, state: ServerState) -> None:
+    with state.broadcast.subscribe() as subscription:
+        while not stop_event.is_set():
             try:
-                watch.take(await asyncio.wait_for(updates.next(), PATIENCE_S))
+                collector.add_updates(await asyncio.wait_for(subscription.wait_for_updates(), STOP_CHECK_S))
             except TimeoutError:
                 continue

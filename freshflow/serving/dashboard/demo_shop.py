@@ -5,12 +5,12 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Click", "Shelf", "Shop"]
+__all__ = ["Click", "ShopItem", "DemoShop"]
 
 Action = Literal["view", "cart", "purchase"]
 
 
-class Shelf(msgspec.Struct, frozen=True):
+class ShopItem(msgspec.Struct, frozen=True):
     """An item of the catalogue; the first of them stand in the window."""
 
     item_id: str
@@ -26,25 +26,25 @@ class Click(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Action = "view"
 
 
-class Shop:
+class DemoShop:
     """A shop whose one visitor is whoever has the page open; `send` takes an event as a line of JSON."""
 
     def __init__(
         self,
         visitor: str,
-        items: Sequence[Shelf],
-        in_window: Sequence[str],
+        items: Sequence[ShopItem],
+        window_item_ids: Sequence[str],
         send: Callable[[bytes], None],
         clock: Callable[[], int],
     ) -> None:
         self.visitor = visitor
         self.items = {item.item_id: item for item in items}
-        self.in_window = tuple(in_window)
+        self.window_item_ids = tuple(window_item_ids)
         self._send = send
         self._clock = clock
         self._latest_ms = 0
 
-    def click(self, click: Click) -> int | None:
+    def send_click(self, click: Click) -> int | None:
         """Send the event of a click; when it happened (epoch milliseconds), or None if there is no such item.
 
         No two have the same time, so that none is taken for a duplicate.

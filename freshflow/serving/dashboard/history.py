@@ -6,19 +6,22 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["History", "Mark", "Partition", "Point", "Standing", "points_of"]
+__all__ = ["ReportHistory", "DriftMarker", "PartitionRow", "QualityPoint", "PartitionReportRecord", "merge_intervals"]
 
-HELD = 20_000  # intervals; then the oldest go
-MARKS = 200  # likewise
-PARTITIONS = 1_024  # those beyond are not shown
-RATE_MS = 60_000  # looked back on for a rate, and at least from one report to the next
-POINTS, LEAST = 120, 400  # points of a line at most, and events of a point at least: hit rates of fewer are noise
+MAX_INTERVALS = 20_000  # intervals; then the oldest go
+MAX_DRIFT_MARKERS = 200  # likewise
+MAX_TRACKED_PARTITIONS = 1_024  # those beyond are not shown
+EVENT_RATE_WINDOW_MS = 60_000  # looked back on for a rate, and at least from one report to the next
+MAX_QUALITY_POINTS, MIN_POINT_EVENTS = (
+    120,
+    400,
+)  # points of a line at most, and events of a point at least: hit rates of fewer are noise
 # What is counted of an event that its user did or asked for, one name each.
-EVENTS = ("events", "answers", "duplicate", "ignored", "late", "noise_rate", "noise_repeats", "noise_sequence")
-RIVALS = ("hr20", "published_hr20", "popularity_hr20")
+EVENT_COUNTERS = ("events", "answers", "duplicate", "ignored", "late", "noise_rate", "noise_repeats", "noise_sequence")
+HIT_RATE_METRICS = ("hr20", "published_hr20", "popularity_hr20")
 
 
-class Standing(msgspec.Struct, frozen=True):
+class PartitionReportRecord(msgspec.Struct, frozen=True):
     """How a partition stands, as it reported itself (`freshflow.metrics.report`)."""
 
     computed_at: int
@@ -32,12 +35,12 @@ class Standing(msgspec.Struct, frozen=True):
         """A sum of counts; one that is not there is 0."""
         return sum(self.counts.get(name, 0) for name in names)
 
-    def hits(self) -> tuple[float, ...]:
+    def hit_counts(self) -> tuple[float, ...]:
         """How many events found their item on a list: ours, the one last published, that of popularity."""
-        return tuple(self.quality.get(name, 0.0) * self.count("events") for name in RIVALS)
+        return tuple(self.quality.get(name, 0.0) * self.count("events") for name in HIT_RATE_METRICS)
 
 
-class _Kind(msgspec.Struct):
+class _RecordKind(msgspec.Struct):
     kind: str
 
 
@@ -45,12 +48,12 @@ class Interval(NamedTuple):
     """What a partition did from one report to the next, which tells of its events up to `event_ts`."""
 
     event_ts: int
-    made_ms: int
+    reported_ms: int
     events: int
-    hits: tuple[float, ...]
+    hit_counts: tuple[float, ...]
 
 
-class Mark(msgspec.Struct, frozen=True):
+class DriftMarker(msgspec.Struct, frozen=True):
     """A partition's hit rate fell at `event_ts`; `steep` if so far that it forgot what it knew faster."""
 
     event_ts: int
@@ -58,17 +61,17 @@ class Mark(msgspec.Struct, frozen=True):
     steep: bool
 
 
-class Point(msgspec.Struct, frozen=True, array_like=True):
+class QualityPoint(msgspec.Struct, frozen=True, array_like=True):
     """HR@20 of some events in a row, of which the latest was at `event_ts`."""
 
     event_ts: int
     events: int
-    ours: float
-    published: float
-    popularity: float
+    hr20: float
+    published_hr20: float
+    popularity_hr20: float
 
 
-class Partition(msgspec.Struct, frozen=True):
+class PartitionRow(msgspec.Struct, frozen=True):
     """A row of the table of partitions; `hr20` are those of the last 5,000 events."""
 
     number: int
@@ -84,119 +87,134 @@ class Partition(msgspec.Struct, frozen=True):
     drifts: int
 
 
-class History:
+class ReportHistory:
     """Reports of the last `hours` (by when they were made), as intervals, marks and where each partition stands."""
 
     def __init__(self, hours: float) -> None:
         self.version = 0  # rises with each report
-        self.marks: deque[Mark] = deque(maxlen=MARKS)
-        self._held_ms = int(hours * 3_600_000)
-        self._intervals: deque[Interval] = deque(maxlen=HELD)
-        self._standing: dict[int, Standing] = {}
-        self._counted: dict[int, deque[tuple[int, int]]] = {}  # by partition: when, and how many events by then
+        self.drift_markers: deque[DriftMarker] = deque(maxlen=MAX_DRIFT_MARKERS)
+        self._retention_ms = int(hours * 3_600_000)
+        self._intervals: deque[Interval] = deque(maxlen=MAX_INTERVALS)
+        self._latest_reports: dict[int, PartitionReportRecord] = {}
+        self._event_counts: dict[int, deque[tuple[int, int]]] = {}  # by partition: when, and how many events by then
 
-    def add(self, record: bytes) -> bool:
+    def add_report(self, record: bytes) -> bool:
         """Take a record of the metrics; whether it is a partition's report."""
         try:
-            if msgspec.json.decode(record, type=_Kind).kind != "partition":
+            if msgspec.json.decode(record, type=_RecordKind).kind != "partition":
                 return False
-            new = msgspec.json.decode(record, type=Standing)
+            report = msgspec.json.decode(record, type=PartitionReportRecord)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return False
-        before = self._standing.get(new.partition)
-        if before is None and len(self._standing) >= PARTITIONS:
+        previous = self._latest_reports.get(report.partition)
+        if previous is None and len(self._latest_reports) >= MAX_TRACKED_PARTITIONS:
             return False
-        if before is not None and before.count("events") > new.count("events"):  # the job began anew
-            before = None
-            self._counted.pop(new.partition, None)
-        self._standing[new.partition] = new
-        self._count(new)
-        if before is not None:
-            self._compare(before, new)
-        while self._intervals and self._intervals[0].made_ms < new.computed_at - self._held_ms:
+        if previous is not None and previous.count("events") > report.count("events"):  # the job began anew
+            previous = None
+            self._event_counts.pop(report.partition, None)
+        self._latest_reports[report.partition] = report
+        self._record_event_count(report)
+        if previous is not None:
+            self._record_interval(previous, report)
+        while self._intervals and self._intervals[0].reported_ms < report.computed_at - self._retention_ms:
             self._intervals.popleft()
         self.version += 1
         return True
 
-    def _count(self, new: Standing) -> None:
-        counted = self._counted.setdefault(new.partition, deque())
-        counted.append((new.computed_at, new.count(*EVENTS)))
-        while len(counted) > 2 and counted[1][0] <= new.computed_at - RATE_MS:
-            counted.popleft()
+    def _record_event_count(self, report: PartitionReportRecord) -> None:
+        event_counts = self._event_counts.setdefault(report.partition, deque())
+        event_counts.append((report.computed_at, report.count(*EVENT_COUNTERS)))
+        while len(event_counts) > 2 and event_counts[1][0] <= report.computed_at - EVENT_RATE_WINDOW_MS:
+            event_counts.popleft()
 
-    def _compare(self, before: Standing, new: Standing) -> None:
-        events = new.count("events") - before.count("events")
-        if events:
-            hits = tuple(max(0.0, now - then) for now, then in zip(new.hits(), before.hits(), strict=True))
-            self._intervals.append(Interval(new.event_ts, new.computed_at, events, hits))
-        if new.count("drifts") > before.count("drifts"):
-            self.marks.append(Mark(new.event_ts, new.partition, steep=False))
-        if new.count("adapted") > before.count("adapted"):
-            self._steepen(new)
+    def _record_interval(self, previous: PartitionReportRecord, report: PartitionReportRecord) -> None:
+        n_events = report.count("events") - previous.count("events")
+        if n_events:
+            hit_counts = tuple(
+                max(0.0, current_hits - previous_hits)
+                for current_hits, previous_hits in zip(report.hit_counts(), previous.hit_counts(), strict=True)
+            )
+            self._intervals.append(Interval(report.event_ts, report.computed_at, n_events, hit_counts))
+        if report.count("drifts") > previous.count("drifts"):
+            self.drift_markers.append(DriftMarker(report.event_ts, report.partition, steep=False))
+        if report.count("adapted") > previous.count("adapted"):
+            self._mark_steep_drift(report)
 
-    def _steepen(self, new: Standing) -> None:
+    def _mark_steep_drift(self, report: PartitionReportRecord) -> None:
         """A fall turns out to be steep some events after it was noticed."""
-        for n in range(len(self.marks) - 1, -1, -1):
-            if self.marks[n].partition == new.partition:
-                self.marks[n] = msgspec.structs.replace(self.marks[n], steep=True)
+        for n in range(len(self.drift_markers) - 1, -1, -1):
+            if self.drift_markers[n].partition == report.partition:
+                self.drift_markers[n] = msgspec.structs.replace(self.drift_markers[n], steep=True)
                 return
-        self.marks.append(Mark(new.event_ts, new.partition, steep=True))
+        self.drift_markers.append(DriftMarker(report.event_ts, report.partition, steep=True))
 
-    def points(self) -> list[Point]:
+    def quality_points(self) -> list[QualityPoint]:
         """HR@20 over the events of the time that is held."""
-        return points_of(sorted(self._intervals))
+        return merge_intervals(sorted(self._intervals))
 
-    def marks_shown(self) -> list[Mark]:
+    def visible_drift_markers(self) -> list[DriftMarker]:
         """The marks among the events that the points are of."""
-        since = min((interval.event_ts for interval in self._intervals), default=0)
-        return [mark for mark in self.marks if mark.event_ts >= since]
+        first_event_ts = min((interval.event_ts for interval in self._intervals), default=0)
+        return [marker for marker in self.drift_markers if marker.event_ts >= first_event_ts]
 
-    def partitions(self) -> list[Partition]:
+    def partition_rows(self) -> list[PartitionRow]:
         """Where each partition stands, by number."""
-        return [_row(standing) for _, standing in sorted(self._standing.items())]
+        return [_partition_row(report) for _, report in sorted(self._latest_reports.items())]
 
-    def events_a_second(self, now_ms: int) -> float | None:
+    def events_per_second(self, now_ms: int) -> float | None:
         """Over the last minute, or from one report to the next; None where reports have ceased, or are too few."""
-        several = [rate for counted in self._counted.values() if (rate := _rate(counted, now_ms)) is not None]
-        return sum(several) if several else None
+        rates = [
+            rate
+            for event_counts in self._event_counts.values()
+            if (rate := _event_rate(event_counts, now_ms)) is not None
+        ]
+        return sum(rates) if rates else None
 
 
-def _rate(counted: Sequence[tuple[int, int]], now_ms: int) -> float | None:
-    (first_ms, first), (last_ms, last) = counted[0], counted[-1]
-    longest_ms = max((b[0] - a[0] for a, b in zip(counted, list(counted)[1:], strict=False)), default=0)
-    if last_ms <= first_ms or now_ms - last_ms > max(RATE_MS, 3 * longest_ms):
+def _event_rate(event_counts: Sequence[tuple[int, int]], now_ms: int) -> float | None:
+    (first_ms, first_count), (last_ms, last_count) = event_counts[0], event_counts[-1]
+    longest_gap_ms = max((b[0] - a[0] for a, b in zip(event_counts, list(event_counts)[1:], strict=False)), default=0)
+    if last_ms <= first_ms or now_ms - last_ms > max(EVENT_RATE_WINDOW_MS, 3 * longest_gap_ms):
         return None
-    return 1000 * (last - first) / (last_ms - first_ms)
+    return 1000 * (last_count - first_count) / (last_ms - first_ms)
 
 
-def points_of(intervals: Sequence[Interval]) -> list[Point]:
-    """Intervals in a row, put together so that there are at most `POINTS`, each of at least `LEAST` events.
+def merge_intervals(intervals: Sequence[Interval]) -> list[QualityPoint]:
+    """Intervals in a row, put together so that there are at most `MAX_QUALITY_POINTS`, each of at least `MIN_POINT_EVENTS` events.
 
     The last may be of fewer where it is the only one.
     """
-    wanted = max(LEAST, sum(interval.events for interval in intervals) / POINTS)
-    points: list[Point] = []
-    events, hits = 0, (0.0, 0.0, 0.0)
+    min_events = max(MIN_POINT_EVENTS, sum(interval.events for interval in intervals) / MAX_QUALITY_POINTS)
+    points: list[QualityPoint] = []
+    n_events, hit_counts = 0, (0.0, 0.0, 0.0)
     for n, interval in enumerate(intervals):
-        events += interval.events
-        hits = (hits[0] + interval.hits[0], hits[1] + interval.hits[1], hits[2] + interval.hits[2])
-        if events >= wanted or (n == len(intervals) - 1 and not points):
-            points.append(Point(interval.event_ts, events, *(round(min(1.0, hit / events), 4) for hit in hits)))
-            events, hits = 0, (0.0, 0.0, 0.0)
+        n_events += interval.events
+        hit_counts = (
+            hit_counts[0] + interval.hit_counts[0],
+            hit_counts[1] + interval.hit_counts[1],
+            hit_counts[2] + interval.hit_counts[2],
+        )
+        if n_events >= min_events or (n == len(intervals) - 1 and not points):
+            points.append(
+                QualityPoint(
+                    interval.event_ts, n_events, *(round(min(1.0, hit_count / n_events), 4) for hit_count in hit_counts)
+                )
+            )
+            n_events, hit_counts = 0, (0.0, 0.0, 0.0)
     return points
 
 
-def _row(standing: Standing) -> Partition:
-    return Partition(
-        number=standing.partition,
-        variant=standing.variant,
-        reported_ms=standing.computed_at,
-        events=standing.count("events"),
-        lists=standing.count("lists", "answers", "refreshed", "withdrawn"),
-        refreshed=standing.count("refreshed"),
-        items=standing.count("items"),
-        users=standing.count("users_active"),
-        hr20=standing.quality.get("recent_hr20", 0.0),
-        popularity_hr20=standing.quality.get("popularity_recent_hr20", 0.0),
-        drifts=standing.count("drifts"),
+def _partition_row(report: PartitionReportRecord) -> PartitionRow:
+    return PartitionRow(
+        number=report.partition,
+        variant=report.variant,
+        reported_ms=report.computed_at,
+        events=report.count("events"),
+        lists=report.count("lists", "answers", "refreshed", "withdrawn"),
+        refreshed=report.count("refreshed"),
+        items=report.count("items"),
+        users=report.count("users_active"),
+        hr20=report.quality.get("recent_hr20", 0.0),
+        popularity_hr20=report.quality.get("popularity_recent_hr20", 0.0),
+        drifts=report.count("drifts"),
     )

@@ -19,23 +19,28 @@ from starlette.routing import BaseRoute, Route
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import OutputError
-from freshflow.serving.app import Serving
+from freshflow.serving.app import ServerState
 from freshflow.serving.broadcast import Update
-from freshflow.serving.dashboard.collector import KIND, Sources, Watch, watching
-from freshflow.serving.dashboard.demo_shop import Click, Shop
+from freshflow.serving.dashboard.collector import (
+    DASHBOARD_LIST_KIND,
+    DashboardCollector,
+    DashboardSources,
+    run_collector,
+)
+from freshflow.serving.dashboard.demo_shop import Click, DemoShop
 from freshflow.serving.responses import Problem
 
-__all__ = ["Following", "live_page", "page_routes", "stream"]
+__all__ = ["DisplayedUserSelector", "live_page", "page_routes", "stream_events"]
 
-FIGURES_S = 1.0
-LINES_S = 2.0  # from one drawing of lines to the next at least
-LISTS_S = 0.2  # from one list to the next: more than this nobody could read
-STAY_S = 4.0  # with a user, where whoever was updated last is followed
-LONGEST = 1_000  # bytes of a click
-STORE = "store"  # whose failures these are
+STATUS_INTERVAL_S = 1.0
+CHART_INTERVAL_S = 2.0  # from one drawing of lines to the next at least
+LIST_INTERVAL_S = 0.2  # from one list to the next: more than this nobody could read
+USER_SWITCH_INTERVAL_S = 4.0  # with a user, where whoever was updated last is followed
+MAX_CLICK_BYTES = 1_000  # bytes of a click
+STORE_FAILURE_KEY = "store"  # whose failures these are
 
 # Everything comes from this server, and nothing that is shown can become a script, a style, a frame or a form.
-HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,7 +49,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-PAGE = {  # by path: the file and its type
+PAGE_FILES = {  # by path: the file and its type
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page/style.css": ("style.css", "text/css; charset=utf-8"),
     "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
@@ -52,160 +57,174 @@ PAGE = {  # by path: the file and its type
 }
 
 
-class Following:
+class DisplayedUserSelector:
     """Which list is to be shown next: of one user, or of whoever was updated last, but not of another every moment."""
 
     def __init__(self, user: str | None) -> None:
-        self._only = user
-        self._shown = user
-        self._since_s = float("-inf")
-        self._sent_s = float("-inf")
-        self._next: str | None = None  # whose list has changed and is not shown yet
-        self._other: str | None = None  # likewise, of another user than the one that is shown
+        self._fixed_user = user
+        self._current_user = user
+        self._current_since_s = float("-inf")
+        self._last_sent_s = float("-inf")
+        self._pending_user: str | None = None  # whose list has changed and is not shown yet
+        self._candidate_user: str | None = None  # likewise, of another user than the one that is shown
 
-    def show(self, user: str, now_s: float) -> None:
+    def mark_displayed(self, user: str, now_s: float) -> None:
         """The list of this user is shown."""
-        if user != self._shown:
-            self._shown, self._since_s = user, now_s
-        self._next, self._sent_s = None, now_s
+        if user != self._current_user:
+            self._current_user, self._current_since_s = user, now_s
+        self._pending_user, self._last_sent_s = None, now_s
 
-    def take(self, updates: Iterable[Update]) -> None:
+    def add_updates(self, updates: Iterable[Update]) -> None:
         """Lists have changed."""
         for kind, change in updates:
-            if kind != KIND:
+            if kind != DASHBOARD_LIST_KIND:
                 continue
-            if change.key == self._shown:
-                self._next = change.key
-            elif self._only is None and change.value is not None:
-                self._other = change.key
+            if change.key == self._current_user:
+                self._pending_user = change.key
+            elif self._fixed_user is None and change.value is not None:
+                self._candidate_user = change.key
 
-    def due_s(self, now_s: float) -> float | None:
+    def due_in_s(self, now_s: float) -> float | None:
         """In how many seconds there is a list to show; None if not before another one changes."""
-        own = None if self._next is None else self._sent_s + LISTS_S - now_s
-        other = None if self._other is None else self._since_s + STAY_S - now_s
-        waits = [max(0.0, wait) for wait in (own, other) if wait is not None]
-        return min(waits, default=None)
+        pending_wait_s = None if self._pending_user is None else self._last_sent_s + LIST_INTERVAL_S - now_s
+        candidate_wait_s = (
+            None if self._candidate_user is None else self._current_since_s + USER_SWITCH_INTERVAL_S - now_s
+        )
+        waits_s = [max(0.0, wait_s) for wait_s in (pending_wait_s, candidate_wait_s) if wait_s is not None]
+        return min(waits_s, default=None)
 
-    def next(self, now_s: float) -> str | None:
+    def pop_due_user(self, now_s: float) -> str | None:
         """The user whose list is to be shown now."""
-        if self.due_s(now_s) != 0:
+        if self.due_in_s(now_s) != 0:
             return None
-        user = self._shown
-        if self._other is not None and self._since_s + STAY_S <= now_s:
-            user, self._other = self._other, None
+        user = self._current_user
+        if self._candidate_user is not None and self._current_since_s + USER_SWITCH_INTERVAL_S <= now_s:
+            user, self._candidate_user = self._candidate_user, None
         assert user is not None  # whose list would be due?
-        self.show(user, now_s)
+        self.mark_displayed(user, now_s)
         return user
 
 
-async def stream(
-    serving: Serving, watch: Watch, user: str | None, about: dict[str, Any], is_ending: Callable[[], bool]
+async def stream_events(
+    state: ServerState,
+    collector: DashboardCollector,
+    user: str | None,
+    page_info: dict[str, Any],
+    is_ending: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
     """The events of `GET /live`, until the server ends."""
-    following = Following(user)
-    with serving.broadcast.listening() as updates:
-        yield _event("about", about)
-        first = user if user is not None else watch.latest_user()
-        if first is not None:
-            following.show(first, time.monotonic())
-            yield await _list(serving, watch, first)
-        figures_at = lines_at = time.monotonic()
-        drawn: tuple[int, int] | None = None
+    selector = DisplayedUserSelector(user)
+    with state.broadcast.subscribe() as subscription:
+        yield _sse_event("about", page_info)
+        first_user = user if user is not None else collector.latest_user()
+        if first_user is not None:
+            selector.mark_displayed(first_user, time.monotonic())
+            yield await _list_event(state, collector, first_user)
+        next_status_s = next_chart_s = time.monotonic()
+        sent_version: tuple[int, int] | None = None
         while not is_ending():
             now_s = time.monotonic()
-            if now_s >= figures_at:
-                yield _event("figures", watch.figures() | _health(serving, watch))
-                figures_at = now_s + FIGURES_S
-            if now_s >= lines_at and watch.version != drawn:
-                drawn, lines_at = watch.version, now_s + LINES_S
-                yield _event("lines", watch.lines())
-            shown = following.next(now_s)
-            if shown is not None:
-                yield await _list(serving, watch, shown)
-            wait_s = min(figures_at - now_s, following.due_s(now_s) or FIGURES_S)
+            if now_s >= next_status_s:
+                yield _sse_event("figures", collector.current_values() | _health_values(state, collector))
+                next_status_s = now_s + STATUS_INTERVAL_S
+            if now_s >= next_chart_s and collector.version != sent_version:
+                sent_version, next_chart_s = collector.version, now_s + CHART_INTERVAL_S
+                yield _sse_event("lines", collector.chart_series())
+            due_user = selector.pop_due_user(now_s)
+            if due_user is not None:
+                yield await _list_event(state, collector, due_user)
+            wait_s = min(next_status_s - now_s, selector.due_in_s(now_s) or STATUS_INTERVAL_S)
             try:
-                following.take(await asyncio.wait_for(updates.next(), max(0.01, wait_s)))
+                selector.add_updates(await asyncio.wait_for(subscription.wait_for_updates(), max(0.01, wait_s)))
             except TimeoutError:
                 continue
 
 
-def page_routes(serving: Serving, watch: Watch, shop: Shop | None) -> tuple[BaseRoute, ...]:
+def page_routes(state: ServerState, collector: DashboardCollector, shop: DemoShop | None) -> tuple[BaseRoute, ...]:
     """The page, what it listens to, and where clicks go if there is a shop."""
-    about = {
-        "lists": [reader.place for reader in serving.readers if reader.input.kind == KIND],
-        "metrics": watch.sources.metrics,
-        "dead_letters": watch.sources.dead_letters,
+    page_info = {
+        "lists": [reader.source_url for reader in state.readers if reader.input.kind == DASHBOARD_LIST_KIND],
+        "metrics": collector.sources.metrics,
+        "dead_letters": collector.sources.dead_letters,
         "visitor": None if shop is None else shop.visitor,
     }
 
     async def live(request: Request) -> Response:
-        ends = getattr(request.app.state, "is_ending", lambda: False)
-        told = stream(serving, watch, request.query_params.get("user"), about, ends)
+        is_ending = getattr(request.app.state, "is_ending", lambda: False)
+        events = stream_events(state, collector, request.query_params.get("user"), page_info, is_ending)
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return StreamingResponse(told, media_type="text/event-stream", headers=headers)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    routes = [Route(path, _file(*of), methods=["GET"]) for path, of in PAGE.items()]
+    routes = [Route(path, _page_file_handler(*file_spec), methods=["GET"]) for path, file_spec in PAGE_FILES.items()]
     routes.append(Route("/live", live, methods=["GET"]))
     if shop is not None:
         routes += [
-            Route("/live/shop", _window(shop), methods=["GET"]),
-            Route("/live/clicks", _clicks(shop), methods=["POST"]),
+            Route("/live/shop", _shop_handler(shop), methods=["GET"]),
+            Route("/live/clicks", _click_handler(shop), methods=["POST"]),
         ]
     return tuple(routes)
 
 
 @contextmanager
 def live_page(
-    serving: Serving, sources: Sources, kafka: KafkaConfig, clock: Callable[[], int], shop: Shop | None = None
+    state: ServerState,
+    sources: DashboardSources,
+    kafka: KafkaConfig,
+    clock: Callable[[], int],
+    shop: DemoShop | None = None,
 ) -> Iterator[tuple[BaseRoute, ...]]:
     """The routes of the page, which is kept up to date for as long as the block runs.
 
     Raises a `FreshFlowError` if metrics or dead letters cannot be read.
     """
-    with watching(serving, sources, kafka, clock) as watch:
-        yield page_routes(serving, watch, shop)
+    with run_collector(state, sources, kafka, clock) as collector:
+        yield page_routes(state, collector, shop)
 
 
-async def _list(serving: Serving, watch: Watch, user: str) -> bytes:
+async def _list_event(state: ServerState, collector: DashboardCollector, user: str) -> bytes:
     """The list of a user as it is now; without one also while the store does not answer, which figures tell."""
-    reading, value = serving.reading, None
+    list_reader, value = state.list_reader, None
     try:
-        value = await to_thread(reading.value, KIND, user) if reading.waits else reading.value(KIND, user)
-        watch.failures.pop(STORE, None)
+        value = (
+            await to_thread(list_reader.get_list, DASHBOARD_LIST_KIND, user)
+            if list_reader.is_blocking
+            else list_reader.get_list(DASHBOARD_LIST_KIND, user)
+        )
+        collector.failures.pop(STORE_FAILURE_KEY, None)
     except OutputError as error:
-        watch.failures[STORE] = str(error)
-    shown = None if value is None else msgspec.Raw(value)
-    return _event("list", {"user": user, "now_ms": watch.clock(), "list": shown})
+        collector.failures[STORE_FAILURE_KEY] = str(error)
+    list_json = None if value is None else msgspec.Raw(value)
+    return _sse_event("list", {"user": user, "now_ms": collector.clock(), "list": list_json})
 
 
-def _health(serving: Serving, watch: Watch) -> dict[str, Any]:
+def _health_values(state: ServerState, collector: DashboardCollector) -> dict[str, Any]:
     """Whether the lists there were at the start have been read, and what is not read any longer."""
-    failed = [reader.failure for reader in serving.readers if reader.failure is not None]
+    failures = [reader.failure for reader in state.readers if reader.failure is not None]
     return {
-        "caught_up": all(reader.caught_up for reader in serving.readers),
-        "failures": [*failed, *watch.failures.values()],
+        "caught_up": all(reader.is_caught_up for reader in state.readers),
+        "failures": [*failures, *collector.failures.values()],
     }
 
 
-def _event(name: str, about: dict[str, Any]) -> bytes:
-    text = msgspec.json.encode(about)
-    for end in (b"\n", b"\r"):  # which are space between tokens, if they are in a list as it was written
-        text = text.replace(end, b" ")
+def _sse_event(name: str, payload: dict[str, Any]) -> bytes:
+    text = msgspec.json.encode(payload)
+    for line_break in (b"\n", b"\r"):  # which are space between tokens, if they are in a list as it was written
+        text = text.replace(line_break, b" ")
     return b"event: %b\ndata: %b\n\n" % (name.encode(), text)
 
 
-def _file(name: str, content_type: str) -> Callable[[Request], Any]:
+def _page_file_handler(name: str, content_type: str) -> Callable[[Request], Any]:
     content = (files("freshflow.serving.dashboard") / "page" / name).read_bytes()
 
     async def answer(request: Request) -> Response:
-        return Response(content, headers=HEADERS | {"Content-Type": content_type})
+        return Response(content, headers=PAGE_HEADERS | {"Content-Type": content_type})
 
     return answer
 
 
-def _window(shop: Shop) -> Callable[[Request], Any]:
+def _shop_handler(shop: DemoShop) -> Callable[[Request], Any]:
     text = msgspec.json.encode(
-        {"visitor": shop.visitor, "in_window": shop.in_window, "items": list(shop.items.values())}
+        {"visitor": shop.visitor, "in_window": shop.window_item_ids, "items": list(shop.items.values())}
     )
 
     async def answer(request: Request) -> Response:
@@ -214,29 +233,29 @@ def _window(shop: Shop) -> Callable[[Request], Any]:
     return answer
 
 
-def _clicks(shop: Shop) -> Callable[[Request], Any]:
+def _click_handler(shop: DemoShop) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         # Another site's page can send neither without asking first, which is not answered.
         if request.headers.get("content-type") != "application/json":
-            return _refused(415, "A click is application/json.")
+            return _error_response(415, "A click is application/json.")
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return _refused(403, "Clicks are taken from the page alone.")
+            return _error_response(403, "Clicks are taken from the page alone.")
         body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > LONGEST:
-                return _refused(413, f"A click has at most {LONGEST} bytes.")
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_CLICK_BYTES:
+                return _error_response(413, f"A click has at most {MAX_CLICK_BYTES} bytes.")
         try:
             click = msgspec.json.decode(body, type=Click)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return _refused(400, f"This is no click: {error}.")
-        happened_ms = shop.click(click)
-        if happened_ms is None:
-            return _refused(404, f"There is no item {click.item_id!r} in this shop.")
-        return Response(msgspec.json.encode({"ts": happened_ms}), 202, media_type="application/json")
+            return _error_response(400, f"This is no click: {error}.")
+        event_ts = shop.send_click(click)
+        if event_ts is None:
+            return _error_response(404, f"There is no item {click.item_id!r} in this shop.")
+        return Response(msgspec.json.encode({"ts": event_ts}), 202, media_type="application/json")
 
     return answer
 
 
-def _refused(status: int, sentence: str) -> Response:
-    return Response(msgspec.json.encode(Problem(sentence)), status, media_type="application/json")
+def _error_response(status: int, message: str) -> Response:
+    return Response(msgspec.json.encode(Problem(message)), status, media_type="application/json")

@@ -8,15 +8,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, InputError
-from freshflow.io.kafka.client import client_options, connect, parse_kafka_url, partitions_of
-from freshflow.io.kafka.errors import Outage, reason
+from freshflow.io.kafka.client import client_options, create_client, list_partitions, parse_kafka_url
+from freshflow.io.kafka.errors import Outage, error_reason
 
 __all__ = ["FileTail", "Tail", "TopicTail", "open_tail"]
 
-BACK_BYTES = 8 << 20  # of a file: some ten thousand reports of one partition
-BACK_RECORDS = 5_000  # of each partition of a topic
-AT_ONCE = 500
-WAIT_S = 0.1
+MAX_BACKLOG_BYTES = 8 << 20  # of a file: some ten thousand reports of one partition
+MAX_BACKLOG_RECORDS = 5_000  # of each partition of a topic
+TAIL_BATCH_RECORDS = 500
+TAIL_TIMEOUT_S = 0.1
 
 
 class Tail(Protocol):
@@ -60,18 +60,18 @@ class FileTail:
         """Nothing is open between two reads."""
 
     def _read(self, fd: int) -> list[bytes]:
-        found = os.fstat(fd)
-        if found.st_ino != self._inode or found.st_size < self._offset:
-            self._inode, self._offset = found.st_ino, 0
-        skipped = self._offset == 0 and found.st_size > BACK_BYTES
-        if skipped:
-            self._offset = found.st_size - BACK_BYTES
-        piece = os.pread(fd, min(BACK_BYTES, found.st_size - self._offset), self._offset)
-        whole = piece[: piece.rfind(b"\n") + 1]
-        if not whole and len(piece) == BACK_BYTES:  # no line of ours is as long
-            whole = piece
-        self._offset += len(whole)
-        return [line for line in whole.split(b"\n")[skipped:] if line]
+        file_stat = os.fstat(fd)
+        if file_stat.st_ino != self._inode or file_stat.st_size < self._offset:
+            self._inode, self._offset = file_stat.st_ino, 0
+        is_truncated = self._offset == 0 and file_stat.st_size > MAX_BACKLOG_BYTES
+        if is_truncated:
+            self._offset = file_stat.st_size - MAX_BACKLOG_BYTES
+        chunk = os.pread(fd, min(MAX_BACKLOG_BYTES, file_stat.st_size - self._offset), self._offset)
+        complete_lines = chunk[: chunk.rfind(b"\n") + 1]
+        if not complete_lines and len(chunk) == MAX_BACKLOG_BYTES:  # no line of ours is as long
+            complete_lines = chunk
+        self._offset += len(complete_lines)
+        return [line for line in complete_lines.split(b"\n")[is_truncated:] if line]
 
 
 class TopicTail:
@@ -80,46 +80,46 @@ class TopicTail:
     def __init__(self, url: str, config: KafkaConfig) -> None:
         servers, topic = parse_kafka_url(url)
         options = client_options(servers, config, "source") | {"auto.offset.reset": "latest"}
-        partitions = partitions_of(options, topic, config.timeout_s)
+        partitions = list_partitions(options, topic, config.timeout_s)
         self._topic = topic
         self._outage = Outage(f"Kafka at {servers}, reading {topic}")
-        self._consumer = connect(Consumer, options, error_cb=self._outage.note)
+        self._consumer = create_client(Consumer, options, error_cb=self._outage.record_error)
         try:
-            self._consumer.assign([self._start(partition, config.timeout_s) for partition in partitions])
+            self._consumer.assign([self._start_position(partition, config.timeout_s) for partition in partitions])
         except KafkaException as error:
             self.close()
-            raise self._refused(error.args[0]) from None
+            raise self._read_error(error.args[0]) from None
 
     def read(self) -> list[bytes]:
         """The records that are new, after a moment. Raises `BrokerError` if they cannot be had."""
         try:
-            messages = self._consumer.consume(AT_ONCE, timeout=WAIT_S)
+            messages = self._consumer.consume(TAIL_BATCH_RECORDS, timeout=TAIL_TIMEOUT_S)
         except KafkaException as error:
-            raise self._refused(error.args[0]) from None
+            raise self._read_error(error.args[0]) from None
         values: list[bytes] = []
         for message in messages:
-            met, value = message.error(), message.value()
-            if met is None:
+            kafka_error, value = message.error(), message.value()
+            if kafka_error is None:
                 values += [value] if value is not None else []
-            elif met.code() != KafkaError._PARTITION_EOF:
-                self._outage.note(met)
+            elif kafka_error.code() != KafkaError._PARTITION_EOF:
+                self._outage.record_error(kafka_error)
         if values:
-            self._outage.over()
+            self._outage.record_recovery()
         if self._outage.failure is not None:
-            raise self._refused(self._outage.failure)
+            raise self._read_error(self._outage.failure)
         return values
 
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
 
-    def _start(self, partition: int, timeout_s: float) -> TopicPartition:
-        place = TopicPartition(self._topic, partition)
-        low, high = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
-        return TopicPartition(self._topic, partition, max(low, high - BACK_RECORDS))
+    def _start_position(self, partition: int, timeout_s: float) -> TopicPartition:
+        topic_partition = TopicPartition(self._topic, partition)
+        low, high = self._consumer.get_watermark_offsets(topic_partition, timeout=timeout_s)
+        return TopicPartition(self._topic, partition, max(low, high - MAX_BACKLOG_RECORDS))
 
-    def _refused(self, error: KafkaError) -> BrokerError:
+    def _read_error(self, error: KafkaError) -> BrokerError:
         return BrokerError(
-            f"Kafka does not let us read {self._topic} on: {reason(error)}; check the topic, the rights of this user, "
+            f"Kafka does not let us read {self._topic} on: {error_reason(error)}; check the topic, the rights of this user, "
             "and [kafka]."
         )

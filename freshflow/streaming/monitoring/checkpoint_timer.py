@@ -12,28 +12,28 @@ class EpochTimes:
     """Of this process and by step: how many snapshots were taken, of sinks also flushes, and in how many seconds."""
 
     def __init__(self) -> None:
-        self.count: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def timed_builder(self, step: str, build: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_builder(self, step: str, build: Callable[..., Any]) -> Callable[..., Any]:
         """The function that builds a part or the logic of a step, whose `snapshot` is timed then."""
-        return lambda *arguments: self._timed(step, build(*arguments))
+        return lambda *arguments: self._wrap_snapshot(step, build(*arguments))
 
-    def timed_endpoint(self, step: str, endpoint: Any) -> Any:
+    def wrap_endpoint(self, step: str, endpoint: Any) -> Any:
         """A source or a sink, with its parts timed."""
-        endpoint.build_part = self.timed_builder(step, endpoint.build_part)
+        endpoint.build_part = self.wrap_builder(step, endpoint.build_part)
         return endpoint
 
-    def _timed(self, step: str, part: Any) -> Any:
+    def _wrap_snapshot(self, step: str, part: Any) -> Any:
         snapshot = part.snapshot
 
-        def timed() -> Any:
-            began_s = time.perf_counter()
+        def timed_snapshot() -> Any:
+            start_s = time.perf_counter()
             try:
                 return snapshot()
             finally:
-                self.count[step] += 1
-                self.seconds[step] += time.perf_counter() - began_s
+                self.counts[step] += 1
+                self.seconds[step] += time.perf_counter() - start_s
 
-        part.snapshot = timed
+        part.snapshot = timed_snapshot
         return part

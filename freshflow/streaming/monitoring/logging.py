@@ -8,10 +8,10 @@ import msgspec
 
 from freshflow.config.schema import LogConfig
 
-__all__ = ["in_json", "set_up_log"]
+__all__ = ["is_json_logging", "configure_logging"]
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A record as `{"at", "level", "logger", "message", "error"?, ...}`, `at` in UTC; `counted` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -28,7 +28,7 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-class StandardError(logging.Handler):
+class StderrHandler(logging.Handler):
     """Writes to what standard error is by then: the command line exchanges it while it runs."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -37,15 +37,15 @@ class StandardError(logging.Handler):
         sys.stderr.flush()
 
 
-def set_up_log(config: LogConfig) -> None:
+def configure_logging(config: LogConfig) -> None:
     """Write the log of this process as the configuration says; text is what it is written as before."""
     if config.format == "json":
-        handler = StandardError()
-        handler.setFormatter(JsonLines())
+        handler = StderrHandler()
+        handler.setFormatter(JsonFormatter())
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         logging.getLogger("freshflow").setLevel(logging.INFO)
 
 
-def in_json() -> bool:
+def is_json_logging() -> bool:
     """Whether the log of this process is written in JSON."""
-    return any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)

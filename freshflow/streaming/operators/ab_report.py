@@ -27,9 +27,9 @@ class ComparisonStage(StatefulBatchLogic[Report, OutBatch, bytes]):  # type: ign
         records: OutBatch = []
         for report in values:
             self.reports[report.partition] = report
-            if len(self.reports) == self.variants.partitions:
-                several = [self.reports[partition] for partition in sorted(self.reports)]
-                records.append(encode_comparison(several, self.clock()))
+            if len(self.reports) == self.variants.n_partitions:
+                latest_reports = [self.reports[partition] for partition in sorted(self.reports)]
+                records.append(encode_comparison(latest_reports, self.clock()))
         return ([records] if records else []), StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> bytes:

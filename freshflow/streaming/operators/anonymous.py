@@ -6,49 +6,68 @@ It is keyed as the stage of users is, and hands on what is of a user to the buck
 from collections.abc import Callable, Iterable
 
 from freshflow.events.model import Origin, Rejected
-from freshflow.state.backend import Keeping, Kept
+from freshflow.state.backend import KeyedState, StateBackend
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.messages import End, EventBatch, HandedBatch
-from freshflow.streaming.operators.base import BucketStage
+from freshflow.streaming.messages import EndOfInput, EventBatch, ForwardedBatch
+from freshflow.streaming.operators.base import StoreStage
 from freshflow.streaming.partitioning import partition_key
-from freshflow.streaming.routing import by_user
-from freshflow.users.anonymous import GuestBucket
-from freshflow.users.updates import Handed
+from freshflow.streaming.routing import route_forwarded_events
+from freshflow.users.anonymous import AnonymousStore
+from freshflow.users.updates import ForwardedEvent
 
-__all__ = ["GuestStage", "guest_stage"]
+__all__ = ["AnonymousStage", "anonymous_stage"]
 
-Routed = tuple[str, HandedBatch | list[Rejected]]
+AnonymousStageOutput = tuple[str, ForwardedBatch | list[Rejected]]
 
 
-class GuestStage(BucketStage[EventBatch, HandedBatch | list[Rejected]]):
+class AnonymousStage(StoreStage[EventBatch, ForwardedBatch | list[Rejected]]):
     """Events in, a batch to every bucket of users out, also where it holds nothing: so all know what to wait for.
 
     What is refused, and events that wait for others, are as in the stage of users, which has none to wait for then.
     """
 
-    bucket: GuestBucket
+    store: AnonymousStore
 
-    def __init__(self, variants: Variants, clock: Callable[[], int], kept: Kept) -> None:
-        super().__init__(variants, GuestBucket.of_partition(variants.configs[0]), clock, kept)
+    def __init__(self, variants: Variants, clock: Callable[[], int], keyed_state: KeyedState) -> None:
+        super().__init__(variants, AnonymousStore.for_partition(variants.configs[0]), clock, keyed_state)
 
-    def _take(self, batch: EventBatch) -> Iterable[Routed]:
-        handed, refused, upto = self.bucket.read(batch.origin, batch.events, batch.read_ms, batch.upto)
-        return self._sent(batch.bucket, batch.origin, batch.read_ms, handed, refused, upto)
+    def _process(self, batch: EventBatch) -> Iterable[AnonymousStageOutput]:
+        forwarded_events, rejects, end_position = self.store.process_batch(
+            batch.origin, batch.events, batch.read_ms, batch.end_position
+        )
+        return self._route_output(batch.partition, batch.origin, batch.read_ms, forwarded_events, rejects, end_position)
 
-    def _finish(self, own: int) -> Iterable[Routed]:
-        for origin, handed, refused, upto in self.bucket.finish():
-            yield from self._sent(own, origin, self.clock(), handed, refused, upto)
+    def _finish(self, partition: int) -> Iterable[AnonymousStageOutput]:
+        for origin, forwarded_events, rejects, end_position in self.store.finish():
+            yield from self._route_output(partition, origin, self.clock(), forwarded_events, rejects, end_position)
 
-    def _sent(
-        self, own: int, origin: Origin, read_ms: int, handed: list[Handed], refused: list[Rejected], upto: int
-    ) -> Iterable[Routed]:
-        counts = {**self.bucket.counts, "guests": len(self.bucket.known.users)}
-        for n, part in enumerate(by_user(handed, own, self.variants.partitions, self.place)):
-            yield partition_key(n), HandedBatch(n, own, origin, read_ms, part, upto, counts if n == own else {})
-        if refused:
-            yield partition_key(own), refused
+    def _route_output(
+        self,
+        partition: int,
+        origin: Origin,
+        read_ms: int,
+        forwarded_events: list[ForwardedEvent],
+        rejects: list[Rejected],
+        end_position: int,
+    ) -> Iterable[AnonymousStageOutput]:
+        counts = {**self.store.counts, "guests": len(self.store.store.users)}
+        for n, partition_events in enumerate(
+            route_forwarded_events(forwarded_events, partition, self.variants.n_partitions, self.partitioner)
+        ):
+            yield (
+                partition_key(n),
+                ForwardedBatch(
+                    n, partition, origin, read_ms, partition_events, end_position, counts if n == partition else {}
+                ),
+            )
+        if rejects:
+            yield partition_key(partition), rejects
 
 
-def guest_stage(variants: Variants, clock: Callable[[], int], keeping: Keeping) -> Callable[[bytes | None], GuestStage]:
+def anonymous_stage(
+    variants: Variants, clock: Callable[[], int], state_backend: StateBackend
+) -> Callable[[bytes | None], AnonymousStage]:
     """The builder Bytewax calls for a new key, or with what was stored of one that is resumed."""
-    return lambda stored: GuestStage(variants, clock, keeping.of(stored, EventBatch | End, variants.settings()))
+    return lambda stored: AnonymousStage(
+        variants, clock, state_backend.open_state(stored, EventBatch | EndOfInput, variants.split_settings())
+    )

@@ -11,15 +11,15 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from freshflow.cli.reference.json_schemas import schema
-from freshflow.cli.reference.settings import EXAMPLE
+from freshflow.cli.reference.json_schemas import build_schema
+from freshflow.cli.reference.settings import EXAMPLE_FILE
 from freshflow.config.schema import Config
 from freshflow.events.model import Origin, Rejected
-from freshflow.events.reject_codes import CODES, Code
-from freshflow.metrics.catalogue import COUNTS, QUALITY, meaning
-from freshflow.outputs.dead_letters import encode_rejected
-from freshflow.outputs.records import REASONS, Cause
-from freshflow.rules.candidate_list import SHOWN_REASONS
+from freshflow.events.reject_codes import REJECT_CODES, RejectCode
+from freshflow.metrics.catalogue import COUNTER_DESCRIPTIONS, QUALITY_DESCRIPTIONS, describe_metric
+from freshflow.outputs.dead_letters import encode_dead_letter
+from freshflow.outputs.records import LIST_REASONS, Cause
+from freshflow.rules.candidate_list import PUBLISHED_REASONS
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
 from tests.docs.pages import call
@@ -35,7 +35,7 @@ contributions = true
 [explore]
 share = 0.2
 [metrics]
-every_events = 200
+report_every_events = 200
 [rules]
 pinned = { i17 = 3, i5 = 2, i30 = 4 }
 per_category = 4
@@ -62,7 +62,7 @@ def closed(part: Any) -> Any:
 
 
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(closed(schema(name)))
+    return Draft202012Validator(closed(build_schema(name)))
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +106,9 @@ def test_the_job_did_all_that_there_is_to_do(written):
 def test_what_is_counted_is_told(written):
     reports = [one for one in written["metrics"] if one["kind"] == "partition"]
     names = {name for report in reports for name in report["counts"]}
-    assert not [name for name in names if meaning(name, COUNTS) is None]
+    assert not [name for name in names if describe_metric(name, COUNTER_DESCRIPTIONS) is None]
     figures = {name for report in reports for name in report["quality"]}
-    assert not [name for name in figures if meaning(name, QUALITY) is None]
+    assert not [name for name in figures if describe_metric(name, QUALITY_DESCRIPTIONS) is None]
 
 
 def broken(record: Json) -> Iterator[Json]:
@@ -131,7 +131,7 @@ def test_a_record_without_one_of_its_fields_or_with_another_type_is_refused(writ
             item.pop(optional, None)
     for optional in ("variant", "policy", "request_id"):
         record.pop(optional, None)
-    takes = Draft202012Validator(schema(name)).is_valid
+    takes = Draft202012Validator(build_schema(name)).is_valid
     assert takes(record)
     accepted = [one for one in broken(record) if takes(one)]
     assert not accepted
@@ -151,32 +151,32 @@ def test_a_record_without_one_of_its_fields_or_with_another_type_is_refused(writ
 )
 def test_a_value_that_is_never_written_is_refused(written, name, field, value):
     record = next(one for one in written[name] if field in one)
-    assert not Draft202012Validator(schema(name)).is_valid(record | {field: value})
+    assert not Draft202012Validator(build_schema(name)).is_valid(record | {field: value})
 
 
 @pytest.mark.parametrize(
     ("raw", "max_raw", "left_out"), [(None, None, None), (b"\xff", None, None), (b"long", 2, None), (None, None, 40)]
 )
 def test_dead_letters_of_every_kind_are_of_the_schema(raw, max_raw, left_out):
-    rejected = Rejected(Origin("topic", "events", 3), 7, raw, "empty", "Why.", left_out=left_out)
-    _, letter = encode_rejected(rejected, 1_764_000_000_000, max_raw)
+    rejected = Rejected(Origin("topic", "events", 3), 7, raw, "empty", "Why.", n_hidden_bytes=left_out)
+    _, letter = encode_dead_letter(rejected, 1_764_000_000_000, max_raw)
     assert letter is not None
     validator("dead-letters").validate(json.loads(letter))
 
 
 def test_codes_have_a_meaning_each():
-    assert tuple(CODES) == get_args(Code)
+    assert tuple(REJECT_CODES) == get_args(RejectCode)
 
 
 def test_reasons_are_those_of_lists_and_those_of_searches():
-    assert set(REASONS) == {*SHOWN_REASONS, "searched", "engine", "unknown"}
+    assert set(LIST_REASONS) == {*PUBLISHED_REASONS, "searched", "engine", "unknown"}
 
 
 # The configuration
 
 
 def test_the_example_file_is_of_the_schema_of_the_configuration():
-    Draft202012Validator(schema("config")).validate(tomllib.loads(EXAMPLE.read_text("utf-8")))
+    Draft202012Validator(build_schema("config")).validate(tomllib.loads(EXAMPLE_FILE.read_text("utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_the_example_file_is_of_the_schema_of_the_configuration():
     ],
 )
 def test_the_schema_of_the_configuration_refuses_what_the_job_does(text, allowed):
-    assert Draft202012Validator(schema("config")).is_valid(tomllib.loads(text)) == allowed
+    assert Draft202012Validator(build_schema("config")).is_valid(tomllib.loads(text)) == allowed
 
 
 def test_every_setting_has_its_meaning_and_its_default_in_the_schema():
-    defs = schema("config")["$defs"]
+    defs = build_schema("config")["$defs"]
     for table in (name for name in defs if name != "Config"):
         for key, field in defs[table]["properties"].items():
             assert "description" in field, f"{table}.{key}"

@@ -37,5 +37,5 @@ def test_what_the_example_file_allows_is_what_the_type_allows(setting):
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_a_meaning_is_a_sentence_without_what_is_allowed(setting):
-    assert setting.meaning[0].isupper() and setting.meaning[-1] in ".:)", setting.meaning
-    assert setting.allowed not in setting.meaning or setting.allowed == "text"
+    assert setting.description[0].isupper() and setting.description[-1] in ".:)", setting.description
+    assert setting.allowed not in setting.description or setting.allowed == "text"

@@ -3,14 +3,14 @@
 import pytest
 
 from freshflow.evaluation.baselines.baseline import Baseline
-from freshflow.evaluation.baselines.built_in import built_in
-from freshflow.evaluation.baselines.popularity import Popularity
-from freshflow.evaluation.baselines.recent import Recent
+from freshflow.evaluation.baselines.built_in import create_baselines
+from freshflow.evaluation.baselines.popularity import PopularityBaseline
+from freshflow.evaluation.baselines.recent import RecentItemsBaseline
 from freshflow.evaluation.baselines.rules import SequentialRules
-from freshflow.evaluation.baselines.stacked import Stacked
+from freshflow.evaluation.baselines.stacked import StackedBaseline
 from freshflow.evaluation.baselines.vsknn import VSKNN
-from freshflow.events.model import Behaviour
-from freshflow.users.profile import NEW_USER, UserState, add_event, context_at
+from freshflow.events.model import Interaction
+from freshflow.users.profile import NEW_USER, UserProfile, add_event, context_at
 
 GAP_MS = 1_800_000
 START_MS = 1_700_000_000_000
@@ -21,16 +21,16 @@ class Site:
 
     def __init__(self, baseline: Baseline) -> None:
         self.baseline = baseline
-        self.users: dict[str, UserState] = {}
+        self.users: dict[str, UserProfile] = {}
         self.now_ms = START_MS
 
     def visit(self, user: str, *items: str) -> "Site":
         for item in items:
             self.now_ms += 1000
-            event = Behaviour(1, "view", user, item, self.now_ms)
+            event = Interaction(1, "view", user, item, self.now_ms)
             before = self.users.get(user, NEW_USER)
-            self.baseline.learn(event, context_at(before, self.now_ms, gap_ms=GAP_MS, limit=20))
-            self.users[user] = add_event(before, event, gap_ms=GAP_MS, context=20, history=100)
+            self.baseline.learn(event, context_at(before, self.now_ms, gap_ms=GAP_MS, max_items=20))
+            self.users[user] = add_event(before, event, gap_ms=GAP_MS, max_context=20, max_history=100)
         return self
 
     def pause(self) -> "Site":
@@ -39,12 +39,12 @@ class Site:
 
     def list_for(self, user: str, k: int = 20) -> list[str]:
         state = self.users.get(user, NEW_USER)
-        context = context_at(state, self.now_ms, gap_ms=GAP_MS, limit=20)
+        context = context_at(state, self.now_ms, gap_ms=GAP_MS, max_items=20)
         return self.baseline.recommend(user, state, context, k)
 
 
 def test_popularity_counts_its_window_and_puts_the_latest_of_equals_first():
-    site = Site(Popularity(5)).visit("u", "a", "b", "c", "b")
+    site = Site(PopularityBaseline(5)).visit("u", "a", "b", "c", "b")
     assert site.list_for("anyone") == ["b", "c", "a"]
     site.visit("v", "a")
     assert site.list_for("anyone") == ["a", "b", "c"]
@@ -54,15 +54,17 @@ def test_popularity_counts_its_window_and_puts_the_latest_of_equals_first():
 
 
 def test_popularity_forgets_what_left_its_window():
-    assert Site(Popularity(2)).visit("u", "a", "b", "c").list_for("u") == ["c", "b"]
+    assert Site(PopularityBaseline(2)).visit("u", "a", "b", "c").list_for("u") == ["c", "b"]
 
 
 def test_recent_items_are_the_users_own_the_latest_first():
-    site = Site(Recent()).visit("u", "a", "b", "a", "c").visit("v", "x")
+    site = Site(RecentItemsBaseline()).visit("u", "a", "b", "a", "c").visit("v", "x")
     assert site.list_for("u") == ["c", "a", "b"]
     assert site.list_for("u", k=2) == ["c", "a"]
     assert site.list_for("new") == []
-    assert Recent(1).recommend("u", site.users["u"], context_at(NEW_USER, 0, gap_ms=1, limit=1), 20) == ["c"]
+    assert RecentItemsBaseline(1).recommend(
+        "u", site.users["u"], context_at(NEW_USER, 0, gap_ms=1, max_items=1), 20
+    ) == ["c"]
 
 
 def test_rules_weigh_steps_on_both_sides():
@@ -84,7 +86,7 @@ def test_rules_reach_five_steps_and_never_from_an_item_to_itself():
 
 
 def test_a_stack_goes_on_where_the_first_list_ends():
-    site = Site(Stacked([Recent(2), SequentialRules(), Popularity(10)]))
+    site = Site(StackedBaseline([RecentItemsBaseline(2), SequentialRules(), PopularityBaseline(10)]))
     site.visit("u", "a", "b").visit("v", "x", "x2").visit("w", "a")
     assert site.list_for("w") == ["a", "b", "x2", "x"]  # own; a -> b; what is popular: a, x2, x, b
     assert site.list_for("w", k=2) == ["a", "b"]
@@ -108,25 +110,25 @@ def test_vsknn_leaves_out_the_running_session_and_takes_in_the_users_earlier_one
 
 
 def test_vsknn_asks_the_nearest_of_the_latest_sessions_only():
-    near = Site(VSKNN(neighbours=1)).visit("s1", "a", "b", "x").visit("s2", "b", "y").visit("me", "a", "b")
+    near = Site(VSKNN(n_neighbours=1)).visit("s1", "a", "b", "x").visit("s2", "b", "y").visit("me", "a", "b")
     assert near.list_for("me") == ["a", "b", "x"]
-    late = Site(VSKNN(sample=1)).visit("s1", "a", "x").visit("s2", "a", "y").visit("me", "b", "a")
+    late = Site(VSKNN(sample_size=1)).visit("s1", "a", "x").visit("s2", "a", "y").visit("me", "b", "a")
     assert late.list_for("me") == ["a", "y"]
 
 
 def test_vsknn_keeps_to_its_bound_and_drops_what_was_touched_longest_ago():
-    vsknn = VSKNN(bound=2)
+    vsknn = VSKNN(max_sessions=2)
     site = Site(vsknn).visit("s1", "a", "x").visit("s2", "a", "y").visit("s1", "z").visit("s3", "a", "v")
     assert [session.user_id for session in vsknn.sessions.values()] == ["s1", "s3"]
-    assert vsknn.sessions_with.keys() == {"a", "x", "z", "v"}
-    assert vsknn.latest.keys() == {"s1", "s3"}
+    assert vsknn.sessions_by_item.keys() == {"a", "x", "z", "v"}
+    assert vsknn.latest_session.keys() == {"s1", "s3"}
     assert site.visit("s2", "a").list_for("s2") == ["a", "v"]
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", create_baselines())
 def test_a_list_is_the_same_whether_or_not_others_were_asked_for_before(name):
     """Recommending changes nothing, so a list made after a cut of the stream needs only what stands above it."""
-    asked, silent = Site(built_in()[name]), Site(built_in()[name])
+    asked, silent = Site(create_baselines()[name]), Site(create_baselines()[name])
     lists = []
     for n in range(120):
         user, item = f"u{n * n % 7}", f"i{n * 5 % 11}"
@@ -141,9 +143,9 @@ def test_a_list_is_the_same_whether_or_not_others_were_asked_for_before(name):
     assert any(lists)
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", create_baselines())
 def test_lists_are_distinct_items_that_came_before_and_never_more_than_asked_for(name):
-    site, met = Site(built_in()[name]), set()
+    site, met = Site(create_baselines()[name]), set()
     for n in range(80):
         user, item = f"u{n * n % 5}", f"i{n * 3 % 13}"
         for k in (1, 4, 20):

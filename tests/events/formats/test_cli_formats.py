@@ -6,7 +6,7 @@ import pytest
 
 from freshflow.config.schema import EventsConfig, load_config
 from freshflow.errors import ConfigError
-from freshflow.events.model import Behaviour, Origin, RawBatch, Request
+from freshflow.events.model import Interaction, Origin, RawBatch, Request
 from freshflow.events.parser import EventParser
 
 OURS = {"type": "viewed", "user_id": "u1", "item_id": "tea", "ts": 1_764_000_000}
@@ -22,7 +22,7 @@ def parsed(record, columns=None, **settings):
 def test_a_type_is_taken_for_what_it_is_called_here_with_its_weight():
     for theirs, ours, weight in (("viewed", "view", 1.0), ("order placed", "purchase", 5.0), ("view", "view", 1.0)):
         _, (event,), rejected = parsed(OURS | {"type": theirs})
-        assert isinstance(event, Behaviour)
+        assert isinstance(event, Interaction)
         assert (event.type, event.weight, rejected) == (ours, weight, [])
 
 

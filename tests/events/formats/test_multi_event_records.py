@@ -9,10 +9,10 @@ import pytest
 from freshflow.config.schema import Config, JobConfig, UsersConfig
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.replay import evaluate_job
-from freshflow.evaluation.scores import KINDS
-from freshflow.events.model import Behaviour
-from freshflow.streaming.job import Places
-from freshflow.users.store import UserBucket
+from freshflow.evaluation.scores import SCORE_KINDS
+from freshflow.events.model import Interaction
+from freshflow.streaming.job import JobUrls
+from freshflow.users.store import UserStore
 
 START_MS = 1_661_200_000_000
 TYPES = {"clicks": "click", "carts": "cart", "orders": "purchase"}
@@ -57,11 +57,11 @@ def files(tmp_path):
 @pytest.mark.parametrize(("limit", "every"), [(None, 1), (333, 2)])
 def test_an_evaluation_scores_them_as_if_each_had_a_record(files, partitions, limit, every):
     config = Config(job=JobConfig(partitions=partitions))
-    several, single = (EvaluationStream(str(path), config, limit=limit, every=every) for path in files)
+    several, single = (EvaluationStream(str(path), config, max_events=limit, score_every=every) for path in files)
     ours, theirs = (evaluate_job(stream, lambda: 0.0) for stream in (several, single))
-    assert several.events == single.events > 300
+    assert several.n_events == single.n_events > 300
     assert several.counts["duplicate"] == single.counts["duplicate"] > 0
-    for kind in KINDS:
+    for kind in SCORE_KINDS:
         assert ours.scores.ranks[kind] == theirs.scores.ranks[kind], kind
 
 
@@ -69,7 +69,7 @@ def test_a_job_publishes_the_same_lists_each_with_an_id_and_a_place_of_its_own(f
     published = []
     for path in files:
         output = tmp_path / f"{path.stem}.lists.jsonl"
-        run_here(Places(str(path), str(output)))
+        run_here(JobUrls(str(path), str(output)))
         published.append([json.loads(line) for line in output.read_bytes().splitlines()])
     several, single = published
     assert [(one["user_id"], one["cause"], one["items"]) for one in several] == [
@@ -84,29 +84,30 @@ def test_a_job_publishes_the_same_lists_each_with_an_id_and_a_place_of_its_own(f
 def purchase(position, count, event_id="order 1", weight=5.0):
     """A record with so many events."""
     return [
-        Behaviour(position, "purchase", "u", f"i{n}", START_MS, weight, event_id=event_id, nth=n) for n in range(count)
+        Interaction(position, "purchase", "u", f"i{n}", START_MS, weight, event_id=event_id, nth=n)
+        for n in range(count)
     ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 40])
 def test_a_record_that_is_sent_twice_is_known_however_many_events_it_has(count):
-    bucket = UserBucket(UsersConfig(), 9)
-    assert len(bucket.take(purchase(1, count))) == count
-    assert bucket.take(purchase(2, count)) == []
-    assert bucket.take([*purchase(3, count), *purchase(4, count, "order 2")])[0].event.position == 4
+    bucket = UserStore(UsersConfig(), 9)
+    assert len(bucket.process(purchase(1, count))) == count
+    assert bucket.process(purchase(2, count)) == []
+    assert bucket.process([*purchase(3, count), *purchase(4, count, "order 2")])[0].event.position == 4
     assert bucket.counts["duplicate"] == 2 * count
 
 
 def test_records_that_count_for_nothing_do_not_hide_the_next():
-    bucket = UserBucket(UsersConfig(), 9)
+    bucket = UserStore(UsersConfig(), 9)
     ignored, *counted = purchase(1, 3, weight=1.0)
-    ignored = Behaviour(1, "hover", "u", "i", START_MS, 0.0, event_id="order 1")
-    assert len(bucket.take([ignored, *counted])) == 2
-    assert bucket.take([ignored, *counted]) == []
+    ignored = Interaction(1, "hover", "u", "i", START_MS, 0.0, event_id="order 1")
+    assert len(bucket.process([ignored, *counted])) == 2
+    assert bucket.process([ignored, *counted]) == []
 
 
 def test_a_record_takes_the_place_of_one_event_among_those_that_are_remembered():
-    bucket = UserBucket(UsersConfig(), 9)
-    bucket.take(purchase(1, 40))
-    bucket.take(purchase(2, 40, "order 2"))
-    assert bucket.take(purchase(3, 40)) == []
+    bucket = UserStore(UsersConfig(), 9)
+    bucket.process(purchase(1, 40))
+    bucket.process(purchase(2, 40, "order 2"))
+    assert bucket.process(purchase(3, 40)) == []

@@ -29,14 +29,16 @@ def otto(*events: dict, user: object = ID) -> dict:
 def parsed(record: dict, pseudonyms: Pseudonyms | None = NAMES, read_ms: int = 0, **settings):
     parser = EventParser(EventsConfig(**settings), pseudonyms)
     events, rejected = parser.parse(RawBatch(ORIGIN, ((5, json.dumps(record).encode()),), read_ms))
-    return events, rejected, parser.passed_over
+    return events, rejected, parser.n_unknown_type
 
 
 def test_adapted_events_have_pseudonyms_and_keep_their_numbers():
     hidden, _, _ = parsed(otto({}, {}, {}))
     plain, _, _ = parsed(otto({}, {}, {}), None)
-    assert hidden == [NAMES.hide(event) for event in plain]
-    assert [(event.user_id, event.position, event.nth) for event in hidden] == [(NAMES.of(ID), 5, n) for n in range(3)]
+    assert hidden == [NAMES.pseudonymise_event(event) for event in plain]
+    assert [(event.user_id, event.position, event.nth) for event in hidden] == [
+        (NAMES.pseudonymise(ID), 5, n) for n in range(3)
+    ]
     assert ID.encode() not in msgspec.json.encode(hidden)
 
 

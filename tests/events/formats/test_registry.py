@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from freshflow.config.schema import EventsConfig, Format
-from freshflow.events.formats.registry import FORMATS, layout_finder
-from freshflow.events.model import Behaviour, Origin, RawBatch, Search
+from freshflow.config.schema import EventFormat, EventsConfig
+from freshflow.events.formats.registry import FORMATS, create_layout_finder
+from freshflow.events.model import Interaction, Origin, RawBatch, Search
 from freshflow.events.parser import EventParser
 
 ORIGIN = Origin("file", "events")
@@ -117,7 +117,7 @@ def parsed(*records, columns=None, separator=",", **config):
     parser = EventParser(EventsConfig(**config))
     lines = tuple((n, raw.encode()) for n, raw in enumerate(raws, start=1))
     events, rejected = parser.parse(RawBatch(ORIGIN, lines, 0, columns, separator))
-    return events, rejected, dict(parser.passed_over)
+    return events, rejected, dict(parser.n_unknown_type)
 
 
 def brief(events):
@@ -192,14 +192,14 @@ def test_csv_of_a_format_is_read_by_name_and_without(name, named):
 def test_a_file_without_a_header_is_told_by_its_first_line(name, named):
     line, expected = HEADERLESS[name]
     config = EventsConfig(format=name.strip() if named else "auto")
-    layout = layout_finder(config)(line)
+    layout = create_layout_finder(config)(line)
     events, _, _ = parsed(line, columns=layout.columns, separator=layout.separator, format=config.format)
     assert brief(events) == [expected]
 
 
 @pytest.mark.parametrize("line", ["type,user_id,item_id,ts", "1,2,3,4", "", "1,2,3,4,5", CSV["rees46"][0]])
 def test_other_first_lines_are_headers(line):
-    assert layout_finder(EventsConfig())(line) is None
+    assert create_layout_finder(EventsConfig())(line) is None
 
 
 def test_a_rating_scales_its_event():
@@ -210,7 +210,7 @@ def test_a_rating_scales_its_event():
 
 
 def test_the_configuration_names_all_formats():
-    assert get_args(Format) == FORMATS
+    assert get_args(EventFormat) == FORMATS
 
 
 # Several events of one record
@@ -321,7 +321,7 @@ def test_an_envelope_holds_a_record_of_any_format():
 
 def test_what_a_record_says_goes_before_what_its_envelope_says():
     data = {"type": "cart", "user_id": "u", "item_id": "i", "ts": 1522949461, "event_id": "e"}
-    assert parsed(ENVELOPE | {"data": data})[0] == [Behaviour(1, "cart", "u", "i", 1522949461000, 3.0, "e")]
+    assert parsed(ENVELOPE | {"data": data})[0] == [Interaction(1, "cart", "u", "i", 1522949461000, 3.0, "e")]
 
 
 # Renamings
@@ -331,7 +331,7 @@ def test_fields_may_stand_elsewhere_and_in_others():
     record = {"kind": "view", "visitor": {"id": 7}, "product": [{"sku": "a"}], "at": 1522949461, "value": 2}
     places = {"type": "kind", "user_id": "visitor.id", "item_id": "product.0.sku", "ts": "at"}
     (event,), _, _ = parsed(record, map=places)
-    assert event == Behaviour(1, "view", "7", "a", 1522949461000, value=2.0)
+    assert event == Interaction(1, "view", "7", "a", 1522949461000, value=2.0)
 
 
 def test_a_renamed_field_is_refused_by_its_own_name():

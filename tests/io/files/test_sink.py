@@ -177,7 +177,7 @@ def run(source, out, store, crash_at=None):
         return "0", [(None, raw) for _, raw in batch.records]
 
     flow = Dataflow("copy")
-    batches = op.input("in", flow, FileSource(source, 3, max_bytes=1000, clock=lambda: 0, stop=lambda: False))
+    batches = op.input("in", flow, FileSource(source, 3, max_bytes=1000, clock=lambda: 0, should_stop=lambda: False))
     op.output("out", op.map("outgoing", batches, outgoing), FileSink(str(out)))
     run_main(flow, epoch_interval=timedelta(0), recovery_config=RecoveryConfig(str(store)))
 

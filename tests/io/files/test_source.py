@@ -22,7 +22,7 @@ def write(tmp_path, name, content):
 
 
 def source(path, batch_size=2, stop=lambda: False, max_bytes=MAX_BYTES):
-    return FileSource(path, batch_size, max_bytes=max_bytes, clock=lambda: 123, stop=stop)
+    return FileSource(path, batch_size, max_bytes=max_bytes, clock=lambda: 123, should_stop=stop)
 
 
 def build(path, state=None, **options):

@@ -18,7 +18,7 @@ def pipe():
 
 
 def build(fd, batch_size=10, stop=lambda: False):
-    made = StdinSource(batch_size, max_bytes=1000, clock=lambda: 123, stop=stop, fd=fd)
+    made = StdinSource(batch_size, max_bytes=1000, clock=lambda: 123, should_stop=stop, fd=fd)
     assert made.list_parts() == ["-"]
     return made.build_part("step", "-", None)
 

@@ -8,8 +8,8 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import ConfigError
 from freshflow.io.kafka import parse_kafka_servers, parse_kafka_url, redact
-from freshflow.io.kafka.client import Side, client_options, connect
-from freshflow.io.kafka.errors import Outage, unreachable
+from freshflow.io.kafka.client import Side, client_options, create_client
+from freshflow.io.kafka.errors import Outage, unreachable_error
 
 SIDES: list[Side] = ["source", "sink", "admin"]
 
@@ -123,14 +123,14 @@ def test_an_option_is_refused_in_the_section_where_it_stands() -> None:
 )
 def test_an_option_the_client_does_not_know_is_named(kind: type, options: dict[str, str | int], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        connect(kind, {"group.id": "g", "log_level": 0, **options})
+        create_client(kind, {"group.id": "g", "log_level": 0, **options})
     assert said in str(caught.value)
 
 
 def test_a_secret_is_in_no_message_of_the_client() -> None:
     options = {"group.id": "g", "log_level": 0, "sasl.oauthbearer.method": "hunter2"}
     with pytest.raises(ConfigError, match=r'"sasl\.oauthbearer\.method"') as caught:
-        connect(Consumer, options)
+        create_client(Consumer, options)
     assert "hunter2" not in str(caught.value)
 
 
@@ -138,7 +138,7 @@ def test_a_refused_login_is_told_as_such() -> None:
     refused = KafkaError(
         KafkaError._AUTHENTICATION, "SASL authentication error: no such user (after 3ms in state AUTH)"
     )
-    error = unreachable("a:1", 5.0, [KafkaError(KafkaError._TRANSPORT, "no metadata"), refused])
+    error = unreachable_error("a:1", 5.0, [KafkaError(KafkaError._TRANSPORT, "no metadata"), refused])
     assert str(error) == (
         "Kafka at a:1 refuses the login (SASL authentication error: no such user); check sasl.* in [kafka]."
     )
@@ -149,9 +149,9 @@ def test_an_outage_is_logged_once_until_it_is_over(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING, "freshflow.kafka"):
         for _ in range(2):
             for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE):
-                outage.note(KafkaError(code, "connection refused"))
-            outage.over()
-            outage.over()
+                outage.record_error(KafkaError(code, "connection refused"))
+            outage.record_recovery()
+            outage.record_recovery()
     begun = "Kafka at a:1: connection refused; waiting for it to come back."
     assert caplog.messages == [begun, "Kafka at a:1: answers again."] * 2
     assert outage.failure is None
@@ -159,7 +159,7 @@ def test_an_outage_is_logged_once_until_it_is_over(caplog: pytest.LogCaptureFixt
 
 def test_all_brokers_down_is_told_without_their_count(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "freshflow.kafka"):
-        Outage("Kafka at a:1").note(KafkaError(KafkaError._ALL_BROKERS_DOWN, "0/2 brokers are down"))
+        Outage("Kafka at a:1").record_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "0/2 brokers are down"))
     assert caplog.messages == ["Kafka at a:1: no broker answers; waiting for it to come back."]
 
 
@@ -168,13 +168,13 @@ def test_an_outage_after_a_long_silence_is_a_new_one(caplog: pytest.LogCaptureFi
     outage = Outage("Kafka at a:1", now_s.__next__)
     with caplog.at_level(logging.WARNING, "freshflow.kafka"):
         for _ in range(3):
-            outage.note(KafkaError(KafkaError._TRANSPORT, "connection refused"))
+            outage.record_error(KafkaError(KafkaError._TRANSPORT, "connection refused"))
     assert len(caplog.messages) == 2
 
 
 def test_an_error_that_waiting_does_not_cure_is_kept() -> None:
     outage = Outage("Kafka at a:1")
-    outage.note(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
-    outage.note(KafkaError(KafkaError._BAD_MSG))
+    outage.record_error(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    outage.record_error(KafkaError(KafkaError._BAD_MSG))
     assert outage.failure is not None
     assert outage.failure.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED

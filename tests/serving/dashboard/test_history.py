@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from freshflow.metrics.report import Receipt, Report, encode_receipt, encode_report
-from freshflow.serving.dashboard.history import LEAST, POINTS, History, Interval, Mark, points_of
+from freshflow.serving.dashboard.history import (
+    MAX_QUALITY_POINTS,
+    MIN_POINT_EVENTS,
+    DriftMarker,
+    Interval,
+    ReportHistory,
+    merge_intervals,
+)
 
 
 def report(events: int, hits: int, at_ms: int, partition: int = 0, **counts: int) -> bytes:
@@ -16,25 +23,25 @@ def report(events: int, hits: int, at_ms: int, partition: int = 0, **counts: int
     return record
 
 
-def history_of(*records: bytes, hours: float = 6.0) -> History:
-    history = History(hours)
+def history_of(*records: bytes, hours: float = 6.0) -> ReportHistory:
+    history = ReportHistory(hours)
     for record in records:
-        assert history.add(record)
+        assert history.add_report(record)
     return history
 
 
 def test_a_point_is_the_share_of_hits_since_the_report_before() -> None:
     history = history_of(report(1000, 100, 1_000), report(2000, 700, 2_000))
-    (point,) = history.points()
+    (point,) = history.quality_points()
     assert (point.event_ts, point.events) == (1_995, 1000)
-    assert (point.ours, point.published, point.popularity) == (0.6, 0.6, 0.3)
+    assert (point.hr20, point.published_hr20, point.popularity_hr20) == (0.6, 0.6, 0.3)
 
 
 def test_a_job_that_begins_anew_gives_no_interval_with_its_past() -> None:
     history = history_of(report(2000, 700, 1_000), report(1000, 200, 2_000))
-    assert history.points() == []
-    assert history.add(report(2000, 1100, 3_000))
-    assert [point.ours for point in history.points()] == [0.9]
+    assert history.quality_points() == []
+    assert history.add_report(report(2000, 1100, 3_000))
+    assert [point.hr20 for point in history.quality_points()] == [0.9]
 
 
 def test_reports_of_two_partitions_are_told_apart_and_put_together_in_order_of_time() -> None:
@@ -43,27 +50,27 @@ def test_reports_of_two_partitions_are_told_apart_and_put_together_in_order_of_t
         report(2000, 800, 3_000, 0),
         report(2000, 200, 2_000, 1),
     )
-    assert [(point.event_ts, point.ours) for point in history.points()] == [(1_995, 0.2), (2_995, 0.8)]
-    assert [row.number for row in history.partitions()] == [0, 1]
+    assert [(point.event_ts, point.hr20) for point in history.quality_points()] == [(1_995, 0.2), (2_995, 0.8)]
+    assert [row.number for row in history.partition_rows()] == [0, 1]
 
 
 def test_points_are_of_enough_events_and_few_enough() -> None:
     short = [Interval(n, n, 10, (5.0, 5.0, 1.0)) for n in range(100)]
-    assert [point.events for point in points_of(short)] == [LEAST] * 2
-    assert [point.events for point in points_of(short[:3])] == [30]
+    assert [point.events for point in merge_intervals(short)] == [MIN_POINT_EVENTS] * 2
+    assert [point.events for point in merge_intervals(short[:3])] == [30]
     long = [Interval(n, n, 1000, (500.0, 400.0, 100.0)) for n in range(10_000)]
-    points = points_of(long)
-    assert POINTS - 2 <= len(points) <= POINTS
-    assert {(point.ours, point.published, point.popularity) for point in points} == {(0.5, 0.4, 0.1)}
-    assert points_of([]) == []
+    points = merge_intervals(long)
+    assert MAX_QUALITY_POINTS - 2 <= len(points) <= MAX_QUALITY_POINTS
+    assert {(point.hr20, point.published_hr20, point.popularity_hr20) for point in points} == {(0.5, 0.4, 0.1)}
+    assert merge_intervals([]) == []
 
 
 def test_what_was_reported_more_than_the_held_hours_ago_is_gone() -> None:
     hour_ms = 3_600_000
     reports = [report(1000 * n, 500 * n, n * hour_ms, drifts=n) for n in range(1, 12)]
     history = history_of(*reports, hours=4)
-    assert [point.event_ts for point in history.points()] == [n * hour_ms - 5 for n in range(7, 12)]
-    assert [mark.event_ts for mark in history.marks_shown()] == [n * hour_ms - 5 for n in range(7, 12)]
+    assert [point.event_ts for point in history.quality_points()] == [n * hour_ms - 5 for n in range(7, 12)]
+    assert [mark.event_ts for mark in history.visible_drift_markers()] == [n * hour_ms - 5 for n in range(7, 12)]
 
 
 def test_a_drift_is_marked_and_turns_steep_when_its_partition_says_so() -> None:
@@ -75,19 +82,19 @@ def test_a_drift_is_marked_and_turns_steep_when_its_partition_says_so() -> None:
         report(3000, 3, 4_000, drifts=1, adapted=1),
         report(4000, 4, 5_000, drifts=1, adapted=1),
     )
-    assert history.marks_shown() == [Mark(1_995, 0, steep=True), Mark(2_995, 1, steep=False)]
+    assert history.visible_drift_markers() == [DriftMarker(1_995, 0, steep=True), DriftMarker(2_995, 1, steep=False)]
 
 
 def test_events_a_second_are_those_between_reports_of_the_last_minute() -> None:
     history = history_of(report(1000, 1, 0), report(2000, 1, 100_000))
-    assert history.events_a_second(100_000) == 10.0
-    assert history_of(report(1000, 1, 0)).events_a_second(1) is None
+    assert history.events_per_second(100_000) == 10.0
+    assert history_of(report(1000, 1, 0)).events_per_second(1) is None
     several = history_of(
         *(report(1000 + n, 1, 1_000 * n, late=n, answers=n) for n in range(200)),
         *(report(1000 + n, 1, 1_000 * n, 1) for n in range(200)),
     )
-    assert several.events_a_second(199_000) == pytest.approx(3 + 1)
-    assert several.events_a_second(199_000 + 61_000) is None
+    assert several.events_per_second(199_000) == pytest.approx(3 + 1)
+    assert several.events_per_second(199_000 + 61_000) is None
 
 
 @pytest.mark.parametrize(
@@ -96,21 +103,21 @@ def test_events_a_second_are_those_between_reports_of_the_last_minute() -> None:
 )
 def test_what_is_no_report_changes_nothing(record: bytes) -> None:
     history = history_of(report(1000, 1, 1_000))
-    assert not history.add(record)
+    assert not history.add_report(record)
     assert history.version == 1
     _, receipt = encode_receipt(Receipt(0, 1, {"file": "e", "line": 1}, True, 1), 2)
-    assert not history.add(receipt)
+    assert not history.add_report(receipt)
 
 
 def test_a_report_of_another_version_without_some_counts_is_shown_with_zeros() -> None:
     fields: dict[str, Any] = {"kind": "partition", "computed_at": 1, "partition": 3, "event_ts": 1}
     history = history_of(json.dumps(fields | {"counts": {}, "quality": {}, "more": 1}).encode())
-    (row,) = history.partitions()
+    (row,) = history.partition_rows()
     assert (row.number, row.events, row.hr20) == (3, 0, 0.0)
 
 
 def test_partitions_beyond_the_bound_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freshflow.serving.dashboard.history.PARTITIONS", 2)
+    monkeypatch.setattr("freshflow.serving.dashboard.history.MAX_TRACKED_PARTITIONS", 2)
     history = history_of(report(10, 1, 1, 0), report(10, 1, 1, 1))
-    assert not history.add(report(10, 1, 1, 2))
-    assert history.add(report(20, 1, 2, 1))
+    assert not history.add_report(report(10, 1, 1, 2))
+    assert history.add_report(report(20, 1, 2, 1))

@@ -35,7 +35,7 @@ def test_a_file_that_is_cut_back_or_replaced_is_read_from_its_beginning(tmp_path
 
 
 def test_of_a_long_file_the_end_is_read_from_a_whole_line_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "BACK_BYTES", 25)
+    monkeypatch.setattr(tail, "MAX_BACKLOG_BYTES", 25)
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"".join(b"line %04d\n" % n for n in range(100)))
     lines = FileTail(str(path))

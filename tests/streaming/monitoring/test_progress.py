@@ -6,7 +6,7 @@ import pytest
 from freshflow.events.model import Origin, RawBatch, Rejected
 from freshflow.metrics.report import Report
 from freshflow.streaming.messages import PartitionOutput
-from freshflow.streaming.monitoring.progress import Counts, Progress
+from freshflow.streaming.monitoring.progress import JobStats, JobStatsSnapshot
 
 ORIGIN = Origin("file", "events.jsonl")
 
@@ -15,39 +15,41 @@ def report(partition: int, events: int, hr20: float) -> Report:
     return Report(partition, 0, {"events": events}, {"hr20": hr20})
 
 
-def read(progress: Progress, records: int, read_ms: int, rejected: int = 0) -> None:
+def read(progress: JobStats, records: int, read_ms: int, rejected: int = 0) -> None:
     batch = RawBatch(ORIGIN, tuple((n, b"{}") for n in range(records)), read_ms)
-    progress.note_read(batch)
-    progress.note_rejected([Rejected(ORIGIN, 1, b"", "empty", "The record is blank.")] * rejected)
+    progress.record_read(batch)
+    progress.record_rejects([Rejected(ORIGIN, 1, b"", "empty", "The record is blank.")] * rejected)
 
 
-def published(progress: Progress, lists: int, read_ms: int, now_ms: int, of: Report) -> None:
-    progress.note_output(PartitionOutput(read_ms, [(b"u", b"{}")] * lists, of, []), now_ms)
+def published(progress: JobStats, lists: int, read_ms: int, now_ms: int, of: Report) -> None:
+    progress.record_output(PartitionOutput(read_ms, [(b"u", b"{}")] * lists, of, []), now_ms)
 
 
 def test_the_sum_of_processes_is_what_one_would_have_counted() -> None:
-    one, parts = Progress(), (Progress(), Progress())
+    one, parts = JobStats(), (JobStats(), JobStats())
     for n, part in enumerate(parts):
         for progress in (one, part):
             read(progress, 10 + n, 1_000 + n, rejected=n)
             published(progress, 5 + n, 1_000, 1_010 + 500 * n, report(n, 100 * (n + 1), 0.5 + 0.1 * n))
-    total = Progress()
-    total.show_sum(msgspec.json.decode(msgspec.json.encode(part.counts()), type=Counts) for part in parts)
-    assert total.counts() == one.counts()
-    assert (total.read, total.lists, dict(total.rejected)) == (21, 11, {"empty": 1})
-    assert total.seconds() == one.seconds() == pytest.approx(0.510)
-    assert total.quality("hr20") == one.quality("hr20") == pytest.approx((0.5 * 100 + 0.6 * 200) / 300)
+    total = JobStats()
+    total.replace_with_sum(
+        msgspec.json.decode(msgspec.json.encode(part.snapshot()), type=JobStatsSnapshot) for part in parts
+    )
+    assert total.snapshot() == one.snapshot()
+    assert (total.n_read, total.n_lists, dict(total.n_rejected)) == (21, 11, {"empty": 1})
+    assert total.duration_s() == one.duration_s() == pytest.approx(0.510)
+    assert total.mean_quality("hr20") == one.mean_quality("hr20") == pytest.approx((0.5 * 100 + 0.6 * 200) / 300)
     for share in (0.1, 0.5, 0.99):
-        assert total.latency_ms(share) == one.latency_ms(share)
+        assert total.latency_quantile_ms(share) == one.latency_quantile_ms(share)
 
 
 def test_the_sum_of_nothing_is_nothing() -> None:
-    total = Progress()
-    total.show_sum([])
-    assert total.counts() == Progress().counts()
+    total = JobStats()
+    total.replace_with_sum([])
+    assert total.snapshot() == JobStats().snapshot()
 
 
 def test_a_job_that_was_given_nothing_to_read_took_no_time_for_it() -> None:
-    progress = Progress()
+    progress = JobStats()
     published(progress, 0, 1_000, 1_010, report(0, 100, 0.5))  # it is resumed, and its partition reports at the end
-    assert progress.seconds() == 0
+    assert progress.duration_s() == 0

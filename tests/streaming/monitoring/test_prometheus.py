@@ -29,10 +29,10 @@ from freshflow.metrics.report import Report
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.job import Places
+from freshflow.streaming.job import JobUrls
 from freshflow.streaming.messages import PartitionOutput
-from freshflow.streaming.monitoring.progress import Progress
-from freshflow.streaming.monitoring.prometheus import METRICS, JobCollector, table
+from freshflow.streaming.monitoring.progress import JobStats
+from freshflow.streaming.monitoring.prometheus import METRICS, JobCollector, build_metrics_table
 
 ROOT = Path(__file__).parents[3]
 PAGE, RUNBOOK = ROOT / "freshflow" / "docs" / "metrics.md", ROOT / "deploy" / "RUNBOOK.md"
@@ -61,7 +61,7 @@ def scraped(address: str) -> Samples:
     return by_name(text_string_to_metric_families(text))
 
 
-def collected(progress: Progress, variants: Variants) -> Samples:
+def collected(progress: JobStats, variants: Variants) -> Samples:
     """What would be scraped of a job."""
     return by_name(JobCollector(progress, variants).collect())
 
@@ -145,10 +145,10 @@ def test_a_port_that_is_taken_is_told_in_one_sentence(
 
 
 def test_a_counter_starts_from_zero_where_the_job_was_resumed_and_a_gauge_does_not() -> None:
-    progress = Progress()
+    progress = JobStats()
     report = Report(3, 0, {"events": 1_005, "items": 70}, {"hr20": 0.5})
     before, ages_ms = {"events": 1_000, "items": 60}, [5, 20, 10**9]
-    progress.note_output(PartitionOutput(0, [], report, [], before=before, ages_ms=ages_ms), 10)
+    progress.record_output(PartitionOutput(0, [], report, [], initial_counts=before, list_ages_ms=ages_ms), 10)
     alone = Variants([Config(job=JobConfig(partitions=4))])
     samples = collected(progress, alone)
     assert samples["freshflow_learned_total"][("partition", "3"),] == 5
@@ -159,7 +159,7 @@ def test_a_counter_starts_from_zero_where_the_job_was_resumed_and_a_gauge_does_n
     }
 
 
-def test_everything_a_partition_counts_is_told(tmp_path: Path, run_here: Callable[..., Progress]) -> None:
+def test_everything_a_partition_counts_is_told(tmp_path: Path, run_here: Callable[..., JobStats]) -> None:
     shop = ShopConfig(events=1_000, users=30, items=60, requests=0.1, searches=0.3)
     lines = [raw for _, _, raw in shop_lines(shop)]
     (tmp_path / "events.jsonl").write_bytes(b"\n".join([*GUESTS, *lines]))
@@ -168,16 +168,16 @@ def test_everything_a_partition_counts_is_told(tmp_path: Path, run_here: Callabl
         "explore": ExploreConfig(share=0.2),
         "rules": RulesConfig(blocked=("i1",), per_category=2, pinned={"i2": 1}, price_power=1.0),
     }
-    places = Places(
+    places = JobUrls(
         str(tmp_path / "events.jsonl"), str(tmp_path / "lists.jsonl"), related=str(tmp_path / "related.jsonl")
     )
     progress = run_here(places, **sections)
     samples = collected(progress, Variants([Config(**sections)]))
     counts = progress.reports[0].counts
-    told = {name for metric in METRICS for name in metric.counted.values()}
+    told = {name for metric in METRICS for name in metric.count_names.values()}
     assert set(counts) <= told
     for metric in METRICS:
-        for value, name in metric.counted.items():
+        for value, name in metric.count_names.items():
             labels = {"partition": "0"} | ({metric.labels[1]: value} if value else {})
             assert total(samples, metric.name, **labels) == counts.get(name, 0), metric.name
     acted = ("guests", "guests_joined", "searches", "searches_reordered", "search_choices", "related", "explored")
@@ -188,10 +188,10 @@ def test_everything_a_partition_counts_is_told(tmp_path: Path, run_here: Callabl
 def test_what_is_of_a_partition_is_told_of_its_variant_and_by_rule_where_it_has_rules() -> None:
     calm = Config(job=JobConfig(partitions=4), variant=VariantConfig("calm"), refresh=RefreshConfig(interval_s=0))
     bold = Config(job=JobConfig(partitions=4), variant=VariantConfig("bold"), rules=RulesConfig(blocked=("i",)))
-    progress = Progress()
+    progress = JobStats()
     for partition in range(4):
         report = Report(partition, 0, {"events": 10, "rule_blocked": 3}, {"hr20": 0.5})
-        progress.note_output(PartitionOutput(0, [], report, []), 10)
+        progress.record_output(PartitionOutput(0, [], report, []), 10)
     samples = collected(progress, Variants([calm, bold]))
     assert total(samples, "freshflow_learned_total", variant="calm") == 20
     assert total(samples, "freshflow_hit_rate_at_20", variant="bold", partition="3") == 0.5
@@ -206,7 +206,7 @@ def test_what_is_of_a_partition_is_told_of_its_variant_and_by_rule_where_it_has_
 
 
 def test_the_page_has_the_table_of_the_code() -> None:
-    assert table() in PAGE.read_text("utf-8")
+    assert build_metrics_table() in PAGE.read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", [PAGE, RUNBOOK])

@@ -6,14 +6,14 @@ import msgspec
 from msgspec import structs
 
 from freshflow.config.schema import Config, JobConfig
-from freshflow.events.model import Behaviour, Forget, ItemUpdate, Origin, Search
-from freshflow.state.backend import Keeping
-from freshflow.streaming.messages import Batches, EventBatch, StepBatch, Taken
-from freshflow.streaming.operators.base import IDLE_S
+from freshflow.events.model import Forget, Interaction, ItemUpdate, Origin, Search
+from freshflow.state.backend import StateBackend
+from freshflow.streaming.messages import BatchGroup, EventBatch, PartitionMessage, StepBatch
+from freshflow.streaming.operators.base import IDLE_TIMEOUT_S
 from freshflow.streaming.operators.users import UserStage, user_stage
 from freshflow.streaming.partitioning import partition_key, partition_of
 from freshflow.users.profile import NEW_USER
-from freshflow.users.updates import Departure, Noise
+from freshflow.users.updates import BotEvent, UserEvicted
 
 START_MS = 1_700_000_000_000
 CLOCK_MS = 1_800_000_000_000
@@ -22,11 +22,13 @@ OWN = partition_of("u", 4)
 
 
 def stage(snapshot: bytes | None = None) -> UserStage:
-    return user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, Keeping(any=True))(snapshot)
+    return user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, StateBackend(is_enabled=True))(snapshot)
 
 
 def batch(*days: float, first: int = 1) -> EventBatch:
-    events = [Behaviour(n, "view", "u", f"i{n}", START_MS + int(86_400_000 * day)) for n, day in enumerate(days, first)]
+    events = [
+        Interaction(n, "view", "u", f"i{n}", START_MS + int(86_400_000 * day)) for n, day in enumerate(days, first)
+    ]
     return EventBatch(OWN, ORIGIN, CLOCK_MS, list(events), first + len(days) - 1)
 
 
@@ -50,15 +52,15 @@ def test_an_event_ahead_waits_and_its_partition_hears_of_no_more_than_was_taken(
     made = stage()
     routed = list(made.on_batch([batch(0, 9)])[0])
     assert steps(routed) == [1]
-    assert [one.upto for _, one in routed if isinstance(one, StepBatch)] == [1]
-    assert 0 < (made.notify_at() - datetime.now(UTC)).total_seconds() <= IDLE_S
+    assert [one.end_position for _, one in routed if isinstance(one, StepBatch)] == [1]
+    assert 0 < (made.notify_at() - datetime.now(UTC)).total_seconds() <= IDLE_TIMEOUT_S
 
 
 def test_when_nothing_more_is_read_it_is_taken():
     made = stage()
     made.on_batch([batch(0, 9)])
     assert steps(made.on_notify()[0]) == []  # too early
-    made._idle_at = datetime.now(UTC)
+    made._idle_deadline = datetime.now(UTC)
     assert steps(made.on_notify()[0]) == [2]
     assert made.notify_at() is None
 
@@ -74,12 +76,12 @@ def test_a_stage_that_is_resumed_takes_what_waited_before():
 
 def test_events_of_one_record_are_resumed_from_a_journal_as_those_they_were(tmp_path):
     days = (0, 9, 9.1, 9.2)
-    single = [Behaviour(n, "view", "u", f"i{n}", START_MS + int(86_400_000 * day)) for n, day in enumerate(days, 1)]
+    single = [Interaction(n, "view", "u", f"i{n}", START_MS + int(86_400_000 * day)) for n, day in enumerate(days, 1)]
     first, *record = [structs.replace(one, event_id="r") for one in single]
     waiting = [structs.replace(one, position=2, nth=n) for n, one in enumerate(record)]
     search = Search(2, "u", START_MS, "q", ("i1",), nth=3)
     forget, update = Forget(3, "other", START_MS), ItemUpdate(4, "i1", START_MS)
-    keeping = Keeping(any=True, folder=tmp_path / "states")
+    keeping = StateBackend(is_enabled=True, folder=tmp_path / "states")
     build = user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, keeping)
     made = build(None)
     taken = EventBatch(OWN, ORIGIN, CLOCK_MS, [structs.replace(first, event_id=None), *waiting, search, update], 4)
@@ -88,8 +90,8 @@ def test_events_of_one_record_are_resumed_from_a_journal_as_those_they_were(tmp_
     for one in (made, resumed):
         own = [step for key, out in one.on_eof()[0] if key == KEY for step in out.steps]
         assert [(step.position, step.nth) for step in own] == [(2, 0), (2, 1), (2, 2), (2, 3), (4, 0)]
-        assert one.bucket.counts == {}
-    batch_ = Batches(
-        [StepBatch(OWN, ORIGIN, 0, [*own, forget, Noise(waiting[1], NEW_USER), Departure(2, "u", True, 1)], 4, {})]
+        assert one.store.counts == {}
+    batch_ = BatchGroup(
+        [StepBatch(OWN, ORIGIN, 0, [*own, forget, BotEvent(waiting[1], NEW_USER), UserEvicted(2, "u", True, 1)], 4, {})]
     )
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(batch_), type=Taken) == batch_
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(batch_), type=PartitionMessage) == batch_

@@ -267,7 +267,7 @@ function none(...children) {
 function showPartitions(partitions) {
   if (partitions.length === 0) {
     put("partitions", about.metrics === null ? needsMetrics() : none(
-      "No report yet. A partition reports after every ", make("code", {}, "metrics.every_events"), " events, 10,000 by default."));
+      "No report yet. A partition reports after every ", make("code", {}, "metrics.report_every_events"), " events, 10,000 by default."));
     return;
   }
   const headings = [["No."], ["Events"], ["Lists"], ["of them refreshed"], ["Items"], ["Users"], ["HR@20 (popularity)"], ["Drifts"], ["Report"]];
