@@ -168,7 +168,7 @@ class UsersConfig(Section, frozen=True):
     context: Annotated[int, Meta(ge=1, le=100)] = 20
     history: Annotated[int, Meta(ge=1, le=10_000)] = 100
     max: PositiveInt = 1_000_000
-    lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
+    allowed_lateness_s: Annotated[float, Meta(ge=0)] = 86_400.0
     idle_s: Annotated[float, Meta(ge=0)] = 0.0
     guests: bool = False
     guest_idle_s: Annotated[float, Meta(ge=0)] = 2_592_000.0
@@ -232,7 +232,7 @@ class RefreshConfig(Section, frozen=True):
 class MetricsConfig(Section, frozen=True):
     """How often a partition reports, in events it has seen, and where Prometheus may ask ("" for nowhere)."""
 
-    report_report_every_events: PositiveInt = 10_000
+    report_every_events: PositiveInt = 10_000
     address: str = ""
 
 
@@ -325,7 +325,7 @@ class RelatedConfig(Section, frozen=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     min_support: Annotated[float, Meta(ge=0)] = 1.0
     interval_s: Annotated[float, Meta(ge=0)] = 60.0
-    max_updates_max_updates_per_100_events: PositiveNumber = 20.0
+    max_updates_per_100_events: PositiveNumber = 20.0
     min_change: Annotated[float, Meta(ge=0, le=1)] = 0.15
 
 

@@ -12,9 +12,34 @@ from typing import Any, NamedTuple
 
 from freshflow.errors import ConfigError
 
-__all__ = ["PRIVACY_KEY", "Setting", "settings_from_environment", "settings_from_file", "settings_from_overrides"]
+__all__ = [
+    "PRIVACY_KEY",
+    "RETIRED_KEYS",
+    "RETIRED_SECTIONS",
+    "Setting",
+    "settings_from_environment",
+    "settings_from_file",
+    "settings_from_overrides",
+]
 
 PRIVACY_KEY = ("privacy", "key")  # a secret: taken as it stands, since one of digits alone must not become a number
+# Names of earlier versions, and what each is called now.
+RETIRED_SECTIONS = {"values": "business_value"}
+RETIRED_KEYS = {
+    ("users", "lateness_s"): "allowed_lateness_s",
+    ("events", "jump_s"): "max_clock_skew_s",
+    ("events", "future_s"): "max_future_s",
+    ("events", "full"): "full_value",
+    ("items", "kept_on_drift"): "drift_decay",
+    ("ranker", "units"): "hidden_units",
+    ("ranker", "shared"): "broadcast_examples",
+    ("search", "queries"): "max_queries",
+    ("search", "add"): "max_added_items",
+    ("explore", "within_s"): "attribution_window_s",
+    ("metrics", "every_events"): "report_every_events",
+    ("related", "per_100_events"): "max_updates_per_100_events",
+    ("serve", "away_s"): "resync_after_s",
+}
 
 
 class Setting(NamedTuple):
@@ -56,16 +81,19 @@ def settings_from_environment(
     """The settings among environment variables; `sections` says of every key whether it is a mapping.
 
     A variable whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) is not ours. One that
-    names a section but none of its keys raises `ConfigError`.
+    names a section but none of its keys raises `ConfigError`. One that names what an earlier version had is a setting
+    of that old name, which is refused with the new one where settings are checked.
     """
     settings = []
-    section_names = "|".join(sections).upper()
+    section_names = "|".join((*sections, *RETIRED_SECTIONS)).upper()
     for name in sorted(environment):
         match = re.fullmatch(rf"FRESHFLOW_({section_names})_(\w+)", name)
         if match is None:
             continue
         section = match[1].lower()
-        path = (section, *_split_key(name, match[2].lower(), sections[section]))
+        path: tuple[str, ...] = (section, match[2].lower())
+        if section not in RETIRED_SECTIONS:
+            path = (section, *_split_key(name, section, match[2].lower(), sections[section]))
         if section == "kafka" and len(path) == 3:  # as it stands: a password 1e5 must not become a number
             path = (*path[:2], path[2].replace("_", "."))
             settings.append(Setting(path, environment[name], _variable_origin(name)))
@@ -76,12 +104,15 @@ def settings_from_environment(
     return settings
 
 
-def _split_key(name: str, suffix: str, keys: Mapping[str, bool]) -> tuple[str, ...]:
+def _split_key(name: str, section: str, suffix: str, keys: Mapping[str, bool]) -> tuple[str, ...]:
     if suffix in keys:
         return (suffix,)
     for key, is_mapping in keys.items():
         if is_mapping and suffix.startswith(f"{key}_") and suffix != f"{key}_":
             return (key, suffix.removeprefix(f"{key}_"))
+    for (retired_section, key), new_key in RETIRED_KEYS.items():
+        if retired_section == section and (suffix == key or (keys[new_key] and suffix.startswith(f"{key}_"))):
+            return (key,)
     raise ConfigError(f"Environment variable {name} names no key of its section; known are {', '.join(keys)}.")
 
 

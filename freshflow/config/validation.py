@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from freshflow.config.sources import PRIVACY_KEY, Setting
+from freshflow.config.sources import PRIVACY_KEY, RETIRED_KEYS, RETIRED_SECTIONS, Setting
 from freshflow.errors import ConfigError
 
 __all__ = ["SECRET_MASK", "TypeHints", "describe_type", "check_setting", "is_mapping", "is_secret", "display_value"]
@@ -18,23 +18,6 @@ SECRET_MASK = "***"
 SECRET_WORDS = ("password", "passphrase", "secret", "key", "token", "jaas", "oauth", "credential")
 KAFKA_MAPPINGS = ("options", "source", "sink")
 INT_BITS = 63  # what TOML says a whole number holds
-# Names of earlier versions, and what each is called now.
-RETIRED_SECTIONS = {"values": "business_value"}
-RETIRED_KEYS = {
-    ("users", "lateness_s"): "allowed_lateness_s",
-    ("events", "jump_s"): "max_clock_skew_s",
-    ("events", "future_s"): "max_future_s",
-    ("events", "full"): "full_value",
-    ("items", "kept_on_drift"): "drift_decay",
-    ("ranker", "units"): "hidden_units",
-    ("ranker", "shared"): "broadcast_examples",
-    ("search", "queries"): "max_queries",
-    ("search", "add"): "max_added_items",
-    ("explore", "within_s"): "attribution_window_s",
-    ("metrics", "every_events"): "report_every_events",
-    ("related", "per_100_events"): "max_updates_per_100_events",
-    ("serve", "away_s"): "resync_after_s",
-}
 TYPE_DESCRIPTIONS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 

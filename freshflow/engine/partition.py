@@ -674,7 +674,7 @@ class Partition:
     def report_if_due(self) -> Report | None:
         """A report if `metrics.report_every_events` events have passed since the last one, or quality has dropped since."""
         has_drifted = self.drift_detector.last_detection > self.n_reported_events
-        if not has_drifted and self.counts["events"] < self.n_reported_events + self.config.metrics.report_report_every_events:
+        if not has_drifted and self.counts["events"] < self.n_reported_events + self.config.metrics.report_every_events:
             return None
         self.n_reported_events = self.counts["events"]
         return self.report()

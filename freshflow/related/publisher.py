@@ -186,7 +186,7 @@ class RelatedPublisher:
     def _add_tokens(self, item_statistics: ItemStatistics) -> None:
         """Add to the budget what the visits since the last time allow one of the partitions."""
         n_visits = int(item_statistics.tables.popularity.clock[N_EVENTS])
-        new_tokens = (n_visits - self.n_counted_visits) * self.config.max_updates_max_updates_per_100_events / 100 / self.partitions
+        new_tokens = (n_visits - self.n_counted_visits) * self.config.max_updates_per_100_events / 100 / self.partitions
         self.tokens = min(self.tokens + new_tokens, MAX_RELATED_TOKENS)
         self.n_counted_visits = n_visits
 

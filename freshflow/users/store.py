@@ -48,7 +48,7 @@ __all__ = ["USER_SNAPSHOT_VERSION", "UserStore", "store_options"]
 
 # Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
 UserSnapshotHeader = tuple[int, dict[str, int], list[StreamClock], PendingEvents]
-USER_SNAPSHOT_VERSION = b"freshflow-users-10\n"
+USER_SNAPSHOT_VERSION = b"freshflow-users-11\n"
 SNAPSHOT_CHUNK_USERS = 1000  # users encoded in one call, which lets no other thread run
 
 
@@ -84,7 +84,7 @@ class UserStore:
         self.skew_detector = SkewDetector(self.events_config)
         self.resequencer = Resequencer()
         self.gap_ms = int(config.session_gap_s * 1000)
-        self.allowed_lateness_ms = int(config.lateness_s * 1000)
+        self.allowed_lateness_ms = int(config.allowed_lateness_s * 1000)
         self.bot_limits = BotLimits.from_config(bot_filter) if bot_filter is not None else NO_BOT_LIMITS
         self.max_users = max_users
         self.n_broadcast = n_broadcast

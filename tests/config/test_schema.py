@@ -18,6 +18,7 @@ from freshflow.config.schema import (
     PrivacyConfig,
     load_config,
 )
+from freshflow.config.sources import RETIRED_KEYS, RETIRED_SECTIONS
 from freshflow.config.validation import is_mapping
 from freshflow.errors import ConfigError
 from freshflow.events.model import CONTROL_TYPES
@@ -193,6 +194,45 @@ def test_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
 def test_refusal_names_the_file_the_key_the_value_and_what_is_allowed(toml: Any, text: str, sentence: str) -> None:
     path = toml(text)
     assert refusal(path).startswith(f"{path}: {sentence}")
+
+
+RETIRED = [
+    ("users.lateness_s = 60", "users.lateness_s", "users.allowed_lateness_s"),
+    ("events.jump_s = 60", "events.jump_s", "events.max_clock_skew_s"),
+    ("events.future_s = 60", "events.future_s", "events.max_future_s"),
+    ("events.full.cart = 60", "events.full", "events.full_value"),
+    ("items.kept_on_drift = 0.5", "items.kept_on_drift", "items.drift_decay"),
+    ("ranker.units = 8", "ranker.units", "ranker.hidden_units"),
+    ("ranker.shared = 8", "ranker.shared", "ranker.broadcast_examples"),
+    ("search.queries = 8", "search.queries", "search.max_queries"),
+    ("search.add = 8", "search.add", "search.max_added_items"),
+    ("explore.within_s = 8", "explore.within_s", "explore.attribution_window_s"),
+    ("metrics.every_events = 8", "metrics.every_events", "metrics.report_every_events"),
+    ("related.per_100_events = 8", "related.per_100_events", "related.max_updates_per_100_events"),
+    ("serve.away_s = 8", "serve.away_s", "serve.resync_after_s"),
+    ("values.click = 8", "[values]", "[business_value]"),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new"), RETIRED)
+def test_refusal_of_a_retired_name_in_the_file_says_the_new_one(toml: Any, text: str, old: str, new: str) -> None:
+    path = toml(text)
+    assert refusal(path) == f"{path}: {old} is now called {new}; rename it."
+
+
+@pytest.mark.parametrize(("text", "old", "new"), RETIRED)
+def test_refusal_of_a_retired_name_in_a_variable_says_the_new_one(text: str, old: str, new: str) -> None:
+    key, value = text.split(" = ")
+    name = f"FRESHFLOW_{key.replace('.', '_').upper()}"
+    assert refusal(None, {name: value}) == f"environment variable {name}: {old} is now called {new}; rename it."
+
+
+def test_every_retired_name_is_gone_and_its_new_one_known() -> None:
+    assert len(RETIRED) == len(RETIRED_KEYS) + len(RETIRED_SECTIONS)
+    for (section, old), new in RETIRED_KEYS.items():
+        assert old not in TYPE_HINTS[section] and new in TYPE_HINTS[section]
+    for old, new in RETIRED_SECTIONS.items():
+        assert old not in TYPE_HINTS and new in TYPE_HINTS
 
 
 def test_refusal_of_a_variable_names_it() -> None:

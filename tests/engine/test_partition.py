@@ -455,7 +455,7 @@ def test_each_event_is_judged_by_the_list_before_it():
 
 
 def test_a_report_is_due_each_time_so_many_events_have_passed():
-    made = partition(Config(metrics=MetricsConfig(report_report_every_events=10)))
+    made = partition(Config(metrics=MetricsConfig(report_every_events=10)))
     reported = []
     for batch in batches([view(n, "u", f"i{n}") for n in range(35)], 4):
         made.process(ORIGIN, steps(batch))

@@ -37,7 +37,7 @@ def run(
 ) -> Run:
     kinds = simulate("events.jsonl", events=800, users=60, items=60, requests=0.3)
     places = JobUrls(str(tmp_path / "events.jsonl"), str(tmp_path / "lists.jsonl"), metrics=str(tmp_path / "m.jsonl"))
-    job, metrics = JobConfig(partitions=request.param), MetricsConfig(report_report_every_events=200)
+    job, metrics = JobConfig(partitions=request.param), MetricsConfig(report_every_events=200)
     progress = run_here(places, clock=lambda: CLOCK_MS, job=job, metrics=metrics)
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
     return Run(kinds, lines, read("lists.jsonl"), read("lists.dead-letters.jsonl"), read("m.jsonl"), progress)

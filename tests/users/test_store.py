@@ -281,7 +281,7 @@ def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
         UserStore(CONFIG, 3).restore(snapshot)
 
 
-LATE = UsersConfig(context=3, history=5, lateness_s=10)
+LATE = UsersConfig(context=3, history=5, allowed_lateness_s=10)
 
 
 def at(position: int, item: str, ts_ms: int, **fields) -> Interaction:
