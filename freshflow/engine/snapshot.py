@@ -32,7 +32,7 @@ from freshflow.users.profile import UserProfile
 
 __all__ = ["PARTITION_SNAPSHOT_VERSION", "check_settings", "dump", "freeze", "load", "state_settings"]
 
-PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-12\n"
+PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-13\n"
 ALIGNMENT_BYTES = (
     64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 )

@@ -32,7 +32,7 @@ from freshflow.errors import OutputError, SnapshotError
 
 __all__ = ["STATE_FILE_PATTERN", "MANIFEST_MAGIC", "StateBackend", "KeyedState", "Manifest", "read_manifest"]
 
-MANIFEST_MAGIC = b"freshflow-files-2\n"
+MANIFEST_MAGIC = b"freshflow-files-3\n"
 STATE_FILE_PATTERN = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
 # A base is made when reading it would save taking so many events again, and when the last one took a small share of the
 # time since.

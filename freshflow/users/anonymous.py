@@ -23,7 +23,7 @@ from freshflow.users.updates import ForwardedEvent, MergeRequested, UserEvicted
 
 __all__ = ["ANONYMOUS_SNAPSHOT_VERSION", "AnonymousStore", "IdentityLink"]
 
-ANONYMOUS_SNAPSHOT_VERSION = b"freshflow-guests-1\n"
+ANONYMOUS_SNAPSHOT_VERSION = b"freshflow-guests-2\n"
 MAX_LINK_CHECKS = 4  # links that may have ended, for each that is made
 
 
