@@ -35,10 +35,12 @@ def test_noise_changes_no_list_of_anyone_else_and_nothing_that_is_known():
     expected, without = taken(floods=False)
     others = [[one for one in several if one.user_id != "bot"] for several in (published, expected)]
     assert encoded(others[0]) == encoded(others[1])
-    for table, same in zip(made.knowledge.tables.popularity, without.knowledge.tables.popularity, strict=True):
+    for table, same in zip(
+        made.item_statistics.tables.popularity, without.item_statistics.tables.popularity, strict=True
+    ):
         assert np.array_equal(table, same)
-    assert (made.ranker.updates, made.counts["events"]) == (without.ranker.updates, without.counts["events"])
-    assert made.prequential_metrics.ours.values() == without.prequential_metrics.ours.values()
+    assert (made.ranker.n_updates, made.counts["events"]) == (without.ranker.n_updates, without.counts["events"])
+    assert made.prequential_metrics.fresh.values() == without.prequential_metrics.fresh.values()
 
 
 def test_who_makes_noise_is_sent_the_lists_that_follow_from_it():

@@ -76,7 +76,7 @@ def test_dumping_leaves_the_partition_as_it_was():
     again, other = run(3, SETTINGS)
     dump(made)
     events = UserStore(SETTINGS.users, 9).process([view(n, "u", f"i{n % 7:02d}") for n in range(300, 340)])
-    assert encoded(made.take(ORIGIN, events)) == encoded(other.take(ORIGIN, events))
+    assert encoded(made.process(ORIGIN, events)) == encoded(other.process(ORIGIN, events))
     assert encoded(published) == encoded(again)
 
 
@@ -84,7 +84,7 @@ def test_a_snapshot_does_not_change_with_its_partition():
     _, made = run(4, SETTINGS)
     snapshot = dump(made)
     _, expected = run(4, SETTINGS)
-    made.take(FOREIGN, UserStore(SETTINGS.users, 9).process([view(n, "u", f"x{n}") for n in range(50)]))
+    made.process(FOREIGN, UserStore(SETTINGS.users, 9).process([view(n, "u", f"x{n}") for n in range(50)]))
     assert load(snapshot, SETTINGS, lambda: 0).report() == expected.report()
 
 

@@ -101,7 +101,7 @@ def test_the_plain_and_the_careful_reader_take_guests_alike(user_id, guest_id, s
 
 def test_identify_says_who_a_guest_is():
     assert event(type="identify", user_id="u", session_id="s", ts=TS_MS) == Identify(0, "u", "guest:s", TS_MS)
-    assert event(type="identify", user_id="u", guest_id="g", session_id="s", ts=TS_MS).guest == "guest:g"
+    assert event(type="identify", user_id="u", guest_id="g", session_id="s", ts=TS_MS).anonymous_id == "guest:g"
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_reason_names_the_field_without_its_value():
 def test_a_row_of_csv_is_left_out_too():
     _, (rejected,) = parse(f"view,{ID},i".encode(), columns=("type", "user_id", "item_id", "ts"))
     assert ID.encode() not in msgspec.json.encode(rejected)
-    assert rejected.left_out
+    assert rejected.n_hidden_bytes
 
 
 def test_a_tombstone_has_nothing_to_leave_out():

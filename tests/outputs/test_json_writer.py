@@ -62,7 +62,7 @@ def test_what_is_written_is_read_back_with_scores_rounded(ids, data):
 def of_scores(*values: float) -> str:
     n = len(values)
     rows = np.zeros((1, n), np.int32)
-    several = ListArrays(rows, np.array([business_value], np.float64), rows, rows - 1, np.array([n], np.int32))
+    several = ListArrays(rows, np.array([values], np.float64), rows, rows - 1, np.array([n], np.int32))
     (text,) = JsonListWriter().encode_lists(several, ["a"])
     return bytes(text).decode()
 

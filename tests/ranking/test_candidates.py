@@ -57,7 +57,9 @@ def test_two_steps_lead_over_the_six_strongest_neighbours():
 def test_what_people_choose_after_a_search_is_a_candidate_and_the_search_takes_its_place_among_the_last_items():
     world = old_world("a b", "c d", "s")
     after = TopClickedItems(("s", "never visited"), ((0.5, 3.0), (0.5, 3.0)), n_visits_since_query=0)
-    now, before = (world.rank(world.query("c", "a", chosen=after._replace(n_visits_since_query=age))) for age in (0, 1))
+    now, before = (
+        world.rank(world.query("c", "a", query_clicks=after._replace(n_visits_since_query=age))) for age in (0, 1)
+    )
     assert "s" not in world.rank(world.query("c", "a")).items()
     assert "never visited" not in now.items()
     for one in (now, before):
@@ -73,7 +75,9 @@ def test_what_people_choose_after_a_search_is_a_candidate_and_the_search_takes_i
 def test_company_that_weighs_more_than_the_search_is_what_is_behind_an_item():
     world = old_world("a s", "a s")
     rank = {
-        share: world.rank(world.query("a", chosen=TopClickedItems(("s",), ((share, 1.0),), n_visits_since_query=0)))
+        share: world.rank(
+            world.query("a", query_clicks=TopClickedItems(("s",), ((share, 1.0),), n_visits_since_query=0))
+        )
         for share in (0.1, 1.0)
     }
     row = world.knowledge.index.get("a")
@@ -126,14 +130,19 @@ def test_visits_before_a_question_are_candidates():
 
 def test_an_empty_world_has_no_candidates():
     world = World()
-    ranked = world.rank(world.query("a"), world.query(), world.query(only=("a",)))
+    ranked = world.rank(world.query("a"), world.query(), world.query(restrict_to=("a",)))
     assert [ranked.items(n) for n in range(3)] == [[], [], []]
 
 
 def test_an_unavailable_item_is_nobody_s_candidate_until_it_is_back():
     world = World("a b a b")
     world.open("b")
-    queries = (world.query("a"), world.query("b"), world.query("x", history=("b",)), world.query(only=("a", "b")))
+    queries = (
+        world.query("a"),
+        world.query("b"),
+        world.query("x", history=("b",)),
+        world.query(restrict_to=("a", "b")),
+    )
     world.knowledge.update_catalogue(ItemUpdate(1, "b", START_MS, available=False))
     without = world.rank(*queries)
     assert [without.items(n) for n in range(4)] == [["a"]] * 4
@@ -156,22 +165,22 @@ def test_a_dismissed_item_is_no_candidate_of_its_user_from_any_source_and_still_
     user = UserProfile(session=("b", "a"), session_length=2, items=("b", "a"), **packed_history([1, 1]))
     turned_down = UserProfile(dismissed_items=("unknown", "b"), items=("a",), **packed_history([1]))
     query = world.query("a", "b")
-    queries = [world.query(only=("b", "a")), query]
-    queries = [type(query)(turned_down, one.context, one.now_ms, only=one.restrict_to) for one in queries]
+    queries = [world.query(restrict_to=("b", "a")), query]
+    queries = [type(query)(turned_down, one.context, one.now_ms, restrict_to=one.restrict_to) for one in queries]
     ranked = world.rank(*queries, type(query)(user, query.context, query.now_ms))
     assert [set(ranked.items(n)) for n in range(3)] == [{"a"}, {"a"}, {"a", "b"}]
 
 
 def test_a_search_ranks_all_it_asked_for_and_only_that():
     world = old_world("a b c", "lonely")
-    ranked = world.rank(world.query("a", only=("lonely", "c", "unknown", "c")), world.query("a"))
+    ranked = world.rank(world.query("a", restrict_to=("lonely", "c", "unknown", "c")), world.query("a"))
     assert sorted(ranked.items(0)) == ["c", "lonely"]
     assert "b" in ranked.items(1)
 
 
 def test_a_search_knows_the_evidence_for_what_it_asked_for():
     world = old_world("a b c", "b d")
-    ranked = world.rank(world.query("a", only=("d", "c"), history=("d",)), world.query("a", history=("d",)))
+    ranked = world.rank(world.query("a", restrict_to=("d", "c"), history=("d",)), world.query("a", history=("d",)))
     for item in "cd":
         assert [ranked.feature(name, item, 0) for name in ("together_sum", "two_steps", "own")] == [
             ranked.feature(name, item, 1) for name in ("together_sum", "two_steps", "own")
@@ -181,24 +190,24 @@ def test_a_search_knows_the_evidence_for_what_it_asked_for():
 def test_a_search_does_not_rank_an_item_that_only_the_catalogue_knows():
     world = World("a")
     world.knowledge.update_catalogue(ItemUpdate(1, "new", START_MS, title="New"))
-    assert world.rank(world.query(only=("new", "a"))).items() == ["a"]
+    assert world.rank(world.query(restrict_to=("new", "a"))).items() == ["a"]
 
 
 def test_a_search_for_nothing_known_has_no_candidates():
     world = World("a b")
-    ranked = world.rank(world.query("a", only=("x",)), world.query("a", only=()))
+    ranked = world.rank(world.query("a", restrict_to=("x",)), world.query("a", restrict_to=()))
     assert [ranked.items(n) for n in range(2)] == [[], []]
 
 
 def test_a_search_gets_more_than_the_configured_candidates_if_it_asks_for_more():
     world = World(*(f"x{n:02d}" for n in range(50)), ranking=RankingConfig(candidates=10))
     asked = tuple(f"x{n:02d}" for n in range(30))
-    assert sorted(world.rank(world.query(only=asked)).items()) == list(asked)
+    assert sorted(world.rank(world.query(restrict_to=asked)).items()) == list(asked)
 
 
 def test_a_long_search_gives_its_neighbours_in_the_batch_no_more_candidates():
     world = World(*(f"x{n:02d}" for n in range(50)), ranking=RankingConfig(candidates=10))
-    search = world.query(only=tuple(f"x{n:02d}" for n in range(30)))
+    search = world.query(restrict_to=tuple(f"x{n:02d}" for n in range(30)))
     alone, beside = world.rank(world.query()), world.rank(world.query(), search)
     assert len(alone.items()) == 10
     assert beside.items() == alone.items()
@@ -260,7 +269,12 @@ def test_what_lies_further_back_than_the_latest_thirty_is_known_as_own_where_it_
 
 def test_queries_asked_together_get_what_each_gets_alone():
     world = old_world("a b c", "b d", "e f")
-    queries = [world.query("a"), world.query(), world.query("b", "a", history=("e",)), world.query(only=("f", "a"))]
+    queries = [
+        world.query("a"),
+        world.query(),
+        world.query("b", "a", history=("e",)),
+        world.query(restrict_to=("f", "a")),
+    ]
     together = world.rank(*queries)
     for n, query in enumerate(queries):
         alone = world.rank(query)
@@ -274,7 +288,7 @@ questions = st.lists(st.tuples(contexts, contexts, st.none() | contexts.map(tupl
 
 
 def asked(world: World, questions) -> list:
-    return [world.query(*context, history=history, only=only) for context, history, only in questions]
+    return [world.query(*context, history=history, restrict_to=only) for context, history, only in questions]
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)

@@ -29,7 +29,13 @@ items = st.sampled_from("abcdefgh")
 orders = st.lists(items, max_size=6, unique=True).map(tuple)
 times_ms = st.integers(START_MS, START_MS + 20 * 24 * HOUR_MS)
 visits = st.builds(
-    ItemVisit, st.just(0), items, orders, times_ms, opens=st.booleans(), weight=st.sampled_from([1.0, 0.5, 2.0])
+    ItemVisit,
+    st.just(0),
+    items,
+    orders,
+    times_ms,
+    is_session_start=st.booleans(),
+    sample_weight=st.sampled_from([1.0, 0.5, 2.0]),
 )
 known_or_not = st.lists(st.sampled_from("abcdefghz"), max_size=12, unique=True).map(tuple)
 

@@ -51,13 +51,13 @@ def inputs(x: np.ndarray, units: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("choices", [0, 50])
 def test_a_step_of_plain_sgd_is_what_came_less_what_was_expected(query, choices):
     taught_one, x, came = ranker(choices=choices), features(77, 7), 3
-    before = taught_one.weights.linear[query.model].copy()
+    before = taught_one.weights.linear[query.model_index].copy()
     answers = answered(taught_one, x, came, query)
     shares = np.exp(answers.scores[0]) / np.exp(answers.scores[0]).sum()
     seen = inputs(x, answers.units[0])
-    taught_one.record_choice(query.model, answers.gradient[0], answers.unit_gradient[0])
+    taught_one.record_choice(query.model_index, answers.gradient[0], answers.unit_gradient[0])
     taught_one.apply_updates()
-    step = taught_one.weights.linear[query.model] - before
+    step = taught_one.weights.linear[query.model_index] - before
     np.testing.assert_allclose(
         step, SGD_LEARNING_RATE * (seen[came] - shares @ seen), rtol=0, atol=1e-6
     )  # features are float32
@@ -148,7 +148,7 @@ def test_adam_takes_river_s_steps_in_arrays():
     optimizers = [Adam(lr=0.001), optim.Adam(lr=0.001)]
     for _ in range(200):
         gradient = random.normal(0, 1, (9, 3)).astype(np.float32)
-        weights = [optimizer.step_id(old, gradient.copy()) for optimizer, old in zip(optimizers, weights, strict=True)]
+        weights = [optimizer.step(old, gradient.copy()) for optimizer, old in zip(optimizers, weights, strict=True)]
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-6)
 
 

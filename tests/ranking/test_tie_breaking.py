@@ -48,7 +48,11 @@ def test_a_list_is_the_best_by_score_then_id_also_at_the_cut(scores, k):
 def test_among_equals_the_first_ids_make_the_cut_whatever_their_rows():
     world = World(*NAMES)
     assert ids(world.rank(world.query(k=3)).chosen()) == ["x0", "x1", "x2"]
-    assert ids(world.rank(world.query("a", k=3, only=("x9", "x5", "x3", "x7", "x4"))).chosen()) == ["x3", "x4", "x5"]
+    assert ids(world.rank(world.query("a", k=3, restrict_to=("x9", "x5", "x3", "x7", "x4"))).chosen()) == [
+        "x3",
+        "x4",
+        "x5",
+    ]
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 8, 9, 200])
@@ -67,7 +71,7 @@ def test_without_candidates_lists_are_empty():
     ranked = world.rank(world.query("a", k=5), world.query(k=5))
     assert [ranked.chosen(q) for q in range(2)] == [[], []]
     world.learn("a")
-    ranked = world.rank(world.query(k=5, only=("x",)), world.query(k=5))
+    ranked = world.rank(world.query(k=5, restrict_to=("x",)), world.query(k=5))
     assert [ids(ranked.chosen(q)) for q in range(2)] == [[], ["a"]]
 
 
@@ -202,7 +206,7 @@ def test_the_reason_is_the_source_that_contributes_most_where_that_is_true(sessi
 @given(sessions, contexts, st.sampled_from("abcdefgz"), st.integers(0, 9))
 def test_what_came_has_its_rank_among_the_candidates(sessions, context, came, seed):
     world = World(*sessions)
-    ranked = world.rank(world.query(*context, came=came), weights=trained(seed=seed).weights)
+    ranked = world.rank(world.query(*context, target_item=came), weights=trained(seed=seed).weights)
     facts, items = ranked.answers.results[0], ranked.items()
     if came not in items:
         assert [facts[n] for n in (TARGET_INDEX, TARGET_RANK, TARGET_POPULARITY_RANK)] == [-1, 0, 0]

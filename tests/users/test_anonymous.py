@@ -69,7 +69,7 @@ def test_identify_takes_the_guest_away_and_hands_the_history_to_the_user():
 def test_a_user_who_was_a_guest_has_both_histories_and_gets_a_step():
     users = UserStore.for_partition(CONFIG)
     steps = users.process(bucket().process([view(1, "a", "u"), view(2, "b"), identify(3)]))
-    assert kinds(steps) == ["Interaction", "Interaction", "Departure", "Joined"]
+    assert kinds(steps) == ["UserInteraction", "UserInteraction", "UserEvicted", "ProfileMerged"]
     assert isinstance(steps[-1], ProfileMerged)
     assert steps[-1].profile_after.items == users.users["u"].items == ("a", "b")
     assert users.counts["guests_joined"] == 1
@@ -120,7 +120,7 @@ def test_an_event_sent_again_after_the_guest_was_identified_is_a_duplicate():
 
 def test_events_of_one_record_of_a_guest_are_not_duplicates_of_each_other():
     steps = bucket().process([view(1, "a", event_id="e"), view(1, "b", event_id="e", nth=1)])
-    assert kinds(steps) == ["Interaction", "Interaction"]
+    assert kinds(steps) == ["UserInteraction", "UserInteraction"]
     assert bucket().process([view(1, "a", event_id="e"), view(2, "b", event_id="e")])[1:] == []
 
 
@@ -131,7 +131,7 @@ def test_a_forgotten_guest_is_gone_and_so_is_who_they_were():
     assert users_after(view(1, "a"), Forget(2, "guest:s", START_MS)).users == {}
     assert kinds(guests.process([identify(3), Forget(4, "guest:s", START_MS), view(5, "a")])) == [
         "Forget",
-        "Interaction",
+        "UserInteraction",
     ]
 
 
@@ -139,7 +139,7 @@ def test_a_forgotten_guest_is_gone_and_so_is_who_they_were():
 def test_a_forgotten_user_was_no_guest(elsewhere):
     guests = bucket()
     forget, step = guests.process([identify(1), Forget(2, "u", START_MS, is_in_other_bucket=elsewhere), view(3, "a")])
-    assert kinds([forget, step]) == ["Forget", "Interaction"]
+    assert kinds([forget, step]) == ["Forget", "UserInteraction"]
     assert users_after(view(1, "a"), identify(2), Forget(3, "u", START_MS)).users == {}
 
 
@@ -152,7 +152,7 @@ def test_guests_leave_sooner_than_users():
 
 
 def test_links_are_bounded_by_number_and_go_when_nothing_of_their_sessions_can_come_late():
-    guests = bucket(Config(users=UsersConfig(guests=True, max=6, lateness_s=3600), job=JobConfig(partitions=2)))
+    guests = bucket(Config(users=UsersConfig(guests=True, max=6, allowed_lateness_s=3600), job=JobConfig(partitions=2)))
     guests.process([identify(0, guest=f"guest:{n}") for n in range(10)])
     assert [*guests.links] == ["guest:7", "guest:8", "guest:9"]
     guests.process([identify(91)])

@@ -30,7 +30,7 @@ def event(item: str, minute: float, session_id: str | None = None) -> Interactio
 
 def add(state: UserProfile, one: Interaction, context: int = 20, history: int = 100) -> UserProfile:
     added = add_event if one.ts_ms >= state.last_ms else add_out_of_order_event
-    return added(state, one, gap_ms=GAP_MS, context=context, history=history)
+    return added(state, one, gap_ms=GAP_MS, max_context=context, max_history=history)
 
 
 def after(*events: Interaction, **bounds: int) -> UserProfile:

@@ -31,7 +31,7 @@ def add(state: UserProfile, one: Interaction, context: int = CONTEXT, history: i
     if one.weight < 0:
         return add_dismissal(state, one, max_history=history)
     added = add_event if one.ts_ms >= state.last_ms else add_out_of_order_event
-    return added(state, one, gap_ms=GAP_MS, context=context, history=history)
+    return added(state, one, gap_ms=GAP_MS, max_context=context, max_history=history)
 
 
 def after(*events: Interaction) -> UserProfile:
@@ -127,7 +127,7 @@ bounded = st.lists(events, max_size=20).map(lambda several: reduce(few, several,
 
 @given(bounded, bounded)
 def test_bounds_hold_and_a_session_is_the_end_of_the_history(one, other):
-    both = merged(one, other, history=4, context=2)
+    both = merged(one, other, max_history=4, max_context=2)
     assert len(both.items) == len(both.seen_ms) == len(both.counts) <= 4
     assert len(both.session) <= 2 and both.items[len(both.items) - len(both.session) :] == both.session
     assert len(both.dismissed_items) <= 4 and not {*both.dismissed_items} & {*both.items}

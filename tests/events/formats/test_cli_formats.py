@@ -47,7 +47,7 @@ def test_another_format_knows_them_beside_its_own():
     session = {"session": 1, "events": [{"aid": 2, "ts": 1_661_200_010_000, "type": "viewed"}]}
     parser, (event,), _ = parsed(session, format="otto")
     assert event.type == "view"
-    assert not parser.passed_over
+    assert not parser.n_unknown_type
 
 
 def test_a_shape_that_is_known_by_its_names_stays_known():

@@ -60,7 +60,7 @@ def test_a_refusal_of_an_adapted_record_neither_quotes_nor_keeps_it(record):
     events, (rejected,), _ = parsed(record)
     assert not events
     assert ID.encode() not in msgspec.json.encode(rejected)
-    assert rejected.left_out == len(json.dumps(record).encode())
+    assert rejected.n_hidden_bytes == len(json.dumps(record).encode())
     _, (plain,), _ = parsed(record, None)
     assert plain.code == rejected.code
 
