@@ -122,7 +122,9 @@ def build_flow(
             reports = op.merge("all-reports", reports, _add_comparison(outputs, variants, clock, failures))
         op.output("metrics", reports, wrap_endpoint("metrics", endpoints.metrics))
     if endpoints.related is not None:
-        related_lists = op.flat_map("relations", outputs, lambda keyed: _keyed_records(keyed[0], keyed[1].related))
+        related_lists = op.flat_map(
+            "relations", outputs, lambda keyed: _keyed_records(keyed[0], keyed[1].related_lists)
+        )
         op.output("related", related_lists, wrap_endpoint("related", endpoints.related))
     return flow
 
