@@ -8,7 +8,7 @@ import pytest
 
 SLACKS = """
 import ctypes, threading, time
-from freshflow.cluster.worker import sleep_longer
+from freshflow.cluster.worker import raise_timer_slack
 
 PR_GET_TIMERSLACK = 30
 get = ctypes.CDLL(None).prctl
@@ -22,7 +22,7 @@ found, begun, done = [get(PR_GET_TIMERSLACK, 0, 0, 0, 0)], threading.Event(), th
 worker = threading.Thread(target=work)
 worker.start()
 begun.wait()
-sleep_longer(0.01)
+raise_timer_slack(0.01)
 while get(PR_GET_TIMERSLACK, 0, 0, 0, 0) == found[0]:
     time.sleep(0.001)
 done.set()

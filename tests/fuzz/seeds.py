@@ -227,9 +227,9 @@ def _states(target: str) -> list[bytes]:
 
 def _references() -> list[bytes]:
     references = [
-        {"settings": {}, "base": (JOURNAL, 4), "journals": [(JOURNAL, 50)]},
-        {"settings": {}, "base": ("../../etc/passwd", 4), "journals": []},
-        {"settings": {}, "base": (JOURNAL, 1 << 62), "journals": [(JOURNAL, -1)]},
+        {"settings": {}, "snapshot": (JOURNAL, 4), "changelogs": [(JOURNAL, 50)]},
+        {"settings": {}, "snapshot": ("../../etc/passwd", 4), "changelogs": []},
+        {"settings": {}, "snapshot": (JOURNAL, 1 << 62), "changelogs": [(JOURNAL, -1)]},
         {"settings": {"job.partitions": 1}},
     ]
     return [*map(msgspec.msgpack.encode, references), b"\xdf\xff\xff\xff\xff", b"\x81\xa8settings" + b"\x91" * 3000]

@@ -246,7 +246,7 @@ def journals(content: bytes) -> None:
     folder = _folder() / "journals"
     folder.mkdir(exist_ok=True)
     (folder / JOURNAL).write_bytes(body)
-    reference = {"settings": {}, "base": None, "journals": [(JOURNAL, len(body))]}
+    reference = {"settings": {}, "snapshot": None, "changelogs": [(JOURNAL, len(body))]}
     with _sentences():
         kept = StateBackend(is_enabled=True, folder=folder).open_state(
             MANIFEST_MAGIC + msgspec.msgpack.encode(reference), PartitionMessage, {}

@@ -59,7 +59,7 @@ def referred(stored: bytes) -> set[str]:
 
 
 def wait_for_base(made: Sum) -> None:
-    while made.kept._making is not None and not made.kept._making.is_done:
+    while made.kept._snapshot_writer is not None and not made.kept._snapshot_writer.is_done:
         time.sleep(0.001)
 
 
@@ -126,7 +126,7 @@ def test_what_is_renewed_is_in_no_file_that_is_left_after_a_few_epochs(tmp_path)
     for _ in range(keeping.N_RETAINED_CHECKPOINTS):
         made.take(1)
         made.mark()
-    made.kept._journal.sync()
+    made.kept._changelog.sync()
     content = b"".join(path.read_bytes() for path in (tmp_path / "states").iterdir())
     assert b"4711" not in content
     assert (4711).to_bytes(2, "big") not in content
@@ -211,7 +211,9 @@ def test_a_base_that_cannot_be_written_ends_the_job_at_the_next_epoch(tmp_path):
 def test_a_reference_leads_nowhere_but_into_the_folder(tmp_path, name, place):
     (tmp_path / "outside").write_bytes(b"1\n")
     base, journals = ((name, 2), []) if place == "base" else (None, [(name, 2)])
-    told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "base": base, "journals": journals})
+    told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode(
+        {"settings": SETTINGS, "snapshot": base, "changelogs": journals}
+    )
     with pytest.raises(SnapshotError, match="what it says of its files cannot be read"):
         stage(tmp_path, told)
 
@@ -222,7 +224,7 @@ def test_a_length_that_is_not_there_is_refused_before_there_is_room_for_it(tmp_p
     name = f"{'a' * 16}-1.base"
     (tmp_path / "states" / name).write_bytes(b"1\n")
     told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode(
-        {"settings": SETTINGS, "base": (name, length), "journals": []}
+        {"settings": SETTINGS, "snapshot": (name, length), "changelogs": []}
     )
     with pytest.raises(SnapshotError, match=r"^The recovery folder is damaged: "):
         stage(tmp_path, told)

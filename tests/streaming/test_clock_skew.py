@@ -51,7 +51,7 @@ def test_lists_and_reports_are_those_without_the_wrong_clocks(run: Any, tmp_path
     for name, wrong in (("wrong", True), ("blank", False)):
         progress = run(name, wrong)
         made[name] = (tmp_path / f"{name}.jsonl").read_bytes(), (tmp_path / "m.jsonl").read_bytes().splitlines()[-1]
-        assert progress.rejected == ({"ahead": len(AHEAD), "future": 1} if wrong else {})
+        assert progress.n_rejected == ({"ahead": len(AHEAD), "future": 1} if wrong else {})
     assert made["wrong"] == made["blank"]
 
 

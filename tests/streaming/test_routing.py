@@ -68,7 +68,7 @@ def test_everybody_has_the_same_steps_whatever_the_partitions_batches_and_ways(s
     events = stream(seed, 400)
     whole = steps(events, 1, 400)
     assert {type(step).__name__ for several in whole.values() for step in several} == {
-        *("Interaction", "Ask", "Departure", "Joined", "Forget")
+        *("UserInteraction", "ListRequested", "UserEvicted", "ProfileMerged", "Forget")
     }
     for partitions, size in ((1, 7), (2, 1), (3, 16), (8, 50)):
         assert steps(events, partitions, size, seed) == whole

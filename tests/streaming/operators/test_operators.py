@@ -52,7 +52,7 @@ class Job:
 
     def mark(self) -> tuple[bytes, bytes]:
         for stage in (self.users, self.partition):
-            making = getattr(stage.keyed_state, "_making", None)
+            making = getattr(stage.keyed_state, "_snapshot_writer", None)
             while making is not None and not making.is_done:
                 time.sleep(0.001)
         return self.users.snapshot(), self.partition.snapshot()
