@@ -11,8 +11,8 @@ LENGTH_BYTES, CHECKSUM_BYTES = 4, 4
 def encode_frame(payload: bytes) -> bytes:
     """A piece of less than 4 GB with its length and its sum before it.
 
-    >>> framed(b"two") + framed(b"")
-    b'\\x03\\x00\\x00\\x00\\xf0;}\\xa7two\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+    >>> encode_frame(b"two") + encode_frame(b"")
+    b'\\x03\\x00\\x00\\x00f\\x8a\\xca\\x11two\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
     """
     return len(payload).to_bytes(LENGTH_BYTES, "little") + crc32(payload).to_bytes(CHECKSUM_BYTES, "little") + payload
 
@@ -20,7 +20,7 @@ def encode_frame(payload: bytes) -> bytes:
 def decode_frames(buffer: memoryview) -> Iterator[memoryview]:
     """The pieces. Raises `ValueError` where one is cut short or is not as it was.
 
-    >>> [bytes(piece) for piece in frames(memoryview(framed(b"two") + framed(b"")))]
+    >>> [bytes(piece) for piece in decode_frames(memoryview(encode_frame(b"two") + encode_frame(b"")))]
     [b'two', b'']
     """
     offset = 0

@@ -91,7 +91,7 @@ def _table(published_list: PublishedList) -> Table:
 def describe_reason(item: ListItem) -> str:
     """The reason of an item in words.
 
-    >>> why(ListItem("i1", 1.0, "together", ("i2", "i3")))
+    >>> describe_reason(ListItem("i1", 1.0, "together", ("i2", "i3")))
     'goes with i2, i3'
     """
     if item.reason == "together" and item.because:

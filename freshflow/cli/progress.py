@@ -99,7 +99,7 @@ def _log_counts(stats: JobStats, message: str) -> None:
 def shorten_url(url: str, width: int) -> str:
     """A place as short as it is still clear: from here on, and cut at the front where it is longer than `width`.
 
-    >>> shortened("/srv/shop/exports/2025-03-03/events.jsonl.gz", 30)
+    >>> shorten_url("/srv/shop/exports/2025-03-03/events.jsonl.gz", 30)
     '…/2025-03-03/events.jsonl.gz'
     """
     path = Path(url)

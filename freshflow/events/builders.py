@@ -19,7 +19,7 @@ MIN_WEIGHT_SHARE = 0.1
 def scale_weight(weight: float, value: float | None, full_value: float | None) -> float:
     """The weight of an event with a value: as much of it as the value is of `full_value`, where there is such a thing.
 
-    >>> counted(2.0, 4, 5.0), counted(1.0, 0, 1.0), counted(1.0, 3, None)
+    >>> scale_weight(2.0, 4, 5.0), scale_weight(1.0, 0, 1.0), scale_weight(1.0, 3, None)
     (1.6, 0.1, 1.0)
     """
     return (

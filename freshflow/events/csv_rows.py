@@ -22,7 +22,7 @@ def parse_row(columns: tuple[str, ...], text: str, separator: str = ",") -> dict
 
     Where the separator is no comma, there are no quotes either.
 
-    >>> row_fields(("type", "user_id", "session_id", "items"), 'search,u1,,"a|b"')
+    >>> parse_row(("type", "user_id", "session_id", "items"), 'search,u1,,"a|b"')
     {'type': 'search', 'user_id': 'u1', 'items': ['a', 'b']}
     """
     try:

@@ -140,7 +140,7 @@ class Fields:
 def format_value(value: object) -> str:
     """A bad value for a reason: one printable line of bounded length.
 
-    >>> shortened("yesterday"), shortened([1, 2]), shortened(None)
+    >>> format_value("yesterday"), format_value([1, 2]), format_value(None)
     ("'yesterday'", 'a list', 'null')
     """
     if isinstance(value, list | dict):

@@ -29,7 +29,7 @@ def is_anonymous_id(user_id: str) -> bool:
 def resolve_user_id(fields: Fields) -> Fields:
     """The fields with a guest's id for `format_user_id` where there is no user's. Raises `InvalidRecordError` if there is neither.
 
-    >>> with_owner(Fields({"type": "view", "session_id": "s1"})).values["user_id"]
+    >>> resolve_user_id(Fields({"type": "view", "session_id": "s1"})).values["user_id"]
     'guest:s1'
     """
     user_id = fields.identifier("user_id")

@@ -267,8 +267,8 @@ def parse_record(
 
     >>> line = b'{"type": "view", "user_id": 7, "item_id": "a", "ts": "2024-05-01T12:00:00Z"}'
     >>> parse_record(Origin("file", "-"), 1, line, columns=None, config=EventsConfig())
-    Behaviour(position=1, type='view', user_id='7', item_id='a', ts_ms=1714564800000, weight=1.0, \
-event_id=None, session_id=None, value=None)
+    Interaction(position=1, type='view', user_id='7', item_id='a', ts_ms=1714564800000, weight=1.0, \
+event_id=None, session_id=None, value=None, nth=0)
     """
     events, rejected = EventParser(config).parse(RawBatch(origin, ((position, raw),), 0, columns))
     return events[0] if events else rejected[0]

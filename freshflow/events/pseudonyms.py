@@ -49,7 +49,7 @@ class Pseudonyms:
     def pseudonymise(self, id_: str) -> str:
         """The pseudonym of an id.
 
-        >>> Pseudonyms("not a secret, and long enough").of("u7")
+        >>> Pseudonyms("not a secret, and long enough").pseudonymise("u7")
         '8eae4f8df69530aadc52bcda2fd20aae'
         """
         inner_hash, outer_hash = self._inner_hash.copy(), self._outer_hash.copy()

@@ -17,7 +17,7 @@ KEY_BYTES = 10  # among a million queries two get the same key with a chance of 
 def query_words(text: str) -> list[str]:
     """The distinct words of a text, in order of the alphabet.
 
-    >>> words_of("  Red SHOES, (red) "), words_of("?!")
+    >>> query_words("  Red SHOES, (red) "), query_words("?!")
     (['red', 'shoes'], [])
     """
     words = (_strip_punctuation(word) for word in normalize("NFKC", text).casefold().split())

@@ -30,9 +30,9 @@ def parse_epoch_ms(value: str | int | float, *, earliest_ms: int = EARLIEST_MS, 
     Raises `ValueError`, whose message continues the sentence "ts = … ", when it names none or one outside
     [earliest_ms, latest_ms).
 
-    >>> epoch_ms("2024-05-01T12:00:00Z")
+    >>> parse_epoch_ms("2024-05-01T12:00:00Z")
     1714564800000
-    >>> epoch_ms(1714564800)
+    >>> parse_epoch_ms(1714564800)
     1714564800000
     """
     time_ms = _text_to_ms(value) if isinstance(value, str) else number_to_ms(value)
@@ -55,7 +55,7 @@ def datetime_to_ms(instant: datetime) -> int:
 def format_duration(seconds: float) -> str:
     """A span of time for people, in its largest unit.
 
-    >>> duration(90), duration(5400), duration(63_072_000)
+    >>> format_duration(90), format_duration(5400), format_duration(63_072_000)
     ('90 seconds', '2 hours', '730 days')
     """
     for unit_s, name in ((86_400, "days"), (3600, "hours")):

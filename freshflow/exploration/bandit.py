@@ -41,11 +41,11 @@ class Choice(NamedTuple):
 class UpperBoundPolicy(bandit.base.Policy):  # type: ignore[misc]
     """A policy of River's that draws arms with probabilities proportional to their upper bounds.
 
-    >>> policy = UpperBounds()
+    >>> policy = UpperBoundPolicy()
     >>> for _ in range(3):
     ...     policy.update("b", False)
     >>> policy.update("c", True)
-    >>> policy.chances(["a", "b", "c"]).round(3).tolist()
+    >>> policy.probabilities(["a", "b", "c"]).round(3).tolist()
     [0.286, 0.251, 0.463]
     """
 
@@ -80,7 +80,7 @@ class UpperBoundPolicy(bandit.base.Policy):  # type: ignore[misc]
 def open_positions(length: int, share: float) -> tuple[int, float]:
     """How many last places of a list are open, and the probability that one of them is explored.
 
-    >>> open_places(20, 0.05), open_places(20, 0.1), open_places(8, 0.05), open_places(1, 0.1)
+    >>> open_positions(20, 0.05), open_positions(20, 0.1), open_positions(8, 0.05), open_positions(1, 0.1)
     ((2, 0.5), (4, 0.5), (1, 0.4), (0, 0.0))
     """
     n_open = min(ceil(2 * share * length), length - 1)

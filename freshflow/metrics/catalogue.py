@@ -62,8 +62,8 @@ QUALITY_DESCRIPTIONS = {
 def describe_metric(name: str, descriptions: dict[str, str]) -> str | None:
     """What a name says, by the closest entry that stands for it.
 
-    >>> meaning("rule_blocked_moved", COUNTS), meaning("nothing", COUNTS)
-    ('items that a rule left on lists in another place', None)
+    >>> [describe_metric(name, COUNTER_DESCRIPTIONS) for name in ("rule_blocked_moved", "nothing")]
+    ['items that a rule left on lists in another place', None]
     """
     closest = max((pattern for pattern in descriptions if fnmatchcase(name, pattern)), key=len, default=None)
     return None if closest is None else descriptions[closest]

@@ -44,7 +44,7 @@ class DriftDetector:
     Whether a fall is steep shows when `SEVERITY_WINDOW_EVENTS` more events have passed: those that made it known may be of a few users
     who find nothing for a while, or in part from before.
 
-    >>> watch = DriftWatch()
+    >>> watch = DriftDetector()
     >>> falls = ((n, watch.update(n % 2 if n <= 2000 else n % 4 == 0, user=n % 30)) for n in range(1, 3001))
     >>> [(n, fall) for n, fall in falls if fall]
     [(2184, 'fall'), (2312, 'steep fall')]

@@ -45,7 +45,8 @@ class MetricValues(msgspec.Struct, frozen=True):
 def rank_in_list(item_id: str, items: Iterable[str], excluded: Container[str] = ()) -> int:
     """The rank of an item among the first `CUTOFF` of a list, those in `excluded` left out, or `NOT_RANKED`.
 
-    >>> rank_of("c", ["a", "b", "c"]), rank_of("c", ["a", "b", "c"], without={"a"}), rank_of("d", ["a", "b", "c"])
+    >>> items = ["a", "b", "c"]
+    >>> rank_in_list("c", items), rank_in_list("c", items, excluded={"a"}), rank_in_list("d", items)
     (3, 2, 0)
     """
     allowed_items = (item for item in items if item not in excluded)
@@ -57,8 +58,8 @@ def rank_in_list(item_id: str, items: Iterable[str], excluded: Container[str] = 
 def compute_metrics(ranks: Ranks) -> MetricValues:
     """The figures of `ranks` (N,).
 
-    >>> figures(np.array([1, 3, MISSED, NOT_COUNTED], np.uint8))
-    Figures(events=3, hr10=0.6666666666666666, hr20=0.6666666666666666, mrr20=0.4444444444444444, ndcg20=0.5)
+    >>> compute_metrics(np.array([1, 3, NOT_RANKED, NOT_COUNTED], np.uint8))
+    MetricValues(events=3, hr10=0.6666666666666666, hr20=0.6666666666666666, mrr20=0.4444444444444444, ndcg20=0.5)
     """
     counted_ranks = ranks[ranks != NOT_COUNTED]
     if not len(counted_ranks):

@@ -159,7 +159,7 @@ def open_redis(url: str) -> RedisStore:
 def _redact_login(url: str) -> str:
     """An address as it may be shown: options and logins can hold a password.
 
-    >>> _without_login("redis://user:secret@localhost:6379/1?password=secret")
+    >>> _redact_login("redis://user:secret@localhost:6379/1?password=secret")
     'redis://localhost:6379/1'
     """
     parts = urlsplit(url)

@@ -50,9 +50,9 @@ def classify_bot_event(
 ) -> BotEventKind | None:
     """What is wrong with a user's latest event, after which the user's state has these figures.
 
-    >>> limits = NoiseLimits.of(NoiseConfig(events=2, window_s=1.0, repeats=3))
-    >>> noise_kind(500, 0, 2, 0, limits), noise_kind(501, 0, 3, 0, limits), noise_kind(0, 3, 4, 0, limits)
-    (None, 'rate', 'repeats')
+    >>> limits = BotLimits.from_config(NoiseConfig(events=2, window_s=1.0, repeats=3))
+    >>> [classify_bot_event(*counts, 0, limits) for counts in ((500, 0, 2), (501, 0, 3), (0, 3, 4))]
+    [None, 'rate', 'repeats']
     """
     if limits.min_interval_ms and rate_excess_ms > limits.window_ms - limits.min_interval_ms:
         return "rate"

@@ -35,7 +35,7 @@ USER_EVENTS = (InteractionEvent, RequestEvent, SearchEvent, ForgetEvent)  # even
 def build_schema(name: str, config: Config | None = None) -> Schema:
     """The schema of one of `SCHEMAS`; events are as the configuration allows them.
 
-    >>> schema("dead-letters")["$defs"]["DeadLetter"]["required"]
+    >>> build_schema("dead-letters")["$defs"]["DeadLetter"]["required"]
     ['reason', 'code', 'source', 'rejected_at']
     """
     title, make = SCHEMAS[name]

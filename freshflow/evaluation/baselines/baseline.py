@@ -22,7 +22,7 @@ class Baseline(Protocol):
 def select_top_items(scores: Iterable[tuple[str, float]], k: int) -> list[str]:
     """The `k` items of the highest score, ties by item id.
 
-    >>> best([("b", 1.0), ("c", 2.0), ("a", 1.0)], 2)
+    >>> select_top_items([("b", 1.0), ("c", 2.0), ("a", 1.0)], 2)
     ['c', 'a']
     """
     return [item for item, _ in sorted(scores, key=lambda scored: (-scored[1], scored[0]))[:k]]

@@ -285,7 +285,7 @@ def _find_first(scopes: list[Scope], paths: tuple[FieldPath, ...]) -> object:
 def _normalize_time(value: object, time_format: Literal["ours", "microseconds", "utc"]) -> object:
     """A time in a spelling that is ours; what is no time stays, for a refusal to show it.
 
-    >>> _time("1609459200123456", "microseconds"), _time("2019-10-01 00:00:00 UTC", "utc")
+    >>> _normalize_time("1609459200123456", "microseconds"), _normalize_time("2019-10-01 00:00:00 UTC", "utc")
     (1609459200123, '2019-10-01 00:00:00+00:00')
     """
     if time_format == "microseconds":

@@ -68,7 +68,7 @@ class FormatMapping(msgspec.Struct, frozen=True, kw_only=True):
 def lookup_path(record: object, path: tuple[str, ...]) -> object:
     """What stands at a place; None where nothing does.
 
-    >>> found({"params": [{"key": "n", "value": {"int": 3}}], "items": ["a"]}, ("params", "n", "int"))
+    >>> lookup_path({"params": [{"key": "n", "value": {"int": 3}}], "items": ["a"]}, ("params", "n", "int"))
     3
     """
     for name in path:
