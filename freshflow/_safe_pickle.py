@@ -15,7 +15,7 @@ __all__ = ["load_plain", "load_restricted"]
 ByteBuffer = bytes | bytearray | memoryview
 
 # Packages any type of which may be named: those that neither open files nor speak to anybody.
-ALLOWED_PACKAGES = tuple(f"freshflow.{layer}" for layer in ("engine", "events", "items", "metrics", "ranking", "users"))
+ALLOWED_PACKAGES = tuple(f"freshflow.{layer}" for layer in ("engine", "events", "items", "metrics", "ranking", "search", "users"))
 RIVER_PACKAGE, FORBIDDEN_PACKAGES = "river", ("river.datasets", "river.stream")
 ALLOWED_TYPES = {
     "builtins": ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice"),

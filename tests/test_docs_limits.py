@@ -3,7 +3,7 @@
 import pytest
 
 from freshflow.config.schema import Config
-from freshflow.engine.partition import UPDATE_INTERVAL
+from freshflow.engine.learning import UPDATE_INTERVAL
 from freshflow.events.fields import MAX_IDS
 from freshflow.search.reranker import MAX_TRAINING_RESULTS
 from tests.docs.pages import DOCS

@@ -1,22 +1,22 @@
-"""Steps that the compiled loop takes at once: in which order, with which queries, and what becomes of the answers."""
+"""Micro-batches: steps that the compiled loop takes at once, with their queries in the order of the stream."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from freshflow.config.schema import Config
-from freshflow.events.model import Interaction, Request, Search
+from freshflow.engine.queries import QueryBuilder
+from freshflow.events.model import Interaction, Search
+from freshflow.feature import Feature
 from freshflow.items.index import ItemIndex
+from freshflow.items.statistics import ItemStatistics
 from freshflow.items.visit import ItemVisit
-from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS
 from freshflow.ranking.kernel import LEARN_STEP, RANK_STEP, Visits
 from freshflow.ranking.query import Query
-from freshflow.rules.pipeline import Rules
-from freshflow.search.reranker import SearchReranker
-from freshflow.users.profile import Context, UserProfile, context_at
 from freshflow.users.updates import BotEvent, Dismissal, ListRequested, ProfileMerged, RemoteExample, UserInteraction
 
-__all__ = ["MicroBatch", "RankedStep", "list_length", "build_visit_batch"]
+# Queries and visits of a micro-batch; the limit bounds the memory for their candidates.
+MAX_BATCH_QUERIES = 128
+NO_QUERY = -1
 
 RankedStep = UserInteraction | Dismissal | BotEvent | ProfileMerged | ListRequested | RemoteExample | ItemVisit
 
@@ -24,118 +24,151 @@ RankedStep = UserInteraction | Dismissal | BotEvent | ProfileMerged | ListReques
 class MicroBatch:
     """Queries and visits in the order of the stream.
 
-    `training_steps` are the steps with the number of the query that was ranked before them, `list_steps` those with the number of
-    the query whose answer is their list. `n_examples` counts the interactions and lessons, of which there may be `max_examples`;
-    `last_event` is that of the last interaction. `search_steps` are searches and what was visited after one. Where lists
-    have `rules`, more is ranked than is shown.
+    Attributes:
+        max_examples: The number of examples after which the ranker applies its updates.
+        step_kinds: For each query `RANK_STEP`, for each visit `LEARN_STEP`, in order.
+        queries: The queries.
+        visits: The visits.
+        training_steps: Steps to learn from, each with the number of the query that predicts its item.
+        list_steps: Steps that a list follows, each with the number of the query that ranks the list.
+        search_steps: Searches with the number of their query, and visits after a search with `NO_QUERY`.
+        interactions: The interactions of the partition's own users.
+        n_examples: The number of interactions and remote examples.
+        latest_ms: The latest event time of `interactions`; 0 without any.
     """
 
-    def __init__(self, config: Config, search_reranker: SearchReranker, rules: Rules | None, max_examples: int) -> None:
-        self.config = config
-        self.search_reranker = search_reranker
-        self.rules = rules
+    def __init__(
+        self, queries: QueryBuilder, item_statistics: ItemStatistics, max_examples: int, max_lists: int
+    ) -> None:
+        self._query_builder = queries
+        self._item_statistics = item_statistics
+        self._max_lists = max_lists
         self.max_examples = max_examples
-        self._session_gap_ms = int(config.users.session_gap_s * 1000)
         self.step_kinds: list[int] = []
         self.queries: list[Query] = []
         self.visits: list[ItemVisit] = []
         self.training_steps: list[tuple[UserInteraction | Dismissal | RemoteExample, int]] = []
         self.list_steps: list[tuple[UserInteraction | Dismissal | BotEvent | ProfileMerged | ListRequested, int]] = []
-        self.n_interactions = self.n_examples = 0
-        self.search_steps: list[ListRequested | UserInteraction | ItemVisit] = []
-        self.last_event: Interaction | None = None
+        self.search_steps: list[tuple[ListRequested | UserInteraction | ItemVisit, int]] = []
+        self.interactions: list[UserInteraction] = []
+        self.n_examples = self.latest_ms = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True if the ranker applies its updates after this batch."""
+        return self.n_examples == self.max_examples
+
+    def can_add(self, step: RankedStep, target_event: Interaction | ItemVisit | None) -> bool:
+        """Return True if lists are the same whether `step` is in this batch or in the next one.
+
+        Args:
+            step: The next step.
+            target_event: The event that `step` visits an item with, if it does.
+        """
+        if self.n_examples == self.max_examples or len(self.step_kinds) >= MAX_BATCH_QUERIES:
+            return False
+        if len(self.list_steps) >= self._max_lists:
+            return False
+        if self.search_steps and _follows_search(step):
+            return False  # visits after searches are learned first
+        return target_event is None or not self._item_statistics.admission_affects_others(target_event.item_id)
 
     def add(self, step: RankedStep) -> None:
-        """Take a step along: the list before it, what items learn from it, and the list after it."""
+        """Add a step: the prediction before it, its visit, and the list after it."""
         if type(step) is ItemVisit:
             self._add_visit(step)
         elif type(step) is UserInteraction:
-            event = step.event
-            self.training_steps.append(
-                (step, self._add_query(Query(step.profile_before, step.context, event.ts_ms, 0, event.item_id)))
-            )
-            self.step_kinds.append(LEARN_STEP)
-            self.visits.append(step.visit)
-            if step.profile_before.search is not None and step.follows_search:
-                self.search_steps.append(step)
-            self.n_interactions += 1
-            self.n_examples += 1
-            self.last_event = event
-            self.list_steps.append((step, self._add_query(self._build_list_query(step.profile_after))))
+            self._add_interaction(step)
         elif type(step) is RemoteExample:
-            visit = step.visit
-            self.training_steps.append(
-                (step, self._add_query(Query(step.profile_before, step.context, visit.ts_ms, 0, visit.item_id)))
-            )
-            self._add_visit(visit)
+            self.training_steps.append((step, self._add_prediction(step, step.visit)))
+            self._add_visit(step.visit)
             self.n_examples += 1
         elif type(step) is ListRequested:
-            if isinstance(step.event, Search):
-                self.search_steps.append(step)
-            self.list_steps.append((step, self._add_query(self._build_request_query(step))))
+            q = self._add_query(self._query_builder.build_request_query(step))
+            if type(step.event) is Search:
+                self.search_steps.append((step, q))
+            self.list_steps.append((step, q))
         else:
             if type(step) is Dismissal:
-                event = step.event
-                self.training_steps.append(
-                    (step, self._add_query(Query(step.profile_before, step.context, event.ts_ms, 0, event.item_id)))
-                )
-            self.list_steps.append((step, self._add_query(self._build_list_query(step.profile_after))))
+                self.training_steps.append((step, self._add_prediction(step, step.event)))
+            q = self._add_query(self._query_builder.build_list_query(step.profile_after))
+            self.list_steps.append((step, q))
 
     def has_list_for(self, user_id: str) -> bool:
-        """Whether one of its lists is for the user."""
+        """Return True if one of the lists is for the user."""
         return any(step.event.user_id == user_id for step, _ in self.list_steps)
 
-    def _build_request_query(self, step: ListRequested) -> Query:
-        """What a request or a search asks for."""
-        event, user, restrict_to = step.event, step.profile, None
-        if isinstance(event, Search):
-            restrict_to = self.search_reranker.collect_results(event, user)
-            k = len(restrict_to)
-        else:
-            k = list_length(event, self.config)
-            k = k if self.rules is None else self.rules.ranking_depth(k)
-        now_ms = max(event.ts_ms, user.last_ms)
-        return Query(user, self._user_context(user, now_ms), now_ms, k, None, restrict_to, event.exclude_seen)
+    def _add_interaction(self, step: UserInteraction) -> None:
+        event = step.event
+        self.training_steps.append((step, self._add_prediction(step, event)))
+        self.step_kinds.append(LEARN_STEP)
+        self.visits.append(step.visit)
+        if step.profile_before.search is not None and step.follows_search:
+            self.search_steps.append((step, NO_QUERY))
+        self.interactions.append(step)
+        self.n_examples += 1
+        if event.ts_ms > self.latest_ms:
+            self.latest_ms = event.ts_ms
+        q = self._add_query(self._query_builder.build_list_query(step.profile_after))
+        self.list_steps.append((step, q))
 
-    def _build_list_query(self, user: UserProfile) -> Query:
-        """The list of a user who has just acted; what they did may have come out of order."""
-        k, store_baseline = self.config.lists.k, self.config.refresh.interval_s > 0
-        if self.rules is not None:
-            k = self.rules.ranking_depth(k)
-        context = self._user_context(user, user.last_ms)
-        return Query(
-            user,
-            context,
-            user.last_ms,
-            max(N_BASELINE_ITEMS, k) if store_baseline else k,
-            store_baseline=store_baseline,
-        )
-
-    def _user_context(self, user: UserProfile, now_ms: int) -> Context:
-        return context_at(user, now_ms, gap_ms=self._session_gap_ms, max_items=self.config.users.context)
+    def _add_prediction(self, step: UserInteraction | Dismissal | RemoteExample, event: Interaction | ItemVisit) -> int:
+        return self._add_query(self._query_builder.build_prediction(step.profile_before, step.context, event))
 
     def _add_query(self, query: Query) -> int:
         self.step_kinds.append(RANK_STEP)
-        self.queries.append(query if query.profile.search is None else self.search_reranker.add_query_clicks(query))
+        self.queries.append(query)
         return len(self.queries) - 1
 
     def _add_visit(self, visit: ItemVisit) -> None:
-        """Take a visit of another partition's user along."""
+        """Add a visit of another partition's user."""
         self.step_kinds.append(LEARN_STEP)
         self.visits.append(visit)
         if visit.query_keys:
-            self.search_steps.append(visit)
+            self.search_steps.append((visit, NO_QUERY))
 
 
-def list_length(event: object, config: Config) -> int:
-    """How many candidates to choose for the list of an event: of a search's, all."""
-    if type(event) is Search:
-        return len(event.items)
-    return (event.k if type(event) is Request else None) or config.lists.k
+class MicroBatcher:
+    """Starts the micro-batches of a partition."""
+
+    def __init__(self, queries: QueryBuilder, item_statistics: ItemStatistics, features: tuple[Feature, ...]) -> None:
+        self._queries = queries
+        self._item_statistics = item_statistics
+        reads_statistics = any(feature.reads_item_statistics for feature in features)
+        self._max_lists = 1 if reads_statistics else MAX_BATCH_QUERIES
+
+    def start(self, max_examples: int) -> MicroBatch:
+        """Return an empty micro-batch for at most `max_examples` examples."""
+        return MicroBatch(self._queries, self._item_statistics, max_examples, self._max_lists)
+
+
+def target_event_of(step: RankedStep) -> Interaction | ItemVisit | None:
+    """Return the event of a step that visits an item, if it has one."""
+    if type(step) is ItemVisit:
+        return step
+    if type(step) is UserInteraction:
+        return step.event
+    return step.visit if type(step) is RemoteExample else None
+
+
+def _follows_search(step: RankedStep) -> bool:
+    """Return True if the step is a search, or if the user of one of its lists has searched."""
+    if isinstance(step, ItemVisit):
+        return False
+    if isinstance(step, ListRequested):
+        return isinstance(step.event, Search) or step.profile.search is not None
+    profiles = [getattr(step, name, None) for name in ("profile_before", "profile_after")]
+    return any(profile is not None and profile.search is not None for profile in profiles)
 
 
 def build_visit_batch(item_index: ItemIndex, visits: Sequence[ItemVisit], context_length: int) -> Visits:
-    """The arrays of `visits`, with at most `context_length` items of their contexts."""
+    """Return visits as arrays.
+
+    Args:
+        item_index: The rows of items.
+        visits: The visits (N,).
+        context_length: The maximum number of context items of a visit.
+    """
     return Visits(
         np.array(item_index.lookup_rows([visit.item_id for visit in visits]), np.int32),
         item_index.padded_rows([visit.context[:context_length] for visit in visits], context_length),

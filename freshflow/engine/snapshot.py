@@ -20,6 +20,7 @@ from freshflow.engine.partition import Partition
 from freshflow.engine.remote_events import RemoteEventBuffer
 from freshflow.errors import SnapshotError
 from freshflow.events.pseudonyms import Pseudonyms
+from freshflow.feature import TriggerEvent
 from freshflow.items.catalogue import ItemCatalogue
 from freshflow.items.index import ItemIndex
 from freshflow.items.revisits import Revisits
@@ -27,12 +28,11 @@ from freshflow.items.tables import ItemTables
 from freshflow.metrics.ab_test import UserGroups
 from freshflow.ranking.features import FEATURES
 from freshflow.ranking.features_content import CONTENT_FEATURES
-from freshflow.related.publisher import RelatedPublisher
 from freshflow.users.profile import UserProfile
 
 __all__ = ["PARTITION_SNAPSHOT_VERSION", "check_settings", "dump", "freeze", "load", "state_settings"]
 
-PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-13\n"
+PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-14\n"
 ALIGNMENT_BYTES = (
     64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
 )
@@ -51,15 +51,27 @@ def freeze(partition: Partition) -> Callable[[], Iterator[ByteBuffer]]:
     return lambda: _encode_pieces(state)
 
 
-def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
-    """The partition whose `dump` this is. Raises `SnapshotError` for another version, other settings, or damage."""
+def load(
+    snapshot: bytes | bytearray, config: Config, clock: Callable[[], int], *, publishes_related: bool | None = None
+) -> Partition:
+    """Return the partition of a `dump`.
+
+    Args:
+        snapshot: The bytes of the dump.
+        config: The configuration.
+        clock: The processing time in epoch milliseconds.
+        publishes_related: True if related items have a sink; by default, as in the dumped partition.
+
+    Raises:
+        SnapshotError: If the dump is of another version, made under other settings, or damaged.
+    """
     if not snapshot.startswith(PARTITION_SNAPSHOT_VERSION):
         raise SnapshotError(
             "The recovery folder holds a partition of another version of FreshFlow; resume with that version, "
             "or start anew with an empty --recovery folder."
         )
     try:
-        return _decode_partition(snapshot, config, clock)
+        return _decode_partition(snapshot, config, clock, publishes_related)
     except SnapshotError:
         raise
     except Exception as error:  # there is no end to what a pickle that was tampered with can raise
@@ -69,13 +81,17 @@ def load(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) 
         ) from error
 
 
-def _decode_partition(snapshot: bytes | bytearray, config: Config, clock: Callable[[], int]) -> Partition:
+def _decode_partition(
+    snapshot: bytes | bytearray, config: Config, clock: Callable[[], int], publishes_related: bool | None
+) -> Partition:
     package = config.ranker.model.partition(":")[0].partition(".")[0]
     pickled_state, *arrays = _decode_parts(snapshot)
     state = load_restricted(bytes(pickled_state), arrays)
     check_settings(state["settings"], state_settings(config))
     models = load_restricted(state["models"], [], package)
-    partition = Partition(state["number"], config, clock)
+    if publishes_related is None:
+        publishes_related = state["publishes_related"]
+    partition = Partition(state["number"], config, clock, publishes_related=publishes_related)
     item_statistics, ranker = partition.item_statistics, partition.ranker
     item_statistics.index = ItemIndex.from_state(config.items.max, *state["rows"])
     item_statistics.tables = _tables_from_arrays(item_statistics.tables, state["tables"])
@@ -85,28 +101,21 @@ def _decode_partition(snapshot: bytes | bytearray, config: Config, clock: Callab
     item_statistics.tables = item_statistics.tables._replace(embeddings=item_statistics.embedding_store.arrays)
     item_statistics.catalogue = ItemCatalogue.from_columns(item_statistics.tables.available, *state["catalogue"])
     item_statistics.n_evicted, item_statistics.n_idle_evicted = state["evicted"]
-    ranker_state, partition.prequential_metrics, partition.drift_detector, search_models = models
-    partition.search_reranker.restore(state["searches"], search_models)
+    ranker_state, partition.metrics.prequential, partition.metrics.drift_detector = models
     ranker.restore(ranker_state)
-    if partition.rules is not None:
-        partition.rules.restore(state["rules"])
     partition.remote_events = RemoteEventBuffer(**state["signals"])
-    active_users_state = state["refresh"]["active"]
+    active_users_state = state["active_users"]
     active_users_state["users"] = [
         user for chunk in active_users_state["users"] for user in msgspec.msgpack.decode(chunk, type=list[UserProfile])
     ]
-    partition.refresh_scheduler.restore(state["refresh"])
-    if state["exploration"] is not None and partition.exploration is not None:
-        partition.exploration.restore(state["exploration"])
-    if state["by_user"] is not None:
-        partition.user_groups = UserGroups(state["by_user"])
-    partition.counts.update(state["counts"])
-    partition.event_ts, partition.latest_event = state["event_ts"], state["latest"]
-    partition.n_reported_events = state["reported"]
-    if state["related"] is not None:
-        related = RelatedPublisher(config.related, partition.number, config.job.partitions)
-        related.restore(state["related"])
-        partition.related_publisher = related
+    partition.active_users.restore(active_users_state)
+    for feature in partition.features:
+        feature.restore(state["features"].get(feature.name))
+    partition.metrics.user_groups = UserGroups(state["by_user"])
+    partition.metrics.counts.update(state["counts"])
+    partition.event_ts = state["event_ts"]
+    partition.latest_event = None if state["latest"] is None else TriggerEvent(*state["latest"])
+    partition.metrics.n_reported_events = state["reported"]
     return partition
 
 
@@ -124,28 +133,18 @@ def _collect_state(partition: Partition) -> dict[str, Any]:
         "evicted": (item_statistics.n_evicted, item_statistics.n_idle_evicted),
         # Small, and it changes in place.
         "models": pickle.dumps(
-            (
-                ranker.state(),
-                partition.prequential_metrics,
-                partition.drift_detector,
-                partition.search_reranker.models(),
-            ),
-            protocol=5,
+            (ranker.state(), partition.metrics.prequential, partition.metrics.drift_detector), protocol=5
         ),
-        "searches": partition.search_reranker.state(),
         "number": partition.number,
-        "rules": {} if partition.rules is None else partition.rules.state(),
+        "publishes_related": partition.publishes_related,
+        "features": {feature.name: feature.state() for feature in partition.features},
         "signals": vars(partition.remote_events),
-        "refresh": partition.refresh_scheduler.state(),
-        "exploration": partition.exploration.state() if partition.exploration is not None else None,
-        "by_user": partition.user_groups.table if partition.user_groups is not None else None,
-        "counts": dict(partition.counts),
+        "active_users": partition.active_users.state(),
+        "by_user": partition.metrics.user_groups.table,
+        "counts": dict(partition.metrics.counts),
         "event_ts": partition.event_ts,
-        "latest": partition.latest_event,
-        "reported": partition.n_reported_events,
-        "related": None
-        if partition.related_publisher is None
-        else partition.related_publisher.state(len(item_statistics.index.ids)),
+        "latest": None if partition.latest_event is None else tuple(partition.latest_event),
+        "reported": partition.metrics.n_reported_events,
     }
 
 
@@ -165,13 +164,13 @@ def _copy_state(value: Any) -> Any:
 
 
 def _encode_pieces(state: dict[str, Any]) -> Iterator[ByteBuffer]:
-    active_users_state = state["refresh"]["active"]
+    active_users_state = state["active_users"]
     users = active_users_state["users"]
     encoded_users = [
         msgspec.msgpack.encode(users[start : start + USERS_PER_CHUNK])
         for start in range(0, len(users), USERS_PER_CHUNK)
     ]
-    state = state | {"refresh": state["refresh"] | {"active": active_users_state | {"users": encoded_users}}}
+    state = state | {"active_users": active_users_state | {"users": encoded_users}}
     buffers: list[pickle.PickleBuffer] = []
     pickled_state = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
     parts: list[ByteBuffer] = [pickled_state, *(buffer.raw() for buffer in buffers)]

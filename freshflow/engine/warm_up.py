@@ -1,4 +1,4 @@
-"""Before the first event: a few of nobody's, so that no list waits for machine code to be compiled or loaded."""
+"""Warm-up before the first event: a few artificial events compile or load all machine code."""
 
 import numpy as np
 
@@ -7,16 +7,15 @@ from freshflow.engine.partition import Partition
 from freshflow.events.model import Event, Interaction, Origin, Request, Search
 from freshflow.users.store import UserStore
 
-__all__ = ["warm_up"]
-
 WARM_UP_ORIGIN = Origin("file", "nothing")
 N_WARM_UP_EVENTS, N_WARM_UP_USERS, N_WARM_UP_ITEMS = 64, 5, 7
 WARM_UP_STEP_MS = 3_600_000  # longer than a session, so that lists are refreshed
 
 
 def warm_up(config: Config, *, related: bool = False) -> None:
-    """Take some events in a partition that is thrown away, by all ways that there are."""
-    user_store, partition = UserStore.for_partition(config), Partition(0, config, lambda: 0)
+    """Process artificial events of every kind in a partition that is discarded."""
+    user_store = UserStore.for_partition(config)
+    partition = Partition(0, config, lambda: 0, publishes_related=related)
     events: list[Event] = [
         Interaction(n, "view", f"user {n % N_WARM_UP_USERS}", f"item {n % N_WARM_UP_ITEMS}", n * WARM_UP_STEP_MS)
         for n in range(N_WARM_UP_EVENTS)
@@ -27,7 +26,6 @@ def warm_up(config: Config, *, related: bool = False) -> None:
         Interaction(N_WARM_UP_EVENTS + 1, "view", "user 2", "item 1", N_WARM_UP_EVENTS * WARM_UP_STEP_MS),
         Interaction(N_WARM_UP_EVENTS + 2, "dismiss", "user 1", "item 1", N_WARM_UP_EVENTS * WARM_UP_STEP_MS, -1.0),
     ]
-    partition.set_related_publishing(related)
     steps = user_store.process(events)
     partition.process(WARM_UP_ORIGIN, steps[: N_WARM_UP_EVENTS // 2], N_WARM_UP_EVENTS // 2)
     partition.process(WARM_UP_ORIGIN, steps[N_WARM_UP_EVENTS // 2 :], N_WARM_UP_EVENTS + 3)

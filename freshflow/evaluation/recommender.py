@@ -68,16 +68,14 @@ class InProcessJob:
     @property
     def search_scores(self) -> SearchScores | None:
         """The searches of all partitions, if anything was chosen from one."""
-        partition_searches = [partition.search_reranker for partition in self.partitions]
-        n_chosen = sum(searches.reranked_metrics.events for searches in partition_searches)
+        reports = [partition.report() for partition in self.partitions]
+        n_by_partition = [report.counts["search_choices"] for report in reports]
+        n_chosen = sum(n_by_partition)
         if not n_chosen:
             return None
         ranker_mrr20, engine_mrr20 = (
-            sum(metrics.events * metrics.values()["mrr20"] for metrics in metrics_by_partition) / n_chosen
-            for metrics_by_partition in (
-                [searches.reranked_metrics for searches in partition_searches],
-                [searches.engine_metrics for searches in partition_searches],
-            )
+            sum(n * report.quality.get(name, 0.0) for n, report in zip(n_by_partition, reports, strict=True)) / n_chosen
+            for name in ("search_mrr20", "engine_mrr20")
         )
         return SearchScores(n_chosen, ranker_mrr20, engine_mrr20)
 

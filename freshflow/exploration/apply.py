@@ -1,14 +1,11 @@
-"""The last step between ranking and composing: young items in some of the last places of a list."""
-
-from collections.abc import Sequence
+"""Application of exploration to ranked lists: young items replace ranked ones in some of the last places."""
 
 import numpy as np
-from msgspec import structs
 
 from freshflow.exploration.bandit import Choice, Exploration
 from freshflow.items.index import NO_ROW
 from freshflow.items.statistics import ItemStatistics
-from freshflow.outputs.records import ListItem
+from freshflow.outputs.reasons import NOT_A_CANDIDATE
 from freshflow.ranking.kernel import (
     ENTRY_CANDIDATE,
     ENTRY_REASON,
@@ -18,11 +15,9 @@ from freshflow.ranking.kernel import (
     RankingResults,
 )
 from freshflow.ranking.query import Query
-from freshflow.rules.candidate_list import EXPLORE, NOT_A_CANDIDATE
+from freshflow.rules.candidate_list import EXPLORE
 
-__all__ = ["EXPLORATION_POLICY", "apply_exploration", "add_propensities"]
-
-EXPLORATION_POLICY = "upper-bounds"  # what made the propensities of a list
+EXPLORATION_POLICY = "upper-bounds"  # the name of the policy in published lists
 
 
 def apply_exploration(
@@ -35,10 +30,22 @@ def apply_exploration(
     hidden_rows: frozenset[int],
     seed: int,
 ) -> list[Choice]:
-    """Put arms into the list of query number `q`, of at most `length` items, and say what was chosen.
+    """Put arms into the list of query number `q`.
 
-    An arm is none that the user knows or has turned down, that is not available, or whose row is `hidden_rows`. The same
-    `seed` gives the same choices.
+    Items that the user knows or has dismissed, and items that are unavailable or hidden, are no arms.
+
+    Args:
+        exploration: The bandit and its arms.
+        length: The maximum number of items of the list.
+        query: The query.
+        q: Its number.
+        rankings: The results of the query, changed in place.
+        item_statistics: The items.
+        hidden_rows: The rows of items that must not be shown.
+        seed: The seed of the draws; the same seed gives the same choices.
+
+    Returns:
+        The choice at each open position.
     """
     n, entries = min(length, int(rankings.results[q, N_LISTED])), rankings.entries[q]
     rows = {arm: item_statistics.index.get(arm) for arm in exploration.arms}
@@ -56,11 +63,3 @@ def apply_exploration(
             )
             rankings.entry_scores[q, position] = 0.0
     return choices
-
-
-def add_propensities(items: Sequence[ListItem], choices: Sequence[Choice]) -> list[ListItem]:
-    """The items of a list, those at open places with the probability that they stand there."""
-    propensity_by_position = {choice.position: choice.propensity for choice in choices}
-    return [
-        structs.replace(item, propensity=propensity_by_position.get(position)) for position, item in enumerate(items)
-    ]

@@ -1,6 +1,6 @@
 """From answers to what is published: items with what speaks for them, by list."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from freshflow.items.index import NO_ROW
+from freshflow.outputs.reasons import NOT_A_CANDIDATE, PUBLISHED_REASONS
 from freshflow.outputs.records import ListItem
 from freshflow.ranking.kernel import (
     ENTRY_CANDIDATE,
@@ -22,9 +23,6 @@ from freshflow.ranking.kernel import (
 from freshflow.ranking.query import Query
 from freshflow.ranking.scoring import Weights
 from freshflow.ranking.tie_breaking import break_ties, explain_score
-from freshflow.rules.candidate_list import ADJUSTMENTS, NOT_A_CANDIDATE, PUBLISHED_REASONS, CandidateList
-
-__all__ = ["ListArrays", "add_contributions", "build_list_items", "extract_lists", "resolve_ties"]
 
 
 class ListArrays(NamedTuple):
@@ -80,27 +78,38 @@ def build_list_items(lists: ListArrays, ids: list[str]) -> list[list[ListItem]]:
     return [list(islice(items, size)) for size in sizes.tolist()]
 
 
+def add_propensities(items: Sequence[ListItem], propensity_by_position: Mapping[int, float]) -> list[ListItem]:
+    """Return items with the probabilities of those at explored positions."""
+    return [
+        structs.replace(item, propensity=propensity_by_position.get(position)) for position, item in enumerate(items)
+    ]
+
+
 def add_contributions(
     items: list[ListItem],
     query: Query,
     q: int,
     rankings: RankingResults,
     weights: Weights,
-    candidate_list: CandidateList | None = None,
+    adjustments: Sequence[dict[str, float]] = (),
 ) -> list[ListItem]:
-    """The first items of query number `q`, with what every feature, and every rule by which they are `candidate_list`, adds to
-    their scores.
+    """Return items with the contributions to their scores: of each ranker feature, and of each rule.
+
+    Args:
+        items: The items of the list of query number `q`.
+        query: The query.
+        q: Its number in `rankings`.
+        rankings: The results of the query.
+        weights: The weights that ranked it.
+        adjustments: For each position, the amounts that rules added; empty where none did.
     """
     contributions: list[dict[str, float]] = []
     for position, candidate in enumerate(rankings.entries[q, : len(items), ENTRY_CANDIDATE].tolist()):
         if candidate == NOT_A_CANDIDATE:
-            contributions.append({})  # whatever stood there before, and whatever rules added to that
+            contributions.append({})  # the adjustments are those of the item that was replaced
             continue
         contribution = explain_score(q, candidate, rankings, weights, query.model_index)
-        if candidate_list is not None:
-            rule_amounts = zip(ADJUSTMENTS, candidate_list.adjustments[position].tolist(), strict=True)
-            contribution |= {name: amount for name, amount in rule_amounts if amount}
-        contributions.append(contribution)
+        contributions.append(contribution | adjustments[position] if adjustments else contribution)
     return [
         structs.replace(item, contributions=contribution)
         for item, contribution in zip(items, contributions, strict=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from freshflow._numba import copy_bytes, jit_no_refcount
 from freshflow.items.index import NO_ROW, extend_rows
 from freshflow.outputs.assembly import ListArrays
+from freshflow.outputs.reasons import PUBLISHED_REASONS
 from freshflow.outputs.records import ListItem
-from freshflow.rules.candidate_list import PUBLISHED_REASONS
 
 __all__ = ["SCORE_DECIMALS", "JsonListWriter", "encode_items"]
 

@@ -5,24 +5,22 @@ by now, made from the scores that all users share (`freshflow.ranking.incrementa
 gain enough. A user is ranked in full when their session ends, as what they will want at the next one differs.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from msgspec import Raw, structs
+from msgspec import structs
 from numpy.typing import NDArray
 
 from freshflow.config.schema import Config
-from freshflow.events.model import Identify, Interaction
+from freshflow.feature import ListMaker, RefreshedList
 from freshflow.items.index import NO_ROW, ItemIndex
 from freshflow.items.revisits import VISITS
 from freshflow.items.statistics import ItemStatistics
 from freshflow.outputs.assembly import ListArrays, build_list_items
 from freshflow.outputs.json_writer import JsonListWriter, encode_items
 from freshflow.outputs.records import ListItem
-from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, collect_popular_rows, global_scores, refresh_lists
-from freshflow.ranking.kernel import ENTRY_ROW, RankingResults
-from freshflow.ranking.query import Query
+from freshflow.ranking.incremental_scores import collect_popular_rows, global_scores, refresh_lists
+from freshflow.ranking.kernel import RankingResults
 from freshflow.ranking.scoring import REASON_AGAIN, REASON_NEW, REASON_POPULAR, REASON_SIMILAR, REASON_TOGETHER, Weights
 from freshflow.refresh.active_users import (
     EMPTY_ENTRY,
@@ -30,12 +28,7 @@ from freshflow.refresh.active_users import (
     LAST_EVENT_MS,
     N_DISMISSED,
     ActiveUsers,
-    ActivityResult,
 )
-from freshflow.search.reranker import SearchReranker
-from freshflow.users.profile import UserProfile, context_at
-
-__all__ = ["RefreshScheduler", "RefreshedList", "RuleHooks"]
 
 MAX_SHARED_ITEMS = 400  # items at most that everyone may be shown
 # Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
@@ -51,76 +44,48 @@ MAX_TOKENS = 1000.0
 # Looks that are left out, at most, after looks that found nothing.
 MAX_SKIPPED_CHECKS = 32
 
-RefreshedList = tuple[str, Raw]
-RankFunction = Callable[[Sequence[Query]], RankingResults]
-
-
-class RuleHooks(NamedTuple):
-    """Where rules choose what is shown: the rows `is_hidden` from everyone, and what makes the lists of users in slots in
-    full at a time, and gives those that are new.
-    """
-
-    is_hidden: NDArray[np.bool_]
-    remake_lists: Callable[[NDArray[np.int32], int], list[RefreshedList]]
-
 
 class RefreshScheduler:
-    """Decides whose list is made again, and makes it, if it is `is_on`; in any case it knows what users were shown."""
+    """The choice of lists to refresh, within a budget of messages (a token bucket)."""
 
-    def __init__(
-        self, config: Config, search_reranker: SearchReranker, json_writer: JsonListWriter, is_on: bool
-    ) -> None:
+    def __init__(self, config: Config, active_users: ActiveUsers, json_writer: JsonListWriter) -> None:
         self.config = config
-        self.search_reranker = search_reranker
+        self.active_users = active_users
         self.json_writer = json_writer
-        self.is_on = is_on
-        self.active_users = ActiveUsers(config.refresh, config.lists.k)
         self.tokens = 0.0  # lists that may be published yet
         self.gain_threshold = 4 * MIN_GAIN_THRESHOLD
         self.n_checks_to_skip = self.n_checks_skipped = 0
         self.next_slot = 0  # the slot from which on to look
 
-    def record_activity(
-        self,
-        user_events: Sequence[tuple[Interaction | Identify, UserProfile]],
-        event_numbers: Sequence[int],
-        target_rows: Sequence[int],
-        query_indices: NDArray[np.int64],
-        rankings: RankingResults,
-    ) -> ActivityResult:
-        """Users acted, as events of these numbers, for items in rows `target_rows`, and were ranked as queries `query_indices`."""
-        list_rows = rankings.entries[query_indices, : self.config.lists.k, ENTRY_ROW]
-        activity = self.active_users.record_activity(
-            [(event.user_id, user) for event, user in user_events],
-            np.array(event_numbers, np.int64),
-            np.array([user.last_ms for _, user in user_events], np.int64),
-            np.array(target_rows, np.int32),
-            list_rows,
-        )
-        if self.is_on:
-            self.active_users.store_baseline(activity.slots, query_indices, rankings)
-            share = self.config.refresh.max_share
-            self.tokens = min(self.tokens + len(user_events) * share / (1 - share), MAX_TOKENS)
-        return activity
+    def add_tokens(self, n_acts: int) -> None:
+        """Add the lists that acts of users allow to the budget."""
+        share = self.config.refresh.max_share
+        self.tokens = min(self.tokens + n_acts * share / (1 - share), MAX_TOKENS)
 
     def collect_due_lists(
         self,
         item_statistics: ItemStatistics,
         weights: Weights,
-        rank: RankFunction,
         event_number: int,
         now_ms: int,
-        rule_hooks: RuleHooks | None = None,
+        list_maker: ListMaker,
     ) -> list[RefreshedList]:
-        """The lists that are worth publishing by `now_ms`, after event number `event_number`.
+        """Return the lists that are worth publishing.
 
-        Where rules choose what is shown, shared scores only say whose list is worth a look: these users, a few at a
-        time, are ranked in full.
+        Where a feature chooses items, global scores only select the users: their lists, a few at a time, are made in
+        full.
+
+        Args:
+            item_statistics: The items.
+            weights: The weights of the ranker.
+            event_number: The number of the partition's latest event.
+            now_ms: The event time.
+            list_maker: The engine, which ranks and makes lists in full.
         """
         if self.n_checks_skipped < self.n_checks_to_skip:
             self.n_checks_skipped += 1
             return []
-        refreshed_lists = self._find_worthy_lists(item_statistics, weights, rank, event_number, now_ms, rule_hooks)
+        refreshed_lists = self._find_worthy_lists(item_statistics, weights, event_number, now_ms, list_maker)
         self.gain_threshold *= THRESHOLD_STEP if self.tokens < MAX_TOKENS / 2 else 1 / THRESHOLD_STEP
         self.gain_threshold = min(max(self.gain_threshold, MIN_GAIN_THRESHOLD), MAX_GAIN_THRESHOLD)
         self.n_checks_to_skip = (
@@ -133,16 +98,15 @@ class RefreshScheduler:
         self,
         item_statistics: ItemStatistics,
         weights: Weights,
-        rank: RankFunction,
         event_number: int,
         now_ms: int,
-        rule_hooks: RuleHooks | None,
+        list_maker: ListMaker,
     ) -> list[RefreshedList]:
         active_users = self.active_users
         slots, chances = self._select_in_turn(*active_users.due_for_refresh(event_number, now_ms, self.gain_threshold))
         if not len(slots):
             return []
-        self._rank_idle_users(slots, rank, now_ms)
+        self._rank_idle_users(slots, now_ms, list_maker)
         tables, linear, units = item_statistics.tables, weights.linear[0], weights.units
         shared_scores = np.full(item_statistics.capacity, np.nan)
         popular_rows = np.empty(MAX_SHARED_ITEMS, np.int32)
@@ -151,8 +115,9 @@ class RefreshScheduler:
         ]
         global_scores(tables, linear, units, now_ms, popular_rows, shared_scores)
         popular_rows = popular_rows[np.argsort(-shared_scores[popular_rows], kind="stable")]
-        if rule_hooks is not None:
-            popular_rows = popular_rows[~rule_hooks.is_hidden[popular_rows]]
+        hidden_rows = list_maker.hidden_rows()
+        if len(hidden_rows):
+            popular_rows = popular_rows[~np.isin(popular_rows, hidden_rows)]
         dismissed_rows, dismissed_starts = self._dismissed_rows(slots, item_statistics.index)
         list_rows = np.empty((len(slots), self.config.lists.k), np.int32)
         baseline_indices, scores, selected = (
@@ -177,8 +142,8 @@ class RefreshScheduler:
             *(shared_scores, popular_rows, list_rows, baseline_indices, scores, selected, gains),
         )
         best_indices = np.argsort(-gains[selected[:n_selected]], kind="stable")[: int(self.tokens)]
-        if rule_hooks is not None:
-            remade_lists = rule_hooks.remake_lists(slots[selected[best_indices[:MAX_REMADE_LISTS_PER_CHECK]]], now_ms)
+        if list_maker.has_choosers:
+            remade_lists = list_maker.remake_lists(slots[selected[best_indices[:MAX_REMADE_LISTS_PER_CHECK]]], now_ms)
             self.tokens -= len(remade_lists)
             return remade_lists
         self.tokens -= len(best_indices)
@@ -212,16 +177,17 @@ class RefreshScheduler:
         return np.array([row for user_rows in rows_by_user for row in user_rows], np.int32), np.cumsum(starts)
 
     def state(self) -> dict[str, Any]:
-        """All there is to keep; see `restore`."""
-        scheduler_state = {name: getattr(self, name) for name in ("tokens", "gain_threshold", "n_checks_to_skip", "n_checks_skipped", "next_slot")}
-        return {"own": scheduler_state, "active": self.active_users.state()}
+        """Return what `restore` needs."""
+        return {
+            name: getattr(self, name)
+            for name in ("tokens", "gain_threshold", "n_checks_to_skip", "n_checks_skipped", "next_slot")
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        vars(self).update(state["own"])
-        self.active_users.restore(state["active"])
+        """Continue from a `state`."""
+        vars(self).update(state)
 
-    def _rank_idle_users(self, slots: NDArray[np.int32], rank: RankFunction, now_ms: int) -> None:
+    def _rank_idle_users(self, slots: NDArray[np.int32], now_ms: int, list_maker: ListMaker) -> None:
         """Rank users in full whose session has ended since that was last done."""
         users, activity_table = self.config.users, self.active_users.activity_table
         gap_ms = int(users.session_gap_s * 1000)
@@ -232,38 +198,21 @@ class RefreshScheduler:
         is_aged = idle_ms > np.maximum(gap_ms, RERANK_IDLE_RATIO * ranked_at_ms)
         due_slots = slots[is_aged][:MAX_FULL_RANKINGS_PER_CHECK]
         if len(due_slots):
-            self._store_baseline(due_slots, rank(self.build_queries(due_slots, now_ms)), now_ms)
+            rankings = list_maker.rank_users(due_slots, now_ms)
+            self.store_full_rankings(due_slots.astype(np.int64), np.arange(len(due_slots)), rankings, now_ms)
 
-    def build_queries(self, slots: NDArray[np.int32], now_ms: int) -> list[Query]:
-        """What to ask to rank users in `slots` in full."""
-        users, k = self.config.users, self.config.lists.k
-        gap_ms = int(users.session_gap_s * 1000)
-        queries = []
-        for slot in slots.tolist():
-            user = self.active_users.users[slot]
-            context = context_at(user, now_ms, gap_ms=gap_ms, max_items=users.context)
-            query = Query(
-                user, context, now_ms, k=max(N_BASELINE_ITEMS, k) if self.is_on else k, store_baseline=self.is_on
-            )
-            queries.append(self.search_reranker.add_query_clicks(query))
-        return queries
+    def store_full_rankings(
+        self, slots: NDArray[np.int64], query_indices: NDArray[np.int64], rankings: RankingResults, now_ms: int
+    ) -> None:
+        """Store the rankings of users who have not acted as their baselines.
 
-    def record_lists(
-        self, slots: NDArray[np.int32], rankings: RankingResults, event_number: int, now_ms: int
-    ) -> NDArray[np.bool_]:
-        """The first queries of `rankings` were those of users in `slots`, who are shown what was answered.
-
-        Whose list is another than before.
+        Args:
+            slots: The users (N,) by slot.
+            query_indices: The numbers (N,) of the queries that ranked for them.
+            rankings: The results of the queries.
+            now_ms: The event time of the queries.
         """
-        lists = rankings.entries[: len(slots), : self.config.lists.k, ENTRY_ROW]
-        is_new: NDArray[np.bool_] = (self.active_users.baselines.list_rows[slots] != lists).any(axis=1)
-        self.active_users.record_list(slots, lists, event_number, now_ms)
-        if self.is_on:
-            self._store_baseline(slots, rankings, now_ms)
-        return is_new
-
-    def _store_baseline(self, slots: NDArray[np.int32], rankings: RankingResults, now_ms: int) -> None:
-        self.active_users.store_baseline(slots.astype(np.int64), np.arange(len(slots)), rankings)
+        self.active_users.store_baseline(slots, query_indices, rankings)
         self.active_users.activity_table[slots, FULL_RANKING_MS] = now_ms
 
     def _build_lists(

@@ -1,4 +1,4 @@
-"""Between ranking and composing: lists of which rules choose the items, put in the places of the ranked ones."""
+"""Application of rules to ranked lists: the chosen items replace the ranked ones in the results."""
 
 from collections.abc import Sequence
 
@@ -17,28 +17,30 @@ from freshflow.ranking.query import Query
 from freshflow.rules.candidate_list import ADJUSTMENTS, CandidateList
 from freshflow.rules.pipeline import Rules
 
-__all__ = ["CandidateListByQuery", "apply_rules", "to_candidate_list", "write_candidate_list"]
-
-CandidateListByQuery = dict[int, CandidateList]  # by the number of the query
-
 
 def apply_rules(
-    rules: Rules | None,
+    rules: Rules,
     query_indices: Sequence[int],
     lengths: Sequence[int],
     queries: Sequence[Query],
     rankings: RankingResults,
-) -> CandidateListByQuery:
-    """Let rules choose the lists of queries number `query_indices`, of at most `lengths` items, and write them to `rankings`.
+) -> dict[int, CandidateList]:
+    """Apply rules to lists and write the chosen items to `rankings`. Ties must be broken by then.
 
-    Scores must be settled: ties are broken. Without rules nothing is done.
+    Args:
+        rules: The rules of the partition.
+        query_indices: The numbers of the queries that rank the lists.
+        lengths: The maximum number of items of each list.
+        queries: All queries of the micro-batch.
+        rankings: Their results, changed in place.
+
+    Returns:
+        The chosen items by query number. Search results have none: the search feature orders them.
     """
-    if rules is None:
-        return {}
-    candidate_lists: CandidateListByQuery = {}
+    candidate_lists: dict[int, CandidateList] = {}
     for q, k in zip(query_indices, lengths, strict=True):
         query = queries[q]
-        if query.restrict_to is not None:  # an engine found them: `freshflow.search.reranker`
+        if query.restrict_to is not None:
             continue
         candidate_lists[q] = rules.apply(to_candidate_list(q, rankings), query, k)
         write_candidate_list(candidate_lists[q], q, rankings)
@@ -46,7 +48,7 @@ def apply_rules(
 
 
 def to_candidate_list(q: int, rankings: RankingResults) -> CandidateList:
-    """What was ranked for query number `q`."""
+    """Return the ranked candidates of query number `q`."""
     n = rankings.results[q, N_LISTED]
     columns = rankings.entries[q, :n].T.copy()
     scores, rule_amounts = rankings.entry_scores[q, :n].copy(), np.zeros((n, len(ADJUSTMENTS)))
@@ -61,7 +63,13 @@ def to_candidate_list(q: int, rankings: RankingResults) -> CandidateList:
 
 
 def write_candidate_list(candidate_list: CandidateList, q: int, rankings: RankingResults) -> None:
-    """Put what was chosen in the places of what was ranked for query number `q`."""
+    """Replace the ranked list of query number `q` in `rankings`.
+
+    Args:
+        candidate_list: The items of the list, in order.
+        q: The number of the query.
+        rankings: The results to change.
+    """
     n = candidate_list.size
     entries = rankings.entries[q]
     for column, values in (
@@ -72,3 +80,11 @@ def write_candidate_list(candidate_list: CandidateList, q: int, rankings: Rankin
     entries[n:, ENTRY_ROW] = NO_ROW
     rankings.entry_scores[q, :n] = candidate_list.scores
     rankings.results[q, N_LISTED] = n
+
+
+def named_adjustments(candidate_list: CandidateList) -> list[dict[str, float]]:
+    """Return for each item the amounts that rules added to its score, by name; zeros are left out."""
+    return [
+        {name: amount for name, amount in zip(ADJUSTMENTS, amounts, strict=True) if amount}
+        for amounts in candidate_list.adjustments.tolist()
+    ]

@@ -7,16 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.items.index import NO_ROW
-from freshflow.ranking.scoring import RANKING_REASONS, SCORE_QUANTUM
+from freshflow.outputs.reasons import NOT_A_CANDIDATE, PUBLISHED_REASONS
+from freshflow.ranking.scoring import SCORE_QUANTUM
 
-__all__ = ["ADJUSTMENTS", "EXPLORE", "FRESH", "NOT_A_CANDIDATE", "PINNED", "PUBLISHED_REASONS", "CandidateList"]
-
-# Reasons of items that are shown: those of the ranking (SEARCHED too), and those of items that rules have brought in.
-PUBLISHED_REASONS = (*RANKING_REASONS, "searched", "pinned", "fresh", "explore")
 PINNED, FRESH, EXPLORE = (PUBLISHED_REASONS.index(name) for name in ("pinned", "fresh", "explore"))
 # What rules add to scores, by the name of its contribution.
 ADJUSTMENTS = ("boost", "price", "value")
-NOT_A_CANDIDATE = -1
 
 
 class CandidateList(NamedTuple):

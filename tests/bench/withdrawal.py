@@ -34,7 +34,7 @@ def main(events: int) -> None:
     for start in range(0, len(lines), BATCH):
         records = tuple(enumerate(lines[start : start + BATCH], start + 1))
         partition.process(origin, bucket.process(parser.parse(RawBatch(origin, records, 0))[0]))
-    active, known = partition.refresh_scheduler.active_users, partition.item_statistics.index
+    active, known = partition.active_users, partition.item_statistics.index
     print(described())
     print(f"{len(active.ids):,} active users")
     for position, rank in enumerate(RANKS, len(lines) + 1):

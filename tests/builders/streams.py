@@ -1,6 +1,7 @@
 """Streams of events for partitions: made by hand or at random, and taken as the job would take them."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -8,7 +9,8 @@ import numpy as np
 from freshflow.config.schema import Config, ItemsConfig, JobConfig, ListsConfig, RefreshConfig, UsersConfig
 from freshflow.engine.partition import Partition
 from freshflow.events.model import Event, Forget, Interaction, ItemUpdate, Origin, Request, Search
-from freshflow.outputs.records import ListDeletion, ListItem, Output, RecommendationList, encode
+from freshflow.feature import Feature
+from freshflow.outputs.records import ListDeletion, ListItem, Output, RecommendationList, RelatedItems, encode
 from freshflow.users.store import UserStore
 from freshflow.users.updates import Step
 
@@ -18,6 +20,7 @@ ORIGIN = Origin("file", "events.jsonl")
 OTHER = Origin("topic", "events", 3)
 ReadList = RecommendationList[tuple[ListItem, ...]]
 Read = ReadList | ListDeletion
+FeatureT = TypeVar("FeatureT", bound=Feature)
 SIZES = (1, 7, 256)  # of batches, in events: of the smallest, of none that is a round number, and of the default
 
 
@@ -48,8 +51,14 @@ def availability(position: int, item: str, available: bool) -> ItemUpdate:
     return ItemUpdate(position, item, START_MS + 1000 * position, available=available)
 
 
-def partition(settings: Config | None = None, number: int = 0) -> Partition:
-    return Partition(number, settings or config(), lambda: COMPUTED_AT)
+def partition(settings: Config | None = None, number: int = 0, *, publishes_related: bool = False) -> Partition:
+    return Partition(number, settings or config(), lambda: COMPUTED_AT, publishes_related=publishes_related)
+
+
+def feature(made: Partition, kind: type[FeatureT]) -> FeatureT:
+    """Return the feature of a partition that is of this type."""
+    (found,) = (one for one in made.features if isinstance(one, kind))
+    return found
 
 
 def steps(events: Iterable[Event], settings: Config | None = None, *, for_all: int = 0) -> list[Step]:
@@ -71,11 +80,17 @@ def take(made: Partition, events: Sequence[Event], *, size: int = 256, origin: O
 
 
 def read(published: Iterable[Output]) -> list[Read]:
-    """What consumers read of what is published."""
+    """Return the published lists and deletions as consumers read them."""
     return [
         one if isinstance(one, ListDeletion) else msgspec.json.decode(encode(one)[1], type=ReadList)
         for one in published
+        if not isinstance(one, RelatedItems)
     ]
+
+
+def related(published: Iterable[Output]) -> list[RelatedItems]:
+    """Return the lists of related items that are published."""
+    return [one for one in published if isinstance(one, RelatedItems)]
 
 
 def items(one: Read) -> list[str]:

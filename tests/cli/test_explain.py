@@ -11,7 +11,7 @@ import pytest
 
 from freshflow.cli.explain import CAUSE_TEXTS, REASON_TEXTS, describe_reason
 from freshflow.outputs.records import Cause, ListItem, Model, RecommendationList, encode
-from freshflow.rules.candidate_list import PUBLISHED_REASONS
+from freshflow.outputs.reasons import PUBLISHED_REASONS
 
 Freshflow = Callable[..., CompletedProcess[str]]
 

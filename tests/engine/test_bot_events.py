@@ -39,8 +39,11 @@ def test_noise_changes_no_list_of_anyone_else_and_nothing_that_is_known():
         made.item_statistics.tables.popularity, without.item_statistics.tables.popularity, strict=True
     ):
         assert np.array_equal(table, same)
-    assert (made.ranker.n_updates, made.counts["events"]) == (without.ranker.n_updates, without.counts["events"])
-    assert made.prequential_metrics.fresh.values() == without.prequential_metrics.fresh.values()
+    assert (made.ranker.n_updates, made.metrics.counts["events"]) == (
+        without.ranker.n_updates,
+        without.metrics.counts["events"],
+    )
+    assert made.metrics.prequential.fresh.values() == without.metrics.prequential.fresh.values()
 
 
 def test_who_makes_noise_is_sent_the_lists_that_follow_from_it():

@@ -44,15 +44,15 @@ def watched(events: list[Event], settings: Config | None = None) -> Watched:
     """What a partition makes of events, of which 10,000 would make a report due by themselves."""
     made, bucket, due = partition(settings), UserStore(config().users, 1000), []
     for batch in batches(events, 64):
-        if made.counts["events"] <= SHIFT:
-            made.prequential_metrics.fresh = RankingMetrics()
+        if made.metrics.counts["events"] <= SHIFT:
+            made.metrics.prequential.fresh = RankingMetrics()
         made.process(ORIGIN, bucket.process(batch))
         report = made.report_if_due()
         if report is not None:
-            due.append((made.counts["events"], report))
-    assert made.counts["events"] == EVENTS
+            due.append((made.metrics.counts["events"], report))
+    assert made.metrics.counts["events"] == EVENTS
     assert made.report().counts["drifts"] == len(due)
-    return Watched(due, made.counts["adapted"], made.prequential_metrics.fresh.values()["hr20"])
+    return Watched(due, made.metrics.counts["adapted"], made.metrics.prequential.fresh.values()["hr20"])
 
 
 @pytest.fixture(scope="module")
@@ -82,4 +82,4 @@ def test_nothing_is_forgotten_of_a_world_that_stays_as_it_is(seed):
     made, bucket = partition(), UserStore(config().users, 1000)
     for batch in batches(shop(seed, None), 64):
         made.process(ORIGIN, bucket.process(batch))
-    assert made.counts["adapted"] == 0
+    assert made.metrics.counts["adapted"] == 0

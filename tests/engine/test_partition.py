@@ -6,12 +6,8 @@ import msgspec
 import pytest
 
 from freshflow.config.schema import Config, ItemsConfig, MetricsConfig, UsersConfig
-from freshflow.engine.partition import (
-    EARLY_UPDATE_INTERVAL,
-    IDLE_ITEM_CHECK_INTERVAL,
-    N_EARLY_EXAMPLES,
-    UPDATE_INTERVAL,
-)
+from freshflow.engine.control_events import IDLE_ITEM_CHECK_INTERVAL
+from freshflow.engine.learning import EARLY_UPDATE_INTERVAL, N_EARLY_EXAMPLES, UPDATE_INTERVAL
 from freshflow.engine.snapshot import dump
 from freshflow.events.model import Forget, Interaction, ItemUpdate, Origin, Request, Search
 from freshflow.items.popularity import N_EVENTS
@@ -106,7 +102,7 @@ def test_scores_follow_what_was_learned_after_every_eighth_event():
 
 
 def test_scores_follow_more_seldom_once_much_was_learned(monkeypatch):
-    monkeypatch.setattr("freshflow.engine.partition.N_EARLY_EXAMPLES", 64)
+    monkeypatch.setattr("freshflow.engine.learning.N_EARLY_EXAMPLES", 64)
     events = [event for n in range(1, 201) for event in (view(2 * n, f"u{n}", "a"), request(2 * n + 1, "u1"))]
     given = answers(outputs(events))
     learned = [given[2 * n + 1].model.updates for n in range(65, 201)]
@@ -161,7 +157,7 @@ def test_a_list_that_did_not_change_is_not_published_again(size):
     events = [view(1, "u", "a"), view(2, "u", "a"), view(3, "v", "a"), view(4, "u", "b")]
     published = take(made, events, size=size)
     assert [one.source["line"] for one in published] == [1, 3, 4]
-    assert (made.counts["lists"], made.counts["unchanged"]) == (3, 1)
+    assert (made.metrics.counts["lists"], made.metrics.counts["unchanged"]) == (3, 1)
 
 
 def test_answers_are_given_always_and_do_not_count_as_published():
@@ -331,7 +327,7 @@ def test_nothing_of_a_forgotten_user_is_in_the_partition():
     take(made, [Forget(200, "zz-user-3", START_MS)])
     assert b"zz-user-3" not in dump(made)
     assert b"zz-user-4" in dump(made)
-    assert crc32(b"zz-user-3") not in {user for _, user in made.drift_detector._latest_outcomes}
+    assert crc32(b"zz-user-3") not in {user for _, user in made.metrics.drift_detector._latest_outcomes}
 
 
 @pytest.mark.parametrize(("idle", "told"), [(True, [ListDeletion("u")]), (False, [])])
@@ -339,14 +335,14 @@ def test_a_user_who_leaves_is_active_no_longer_and_is_unlisted_where_they_were_i
     made = partition(config(refresh=True))
     take(made, [view(1, "u", "a"), view(2, "v", "a")])
     assert made.process(ORIGIN, [UserEvicted(3, "u", idle)]) == told
-    assert list(made.refresh_scheduler.active_users.slots) == ["v"]
+    assert list(made.active_users.slots) == ["v"]
 
 
 def test_a_user_who_leaves_right_after_an_event_of_the_same_batch_is_not_active_either():
     made = partition(config(refresh=True))
     several = [*steps([view(1, "u", "a"), view(2, "v", "a")]), UserEvicted(2, "u", False), *steps([view(3, "w", "a")])]
     assert [one.user_id for one in read(made.process(ORIGIN, several))] == ["u", "v", "w"]
-    assert sorted(made.refresh_scheduler.active_users.slots) == ["v", "w"]
+    assert sorted(made.active_users.slots) == ["v", "w"]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -363,7 +359,7 @@ def test_idle_users_and_items_go_wherever_batches_end(size):
     made = partition(settings)
     published = take(made, [*early, *later], size=size)
     assert {one.user_id for one in published if isinstance(one, ListDeletion)} == {f"early-{n}" for n in range(100)}
-    assert made.refresh_scheduler.active_users.slots.keys() == {f"later-{n}" for n in range(80)}
+    assert made.active_users.slots.keys() == {f"later-{n}" for n in range(80)}
     assert {item for item in made.item_statistics.index.ids if item} == {f"new-{n}" for n in range(60)}
     counts = made.report().counts
     assert (counts["items_idle"], counts["items"]) == (50, 60)

@@ -10,7 +10,7 @@ from freshflow.engine.partition import Partition
 from freshflow.engine.remote_events import MAX_BUFFERED_EVENTS
 from freshflow.events.model import Interaction, ItemUpdate
 from freshflow.items.popularity import FIRST_WINDOW, LATEST_MS, N_EVENTS
-from freshflow.outputs.records import RecommendationList
+from freshflow.outputs.records import Output, RecommendationList
 from freshflow.users.store import UserStore
 from freshflow.users.updates import UserInteraction
 from tests.builders.streams import (
@@ -30,13 +30,15 @@ from tests.builders.streams import (
 )
 
 
-def split(events, partitions: int, size: int = 40, late: bool = False) -> tuple[list[Partition], list]:
-    """Partitions that took the users of their own and heard of the others', in batches, and what they published.
+def split(
+    events, partitions: int, size: int = 40, late: bool = False, *, publishes_related: bool = False
+) -> tuple[list[Partition], list[Output]]:
+    """Process events in several partitions, and return these and their outputs.
 
-    Where `late` is set, partitions hear of a batch only after their next one.
+    If `late` is set, partitions receive the remote events of a batch only after their next batch.
     """
     settings = config(partitions)
-    parts = [partition(settings, number) for number in range(partitions)]
+    parts = [partition(settings, number, publishes_related=publishes_related) for number in range(partitions)]
     buckets = [UserStore(settings.users, 1000) for _ in parts]
     published, held = [], []
     for batch in batches(events, size):
@@ -47,10 +49,10 @@ def split(events, partitions: int, size: int = 40, late: bool = False) -> tuple[
         held, now = (signals, held) if late else ([], signals)
         _hear(parts, now)
         for part, own in zip(parts, taken, strict=True):
-            published += read(part.process(ORIGIN, own))
+            published += part.process(ORIGIN, own)
     _hear(parts, held)
     for part in parts:
-        part.finish(ORIGIN)
+        published += part.finish(ORIGIN)
     return parts, published
 
 
@@ -111,7 +113,7 @@ def test_users_are_validated_and_learned_in_their_own_partition_only():
 
 
 def test_every_event_gets_its_list_from_its_own_partition_once():
-    published = split(stream(3, 200), 2)[1]
+    published = read(split(stream(3, 200), 2)[1])
     lists = [one for one in published if hasattr(one, "model")]
     assert all(crc32(one.user_id.encode()) % 2 == one.model.partition for one in lists)
     assert len({one.list_id for one in lists}) == len(lists)
@@ -175,9 +177,9 @@ def test_too_many_signals_are_taken_in_without_an_event_of_their_own():
 @pytest.mark.parametrize("partitions", [2, 3])
 def test_lists_of_several_partitions_know_nothing_that_stands_below_them(partitions):
     events = stream(4, 200)
-    whole = split(events, partitions, size=20)[1]
+    whole = read(split(events, partitions, size=20)[1])
     for end in (1, 20, 33, 100, 161):
-        above = split(events[:end], partitions, size=20)[1]
+        above = read(split(events[:end], partitions, size=20)[1])
         later = {one.list_id for one in above if isinstance(one, RecommendationList)}
         same = [one for one in whole if isinstance(one, RecommendationList) and one.list_id in later]
         assert encoded(same) == encoded(one for one in above if isinstance(one, RecommendationList))
@@ -186,7 +188,7 @@ def test_lists_of_several_partitions_know_nothing_that_stands_below_them(partiti
 @pytest.mark.parametrize("size", SIZES)
 def test_a_partition_that_hears_in_time_gives_the_same_lists_whatever_the_size_of_batches(size):
     events = stream(5, 150)
-    expected, taken = (split(events, 2, size=each)[1] for each in (30, size))
+    expected, taken = (read(split(events, 2, size=each)[1]) for each in (30, size))
     for number in range(2):
         one, other = (
             [each for each in published if isinstance(each, RecommendationList) and each.model.partition == number]

@@ -6,6 +6,7 @@ import pytest
 from freshflow.config.schema import Config, ExploreConfig, RulesConfig
 from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Forget, ItemUpdate
+from freshflow.exploration.feature import ExplorationFeature
 from tests.builders.streams import (
     COMPUTED_AT,
     ORIGIN,
@@ -13,6 +14,7 @@ from tests.builders.streams import (
     START_MS,
     config,
     encoded,
+    feature,
     outputs,
     partition,
     read,
@@ -89,9 +91,9 @@ def test_without_a_share_nothing_of_it_is_there():
 def test_a_user_who_is_forgotten_is_waited_for_no_longer():
     made = partition(exploring())
     made.process(ORIGIN, steps([view(n, f"u{n % 5}", f"i{n}") for n in range(1, 60)], exploring()))
-    user = next(iter(made.exploration.pending_users))
+    user = next(iter(feature(made, ExplorationFeature).exploration.pending_users))
     made.process(ORIGIN, [Forget(60, user, START_MS)])
-    assert user not in made.exploration.pending_users
+    assert user not in feature(made, ExplorationFeature).exploration.pending_users
 
 
 def test_an_item_of_the_catalogue_is_tried_before_anybody_has_come_for_it():

@@ -99,6 +99,6 @@ def _latest(folder: Path) -> dict[tuple[str, str], bytes]:
 def _plain(partition: Partition) -> dict[str, Any]:
     """All that a snapshot holds of a partition, as values that can be compared."""
     ranker = partition.ranker
-    models = {"ranker": ranker.state(), "validation": partition.prequential_metrics, "drift": partition.drift_detector}
+    models = {"ranker": ranker.state(), "validation": partition.metrics.prequential, "drift": partition.metrics.drift_detector}
     kept = {name: value for name, value in _collect_state(partition).items() if name not in ("models", "settings")}
     return kept | models | {"report": partition.report()}

@@ -38,7 +38,7 @@ def test_a_look_is_due_a_while_after_the_last_one_however_many_events_came_that_
 def test_lists_are_refreshed_after_the_last_event_when_time_passes():
     events, made = news(21, 767), partition(refreshing())
     shown = {one.user_id: items(one) for one in take(made, events)}
-    several = read(made.refresh_aged_lists(events[-1].ts_ms + 1_000))
+    several = read(made.check_by_clock(events[-1].ts_ms + 1_000))
     assert len(several) > 10
     for one in several:
         assert (one.cause, one.event_ts, one.source) == ("refresh", events[-1].ts_ms, ORIGIN.source_ref(767))
@@ -52,7 +52,7 @@ def test_every_look_gives_its_lists_other_ids():
     events, made, ids = news(21, 767), partition(refreshing()), []
     published = take(made, events)
     for minutes in range(0, 4_000, 40):
-        published += read(made.refresh_aged_lists(events[-1].ts_ms + minutes * MINUTE_MS))
+        published += read(made.check_by_clock(events[-1].ts_ms + minutes * MINUTE_MS))
     ids = [one.list_id for one in published]
     assert len(set(ids)) == len(ids)
     assert len({one.list_id for one in published if one.source["line"] == 767}) > 12
@@ -63,13 +63,13 @@ def test_a_partition_that_is_resumed_looks_from_the_event_it_had_seen_last():
     take(made, events)
     again = load(dump(made), settings, lambda: COMPUTED_AT)
     now_ms = events[-1].ts_ms + 1_000
-    assert read(again.refresh_aged_lists(now_ms)) == read(made.refresh_aged_lists(now_ms)) != []
+    assert read(again.check_by_clock(now_ms)) == read(made.check_by_clock(now_ms)) != []
 
 
 @pytest.mark.parametrize("settings", [refreshing(), refreshing(interval_s=0)], ids=["new", "refreshes off"])
 def test_without_an_event_or_a_refresh_there_is_nothing_to_look_at(settings):
     made = partition(settings)
-    assert made.refresh_aged_lists(START_MS) == []
+    assert made.check_by_clock(START_MS) == []
     if settings.refresh.interval_s == 0:
         take(made, news(21, 767))
-        assert made.refresh_aged_lists(START_MS + 3_000 * MINUTE_MS) == []
+        assert made.check_by_clock(START_MS + 3_000 * MINUTE_MS) == []

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from freshflow.config.schema import Config, RankerConfig, RefreshConfig
-from freshflow.engine.partition import EARLY_UPDATE_INTERVAL
+from freshflow.engine.learning import EARLY_UPDATE_INTERVAL
 from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Event, Forget, Interaction
 from freshflow.outputs.records import RecommendationList
+from freshflow.refresh.feature import RefreshFeature
 from freshflow.users.store import UserStore
 from tests.builders.streams import (
     COMPUTED_AT,
@@ -19,6 +20,7 @@ from tests.builders.streams import (
     batches,
     config,
     encoded,
+    feature,
     items,
     outputs,
     partition,
@@ -179,7 +181,7 @@ def test_a_forgotten_user_is_sent_nothing():
     made = partition(refreshing())
     take(made, events[:300])
     published = take(made, [*forgotten, *later])
-    assert made.refresh_scheduler.active_users.slots.keys() == {f"u{n}" for n in range(20, 40)}
+    assert made.active_users.slots.keys() == {f"u{n}" for n in range(20, 40)}
     told = {one.user_id for one in refreshed(published)}
     assert len(told) > 3
     assert not told & {event.user_id for event in forgotten}
@@ -222,7 +224,7 @@ def test_where_batches_end_changes_no_refreshed_list():
 def test_a_model_that_is_no_sum_of_scores_refreshes_nothing():
     events = news(15, 120)
     settings = msgspec.structs.replace(refreshing(), ranker=RankerConfig("freshflow.ranking.model_factories:tree"))
-    assert not partition(settings).refresh_scheduler.is_on
+    assert "refresh" not in {one.name for one in partition(settings).features}
     assert refreshed(outputs(events, settings)) == []
     assert refreshed(outputs(events, refreshing())) != []
 
@@ -232,7 +234,7 @@ def test_a_job_that_resumes_with_refreshes_switched_on_refreshes_nothing_it_has_
     made = partition(off)
     take(made, events[:600])
     made = load(dump(made), on, lambda: COMPUTED_AT)
-    assert not made.refresh_scheduler.active_users.ids
+    assert not made.active_users.ids
     back = {event.user_id for event in events[600:]}
     published = take(made, events[600:])
     assert {one.user_id for one in refreshed(published)} <= back
@@ -243,9 +245,9 @@ def test_a_job_that_resumes_with_refreshes_switched_off_knows_what_was_shown():
     events = news(15, 700)
     made = partition(refreshing())
     take(made, events[:600])
-    shown = made.refresh_scheduler.active_users.baselines.list_rows[:10].tolist()
+    shown = made.active_users.baselines.list_rows[:10].tolist()
     made = load(dump(made), refreshing(interval_s=0), lambda: COMPUTED_AT)
-    assert made.refresh_scheduler.active_users.baselines.list_rows[:10].tolist() == shown
+    assert made.active_users.baselines.list_rows[:10].tolist() == shown
     assert refreshed(take(made, events[600:])) == []
 
 
@@ -254,7 +256,8 @@ def test_where_there_are_many_users_their_lists_are_looked_at_in_turn(monkeypatc
     monkeypatch.setattr("freshflow.refresh.scheduler.MAX_USERS_PER_CHECK", at_once)
     made = partition(refreshing())
     looked: list[list[int]] = []
-    in_turn = made.refresh_scheduler._select_in_turn
+    scheduler = feature(made, RefreshFeature).scheduler
+    in_turn = scheduler._select_in_turn
 
     def noted(slots, chances):
         chosen, of_chosen = in_turn(slots, chances)
@@ -266,7 +269,7 @@ def test_where_there_are_many_users_their_lists_are_looked_at_in_turn(monkeypatc
         looked.append(chosen.tolist())
         return chosen, of_chosen
 
-    made.refresh_scheduler._select_in_turn = noted
+    scheduler._select_in_turn = noted
     take(made, news(16, 1500))
     assert len({slot for slots in looked for slot in slots}) > 30
     assert len(looked) > 20

@@ -13,6 +13,7 @@ from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Event, ItemUpdate
 from freshflow.items.covisitation import COOCCURRENCE
 from freshflow.outputs.records import RelatedItems, encode_related
+from freshflow.related.feature import RelatedFeature
 from freshflow.related.publisher import MAX_RELATED_TOKENS, RELATED_CHECK_INTERVAL, owner_partition
 from freshflow.related.similarity import SHRINKAGE
 from freshflow.users.store import UserStore
@@ -24,7 +25,9 @@ from tests.builders.streams import (
     availability,
     batches,
     config,
+    feature,
     partition,
+    related,
     stream,
     view,
 )
@@ -41,17 +44,14 @@ def relating(partitions: int = 1, *, items: int = 1000, **settings: float) -> Co
 
 
 def made_with(settings: Config, number: int = 0) -> Partition:
-    made = partition(settings, number)
-    made.set_related_publishing(True)
-    return made
+    return partition(settings, number, publishes_related=True)
 
 
 def relations(made: Partition, events: Sequence[Event], *, size: int = 256) -> list[RelatedItems]:
     """What a partition publishes of items, of events in batches of `size`, after a user stage that starts here."""
     bucket, several = UserStore(made.config.users, 1000), []
     for batch in batches(events, size):
-        made.process(ORIGIN, bucket.process(batch))
-        several += made.drain_related()
+        several += related(made.process(ORIGIN, bucket.process(batch)))
     return several
 
 
@@ -85,8 +85,7 @@ def test_a_list_holds_the_nearest_items_as_of_the_event_it_names():
     made = made_with(relating(k=5, **ALL))
     bucket, looks = UserStore(made.config.users, 1000), 0
     for events in batches(views(1, 5 * RELATED_CHECK_INTERVAL), RELATED_CHECK_INTERVAL):
-        made.process(ORIGIN, bucket.process(events))
-        several = made.drain_related()
+        several = related(made.process(ORIGIN, bucket.process(events)))
         looks += bool(several)
         for one in several:
             assert [(item.item_id, item.score) for item in one.items] == naive(made, one.item_id, 5)
@@ -105,8 +104,7 @@ def test_nothing_is_computed_where_nobody_asked():
 def test_what_is_left_is_published_at_the_end_of_the_input():
     made = made_with(relating(**ALL))
     assert relations(made, views(2, RELATED_CHECK_INTERVAL - 1)) == []
-    made.finish(ORIGIN)
-    assert len(made.drain_related()) > 10
+    assert len(related(made.finish(ORIGIN))) > 10
 
 
 def test_batches_change_nothing():
@@ -150,8 +148,7 @@ def test_no_list_that_stands_shows_or_is_of_what_is_not_available(seed):
             item, back = f"i{random.integers(40):02d}", random.random() < 0.4
             (gone.discard if back else gone.add)(item)
             events.append(ItemUpdate(event.position, item, event.ts_ms, available=back))
-        made.process(ORIGIN, bucket.process(events))
-        fresh = made.drain_related()
+        fresh = related(made.process(ORIGIN, bucket.process(events)))
         withdrawn += sum(one.source == ORIGIN.source_ref(event.position) and not one.items for one in fresh)
         several += fresh
         lists = standing(several)
@@ -164,9 +161,7 @@ def test_an_item_that_comes_back_stands_on_lists_again():
     bucket = UserStore(made.config.users, 1000)
 
     def after(*events: Event) -> list[RelatedItems]:
-        made.process(ORIGIN, bucket.process(events))
-        made.finish(ORIGIN)
-        return made.drain_related()
+        return related([*made.process(ORIGIN, bucket.process(events)), *made.finish(ORIGIN)])
 
     several = after(*views(7, 300))
     holders = {item for item, shown in standing(several).items() if "i03" in shown}
@@ -183,32 +178,23 @@ def test_the_list_of_an_item_that_is_evicted_ends_and_its_row_means_another():
     events = views(8, 300, items=60)
     late = [view(n, f"v{n % 9}", f"new{n // 3}") for n in range(301, 1200)]
     several = relations(made, [*events, *late])
-    made.finish(ORIGIN)
-    lists = standing(several + made.drain_related())
+    lists = standing(several + related(made.finish(ORIGIN)))
     known = {item for item in made.item_statistics.index.ids if item}
     assert made.item_statistics.n_evicted > 100
     assert lists.keys() <= known
     assert any(not one.items for one in several)
-    of_row = made.related_publisher.ids
+    of_row = feature(made, RelatedFeature).publisher.ids
     assert all(made.item_statistics.index.ids[row] == item for row, item in enumerate(of_row) if item)
 
 
 @pytest.mark.parametrize("partitions", [2, 3])
-def test_each_item_is_published_by_one_partition_and_none_is_left_out(partitions, monkeypatch):
-    init = Partition.__init__
-
-    def related(self, *arguments):
-        init(self, *arguments)
-        self.set_related_publishing(True)
-
-    monkeypatch.setattr(Partition, "__init__", related)
-    parts, _ = split(views(9, 900), partitions)
-    several = [(part.number, one) for part in parts for one in part.drain_related()]
-    assert all(owner_partition(one.item_id, partitions) == number for number, one in several)
+def test_each_item_is_published_by_one_partition_and_none_is_left_out(partitions):
+    _, published = split(views(9, 900), partitions, publishes_related=True)
+    several = related(published)
+    assert all(owner_partition(one.item_id, partitions) == one.model["partition"] for one in several)
     alone = made_with(relating())
-    single = relations(alone, views(9, 900), size=40)
-    alone.finish(ORIGIN)
-    assert {one.item_id for _, one in several} == {one.item_id for one in single + alone.drain_related()}
+    single = relations(alone, views(9, 900), size=40) + related(alone.finish(ORIGIN))
+    assert {one.item_id for one in several} == {one.item_id for one in single}
 
 
 @pytest.mark.parametrize("after", [1, 100, 300])
@@ -220,8 +206,7 @@ def test_a_partition_that_is_resumed_publishes_what_one_that_ran_on_does(after):
     for n, batch in enumerate(batches(events, 1)):
         steps = bucket.process(batch)
         for made, published in zip((whole, resumed), several, strict=True):
-            made.process(ORIGIN, steps)
-            published += made.drain_related()
+            published += related(made.process(ORIGIN, steps))
         if n == after:
             resumed = load(dump(resumed), settings, lambda: COMPUTED_AT)
     assert several[0] == several[1] != []
@@ -232,7 +217,6 @@ def test_lists_of_another_length_are_published_anew_after_a_resume():
     made = made_with(relating(k=3, **ALL))
     relations(made, views(11, 300))
     longer = load(dump(made), relating(k=6, **ALL), lambda: COMPUTED_AT)
-    longer.finish(ORIGIN)
-    several = longer.drain_related()
+    several = related(longer.finish(ORIGIN))
     assert {len(one.items) for one in several} == {6}
     assert several[0].event_ts > START_MS

@@ -185,4 +185,5 @@ def test_all_rules_are_counted_in_the_report():
 
 def test_without_rules_there_is_no_step_and_no_count():
     made = partition(config(k=5))
-    assert made.rules is None and not [name for name in made.report().counts if name.startswith("rule")]
+    assert "rules" not in {one.name for one in made.features}
+    assert not [name for name in made.report().counts if name.startswith("rule")]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from freshflow.items.covisitation import CoVisits
-from freshflow.rules.candidate_list import ADJUSTMENTS, FRESH, NOT_A_CANDIDATE, PINNED, CandidateList
+from freshflow.outputs.reasons import NOT_A_CANDIDATE
+from freshflow.rules.candidate_list import ADJUSTMENTS, FRESH, PINNED, CandidateList
 from freshflow.rules.conversion_rates import CONVERSION_HALF_LIFE_MS, ConversionRates
 from freshflow.rules.diversity import diversify
 from freshflow.rules.freshness import ensure_fresh_items

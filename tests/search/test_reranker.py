@@ -7,6 +7,7 @@ import pytest
 from freshflow.config.schema import SearchConfig
 from freshflow.engine.snapshot import dump, load
 from freshflow.events.model import Forget, Interaction, Search
+from freshflow.search.feature import SearchFeature
 from freshflow.search.reranker import DEMOTION_CONTRIBUTION, MAX_TRAINING_RESULTS
 from freshflow.users.store import UserStore
 from freshflow.users.updates import UserInteraction
@@ -18,6 +19,7 @@ from tests.builders.streams import (
     availability,
     config,
     encoded,
+    feature,
     items,
     outputs,
     partition,
@@ -169,7 +171,7 @@ def test_a_choice_counts_once_and_only_among_the_results_and_in_time():
     made = partition()
     late = view(4, "u", "r2", after_ms=10_000_000)
     take(made, [search(1, "u"), view(2, "u", "other"), view(3, "u", "r1"), view(3, "u", "r1", 3500), late])
-    assert made.search_reranker.reranked_metrics.events == 1
+    assert feature(made, SearchFeature).reranker.reranked_metrics.events == 1
 
 
 def test_a_search_sent_twice_is_answered_twice_and_counts_once():
@@ -178,10 +180,14 @@ def test_a_search_sent_twice_is_answered_twice_and_counts_once():
     again = msgspec.structs.replace(first[0], position=2)
     assert len(take(twice, [first[0], again, first[1], msgspec.structs.replace(again, position=4)])) == 4
     take(once, first)
-    assert twice.search_reranker.reranked_metrics.events == once.search_reranker.reranked_metrics.events == 1
+    assert (
+        feature(twice, SearchFeature).reranker.reranked_metrics.events
+        == feature(once, SearchFeature).reranker.reranked_metrics.events
+        == 1
+    )
     view_again = [msgspec.structs.replace(again, position=5), view(6, "u", "r1")]
     take(twice, view_again)
-    assert twice.search_reranker.reranked_metrics.events == 1
+    assert feature(twice, SearchFeature).reranker.reranked_metrics.events == 1
 
 
 def test_a_search_that_arrives_behind_a_later_one_is_answered_and_takes_nothing_from_it():
@@ -206,7 +212,10 @@ def test_queries_without_words_a_thousand_results_and_items_of_which_nothing_is_
     assert sorted(items(many)) == list(found)
     assert items(many).index("x0999") < 999
     assert items(none) == []
-    assert all(len(answer.items) <= MAX_TRAINING_RESULTS for answer in made.search_reranker.pending_answers.values())
+    assert all(
+        len(answer.items) <= MAX_TRAINING_RESULTS
+        for answer in feature(made, SearchFeature).reranker.pending_answers.values()
+    )
 
 
 def test_unavailable_and_dismissed_results_stand_last_or_are_left_out_where_that_is_asked_for():
@@ -229,14 +238,14 @@ def test_k_cuts_the_answer_and_exclude_seen_leaves_out_what_the_user_knows():
 def test_who_is_forgotten_or_leaves_has_no_answer_waiting():
     made = partition()
     take(made, [search(1, "u"), search(2, "v")])
-    assert made.search_reranker.pending_answers.keys() == {"u", "v"}
+    assert feature(made, SearchFeature).reranker.pending_answers.keys() == {"u", "v"}
     take(made, [Forget(3, "u", START_MS + 3000)])
-    assert made.search_reranker.pending_answers.keys() == {"v"}
-    assert b'"u"' not in made.search_reranker.state()["waiting"]
+    assert feature(made, SearchFeature).reranker.pending_answers.keys() == {"v"}
+    assert b'"u"' not in feature(made, SearchFeature).reranker.state()["waiting"]
     one = UserStore(SETTINGS.users, 1)
     for n, user in enumerate(("a", "b", "c")):
         made.process(ORIGIN, one.process([search(10 + n, user)]))
-    assert made.search_reranker.pending_answers.keys() == {"v", "c"}
+    assert feature(made, SearchFeature).reranker.pending_answers.keys() == {"v", "c"}
 
 
 def test_no_text_of_a_query_is_in_a_signal_a_snapshot_or_an_answer():
@@ -256,7 +265,10 @@ def test_other_partitions_learn_what_is_chosen_after_a_query_from_signals(for_al
     own.process(ORIGIN, steps)
     other.buffer_remote_events(ORIGIN, [step.remote_event for step in steps if isinstance(step, UserInteraction)])
     other.finish(ORIGIN)
-    assert other.search_reranker.query_clicks.snapshot() == own.search_reranker.query_clicks.snapshot()
+    assert (
+        feature(other, SearchFeature).reranker.query_clicks.snapshot()
+        == feature(own, SearchFeature).reranker.query_clicks.snapshot()
+    )
     assert items(take(other, [search(100, "new")])[0])[0] == "r6"
 
 
@@ -265,11 +277,11 @@ def test_with_no_room_for_queries_nothing_is_learned_and_answers_are_the_engine_
     bucket, made = UserStore.for_partition(settings), partition(settings)
     lists = read(made.process(ORIGIN, bucket.process([*chosen("r6", 12), search(100, "new")])))
     assert items(lists[-1]) == list(RESULTS)
-    assert not made.search_reranker.pending_answers
+    assert not feature(made, SearchFeature).reranker.pending_answers
 
 
 def test_a_stream_without_searches_costs_no_state():
     made = partition()
     take(made, [view(n, f"u{n % 3}", f"r{n % 5}") for n in range(100)])
-    assert not made.search_reranker.pending_answers
-    assert not made.search_reranker.query_clicks.counts_by_key
+    assert not feature(made, SearchFeature).reranker.pending_answers
+    assert not feature(made, SearchFeature).reranker.query_clicks.counts_by_key

@@ -9,11 +9,18 @@ from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.engine.snapshot import freeze, load, state_settings
+from freshflow.engine.snapshot import dump, freeze, load, state_settings
 from freshflow.events.model import Forget, Origin
 from freshflow.io.record import OutBatch
 from freshflow.metrics.report import encode_receipt, encode_report
-from freshflow.outputs.records import Output, RecommendationList, encode_all, encode_related
+from freshflow.outputs.records import (
+    ListOutput,
+    Output,
+    RecommendationList,
+    RelatedItems,
+    encode_all,
+    encode_related,
+)
 from freshflow.refresh.event_clock import EventClock
 from freshflow.state.backend import KeyedState, StateBackend
 from freshflow.streaming.experiment import Variants
@@ -71,7 +78,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
     def on_batch(self, values: list[StepBatch | RemoteEventBatch]) -> tuple[Iterable[PartitionOutput], bool]:
         """Take what has arrived."""
         number = values[0].partition
-        if self.has_related != (self._get_or_create_partition(number).related_publisher is not None):
+        if self.has_related != (self.partition is not None and self.partition.publishes_related):
             self._log_and_process(RelatedItemsSwitch(number, self.has_related))
         return self._log_and_process(
             BatchGroup(values), sum(len(batch.steps) for batch in values if isinstance(batch, StepBatch))
@@ -110,26 +117,20 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         if isinstance(message, BatchGroup):
             return self._process_batches(message.batches)
         if isinstance(message, RelatedItemsSwitch):
-            self._get_or_create_partition(message.partition).set_related_publishing(message.is_enabled)
+            self._switch_related_items(message)
             return []
         partition = self.partition
         if partition is None:
             return []
         if isinstance(message, RefreshTick):
-            outputs = partition.refresh_aged_lists(message.now_ms)
-            return (
-                [self._build_output(partition, outputs, self.clock())] if outputs or partition.pending_related else []
-            )
+            outputs = partition.check_by_clock(message.now_ms)
+            return [self._build_output(partition, outputs, self.clock())] if outputs else []
         if self._origin is None:
             return []
-        partition.finish(self._origin)
+        related_lists = _encode_related_lists(partition.finish(self._origin))
         report = partition.report()
         metrics: OutBatch = [encode_report(report, self.clock())]
-        return [
-            PartitionOutput(
-                self.clock(), [], report, metrics, self._drain_related_lists(partition), self.initial_counts
-            )
-        ]
+        return [PartitionOutput(self.clock(), [], report, metrics, related_lists, self.initial_counts)]
 
     def _process_batches(self, batches: list[StepBatch | RemoteEventBatch]) -> list[PartitionOutput]:
         """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
@@ -138,12 +139,19 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
                 self._partition_of_batch(batch).buffer_remote_events(batch.origin, batch.remote_events)
         outputs = [self._process_steps(batch) for batch in batches if isinstance(batch, StepBatch)]
         partition = self._partition_of_batch(batches[-1])
-        partition.flush_if_full(batches[-1].origin)
-        return outputs if not partition.pending_related else [*outputs, self._build_output(partition, [], self.clock())]
+        flushed = partition.flush_if_full(batches[-1].origin)
+        return [*outputs, self._build_output(partition, flushed, self.clock())] if flushed else outputs
 
     def _partition_of_batch(self, batch: StepBatch | RemoteEventBatch) -> Partition:
         self._origin = batch.origin
         return self._get_or_create_partition(batch.partition)
+
+    def _switch_related_items(self, switch: RelatedItemsSwitch) -> None:
+        """Publish related items from here on, or stop; it is a resume under another configuration."""
+        if self.partition is None:
+            self.partition = Partition(switch.partition, self.config, self.clock, publishes_related=switch.is_enabled)
+        else:
+            self.partition = load(dump(self.partition), self.config, self.clock, publishes_related=switch.is_enabled)
 
     def _get_or_create_partition(self, number: int) -> Partition:
         if self.partition is None:
@@ -157,37 +165,40 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         if self.config.users.guests and any(type(step) is Forget for step in batch.steps):
             self.keyed_state.compact_now()  # what was taken so far may name a guest of who is to be forgotten
         if self.event_clock is not None:
-            self.event_clock.advance(partition.event_ts, batch.read_ms, partition.n_refresh_checks, self.clock())
+            self.event_clock.advance(partition.event_ts, batch.read_ms, partition.n_checks, self.clock())
         return self._build_output(partition, outputs, batch.read_ms)
 
     def _build_output(self, partition: Partition, outputs: list[Output], read_ms: int) -> PartitionOutput:
-        lists: OutBatch = list(encode_all(outputs))
+        related_lists = _encode_related_lists(outputs)
+        list_outputs = [output for output in outputs if not isinstance(output, RelatedItems)]
+        lists: OutBatch = list(encode_all(list_outputs))
         report = partition.report_if_due()
         receipts = partition.drain_receipts()
         if receipts:
             self.keyed_state.compact_now()  # what was taken so far names who is to be forgotten
         metrics: OutBatch = [encode_receipt(receipt, self.clock()) for receipt in receipts]
         metrics += [encode_report(report, self.clock())] if report else []
-        list_ages_ms = _list_ages_ms(outputs) if self._reports_list_ages else []
+        list_ages_ms = _list_ages_ms(list_outputs) if self._reports_list_ages else []
         return PartitionOutput(
             read_ms,
             lists,
             partition.report(),
             metrics,
-            self._drain_related_lists(partition),
+            related_lists,
             self.initial_counts,
             list_ages_ms,
         )
-
-    def _drain_related_lists(self, partition: Partition) -> OutBatch:
-        return [encode_related(related_list) for related_list in partition.drain_related()]
 
     def snapshot(self) -> bytes:
         """What recovery needs of the partition, if there is one; Bytewax asks in any case."""
         return b"" if self.partition is None else self.keyed_state.checkpoint(partial(freeze, self.partition))
 
 
-def _list_ages_ms(outputs: list[Output]) -> list[int]:
+def _encode_related_lists(outputs: list[Output]) -> OutBatch:
+    return [encode_related(output) for output in outputs if isinstance(output, RelatedItems)]
+
+
+def _list_ages_ms(outputs: list[ListOutput]) -> list[int]:
     """From event to list, of the lists that an event caused: those of a refresh are caused by the world."""
     lists = (output for output in outputs if isinstance(output, RecommendationList) and output.cause != "refresh")
     return [output.computed_at - output.event_ts for output in lists]

@@ -19,7 +19,7 @@ from freshflow.events.reject_codes import REJECT_CODES, RejectCode
 from freshflow.metrics.catalogue import COUNTER_DESCRIPTIONS, QUALITY_DESCRIPTIONS, describe_metric
 from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.outputs.records import LIST_REASONS, Cause
-from freshflow.rules.candidate_list import PUBLISHED_REASONS
+from freshflow.outputs.reasons import PUBLISHED_REASONS
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
 from tests.docs.pages import call

@@ -112,4 +112,4 @@ def test_related_items_that_are_wanted_only_after_a_resume_are_all_published_the
     job = Job(settings, kept, job.mark(), related=False)
     assert len(published) > 20
     assert related_of([*job.take(news(2, 300)), *job.wait()]) == []
-    assert job.partition.partition.related_publisher is None
+    assert not job.partition.partition.publishes_related
