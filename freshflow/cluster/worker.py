@@ -26,7 +26,7 @@ from freshflow.cluster.protocol import (
 )
 from freshflow.errors import find_user_error
 from freshflow.state.recovery_store import open_state_backend
-from freshflow.streaming.failure_recorder import FailureRecorder
+from freshflow.streaming.observed import FailureRecorder
 from freshflow.streaming.job import Peers, StopFlag, build, run_flow
 from freshflow.streaming.monitoring.logging import configure_logging
 from freshflow.streaming.monitoring.progress import JobStats

@@ -23,7 +23,7 @@ from freshflow.ranking.ranker import load_model_factory
 from freshflow.state.backend import StateBackend
 from freshflow.state.recovery_store import open_recovery_store, translate_store_errors
 from freshflow.streaming.experiment import Variants, load_variants
-from freshflow.streaming.failure_recorder import FailureRecorder
+from freshflow.streaming.observed import FailureRecorder
 from freshflow.streaming.graph import Endpoints, build_flow
 from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.monitoring.prometheus import serve_job_metrics
