@@ -10,7 +10,7 @@ from msgspec import structs
 
 from freshflow.config.schema import NATIVE_FORMAT, Config
 from freshflow.events.model import CONTROL_TYPES
-from freshflow.preflight.findings import Finding, failed, passed
+from freshflow.io.findings import Finding, failed, passed
 from freshflow.state.backend import StateBackend
 from freshflow.streaming.job import JobUrls, assemble, run_flow
 from freshflow.streaming.monitoring.progress import JobStats

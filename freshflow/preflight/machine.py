@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from freshflow.config.schema import Config
-from freshflow.preflight.findings import Finding, failed, passed
+from freshflow.io.findings import Finding, failed, passed
 
 __all__ = ["check_environment", "is_version_within", "check_metrics_address", "check_packages", "check_privacy_key"]
 

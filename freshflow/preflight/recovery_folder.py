@@ -13,7 +13,7 @@ from typing import Any
 from freshflow._safe_pickle import load_plain
 from freshflow.engine import snapshot
 from freshflow.errors import SnapshotError
-from freshflow.preflight.findings import Finding, failed, passed
+from freshflow.io.findings import Finding, failed, passed
 from freshflow.state.backend import MANIFEST_MAGIC, read_manifest
 from freshflow.state.recovery_store import LOCK_FILE_NAME, STATES_DIR_NAME
 from freshflow.streaming.experiment import Variants
