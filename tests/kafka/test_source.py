@@ -160,7 +160,7 @@ def test_a_partition_that_was_added_since_the_snapshot_is_read_whole(
 ) -> None:
     topic = new_topic()
     fill(broker, topic, numbered(5))
-    part = source_of(broker, topic, clock, start="latest", resumes=True).build_part("in", f"{topic}/00000", None)
+    part = source_of(broker, topic, clock, start="latest", is_resumed=True).build_part("in", f"{topic}/00000", None)
     assert part.snapshot() == 0
     part.close()
 
