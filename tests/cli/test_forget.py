@@ -63,7 +63,7 @@ def test_the_event_is_a_line_of_its_own_whatever_the_file_ends_with(before: str)
 def test_a_packed_file_gets_a_packed_line(before: str) -> None:
     Path("events.jsonl.gz").write_bytes(gzip.compress(before.encode()))
     forget("u", "--input", "events.jsonl.gz")
-    assert [type(event).__name__ for event in events_in("events.jsonl.gz")] == ["Behaviour", "Forget"]
+    assert [type(event).__name__ for event in events_in("events.jsonl.gz")] == ["Interaction", "Forget"]
 
 
 def test_a_table_gets_a_row_in_the_order_of_its_columns() -> None:
