@@ -11,11 +11,11 @@ import typer
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import FormatOption, MapOption, event_overrides
 from freshflow.errors import FreshFlowError
-from freshflow.io.url import check_distinct
+from freshflow.io.findings import Finding, failed, passed, run_guarded
+from freshflow.io.registry import check_distinct
+from freshflow.io.scheme import CheckOptions, StreamRole
 from freshflow.preflight.canary import check_canary
 from freshflow.preflight.endpoints import check_input, check_output
-from freshflow.preflight.findings import Finding, failed, passed, run_guarded
-from freshflow.preflight.kafka_topic import TopicRole
 from freshflow.preflight.machine import check_environment, check_metrics_address, check_packages, check_privacy_key
 from freshflow.preflight.recovery_folder import check_recovery_folder
 from freshflow.streaming.experiment import Variants, load_variants
@@ -76,15 +76,16 @@ def _collect_findings(urls: JobUrls, experiment: Variants, recovery: Path | None
     yield from check_environment(os.environ)
     yield from check_privacy_key(config)
     yield from check_metrics_address(config)
-    yield from run_guarded("input", partial(check_input, urls, config, processes, system_clock))
+    yield from run_guarded("input", partial(check_input, urls.input, config, processes, system_clock))
     outputs = {
-        "output": (urls.output, TopicRole.LISTS),
-        "dead letters": (urls.dead_letter_url(), TopicRole.DEAD_LETTERS),
-        "reports": (urls.metrics, TopicRole.METRICS),
-        "related items": (urls.related, TopicRole.RELATED),
+        "output": (urls.output, StreamRole.LISTS),
+        "dead letters": (urls.dead_letter_url(), StreamRole.DEAD_LETTERS),
+        "reports": (urls.metrics, StreamRole.METRICS),
+        "related items": (urls.related, StreamRole.RELATED),
     }
-    for label, (url, topic) in outputs.items():
-        yield from run_guarded(label, partial(check_output, label, url, topic, config, is_resuming, system_clock))
+    for label, (url, role) in outputs.items():
+        options = CheckOptions(subject=label, role=role, clock=system_clock, is_resumed=is_resuming)
+        yield from run_guarded(label, partial(check_output, url, config, options))
     yield from run_guarded("recovery", partial(check_recovery_folder, recovery, experiment))
     for variant_config in experiment.configs:
         yield from run_guarded("canary", partial(check_canary, variant_config, system_clock))

@@ -30,7 +30,7 @@ from freshflow.simulator.pace import live_config, pace_lines
 from freshflow.simulator.shop import SimulatedShop, build_shop, shift_shop, with_shifted_catalogue
 from freshflow.simulator.write import shop_lines
 
-__all__ = ["demo", "feed_events", "describe_shop_items"]
+__all__ = ["demo", "describe_shop_items", "feed_events"]
 
 BACKFILL_S = 1_800.0  # before the start, told at once so that there is something to see
 SHIFT_RATIO = 0.55  # of the past: the shop changes, so that there is a drift to see
@@ -91,7 +91,7 @@ def _run_demo(work_dir: Path, settings: Config, config: ShopConfig, shop: Simula
     items, window_item_ids = describe_shop_items(shop, config)
     page_shop = Window(VISITOR_ID, msgspec.convert(items, list[ShopItem]), window_item_ids, clicks.put, wall_clock_ms)
     sources = DashboardSources(str(work_dir / METRICS_FILE), str(work_dir / DEAD_LETTERS_FILE))
-    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=wall_clock_ms, shop=page_shop)
+    page = partial(live_page, sources=sources, config=settings, clock=wall_clock_ms, shop=page_shop)
     with _run_job(work_dir) as pipe:
         lines = shop_lines(config, shop)
         threading.Thread(target=_feed_pipe, args=(lines, clicks, pipe, work_dir / "events.jsonl"), daemon=True).start()

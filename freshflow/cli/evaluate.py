@@ -27,7 +27,7 @@ from freshflow.evaluation.replay import EvaluationResult, evaluate_baselines, ev
 from freshflow.evaluation.report import build_evaluation_report, encode_evaluation
 from freshflow.evaluation.report_table import print_report
 from freshflow.evaluation.scores import Scores
-from freshflow.io.url import check_distinct
+from freshflow.io.registry import check_distinct
 from freshflow.ranking.ranker import load_model_factory
 from freshflow.streaming.experiment import load_configs
 

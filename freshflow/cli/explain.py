@@ -12,7 +12,7 @@ from rich.table import Table
 from freshflow.cli.options import ConfigFile
 from freshflow.config.schema import load_config
 from freshflow.errors import InputError
-from freshflow.io.lookup import read_latest_list
+from freshflow.io.registry import look_up
 from freshflow.outputs.records import ListItem, PublishedList
 
 __all__ = ["explain"]
@@ -52,7 +52,7 @@ def explain(
 
     With `lists.contributions = true` the job also writes what each feature added to a score; the largest are shown.
     """
-    encoded_list = read_latest_list(lists, user, load_config(config, os.environ))
+    encoded_list = look_up(lists, user, load_config(config, os.environ))
     if encoded_list is None:
         raise InputError(f"There is no list of {user} in {lists}: they have done nothing yet, or were forgotten.")
     try:

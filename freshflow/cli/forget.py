@@ -13,8 +13,7 @@ from freshflow.errors import ConfigError
 from freshflow.events.fields import MAX_ID_CHARS
 from freshflow.events.identity import ANONYMOUS_PREFIX
 from freshflow.events.pseudonyms import Pseudonyms
-from freshflow.io.forget import write_forget_event, write_tombstone
-from freshflow.io.url import check_distinct
+from freshflow.io.registry import append_event, check_distinct, write_tombstone
 
 __all__ = ["forget"]
 
@@ -43,7 +42,9 @@ def forget(
         raise ConfigError(f"USER is no id that an event could have: give 1 to {MAX_ID_CHARS} characters in UTF-8.")
     check_distinct({"--input": input, "--output": output})
     if input is not None:
-        for source_ref in write_forget_event(input, user, wall_clock_ms(), settings, is_anonymous=guest):
+        id_field = "session_id" if guest else "user_id"
+        event: dict[str, str | int] = {"type": "forget", id_field: user, "ts": wall_clock_ms()}
+        for source_ref in append_event(input, user, event, settings):
             typer.echo(f"forget event   {source_ref}")
     if output is not None:
         pseudonyms = Pseudonyms.from_config(settings.privacy)

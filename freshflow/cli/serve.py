@@ -57,7 +57,7 @@ def serve(
     from freshflow.serving.server import run_server as run
 
     sources = DashboardSources(metrics, dead_letters)
-    page = partial(live_page, sources=sources, kafka=settings.kafka, clock=system_time_ms)
+    page = partial(live_page, sources=sources, config=settings, clock=system_time_ms)
     server_options = {} if no_page else {"extra_routes": page}
     run(ServerUrls(lists, related, settings.serve.store), settings, partial(typer.echo, err=True), **server_options)
 

@@ -1,1 +1,1 @@
-"""Several worker processes of one job: the supervisor, the workers and their protocol."""
+"""Several worker processes of one job: the supervisor, the workers and their messages."""

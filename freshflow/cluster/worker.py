@@ -1,17 +1,16 @@
-"""One of the processes of a job: `python -m freshflow.cluster.worker <index> <descriptor>`, started by `cluster.py`.
+"""Worker process of a job: `python -m freshflow.cluster.worker <index> <descriptor>`, started by the supervisor.
 
-It does what it is told over its channel, and ends at once when the channel does: then the process that started it is
-gone, and whoever starts the job again must not find this one still writing.
+It obeys the messages of its channel and ends at once when the channel is closed: the supervisor is gone then, and a job
+that is started again must not find this process still writing.
 """
 
 import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,15 +25,13 @@ from freshflow.cluster.protocol import (
 )
 from freshflow.errors import find_user_error
 from freshflow.state.recovery_store import open_state_backend
-from freshflow.streaming.failure_recorder import FailureRecorder
 from freshflow.streaming.job import Peers, StopFlag, build, run_flow
 from freshflow.streaming.monitoring.logging import configure_logging
 from freshflow.streaming.monitoring.progress import JobStats
+from freshflow.streaming.observed import FailureRecorder
 
-__all__ = ["main", "raise_timer_slack"]
-
-STATS_INTERVAL_S = 0.5  # as often as a terminal shows them
-BYTEWAX_START_S = 0.5  # after which Bytewax has started its threads, which would inherit what is set before
+STATS_INTERVAL_S = 0.5  # the refresh interval of the progress line
+BYTEWAX_START_S = 0.5  # until Bytewax has started its threads, which would inherit an earlier setting
 TIMER_SLACK_NS, TIMER_SLACK_PATH = 50_000_000, Path("/proc/self/timerslack_ns")
 
 _logger = logging.getLogger("freshflow")
@@ -42,25 +39,30 @@ _logger = logging.getLogger("freshflow")
 _ControlMessageT = TypeVar("_ControlMessageT", JobSpec, StartWorker)
 
 
-def main(index: int, socket_fd: int) -> None:
-    """Run one process of a job to its end."""
+def main(index: int, channel_fd: int) -> None:
+    """Run one worker of a job to its end.
+
+    Args:
+        index: Number of the worker, from 0.
+        channel_fd: The inherited file descriptor of its channel.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    channel: Channel[MessageToWorker] = Channel(socket.socket(fileno=socket_fd), MessageToWorker)
+    channel: Channel[MessageToWorker] = Channel(Connection(channel_fd), MessageToWorker)
     failures = FailureRecorder()
     try:
         _run(index, channel, failures)
-    except BaseException as error:  # a panic of Bytewax is no Exception
+    except BaseException as error:  # a panic of Bytewax is not an Exception
         channel.send(_failure_message(failures.first_error or error))
         if isinstance(error, Exception) and failures.first_error is None and find_user_error(error) is None:
             _logger.exception("The process failed.")
-        # Not `sys.exit`: threads of Bytewax that still unwind would abort a process that takes Python down.
+        # Not `sys.exit`: threads of Bytewax that still unwind would abort a process that finalises Python.
         logging.shutdown()
         os._exit(1)
 
 
 def _run(index: int, channel: Channel[MessageToWorker], failures: FailureRecorder) -> None:
-    messages, job_stats, stop_flag = channel.messages(), JobStats(), StopFlag()
-    job = _receive(messages, JobSpec)
+    job_stats, stop_flag = JobStats(), StopFlag()
+    job = _receive(channel, JobSpec)
     configure_logging(job.config.log)
     recovery = Path(job.recovery) if job.recovery is not None else None
     state_backend = open_state_backend(recovery)
@@ -68,8 +70,8 @@ def _run(index: int, channel: Channel[MessageToWorker], failures: FailureRecorde
         job.urls, job.config, job_stats, stop_flag, failures, state_backend=state_backend, variants=job.variants
     )
     channel.send(WorkerReady())
-    start_message = _receive(messages, StartWorker)
-    threading.Thread(target=_handle_control_messages, args=(messages, stop_flag), daemon=True).start()
+    start_message = _receive(channel, StartWorker)
+    threading.Thread(target=_handle_control_messages, args=(channel, stop_flag), daemon=True).start()
     stop_event = threading.Event()
     stats_thread = threading.Thread(target=_send_stats, args=(channel, job_stats, stop_event), daemon=True)
     stats_thread.start()
@@ -81,32 +83,32 @@ def _run(index: int, channel: Channel[MessageToWorker], failures: FailureRecorde
 
 
 def raise_timer_slack(delay_s: float) -> None:
-    """In `delay_s` seconds, let the first thread sleep for up to 50 ms whenever it wants to sleep for less.
+    """Raise the timer slack of the main thread to 50 ms after `delay_s` seconds.
 
-    In a cluster that is Bytewax's thread which looks for signals every millisecond, and takes interpreter and processor
-    from the thread that works to do so: a tenth of the time of two processes on two cores. Only the first thread may
-    say so of itself, and does when it handles a signal. It is Linux that knows of this; elsewhere all stays as it is.
+    In a cluster Bytewax's main thread wakes every millisecond to check for signals, and takes the interpreter and a
+    core from the working thread: a tenth of the time of two processes on two cores. Only the main thread can set its
+    own slack, and does so when it handles a signal. Timer slack exists on Linux only; elsewhere nothing happens.
     """
 
     def write_slack(*_: object) -> None:
         with contextlib.suppress(OSError):
             TIMER_SLACK_PATH.write_text(str(TIMER_SLACK_NS))
 
-    signal.signal(signal.SIGURG, write_slack)  # which ends no process that does not handle it any more
+    signal.signal(signal.SIGURG, write_slack)  # ignored by default, so it cannot end a process
     timer = threading.Timer(delay_s, signal.pthread_kill, (threading.main_thread().ident, signal.SIGURG))
     timer.daemon = True
     timer.start()
 
 
-def _receive(messages: Iterator[MessageToWorker], message_type: type[_ControlMessageT]) -> _ControlMessageT:
-    message = next(messages, None)
-    if not isinstance(message, message_type):  # the channel has ended
+def _receive(channel: Channel[MessageToWorker], message_type: type[_ControlMessageT]) -> _ControlMessageT:
+    message = channel.receive()
+    if not isinstance(message, message_type):  # the channel is closed
         os._exit(1)
     return message
 
 
-def _handle_control_messages(messages: Iterator[MessageToWorker], stop_flag: StopFlag) -> None:
-    for message in messages:
+def _handle_control_messages(channel: Channel[MessageToWorker], stop_flag: StopFlag) -> None:
+    while (message := channel.receive()) is not None:
         if isinstance(message, StopWorker):
             stop_flag.is_set = True
     os._exit(1)
@@ -118,7 +120,7 @@ def _send_stats(channel: Channel[MessageToWorker], job_stats: JobStats, stop_eve
 
 
 def _failure_message(error: BaseException) -> WorkerFailure:
-    """What a failure is to others; a panic that no step of this process caused follows from another process."""
+    """Return an error as a message; a panic without an error of this process's steps follows from another process."""
     user_message = find_user_error(error)
     if user_message is not None:
         return WorkerFailure(user_message=str(user_message))

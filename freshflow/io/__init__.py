@@ -1,1 +1,1 @@
-"""Where the job meets the world: files, standard input and output, Kafka."""
+"""Inputs and outputs of the job: files, standard streams and Kafka, each registered as a URL scheme."""

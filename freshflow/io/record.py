@@ -1,11 +1,9 @@
-"""What the sinks of the job are handed: batches of encoded records, so that one graph item carries many.
+"""Records of the job's sinks, in batches, so that one graph item carries many.
 
-A `Record` is (key, value) in bytes. A key is the user id (lists), the item id (related), or None. A value of None is
-a tombstone: on a compacted topic it deletes the key. A graph item is `(route, OutBatch)`, where `route` (a partition
-name of the job) only spreads batches over the parts of a sink and never reaches the outside.
+An `OutRecord` is (key, value) in bytes. A key is the user id (lists), the item id (related), or None. A value of None
+is a tombstone: on a compacted topic it deletes the key. A graph item is `(route, OutBatch)`, where `route` (a partition
+name of the job) only spreads batches over the parts of a sink and is never published.
 """
-
-__all__ = ["OutBatch", "OutRecord"]
 
 OutRecord = tuple[bytes | None, bytes | None]
 OutBatch = list[OutRecord]

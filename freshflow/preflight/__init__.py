@@ -1,1 +1,1 @@
-"""What can be known of a job before it is started, without changing anything."""
+"""Checks of a job before it starts; they change nothing."""

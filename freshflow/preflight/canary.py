@@ -1,4 +1,4 @@
-"""An event through the real graph, between files of its own: in comes one, out must come a list."""
+"""Canary: one event goes through the real graph between temporary files, and must become a list."""
 
 import tempfile
 import time
@@ -10,16 +10,14 @@ from msgspec import structs
 
 from freshflow.config.schema import NATIVE_FORMAT, Config
 from freshflow.events.model import CONTROL_TYPES
-from freshflow.preflight.findings import Finding, failed, passed
+from freshflow.io.findings import Finding, failed, passed
 from freshflow.state.backend import StateBackend
 from freshflow.streaming.job import JobUrls, assemble, run_flow
 from freshflow.streaming.monitoring.progress import JobStats
 
-__all__ = ["check_canary"]
-
 
 def check_canary(config: Config, clock: Callable[[], int]) -> Iterator[Finding]:
-    """Whether an event and a request of a user of our own give a list with the item of the event."""
+    """Yield a finding on a job over one event and one request: the list must have the event's item."""
     positive_types = [
         name for name, weight in config.events.weights.items() if weight > 0 and name not in CONTROL_TYPES
     ]

@@ -1,4 +1,4 @@
-"""Python and packages, the environment, the key of pseudonyms and the address of the metrics."""
+"""Check of Python and packages, the environment, the key of pseudonyms and the address of the metrics."""
 
 import re
 import socket
@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from freshflow.config.schema import Config
-from freshflow.preflight.findings import Finding, failed, passed
-
-__all__ = ["check_environment", "is_version_within", "check_metrics_address", "check_packages", "check_privacy_key"]
+from freshflow.io.findings import Finding, failed, passed
 
 BYTEWAX_API_VARIABLE = "BYTEWAX_DATAFLOW_API_ENABLED"
-MIN_DISTINCT_CHARS = 8  # different ones in a key that somebody made at random
+MIN_DISTINCT_CHARS = 8  # distinct characters of any random key
 
 
 def check_packages() -> Iterator[Finding]:
-    """The versions of Python and of what is installed, against what this version of FreshFlow asks for."""
+    """Yield a finding on the versions of Python and of the installed packages."""
     required_python, python_version = metadata("freshflow")["Requires-Python"], sys.version.split()[0]
     problems = (
         []
@@ -45,7 +43,7 @@ def check_packages() -> Iterator[Finding]:
 
 
 def is_version_within(installed: str, limits: str) -> bool:
-    """Whether a version is within limits, by its leading numbers.
+    """Return whether a version is within limits, by its leading numbers.
 
     >>> is_version_within("2.16.1", ">=2.6,<3"), is_version_within("3.0", "<3,>=2.6")
     (True, False)
@@ -75,18 +73,18 @@ def _version_numbers(text: str) -> tuple[int, ...]:
 
 
 def check_environment(variables: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that change what a job does behind its back."""
+    """Yield a finding on environment variables that change a job's behaviour unasked."""
     if BYTEWAX_API_VARIABLE in variables:
         yield failed(
             "environment",
-            f"{BYTEWAX_API_VARIABLE} is set, and Bytewax opens port 3030 on every network, whatever its value: unset it.",
+            f"{BYTEWAX_API_VARIABLE} is set, and with any value Bytewax opens port 3030 on every network: unset it.",
         )
     else:
         yield passed("environment", "nothing that opens a port unasked")
 
 
 def check_privacy_key(config: Config) -> Iterator[Finding]:
-    """The key of pseudonyms; that it is there, and long enough, the configuration has seen to."""
+    """Yield a finding on the key of pseudonyms; the configuration has checked its presence and length."""
     key = config.privacy.key
     if not config.privacy.pseudonymise:
         yield passed("privacy", "users are known by their ids (privacy.pseudonymise is off)")
@@ -99,7 +97,7 @@ def check_privacy_key(config: Config) -> Iterator[Finding]:
 
 
 def check_metrics_address(config: Config) -> Iterator[Finding]:
-    """Whether the address of the metrics is free."""
+    """Yield a finding on the address of the metrics: it must be free."""
     address = config.metrics.address
     if not address:
         yield passed("metrics", "Prometheus is not answered (metrics.address is empty)")

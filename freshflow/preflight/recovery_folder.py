@@ -1,4 +1,4 @@
-"""The recovery folder, read without touching it."""
+"""Check of the recovery folder, which is read without changing it."""
 
 import fcntl
 import shutil
@@ -13,13 +13,11 @@ from typing import Any
 from freshflow._safe_pickle import load_plain
 from freshflow.engine import snapshot
 from freshflow.errors import SnapshotError
-from freshflow.preflight.findings import Finding, failed, passed
+from freshflow.io.findings import Finding, failed, passed
 from freshflow.state.backend import MANIFEST_MAGIC, read_manifest
 from freshflow.state.recovery_store import LOCK_FILE_NAME, STATES_DIR_NAME
 from freshflow.streaming.experiment import Variants
 from freshflow.users import anonymous, store
-
-__all__ = ["check_recovery_folder"]
 
 SUBJECT = "recovery"
 SNAPSHOTS_QUERY = "SELECT step_id, state_key, ser_change FROM snaps WHERE ser_change IS NOT NULL ORDER BY snap_epoch"
@@ -27,7 +25,7 @@ MIN_FREE_BYTES, N_STATE_COPIES = 1 << 26, 3  # bytes; new states are written bes
 
 
 def check_recovery_folder(folder: Path | None, variants: Variants) -> Iterator[Finding]:
-    """Whether a job could keep its state there, and go on from what is there."""
+    """Yield findings on the recovery folder: a job can write its state there and resume from it."""
     if folder is None:
         yield passed(SUBJECT, "none: a job that is started again begins anew (--recovery keeps its state)")
         return
@@ -59,7 +57,7 @@ def _check_new_folder(folder: Path) -> Iterator[Finding]:
 
 def _check_free_space(folder: Path, used_bytes: int, message: str) -> Iterator[Finding]:
     try:
-        with tempfile.TemporaryFile(dir=folder):  # it has no name, so nothing is to be seen of it
+        with tempfile.TemporaryFile(dir=folder):  # it has no name, so the folder does not change
             pass
     except OSError as error:
         yield failed(
@@ -88,7 +86,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _expected_states(variants: Variants) -> dict[str, tuple[bytes, dict[str, Any]]]:
-    """The steps that have states: with which version these begin, and the settings that shape them."""
+    """Return the stateful steps with the version line of their states and the settings that shape them."""
     split_settings = variants.split_settings()
     steps = {
         "guests": (anonymous.ANONYMOUS_SNAPSHOT_VERSION, split_settings),
@@ -103,7 +101,7 @@ def _expected_states(variants: Variants) -> dict[str, tuple[bytes, dict[str, Any
 
 
 def _count_states(folder: Path, variants: Variants) -> int:
-    """How many states there are to go on from; raises `SnapshotError` if one is of another version or other settings.
+    """Count the states to resume from; raises `SnapshotError` for another version or other settings.
 
     SQLite writes beside a database even to read it, so copies are read.
     """

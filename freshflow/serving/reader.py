@@ -3,37 +3,18 @@
 import threading
 from collections.abc import Callable
 from logging import getLogger
-from typing import Literal, Protocol
 
 from freshflow.errors import FreshFlowError
 from freshflow.serving.broadcast import Broadcast
+from freshflow.serving.list_input import ListInput
 from freshflow.serving.metrics import LIST_AGE_BUCKETS_S, Histogram
 from freshflow.serving.records import ChangeBatch
-from freshflow.serving.responses import InputHealth, ListKind
+from freshflow.serving.responses import InputHealth
 from freshflow.serving.store import Store
-
-__all__ = ["ListInput", "InputReader"]
 
 RETRY_S = 1.0  # after a failure, to the next attempt
 
 _log = getLogger("freshflow")
-
-
-class ListInput(Protocol):
-    """What is read: `freshflow.serving.file_input`, `freshflow.serving.kafka_input`."""
-
-    kind: ListKind
-    unit: Literal["bytes", "records"]
-
-    @property
-    def lag(self) -> int:
-        """How much is there and not read yet."""
-
-    def read(self) -> ChangeBatch | None:
-        """What has come since the last call; None if nothing has. Raises a `FreshFlowError` if it cannot be read."""
-
-    def close(self) -> None:
-        """Let go of what is open."""
 
 
 class InputReader:

@@ -1,14 +1,10 @@
 """Records of the job's outputs as changes to what is kept: a value for a key, or none any more."""
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from freshflow.serving.responses import ListKind
-
-__all__ = ["ChangeBatch", "ListChange", "first_items", "parse_line", "parse_message", "decode_position"]
-
-PositionT = TypeVar("PositionT")
 
 
 class ListChange(NamedTuple):
@@ -34,11 +30,10 @@ class ChangeBatch(NamedTuple):
 
 
 class _RecordHead(msgspec.Struct):
-    """What is read of a record; the rest is kept as it stands. In a file a tombstone has a `key` of its own."""
+    """The decoded fields of a record; the record itself is stored as published."""
 
     user_id: str | None = None
     item_id: str | None = None
-    key: str | None = None
     computed_at: int = 0
     surface: str = "feed"
     items: tuple[msgspec.Raw, ...] | None = None
@@ -47,32 +42,31 @@ class _RecordHead(msgspec.Struct):
 _decode = msgspec.json.Decoder(_RecordHead).decode
 
 
-def parse_line(kind: ListKind, line: bytes) -> ListChange | None:
-    """The change that a line of a file is; None if it is none.
+def parse_record(kind: ListKind, key: bytes | None, value: bytes | None) -> ListChange | None:
+    """Return a record as a change of a list.
 
-    An answer to a search is none: it was for whoever searched, and must not take the place of the user's list.
+    Args:
+        kind: The kind of lists in the log.
+        key: The record's key; it is only needed for a tombstone.
+        value: The record's value; None is a tombstone.
+
+    Returns:
+        The change; None if the record is not a list, or answers a search: that list was for one query, and must not
+        replace the user's list.
     """
+    if value is None:
+        try:
+            return None if key is None else ListChange(key.decode(), None)
+        except UnicodeDecodeError:
+            return None
     try:
-        head = _decode(line)
+        head = _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    key = head.user_id if kind == "recommendations" else head.item_id
-    if key is None:
-        return None if head.key is None else ListChange(head.key, None)
-    if head.items is None or head.surface == "search":
+    list_key = head.user_id if kind == "recommendations" else head.item_id
+    if list_key is None or head.items is None or head.surface == "search":
         return None
-    return ListChange(key, line, head.computed_at)
-
-
-def parse_message(kind: ListKind, key: bytes | None, value: bytes | None) -> ListChange | None:
-    """The change that a record of a topic is; None if it is none."""
-    if value is not None:
-        change = parse_line(kind, value)
-        return None if change is None or change.value is None else change
-    try:
-        return None if key is None else ListChange(key.decode(), None)
-    except UnicodeDecodeError:
-        return None
+    return ListChange(list_key, value, head.computed_at)
 
 
 def first_items(value: bytes, k: int) -> bytes:
@@ -84,11 +78,3 @@ def first_items(value: bytes, k: int) -> bytes:
     fields: dict[str, msgspec.Raw] = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
     items = msgspec.json.decode(fields["items"], type=list[msgspec.Raw])
     return msgspec.json.encode(fields | {"items": items[:k]})
-
-
-def decode_position(position: bytes | None, position_type: type[PositionT]) -> PositionT | None:
-    """What a store says of how far an input was read; None if that is nothing, or of an input of another sort."""
-    try:
-        return None if position is None else msgspec.json.decode(position, type=position_type)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None

@@ -16,16 +16,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from freshflow.config.schema import Config
 from freshflow.errors import OutputError
+from freshflow.io.registry import open_log
 from freshflow.serving.app import ServerState, make_app
 from freshflow.serving.broadcast import Broadcast
-from freshflow.serving.file_input import FileInput
-from freshflow.serving.kafka_input import TopicInput
+from freshflow.serving.list_input import ListInput
 from freshflow.serving.metrics import ServerMetrics
-from freshflow.serving.reader import InputReader, ListInput
+from freshflow.serving.reader import InputReader
 from freshflow.serving.responses import ListKind
-from freshflow.serving.store import Store, open_list_store
+from freshflow.serving.store import open_list_store
 
-__all__ = ["ServerUrls", "open_listener", "system_time_ms", "run_server", "open_server_state"]
+__all__ = ["ServerUrls", "open_listener", "open_server_state", "run_server", "system_time_ms"]
 
 SERVER_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACEFUL_SHUTDOWN_S = 2  # for requests that are under way when the server is told to stop
@@ -62,9 +62,8 @@ def open_server_state(server_urls: ServerUrls, config: Config) -> Iterator[Serve
         readers: list[InputReader] = []
         for kind, url in urls.items():
             if url is not None:
-                reader = InputReader(
-                    _open_input(kind, url, config, store), url, store, broadcast, system_time_ms, INPUT_POLL_S
-                )
+                list_input = ListInput(kind, open_log(url, config, store.position(kind), system_time_ms))
+                reader = InputReader(list_input, url, store, broadcast, system_time_ms, INPUT_POLL_S)
                 reader.start()
                 exit_stack.callback(reader.stop)
                 readers.append(reader)
@@ -174,15 +173,6 @@ def open_listener(host: str, port: int) -> socket.socket:
     # asyncio does so for sockets it has made itself; else an answer's body waits 40 ms for the receipt of its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def _open_input(kind: ListKind, url: str, config: Config, store: Store) -> ListInput:
-    position = store.position(kind)
-    if url.startswith("kafka://"):
-        return TopicInput(
-            kind, url, config.kafka, position, clock=system_time_ms, resync_after_s=config.serve.resync_after_s
-        )
-    return FileInput(kind, url, position)
 
 
 def system_time_ms() -> int:

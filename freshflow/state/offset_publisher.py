@@ -13,9 +13,9 @@ from pathlib import Path
 
 from freshflow._safe_pickle import load_plain
 from freshflow.config.schema import Config
-from freshflow.io.kafka.consumer_group import ConsumerGroup
 from freshflow.io.kafka.errors import LOG
-from freshflow.io.url import is_kafka
+from freshflow.io.registry import open_offset_group
+from freshflow.io.scheme import OffsetGroup
 
 __all__ = ["publish_offsets", "read_stored_offsets"]
 
@@ -26,14 +26,15 @@ SOURCE_STEP_ID = "freshflow.source"
 @contextmanager
 def publish_offsets(url: str, config: Config, recovery: Path | None) -> Iterator[None]:
     """Publish the offsets meanwhile, and the last ones when the job has ended well. Never raises for want of that."""
-    if not config.kafka.group or not is_kafka(url):
+    group = open_offset_group(url, config)
+    if group is None:
         yield
         return
     if recovery is None:
         LOG.warning("kafka.group needs --recovery: without, nothing is stored that could be published.")
         yield
         return
-    group, stop_event = ConsumerGroup(url, config.kafka), threading.Event()
+    stop_event = threading.Event()
     thread = threading.Thread(target=_publish_periodically, args=(group, recovery, stop_event), daemon=True)
     thread.start()
     try:
@@ -44,7 +45,7 @@ def publish_offsets(url: str, config: Config, recovery: Path | None) -> Iterator
     group.publish_offsets(_try_read_offsets(recovery))
 
 
-def _publish_periodically(group: ConsumerGroup, recovery: Path, stop_event: threading.Event) -> None:
+def _publish_periodically(group: OffsetGroup, recovery: Path, stop_event: threading.Event) -> None:
     while not stop_event.wait(PUBLISH_INTERVAL_S):
         group.publish_offsets(_try_read_offsets(recovery))
 

@@ -1,1 +1,1 @@
-"""The graph, and thin adapters from Bytewax to the domain: they unpack, call and pack, and decide nothing."""
+"""The streaming job: its graph on Bytewax, operators that adapt the domain, and its monitoring."""

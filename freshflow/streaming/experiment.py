@@ -1,10 +1,11 @@
-"""Variants: users split between several configurations, each with partitions of its own, to see which one is better.
+"""Variants: users are split between several configurations, each with partitions of its own, to compare them.
 
 A variant is a group of partitions. Of V variants with P partitions each, variant v has those from v P to v P + P - 1. A
-user's variant is a hash of the user id, salted with the names of the variants: another experiment splits users anew. It
-has nothing to do with the hash that says which of its partitions a user belongs to (`freshflow.streaming.partitioning`).
+user's variant is a hash of the user id, salted with the names of the variants, so that another experiment splits users
+differently. It is independent of the hash that selects the user's partition within the variant
+(`freshflow.streaming.partitioning`).
 
-What the job does before an event is known to be of a partition, and what is counted as an event, is the same for all.
+All variants share the parser and the user stage, and so count the same events.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,7 @@ from freshflow.config.schema import MAX_PARTITIONS, Config, load_config
 from freshflow.errors import ConfigError
 from freshflow.streaming.partitioning import partition_of
 
-__all__ = ["VARIANT_SECTIONS", "Variants", "load_configs", "load_variants", "variant_of_user"]
-
-# Sections that only partitions read, and so may be a variant's own; of the other sections all must be the same.
+# Sections that only partitions read, so that variants may differ in them; all other sections must be equal.
 VARIANT_SECTIONS = (
     "items",
     "ranking",
@@ -35,55 +34,55 @@ VARIANT_SECTIONS = (
     "content",
     "variant",
 )
-# Of these sections, what the user stage reads.
+# Settings of these sections that the user stage reads.
 SHARED_SETTINGS = (("ranker", "broadcast_examples"), ("rules", "hide_bought_s"))
 VARIANT_HASH_BYTES = 8
 
 
 def variant_of_user(user_id: str, names: Sequence[str]) -> int:
-    """Which of the variants with these names a user is in, from 0: BLAKE2b-64 of names and id, modulo their number."""
+    """Return a user's variant, from 0: BLAKE2b-64 of all names and the user id, modulo the number of variants."""
     hash_input = "\n".join([*names, user_id]).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(hash_input, digest_size=VARIANT_HASH_BYTES).digest(), "big") % len(names)
 
 
 class Variants(msgspec.Struct, frozen=True):
-    """The configurations of a job, one or several; `job.partitions` of each is the number in the whole job."""
+    """The configurations of a job, one or several; `job.partitions` of each is the number of the whole job."""
 
     configs: list[Config]
 
     @property
     def names(self) -> list[str]:
-        """The names of the variants; of a job without, a single one, empty unless it is given a name."""
+        """Names of the variants; a job without variants has one, which may be empty."""
         return [config.variant.name for config in self.configs]
 
     @property
     def n_partitions(self) -> int:
-        """How many partitions the job has."""
+        """Number of partitions of the job."""
         return self.configs[0].job.partitions
 
     @property
     def n_partitions_per_variant(self) -> int:
-        """How many partitions a variant has."""
+        """Number of partitions of a variant."""
         return self.n_partitions // len(self.configs)
 
     def variant_of_partition(self, partition: int) -> int:
-        """The number of the variant that a partition belongs to."""
+        """Return the variant of a partition."""
         return partition // self.n_partitions_per_variant
 
     @staticmethod
     def step_id(variant: int) -> str:
-        """The id of the step of a variant's partitions."""
+        """Return the id of the step of a variant's partitions."""
         return f"partitions-{variant + 1}" if variant else "partitions"
 
     def partitioner(self) -> Callable[[str], int]:
-        """What tells the partition of a user by id."""
+        """Return the function that maps a user id to a partition."""
         if len(self.configs) == 1:
             return partial(partition_of, n_partitions=self.n_partitions)
         names, n_per_variant = self.names, self.n_partitions_per_variant
         return lambda user_id: variant_of_user(user_id, names) * n_per_variant + partition_of(user_id, n_per_variant)
 
     def split_settings(self) -> dict[str, Any]:
-        """What shapes the split; a job that is resumed must have the same."""
+        """Return the settings that define the split; a resumed job must have the same."""
         return {"variants": self.names if len(self.configs) > 1 else None, "job.partitions": self.n_partitions}
 
 
@@ -94,9 +93,21 @@ def load_variants(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Variants:
-    """The variants in `files` (`load_configs`), for one job; `job.partitions` in there is the number of each.
+    """Load the variants of a job.
 
-    Without files, the only configuration. Raises `ConfigError`, too, where there are too many partitions.
+    Args:
+        files: A file for each variant, or None for a job without variants; `job.partitions` is the number of each
+            variant.
+        base_config: The file that the variants share.
+        environment: Environment variables.
+        overrides: Settings of the command line, by section.
+        defaults: Defaults that replace the usual ones, by section.
+
+    Returns:
+        The variants.
+
+    Raises:
+        ConfigError: A file cannot be read, or the variants do not fit together, or have too many partitions.
     """
     if files is None:
         return Variants([load_config(base_config, environment, overrides, defaults)])
@@ -118,9 +129,20 @@ def load_configs(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Config]:
-    """The configurations in `files`, each over the settings of `base_config`, named by `variant.name`, or after the file.
+    """Load configurations, named by `variant.name` or after the file.
 
-    Raises `ConfigError` where a file cannot be read, two share a name, or differ in what must be the same.
+    Args:
+        files: The files.
+        base_config: The file with the settings that each of them overrides.
+        environment: Environment variables.
+        overrides: Settings of the command line, by section.
+        defaults: Defaults that replace the usual ones, by section.
+
+    Returns:
+        A configuration for each file.
+
+    Raises:
+        ConfigError: A file cannot be read, or two files have the same name or differ in a shared setting.
     """
     configs = []
     for file in files:
@@ -150,7 +172,7 @@ def _check_names(configs: Sequence[Config], files: Sequence[Path]) -> None:
 
 
 def _check_same_settings(first: Config, second: Config, *files: Path) -> None:
-    """Refuse a setting of the second that differs and must not; values are not shown, as some are secrets."""
+    """Raise `ConfigError` for a shared setting that differs; values are not shown, as some are secrets."""
     keys = [(name, key) for name in Config.__struct_fields__ for key in getattr(first, name).__struct_fields__]
     for section, key in keys:
         if section in VARIANT_SECTIONS and (section, key) not in SHARED_SETTINGS:

@@ -1,8 +1,8 @@
 """The graph of the job: source -> parse -> user stage -> partition stage -> sinks.
 
-Step ids are a public contract: a renamed step resumes with empty state. The two stateful steps are `users` and
-`partitions`; both are keyed by partition, so a user's events and lists stay on one worker and only signals travel.
-Where guests are known, a third one, `guests`, stands before them.
+Step ids are a public contract: a renamed step resumes with empty state. The stateful steps are `users` and
+`partitions`, with anonymous users also `guests` before them. All are keyed by partition, so a user's events and lists
+stay on one worker and only remote events travel.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,9 +24,9 @@ from freshflow.io.record import OutBatch
 from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.state.backend import StateBackend
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.failure_recorder import FailureRecorder
 from freshflow.streaming.messages import EventBatch, PartitionOutput, RemoteEventBatch, StepBatch
 from freshflow.streaming.monitoring.progress import JobStats
+from freshflow.streaming.observed import FailureRecorder, StepObserver
 from freshflow.streaming.operators.ab_report import comparison_stage
 from freshflow.streaming.operators.anonymous import anonymous_stage
 from freshflow.streaming.operators.partitions import partition_stage
@@ -34,22 +34,21 @@ from freshflow.streaming.operators.users import user_stage
 from freshflow.streaming.partitioning import partition_key
 from freshflow.streaming.routing import route_events
 
-__all__ = ["Endpoints", "build_flow"]
-
 _logger = getLogger("freshflow")
 
 KeyedEventBatch = tuple[str, EventBatch]
+Observe = Callable[[str], StepObserver]  # the observer of a step, by its id
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Where the graph meets the world. Without a sink of its own, a rejected record is logged."""
+    """Source and sinks of the graph. Without a sink for dead letters, rejected records are logged."""
 
     source: Source[RawBatch]
     recommendations: Sink[tuple[str, OutBatch]]
     dead_letters: Sink[tuple[str, OutBatch]] | None = None
     metrics: Sink[tuple[str, OutBatch]] | None = None
     related: Sink[tuple[str, OutBatch]] | None = None
-    max_dead_letter_bytes: int | None = None  # bytes of a rejected record that the sink takes; None means all
+    max_dead_letter_bytes: int | None = None  # part of a rejected record in a dead letter; None means all of it
 
 
 def build_flow(
@@ -63,83 +62,93 @@ def build_flow(
     live: bool = False,
     variants: Variants | None = None,
 ) -> Dataflow:
-    """The job as a Bytewax dataflow. `clock` gives epoch milliseconds; `state_backend` says where states are kept.
+    """Build the job as a Bytewax dataflow.
 
-    With `variants`, `config` is the first one's, and says what they share.
-    `live` is for events that are read as they happen: lists are refreshed by the clock, too, while none comes.
+    Args:
+        config: The configuration; with variants, the first one's, whose shared sections count.
+        endpoints: Source and sinks.
+        clock: Processing time in epoch milliseconds.
+        job_stats: Statistics to update.
+        failures: Recorder of the process's first failure.
+        state_backend: Store of the keyed states.
+        live: Events are read as they happen: lists are also refreshed by the clock while no event arrives.
+        variants: Configurations between which users are split.
+
+    Returns:
+        The dataflow.
     """
     variants = variants or Variants([config])
-    wrap, epoch_times = failures.wrap_function, job_stats.epoch_times
     state_backend = state_backend._replace(on_snapshot_written=job_stats.record_snapshot_time)
 
-    def wrap_builder(step: str, build: Callable[..., Any]) -> Callable[..., Any]:
-        return failures.wrap_builder(step, epoch_times.wrap_builder(step, build))
-
-    def wrap_endpoint(step: str, endpoint: Any) -> Any:
-        return failures.wrap_endpoint(step, epoch_times.wrap_endpoint(step, endpoint))
+    def observer(step: str) -> StepObserver:
+        return StepObserver(step, failures, job_stats.record_epoch_end)
 
     flow = Dataflow("freshflow")
-    raw_batches = op.input("source", flow, wrap_endpoint("source", endpoints.source))
-    parsed_batches = op.flat_map("parse", raw_batches, wrap("parse", _build_parser(variants, job_stats)))
-    parse_branch = op.branch("rejected", parsed_batches, lambda item: isinstance(item, list))
-    event_batches, anonymous_rejects = parse_branch.falses, []
+    raw_batches = op.input("source", flow, observer("source").observe_source(endpoints.source))
+    parse = observer("parse").observe_function(_build_parser(variants, job_stats))
+    parse_branch = op.branch("rejected", op.flat_map("parse", raw_batches, parse), lambda item: isinstance(item, list))
+    event_batches, rejects = parse_branch.falses, [parse_branch.trues]
     if config.users.guests:
-        anonymous_outputs = op.stateful_batch(
-            "guests", event_batches, wrap_builder("guests", anonymous_stage(variants, clock, state_backend))
-        )
-        anonymous_branch = op.branch(
-            "guests-refused", op.map("hand-over", anonymous_outputs, _drop_key), _is_reject_list
-        )
-        event_batches, anonymous_rejects = (
-            anonymous_branch.falses,
-            [op.map("guests-refusal", anonymous_branch.trues, _drop_key)],
-        )
-    user_outputs = op.stateful_batch(
-        "users", event_batches, wrap_builder("users", user_stage(variants, clock, state_backend))
-    )
-    user_payloads = op.map("route", user_outputs, _drop_key)
+        build_anonymous = observer("guests").observe_logic(anonymous_stage(variants, clock, state_backend))
+        anonymous_outputs = op.stateful_batch("guests", event_batches, build_anonymous)
+        anonymous_payloads = op.map("hand-over", anonymous_outputs, _drop_key)
+        anonymous_branch = op.branch("guests-refused", anonymous_payloads, _is_reject_list)
+        event_batches = anonymous_branch.falses
+        rejects.append(op.map("guests-refusal", anonymous_branch.trues, _drop_key))
+    build_users = observer("users").observe_logic(user_stage(variants, clock, state_backend))
+    user_payloads = op.map("route", op.stateful_batch("users", event_batches, build_users), _drop_key)
     user_branch = op.branch("refused", user_payloads, _is_reject_list)
-    user_rejects = op.map("refusal", user_branch.trues, _drop_key)
-    all_rejects = op.merge("all-rejected", parse_branch.trues, *anonymous_rejects, user_rejects)
-    recorded_rejects = op.map(
-        "note-rejected", all_rejects, wrap("note-rejected", _build_reject_recorder(config, endpoints, job_stats))
-    )
+    rejects.append(op.map("refusal", user_branch.trues, _drop_key))
+    all_rejects = op.merge("all-rejected", *rejects)
+    record_rejects = observer("note-rejected").observe_function(_build_reject_recorder(config, endpoints, job_stats))
+    recorded_rejects = op.map("note-rejected", all_rejects, record_rejects)
     if endpoints.dead_letters is not None:
-        dead_letters = op.map(
-            "dead-letter", recorded_rejects, wrap("dead-letter", _build_dead_letter_encoder(endpoints, clock))
-        )
-        op.output("dead-letters", dead_letters, wrap_endpoint("dead-letters", endpoints.dead_letters))
-
+        encode = observer("dead-letter").observe_function(_build_dead_letter_encoder(endpoints, clock))
+        dead_letters = op.map("dead-letter", recorded_rejects, encode)
+        op.output("dead-letters", dead_letters, observer("dead-letters").observe_sink(endpoints.dead_letters))
     has_related = endpoints.related is not None
     outputs = _add_partition_steps(
-        user_branch.falses, variants, clock, wrap_builder, state_backend, live=live, has_related=has_related
+        user_branch.falses, variants, clock, observer, state_backend, live=live, has_related=has_related
     )
-    lists = op.flat_map("lists", outputs, wrap("lists", _build_list_extractor(job_stats, clock)))
-    op.output("recommendations", lists, wrap_endpoint("recommendations", endpoints.recommendations))
+    _add_sinks(outputs, endpoints, variants, clock, job_stats, observer)
+    return flow
+
+
+def _add_sinks(
+    outputs: KeyedStream[PartitionOutput],
+    endpoints: Endpoints,
+    variants: Variants,
+    clock: Callable[[], int],
+    job_stats: JobStats,
+    observer: Observe,
+) -> None:
+    """Add the sinks of lists, metrics and related items."""
+    extract_lists = observer("lists").observe_function(_build_list_extractor(job_stats, clock))
+    lists = op.flat_map("lists", outputs, extract_lists)
+    op.output("recommendations", lists, observer("recommendations").observe_sink(endpoints.recommendations))
     if endpoints.metrics is not None:
         reports = op.flat_map("reports", outputs, lambda keyed: _keyed_records(keyed[0], keyed[1].metrics))
         if len(variants.configs) > 1:
-            reports = op.merge("all-reports", reports, _add_comparison(outputs, variants, clock, failures))
-        op.output("metrics", reports, wrap_endpoint("metrics", endpoints.metrics))
+            reports = op.merge("all-reports", reports, _add_comparison(outputs, variants, clock, observer))
+        op.output("metrics", reports, observer("metrics").observe_sink(endpoints.metrics))
     if endpoints.related is not None:
         related_lists = op.flat_map(
             "relations", outputs, lambda keyed: _keyed_records(keyed[0], keyed[1].related_lists)
         )
-        op.output("related", related_lists, wrap_endpoint("related", endpoints.related))
-    return flow
+        op.output("related", related_lists, observer("related").observe_sink(endpoints.related))
 
 
 def _add_partition_steps(
     steps: KeyedStream[StepBatch | RemoteEventBatch],
     variants: Variants,
     clock: Callable[[], int],
-    wrap_builder: Callable[[str, Callable[..., Any]], Callable[..., Any]],
+    observer: Observe,
     state_backend: StateBackend,
     *,
     live: bool,
     has_related: bool,
 ) -> KeyedStream[PartitionOutput]:
-    """The partition stage: of several variants, a step each, with its configuration."""
+    """Add the partition stage: one step for each variant, with its configuration."""
     outputs = []
     for variant, config in enumerate(variants.configs):
         step = variants.step_id(variant)
@@ -151,7 +160,7 @@ def _add_partition_steps(
             if len(variants.configs) > 1
             else steps
         )
-        outputs.append(op.stateful_batch(step, variant_steps, wrap_builder(step, build)))
+        outputs.append(op.stateful_batch(step, variant_steps, observer(step).observe_logic(build)))
     return op.merge("all-partitions", *outputs) if len(outputs) > 1 else outputs[0]
 
 
@@ -160,20 +169,23 @@ def _belongs_to_variant(variants: Variants, variant: int) -> Callable[[tuple[str
 
 
 def _add_comparison(
-    outputs: KeyedStream[PartitionOutput], variants: Variants, clock: Callable[[], int], failures: FailureRecorder
+    outputs: KeyedStream[PartitionOutput],
+    variants: Variants,
+    clock: Callable[[], int],
+    observer: Observe,
 ) -> KeyedStream[OutBatch]:
-    """A comparison of the variants whenever a partition reports, for the metrics."""
+    """Add the comparison of variants to the metrics: one record after each report of a partition."""
     reports = op.flat_map("to-compare", outputs, lambda keyed: [("", keyed[1].report)] if keyed[1].metrics else [])
-    build = failures.wrap_builder("comparison", comparison_stage(variants, clock))
+    build = observer("comparison").observe_logic(comparison_stage(variants, clock))
     return op.stateful_batch("comparison", reports, build)
 
 
 def _build_parser(
     variants: Variants, job_stats: JobStats
 ) -> Callable[[RawBatch], Iterable[KeyedEventBatch | list[Rejected]]]:
-    """Records to events by bucket, and what is no event.
+    """Build the function that parses records and routes events to buckets of users; rejects follow as a list.
 
-    Every bucket is told how far has been read.
+    Every bucket gets a batch, also an empty one, as it carries the position read so far.
     """
     config, n_partitions, partitioner = variants.configs[0], variants.n_partitions, variants.partitioner()
     has_anonymous_users = config.users.guests
@@ -200,7 +212,7 @@ def _build_parser(
 
 
 def _drop_key(keyed_item: tuple[str, Any]) -> Any:
-    """What a stateful step has to say, without the step's own key."""
+    """Return the output of a stateful step without the step's own key."""
     return keyed_item[1]
 
 
@@ -211,7 +223,7 @@ def _is_reject_list(keyed_item: tuple[str, Any]) -> bool:
 def _build_reject_recorder(
     config: Config, endpoints: Endpoints, job_stats: JobStats
 ) -> Callable[[list[Rejected]], list[Rejected]]:
-    """Count what is rejected, and log it where nothing else takes it."""
+    """Build the function that counts rejected records, and logs them if no sink takes them."""
     quotes = config.log.quotes
 
     def record_rejects(rejects: list[Rejected]) -> list[Rejected]:

@@ -1,4 +1,4 @@
-"""A job: where it reads and writes, put together with the graph, and run by Bytewax."""
+"""A job: its inputs and outputs, assembled with the graph and run by Bytewax."""
 
 import signal
 import time
@@ -10,43 +10,37 @@ from typing import NamedTuple
 
 import msgspec
 from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource
+from bytewax.outputs import FixedPartitionedSink
 from bytewax.run import cli_main
 
 from freshflow.config.schema import Config
 from freshflow.engine.warm_up import warm_up
 from freshflow.errors import ConfigError, FreshFlowError
-from freshflow.io.kafka import KafkaSink, KafkaSource
-from freshflow.io.kafka.source import ReportLag
-from freshflow.io.registry import open_sink, open_source, truncate_output
-from freshflow.io.url import check_distinct, is_kafka, is_unbounded, sibling_path
+from freshflow.io.registry import (
+    check_distinct,
+    is_live,
+    max_dead_letter_bytes,
+    open_sink,
+    open_source,
+    sibling_url,
+    truncate_output,
+)
+from freshflow.io.scheme import SourceOptions
 from freshflow.ranking.ranker import load_model_factory
 from freshflow.state.backend import StateBackend
 from freshflow.state.recovery_store import open_recovery_store, translate_store_errors
 from freshflow.streaming.experiment import Variants, load_variants
-from freshflow.streaming.failure_recorder import FailureRecorder
 from freshflow.streaming.graph import Endpoints, build_flow
 from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.monitoring.prometheus import serve_job_metrics
-
-__all__ = [
-    "Peers",
-    "JobUrls",
-    "StopFlag",
-    "assemble",
-    "build",
-    "flow_from_environment",
-    "prepare",
-    "run_flow",
-    "system_clock",
-]
+from freshflow.streaming.observed import FailureRecorder
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# A Kafka record holds a megabyte by default; what is kept of a rejected one must fit with its reason.
-MAX_KAFKA_DEAD_LETTER_BYTES = 1_000_000
 
 
 class JobUrls(msgspec.Struct, frozen=True):
-    """URLs of a job. Rejected records go beside an output file where `dead_letters` says nothing else."""
+    """URLs of a job. Without `dead_letters`, rejected records are written beside an output file."""
 
     input: str
     output: str
@@ -56,30 +50,30 @@ class JobUrls(msgspec.Struct, frozen=True):
     related: str | None = None
 
     def dead_letter_url(self) -> str | None:
-        """Where rejected records go; None means they are logged."""
-        return self.dead_letters or sibling_path(self.output, "dead-letters")
+        """Return the URL of rejected records; None means they are logged."""
+        return self.dead_letters or sibling_url(self.output, "dead-letters")
 
 
 class Peers(NamedTuple):
-    """The processes of a cluster: the addresses of all, and which of them is this one, from 0."""
+    """The addresses of a cluster's processes, and the index of this one, from 0."""
 
     addresses: list[str]
     process_index: int
 
 
 class StopFlag:
-    """Set by SIGTERM and SIGINT: sources end, everything in flight is written, a last snapshot is taken."""
+    """Flag set by SIGTERM and SIGINT: sources end, everything in flight is written, a last snapshot is taken."""
 
     def __init__(self) -> None:
         self.is_set = False
 
     def install(self) -> None:
-        """Take over both signals; a second one ends the process at once, as usual."""
+        """Handle both signals; a second one ends the process at once."""
         for signum in STOP_SIGNALS:
             signal.signal(signum, self._set)
 
     def ignore_signals(self) -> None:
-        """The job has ended: signals that come while the process does change nothing, least of all its exit code."""
+        """Ignore further signals, so that one during the end of the process does not change its exit code."""
         for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
 
@@ -88,12 +82,12 @@ class StopFlag:
         signal.signal(signum, signal.SIG_DFL)
 
     def __call__(self) -> bool:
-        """Whether the job should stop."""
+        """Return whether the job should stop."""
         return self.is_set
 
 
 def system_clock() -> int:
-    """Epoch milliseconds."""
+    """Return the time in epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
@@ -107,7 +101,23 @@ def assemble(
     state_backend: StateBackend,
     variants: Variants | None = None,
 ) -> Dataflow:
-    """The dataflow of a job in one process: `prepare`, then `build`."""
+    """Prepare and build a job in one process.
+
+    Args:
+        job_urls: Inputs and outputs.
+        config: The configuration; with variants, the first one's.
+        job_stats: Statistics to update.
+        should_stop: Once it returns true, the sources end.
+        clock: Processing time in epoch milliseconds.
+        state_backend: Store of the keyed states.
+        variants: Configurations between which users are split.
+
+    Returns:
+        The dataflow.
+
+    Raises:
+        FreshFlowError: An input, an output or the ranker's model cannot be used.
+    """
     prepare(job_urls, config, is_resuming=state_backend.is_enabled, variants=variants)
     return build(
         job_urls,
@@ -122,9 +132,16 @@ def assemble(
 
 
 def prepare(job_urls: JobUrls, config: Config, *, is_resuming: bool, variants: Variants | None = None) -> None:
-    """What is done once before a job, however many processes it has: check it, and empty its files if it starts anew.
+    """Check a job, once for all its processes, and empty its output files if it does not resume.
 
-    Raises a `FreshFlowError` if a place or the ranker's model cannot be used.
+    Args:
+        job_urls: Inputs and outputs.
+        config: The configuration; with variants, the first one's.
+        is_resuming: The job continues from snapshots, so its output files are kept.
+        variants: Configurations between which users are split.
+
+    Raises:
+        FreshFlowError: An input, an output or the ranker's model cannot be used.
     """
     urls_by_option = {
         "--input": job_urls.input,
@@ -134,14 +151,14 @@ def prepare(job_urls: JobUrls, config: Config, *, is_resuming: bool, variants: V
         "--related": job_urls.related,
     }
     check_distinct(urls_by_option)
-    endpoints = _open_endpoints(job_urls, config, system_clock, lambda: False)
+    endpoints = _open_endpoints(job_urls, config, SourceOptions(clock=system_clock, should_stop=lambda: False))
     for variant_config in (variants or Variants([config])).configs:
         load_model_factory(variant_config.ranker.model)
     if is_resuming:
         return
     for endpoint in msgspec.structs.astuple(endpoints):
-        if isinstance(endpoint, KafkaSource | KafkaSink):
-            endpoint.list_parts()  # asks the broker, before any file is emptied for a job that cannot run
+        if isinstance(endpoint, FixedPartitionedSource | FixedPartitionedSink):
+            endpoint.list_parts()  # asks a broker before any file is emptied for a job that cannot run
     for option, url in urls_by_option.items():
         if url is not None and option != "--input":
             truncate_output(url)
@@ -158,16 +175,35 @@ def build(
     state_backend: StateBackend,
     variants: Variants | None = None,
 ) -> Dataflow:
-    """The dataflow of a job that is prepared, for one process of it. Raises a `FreshFlowError` as `prepare` does.
+    """Build the dataflow of a prepared job for one of its processes.
 
-    With `variants`, `config` is the first one's.
+    Args:
+        job_urls: Inputs and outputs.
+        config: The configuration; with variants, the first one's.
+        job_stats: Statistics to update.
+        should_stop: Once it returns true, the sources end.
+        failures: Recorder of the process's first failure.
+        clock: Processing time in epoch milliseconds.
+        state_backend: Store of the keyed states.
+        variants: Configurations between which users are split.
+
+    Returns:
+        The dataflow.
+
+    Raises:
+        FreshFlowError: An input, an output or the ranker's model cannot be used.
     """
     for variant_config in (variants or Variants([config])).configs:
-        warm_up(variant_config, related=job_urls.related is not None)  # takes seconds, for which no event should wait
-    endpoints = _open_endpoints(
-        job_urls, config, clock, should_stop, is_resuming=state_backend.has_snapshots, record_lag=job_stats.record_lag
+        warm_up(variant_config, related=job_urls.related is not None)  # takes seconds, so before the first event
+    source_options = SourceOptions(
+        clock=clock,
+        should_stop=should_stop,
+        until_end=job_urls.until_end,
+        is_resumed=state_backend.has_snapshots,
+        report_lag=job_stats.record_lag,
     )
-    live = is_unbounded(job_urls.input) and not job_urls.until_end
+    endpoints = _open_endpoints(job_urls, config, source_options)
+    live = is_live(job_urls.input) and not job_urls.until_end
     return build_flow(
         *(config, endpoints, clock, job_stats),
         failures=failures,
@@ -177,39 +213,27 @@ def build(
     )
 
 
-def _open_endpoints(
-    job_urls: JobUrls,
-    config: Config,
-    clock: Callable[[], int],
-    should_stop: Callable[[], bool],
-    *,
-    is_resuming: bool = False,
-    record_lag: ReportLag = lambda partition, records: None,
-) -> Endpoints:
+def _open_endpoints(job_urls: JobUrls, config: Config, source_options: SourceOptions) -> Endpoints:
     dead_letter_url = job_urls.dead_letter_url()
-    until_end = job_urls.until_end
     return Endpoints(
-        source=open_source(
-            job_urls.input,
-            config,
-            clock,
-            should_stop,
-            until_end=until_end,
-            is_resumed=is_resuming,
-            report_lag=record_lag,
-        ),
+        source=open_source(job_urls.input, config, source_options),
         recommendations=open_sink(job_urls.output, config),
         dead_letters=open_sink(dead_letter_url, config) if dead_letter_url else None,
         metrics=open_sink(job_urls.metrics, config) if job_urls.metrics else None,
         related=open_sink(job_urls.related, config) if job_urls.related else None,
-        max_dead_letter_bytes=MAX_KAFKA_DEAD_LETTER_BYTES if dead_letter_url and is_kafka(dead_letter_url) else None,
+        max_dead_letter_bytes=max_dead_letter_bytes(dead_letter_url) if dead_letter_url else None,
     )
 
 
 def run_flow(flow: Dataflow, config: Config, recovery: Path | None, peers: Peers | None = None) -> None:
-    """Run a dataflow in this process until its input ends; with recovery, go on where the folder says.
+    """Run a dataflow in this process until its input ends.
 
-    With `peers` it is one of several processes, and what fails is in its `FailureRecorder`, not in what this raises.
+    Args:
+        flow: The dataflow.
+        config: The configuration of the job.
+        recovery: The folder of snapshots to continue from and to write to.
+        peers: The processes of the cluster, of which this is one. A failure is then in its `FailureRecorder`, not in
+            the exception raised here.
     """
     addresses, process_index = peers or (None, None)
     epoch_interval = timedelta(seconds=config.job.epoch_s)
@@ -227,10 +251,19 @@ def run_flow(flow: Dataflow, config: Config, recovery: Path | None, peers: Peers
 def flow_from_environment(
     environment: Mapping[str, str], default_input: str | None = None, default_output: str | None = None
 ) -> Dataflow:
-    """The dataflow for `python -m bytewax.run`: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS, _RELATED, _CONFIG
+    """Build the dataflow for `python -m bytewax.run` from environment variables.
 
-    FRESHFLOW_VARIANTS names the files of variants, with a colon between them. Ends the process with one sentence if a
-    place or a setting cannot be used.
+    Args:
+        environment: FRESHFLOW_INPUT, _OUTPUT, _DEAD_LETTERS, _METRICS, _RELATED, _UNTIL_END, _CONFIG, and
+            FRESHFLOW_VARIANTS, the files of variants separated by colons.
+        default_input: The input without FRESHFLOW_INPUT.
+        default_output: The output without FRESHFLOW_OUTPUT.
+
+    Returns:
+        The dataflow.
+
+    Raises:
+        SystemExit: With one sentence, if a URL or a setting cannot be used.
     """
     try:
         job_urls = JobUrls(

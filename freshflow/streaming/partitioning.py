@@ -1,4 +1,4 @@
-"""Which partition a user belongs to, and under which name Bytewax routes a partition.
+"""Partitions of users, and the keys by which Bytewax routes partitions to workers.
 
 A user's partition is crc32(user id) modulo the partitions: stable across processes and versions, as Python's own hash
 is not. Bytewax sends a key to worker SipHash-1-3(key) modulo the workers; few keys balance badly by chance, so a
@@ -9,31 +9,29 @@ from functools import cache
 from itertools import count
 from zlib import crc32
 
-__all__ = ["partition_key", "partition_of", "worker_of"]
-
-MAX_BALANCED_WORKERS = 64  # workers for which names are balanced: 1, 2, 4, ... 64
+MAX_BALANCED_WORKERS = 64  # names are balanced for 1, 2, 4, ... 64 workers
 MASK_64_BITS = (1 << 64) - 1
 
 
 def partition_of(user_id: str, n_partitions: int) -> int:
-    """The partition that owns the user."""
+    """Return the partition that owns the user."""
     return crc32(user_id.encode("utf-8", "surrogatepass")) % n_partitions
 
 
 @cache
 def partition_key(partition: int) -> str:
-    """The name of a partition as a routing key; the same for every number of partitions."""
+    """Return the routing key of a partition; it does not depend on the number of partitions."""
     names = (f"{partition:03d}.{salt}" for salt in count())
     return next(name for name in names if worker_of(name, MAX_BALANCED_WORKERS) == partition % MAX_BALANCED_WORKERS)
 
 
 def worker_of(key: str, n_workers: int) -> int:
-    """The worker Bytewax 0.21 routes a key to."""
+    """Return the worker to which Bytewax 0.21 routes a key."""
     return _siphash13(key.encode() + b"\xff") % n_workers
 
 
 def _siphash13(message: bytes) -> int:
-    """SipHash-1-3 with a zero key (Aumasson and Bernstein, 2012), as Rust's default hasher computes it."""
+    """Compute SipHash-1-3 with a zero key (Aumasson and Bernstein, 2012), as Rust's default hasher does."""
     v = [0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573]
     padded = message + bytes(7 - len(message) % 8) + bytes([len(message) & 0xFF])
     for offset in range(0, len(padded), 8):

@@ -1,4 +1,4 @@
-"""Which bucket takes which events: on the way in, and from the buckets of guests to those of users."""
+"""Routing of events to the buckets of users, from the parser and from the buckets of anonymous users."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -8,8 +8,6 @@ from msgspec import structs
 from freshflow.events.model import Event, Forget, Identify, Interaction, ItemUpdate, Request, Search
 from freshflow.streaming.partitioning import partition_of
 from freshflow.users.updates import ForwardedEvent, MergeRequested
-
-__all__ = ["route_events", "route_forwarded_events"]
 
 Partitioner = Callable[[str], int]  # the partition of a user, by id
 
@@ -21,9 +19,16 @@ def route_events(
     *,
     has_anonymous_users: bool = False,
 ) -> list[list[Event]]:
-    """Events where their user belongs, or their guest, and catalogue events everywhere, each bucket's in order.
+    """Route events to the bucket of their user, catalogue events to all buckets.
 
-    With `has_anonymous_users`, who is to be forgotten is told everywhere, too, as any bucket may have known a guest of theirs.
+    Args:
+        events: Parsed events in order.
+        n_partitions: Number of partitions, each with a bucket.
+        partitioner: Returns a user's partition; by default a hash of the id.
+        has_anonymous_users: Route `forget` to all buckets, as any of them may know an anonymous user of the user.
+
+    Returns:
+        The events of each bucket, in order.
     """
     partitioner = partitioner or partial(partition_of, n_partitions=n_partitions)
     events_by_partition: list[list[Event]] = [[] for _ in range(n_partitions)]
@@ -41,7 +46,17 @@ def route_events(
 def route_forwarded_events(
     forwarded_events: Iterable[ForwardedEvent], sender: int, n_partitions: int, partitioner: Partitioner | None = None
 ) -> list[list[ForwardedEvent]]:
-    """What bucket of guests `sender` hands on, by bucket of users: what a user does, or did as a guest, to the user's."""
+    """Route the output of a bucket of anonymous users to the buckets of users.
+
+    Args:
+        forwarded_events: The bucket's output in order.
+        sender: The bucket's partition, which also gets the events that belong to no user.
+        n_partitions: Number of partitions.
+        partitioner: Returns a user's partition; by default a hash of the id.
+
+    Returns:
+        The events of each bucket, in order.
+    """
     partitioner = partitioner or partial(partition_of, n_partitions=n_partitions)
     events_by_partition: list[list[ForwardedEvent]] = [[] for _ in range(n_partitions)]
     for event in forwarded_events:

@@ -27,6 +27,7 @@ from freshflow.evaluation.baselines.vsknn import VSKNN
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.replay import evaluate_baselines
 from freshflow.io.registry import open_sink, open_source
+from freshflow.io.scheme import SourceOptions
 from freshflow.state.backend import StateBackend
 from freshflow.streaming.job import JobUrls, assemble, prepare, run_flow, system_clock
 from freshflow.streaming.monitoring.progress import JobStats
@@ -59,7 +60,7 @@ def _bare(flow_of: Callable[[Any, Any], None], path: str, output: str, config: C
         return system_clock()
 
     flow = Dataflow("bare")
-    source = open_source(path, config, clock, lambda: False, until_end=True)
+    source = open_source(path, config, SourceOptions(clock=clock, should_stop=lambda: False, until_end=True))
     flow_of(op.input("source", flow, source), open_sink(output, config))
     cli_main(flow)
     return {"seconds": time.perf_counter() - times[0]}

@@ -81,7 +81,7 @@ def test_who_has_no_list_or_was_forgotten_is_told_so(freshflow: Freshflow, lists
     ("content", "sentence"),
     [
         (None, r"The lists in lists.jsonl cannot be read: .*No such file.*\."),
-        (b'["u1"]\n', r"lists.jsonl holds a line that is no list; name a file that a job has written\."),
+        (b'["u1"]\n', r"lists.jsonl has a line that is not a list; name a file that a job has written\."),
         (b'{"user_id":"u1"}\n', r"What lists.jsonl holds of u1 is no list \(.*\); name what a job has written\."),
     ],
 )

@@ -85,8 +85,8 @@ def test_a_table_without_a_column_for_it_stays_as_it_is() -> None:
 def test_a_file_of_lists_is_left_to_the_job() -> None:
     Path("lists.jsonl").write_text(VIEW)
     assert refusal("u", "--output", "lists.jsonl") == (
-        "The output lists.jsonl is no topic: leave --output out, and the job marks the user as forgotten in its output "
-        "when it reads the event."
+        "The output lists.jsonl does not take tombstones from outside the job: leave --output out; the job marks the user "
+        "as forgotten in its output when it reads the event."
     )
     assert Path("lists.jsonl").read_text() == VIEW
 
@@ -95,10 +95,10 @@ def test_a_file_of_lists_is_left_to_the_job() -> None:
     ("arguments", "sentence"),
     [
         ([], "Nothing to do: give the job's --input, its --output, or both."),
-        (["--input", "-"], "- is no input that can be appended to; give a path or kafka://host:port/topic."),
-        (["--input", "s3://x"], "s3://x is no input that can be appended to; give a path or kafka://host:port/topic."),
+        (["--input", "-"], "- cannot be appended to: its scheme does not support it; give another place."),
+        (["--input", "s3://x"], "No scheme s3:// is registered; give a path, - or kafka://host:port/topic."),
         (["--input", "none.jsonl"], "The input none.jsonl does not exist."),
-        (["--input", "kafka://x"], "kafka://x is no topic's address; write kafka://host:port/topic."),
+        (["--input", "kafka://x"], "kafka://x is not the address of a topic; write kafka://host:port/topic."),
     ],
 )
 def test_places_that_cannot_be_written_are_refused(arguments: list[str], sentence: str) -> None:

@@ -49,7 +49,7 @@ FAILURES = {
     "the output's folder is missing": Failure(r"The folder of the output no/l\.jsonl does not .*", output="no/l.jsonl"),
     "the disk is full": Failure(r"The output full\.jsonl cannot be written: No space left .*", output="full.jsonl"),
     "no broker is at the input": Failure(NOBODY, input="kafka://127.0.0.1:1/events"),
-    "the scheme is unknown": Failure(r"s3:// is no place FreshFlow can read or write; .*", input="s3://bucket/e.jsonl"),
+    "the scheme is unknown": Failure(r"No scheme s3:// is registered; give a path, .*", input="s3://bucket/e.jsonl"),
     "the output is the input": Failure(r"--input and --output both name events\.jsonl; .*", output="events.jsonl"),
     "a key is unknown": Failure(
         r"bad\.toml: job\.partition is not a known key; did you mean partitions\.", options=("--config", "bad.toml")

@@ -1,4 +1,4 @@
-"""A process of a job: its first thread sleeps for longer, and no other thread does."""
+"""Timer slack of a worker process: its main thread sleeps for longer, and no other thread does."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ print(*found, get(PR_GET_TIMERSLACK, 0, 0, 0, 0))
 
 
 @pytest.mark.skipif(not Path("/proc/self/timerslack_ns").exists(), reason="only Linux lets a thread say so")
-def test_the_first_thread_sleeps_for_longer_and_those_that_work_do_not():
+def test_raise_timer_slack_changes_the_main_thread_alone() -> None:
     done = subprocess.run([sys.executable, "-c", SLACKS], capture_output=True, text=True, check=True, timeout=60)
     before, worker, first = map(int, done.stdout.split())
     assert before < 1_000_000

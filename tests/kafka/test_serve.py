@@ -159,7 +159,7 @@ def test_a_broker_that_goes_away_is_waited_for(cable: Cable, serve: Serve) -> No
 def test_a_topic_that_cannot_be_read_is_told(broker: str, closed_port: str, serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"), serve(f"kafka://{broker}/none-{uuid.uuid4().hex[:8]}"):
         pass
-    with pytest.raises(ConfigError, match="no topic's address"), serve("kafka://nowhere"):
+    with pytest.raises(ConfigError, match="not the address of a topic"), serve("kafka://nowhere"):
         pass
     places = ServerUrls(f"kafka://{closed_port}/lists", None, str(tmp_path / "unused.sqlite"))
     config = Config(kafka=KafkaConfig(timeout_s=1.0))

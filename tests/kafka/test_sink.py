@@ -15,7 +15,8 @@ from bytewax.testing import TestingSource, cluster_main, run_main
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError, OutputError
 from freshflow.events.model import RawBatch
-from freshflow.io.kafka import KafkaSink, KafkaSinkPartition, KafkaSource
+from freshflow.io.kafka.sink import KafkaSink, KafkaSinkPartition
+from freshflow.io.kafka.source import KafkaSource
 from freshflow.io.record import OutBatch, OutRecord
 
 from .brokers import Cable, NewTopicFn, Tansu, drain, fill, make_topic

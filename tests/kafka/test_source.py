@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError
 from freshflow.events.model import Origin, RawBatch
-from freshflow.io.kafka import KafkaSource, KafkaSourcePartition
+from freshflow.io.kafka.source import KafkaSource, KafkaSourcePartition
 
 from .brokers import Cable, NewTopicFn, fill, make_topic
 

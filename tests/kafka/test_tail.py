@@ -4,10 +4,11 @@ import time
 
 import pytest
 
-from freshflow.config.schema import KafkaConfig
+from freshflow.config.schema import Config, KafkaConfig
 from freshflow.errors import BrokerError, InputError
-from freshflow.serving.dashboard import tail
-from freshflow.serving.dashboard.tail import Tail, open_tail
+from freshflow.io.kafka import tail
+from freshflow.io.registry import open_tail
+from freshflow.io.scheme import Tail
 
 from .brokers import NewTopicFn, fill
 
@@ -30,7 +31,7 @@ def test_the_latest_records_of_each_partition_are_read_and_then_those_that_come(
     topic = new_topic(2)
     fill(broker, topic, [(0, None, b"%d" % n) for n in range(5)])
     fill(broker, topic, [(1, None, b"other"), (1, None, None)])
-    records = open_tail(f"kafka://{broker}/{topic}", KafkaConfig())
+    records = open_tail(f"kafka://{broker}/{topic}", Config())
     try:
         assert sorted(read(records, 3)) == [b"3", b"4", b"other"]
         fill(broker, topic, [(0, None, b"5")])
@@ -41,6 +42,6 @@ def test_the_latest_records_of_each_partition_are_read_and_then_those_that_come(
 
 def test_a_topic_that_is_not_there_and_a_broker_that_is_not_are_told(broker: str, closed_port: str) -> None:
     with pytest.raises(InputError, match="The topic nowhere does not exist at"):
-        open_tail(f"kafka://{broker}/nowhere", KafkaConfig())
+        open_tail(f"kafka://{broker}/nowhere", Config())
     with pytest.raises(BrokerError, match="No Kafka broker answered at"):
-        open_tail(f"kafka://{closed_port}/metrics", KafkaConfig(timeout_s=1))
+        open_tail(f"kafka://{closed_port}/metrics", Config(kafka=KafkaConfig(timeout_s=1)))

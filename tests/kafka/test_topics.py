@@ -108,4 +108,4 @@ def test_the_command_prints_a_line_per_topic(broker: str, prefix: str) -> None:
 def test_the_command_refuses_a_malformed_address() -> None:
     result = CliRunner().invoke(app, ["create", "localhost:9092"])
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception) == "localhost:9092 is no cluster's address; write kafka://host:port."
+    assert str(result.exception) == "localhost:9092 is not the address of a cluster; write kafka://host:port."

@@ -1,1 +1,1 @@
-"""Files and standard streams as sources and sinks."""
+"""Files and standard streams."""

@@ -1,31 +1,28 @@
-"""Lines of bytes with a bound on their length, and rows of CSV, which may span several lines.
+"""Bounded lines of bytes, and rows of CSV, which may span several lines.
 
-A line ends with LF or CRLF, neither of which belongs to it; nor does a CR at the end of the stream, nor a UTF-8 byte
-order mark before the first line. Of a line longer than the bound only the beginning is kept, and the rest is never held
-in memory.
+A line ends with LF or CRLF. The line end is not part of it, nor are a CR at the end of the stream and a UTF-8 byte
+order mark before the first line. A line longer than the bound is cut; the rest of it is never held in memory.
 """
 
 from typing import Protocol
 
-__all__ = ["BOM", "MAX_LINE_BYTES", "LineReader", "LineSplitter", "read_row"]
-
 MAX_LINE_BYTES = 16 * 1024 * 1024  # far beyond any event, and small enough to hold a few
-SKIP_CHUNK_BYTES = 1024 * 1024  # read at once while the rest of an overlong line passes by
+SKIP_CHUNK_BYTES = 1024 * 1024  # read at once while the rest of an overlong line is skipped
 BOM = b"\xef\xbb\xbf"
 
 
 class ByteStream(Protocol):
-    """What is read from: a buffered binary file or an unpacked one."""
+    """A buffered binary file, or a decompressed one."""
 
     def readline(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes up to and including the next LF."""
+        """Return at most `size` bytes up to and including the next LF."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes."""
+        """Return at most `size` bytes."""
 
 
 class LineReader:
-    """Reads a stream line by line and knows where it stands: `line` lines, `offset` bytes."""
+    """Reader of a stream line by line; its position is `line` lines and `offset` bytes."""
 
     def __init__(self, stream: ByteStream, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._stream = stream
@@ -34,7 +31,7 @@ class LineReader:
         self.offset = 0
 
     def read(self) -> bytes | None:
-        """The next line, cut to the bound; None at the end of the stream."""
+        """Return the next line, cut to the bound; None at the end of the stream."""
         chunk = self._stream.readline(self._max_bytes + 2)  # room for CRLF
         if not chunk:
             return None
@@ -47,7 +44,7 @@ class LineReader:
         return line.removeprefix(BOM) if is_first else line
 
     def skip_to(self, line: int, offset: int) -> bool:
-        """Pass over bytes until `offset`, which is the end of `line`; False if the stream ends before."""
+        """Skip to `offset`, the end of line number `line`; return False if the stream ends before."""
         while self.offset < offset:
             chunk = self._stream.read(min(SKIP_CHUNK_BYTES, offset - self.offset))
             if not chunk:
@@ -64,7 +61,7 @@ class LineReader:
 
 
 class LineSplitter:
-    """Cuts bytes that arrive in arbitrary pieces into lines, cut to the bound."""
+    """Splitter of bytes that arrive in arbitrary pieces into lines, cut to the bound."""
 
     def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -72,7 +69,7 @@ class LineSplitter:
         self._is_first = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes, in order."""
+        """Return the lines that `chunk` completes, in order."""
         *line_ends, remainder = chunk.split(b"\n")
         lines = []
         for line_end in line_ends:
@@ -82,7 +79,7 @@ class LineSplitter:
         return lines
 
     def finish(self) -> list[bytes]:
-        """The last line, if it lacks its line end."""
+        """Return the last line if it lacks a line end, in a list."""
         return [self._drain_line()] if self._partial_line else []
 
     def _append(self, chunk: bytes) -> None:
@@ -98,10 +95,10 @@ class LineSplitter:
 
 
 def read_row(reader: LineReader, max_bytes: int) -> bytes | None:
-    """The next row of CSV, its lines joined by LF; None at the end.
+    """Return the next row of CSV, its lines joined by LF; None at the end.
 
-    A row ends where no quote is open. One that has grown beyond `max_bytes`, as it does after a quote that is
-    never closed, ends there too: it is too large to be an event, and reading goes on with the line after.
+    A row ends where no quote is open. A row that has grown beyond `max_bytes`, as after a quote that is never closed,
+    ends there too: it is too large for an event, and reading continues with the next line.
     """
     line = reader.read()
     if line is None or b'"' not in line or not _leaves_quote_open(line, in_quotes=False):
@@ -115,9 +112,9 @@ def read_row(reader: LineReader, max_bytes: int) -> bytes | None:
 
 
 def _leaves_quote_open(line: bytes, *, in_quotes: bool) -> bool:
-    """Whether the line ends inside a quoted cell, if it begins `in_quotes` one.
+    """Return whether a line that begins inside a quoted cell (`in_quotes`) or outside ends inside one.
 
-    A quote opens a cell only as its first character, and a doubled one inside a cell stands for itself.
+    A quote opens a cell only as its first character; a doubled quote inside a cell is a literal one.
     """
     index = 0
     while True:

@@ -1,6 +1,6 @@
-"""A file of events, opened and read: JSON lines or CSV, plain or gzip, with every failure as one sentence.
+"""Reader of a file of events: JSON lines or CSV, plain or gzip; every failure is one sentence.
 
-Whether it is one or the other is taken from the name; whether rows begin with a header, from the first line.
+The file's name selects the format; the first line tells whether CSV has a header.
 """
 
 import csv
@@ -18,9 +18,7 @@ from freshflow.events.formats.mapping import Layout
 from freshflow.events.model import Origin
 from freshflow.io.files.line_reader import BOM, MAX_LINE_BYTES, LineReader, read_row
 
-__all__ = ["FILE_ENDINGS", "FindLayout", "EventFile"]
-
-# Ending of the name → whether its rows are CSV.
+# Endings of names; true for CSV.
 FILE_ENDINGS = {
     ".jsonl": False,
     ".json": False,
@@ -33,15 +31,15 @@ FILE_ENDINGS = {
     ".data": True,
     ".data.gz": True,
 }
-HEADERLESS_ENDINGS = (".dat", ".data")  # how the names of files end that must be laid out as a known one
-MAX_FIRST_LINE_BYTES = 1024  # of a first line, more than any known layout has
-BATCH_BYTES = 16 * 1024 * 1024  # a batch of long lines is cut here, so that memory does not follow batch_size
+HEADERLESS_ENDINGS = (".dat", ".data")  # files without a header, which need a known layout
+MAX_FIRST_LINE_BYTES = 1024  # more than any first line of a known layout
+BATCH_BYTES = 16 * 1024 * 1024  # a batch of long lines ends here, so that memory does not grow with batch_size
 BUFFER_BYTES = 256 * 1024
-MAX_NAMES_CHARS = 200  # of the names that a header has twice
-READ_ERRORS = (OSError, EOFError, zlib.error)  # what a damaged gzip raises, besides the disk's own
+MAX_NAMES_CHARS = 200  # of duplicate column names in an error
+READ_ERRORS = (OSError, EOFError, zlib.error)  # errors of a damaged gzip file and of the disk
 
 
-FindLayout = Callable[[str], Layout | None]  # from the first line of a file without a header
+FindLayout = Callable[[str], Layout | None]  # the layout that the first line of a file without a header shows
 
 
 def _no_layout(first_line: str) -> None:
@@ -49,9 +47,12 @@ def _no_layout(first_line: str) -> None:
 
 
 class EventFile:
-    """A file that is open, past its header if it has one; its errors are `InputError` with one sentence.
+    """An open file of events, positioned after its header; its errors are `InputError` with one sentence.
 
-    `find_layout` tells from its first line what its cells are called, if it has no header.
+    Args:
+        path: The file.
+        max_bytes: Largest record in bytes.
+        find_layout: Returns the columns of a file without a header by its first line.
     """
 
     def __init__(self, path: str, max_bytes: int, find_layout: FindLayout = _no_layout) -> None:
@@ -64,7 +65,7 @@ class EventFile:
         self._stream = _open_stream(path)
         self.reader = LineReader(self._stream, max(MAX_LINE_BYTES, max_bytes + 1))
         try:
-            first_line = _peek_first_line(self._stream)  # a file that is no gzip is refused here
+            first_line = _peek_first_line(self._stream)  # raises if a file named .gz is not gzip
             layout = find_layout(first_line) if self._is_csv else None
             if layout is not None:
                 self.columns, self.separator = layout.columns, layout.separator
@@ -82,7 +83,7 @@ class EventFile:
             raise
 
     def read(self, max_records: int) -> list[tuple[int, bytes]] | None:
-        """Up to `max_records` records with their lines, without the blank ones; None at the end."""
+        """Return up to `max_records` records with their line numbers, without blank ones; None at the end."""
         records: list[tuple[int, bytes]] = []
         reader, is_row_based, max_bytes = self.reader, self._is_csv and self.separator == ",", self._max_bytes
         end_offset = reader.offset + BATCH_BYTES
@@ -101,7 +102,7 @@ class EventFile:
         return records
 
     def resume(self, line: int, offset: int) -> None:
-        """Go to `offset`, in bytes of what the file unpacks to, which is the end of `line`."""
+        """Continue at `offset` (in decompressed bytes), the end of line number `line`."""
         try:
             is_reached = self._seek_position(line, offset)
         except READ_ERRORS as error:
@@ -166,7 +167,7 @@ def _peek_first_line(stream: io.BufferedReader) -> str:
 
 
 def _parse_header(path: str, raw: bytes | None, max_bytes: int) -> tuple[str, ...]:
-    """The names in the first row; a name may be empty (an index column), but none may stand there twice."""
+    """Return the names of the first row; names may be empty (an index column), but not occur twice."""
     if raw is not None and len(raw) > max_bytes:
         raise InputError(f"The header of {path}, its first line, is longer than events.max_bytes = {max_bytes} bytes.")
     try:

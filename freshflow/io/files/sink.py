@@ -1,8 +1,7 @@
-"""Records to a file of JSON lines, plain or gzip, or to standard output.
+"""Sink that writes a file of JSON lines, plain or gzip, or standard output.
 
-A file is exact: a job that crashed and resumes cuts it back to the last snapshot and writes on from there,
-so that no line is there twice or missing. Standard output cannot be cut back, so lines may come again
-there.
+A file is exact: a job that resumes after a crash truncates it to the last snapshot and continues there, so that no line
+is duplicated or missing. Standard output cannot be truncated, so lines may be repeated there.
 """
 
 import contextlib
@@ -20,23 +19,23 @@ from freshflow.errors import OutputError
 from freshflow.io.record import OutBatch, OutRecord
 from freshflow.io.url import STDOUT
 
-__all__ = ["FileSink"]
-
 OUTPUT_ENDINGS = (".jsonl", ".jsonl.gz")
-GZIP_WBITS = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip; it writes no name and no time, so bytes repeat
+GZIP_WBITS = (
+    16 + zlib.MAX_WBITS
+)  # zlib's value for gzip; it writes neither name nor time, so the bytes are reproducible
 GZIP_LEVEL = 6
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
-    """Writes each record's value as a line, a tombstone as `{"key":…,"value":null}`, and no other keys.
+    """Sink with one line for each record: its value, or `{"key":…,"value":null}` for a tombstone.
 
-    A fresh start replaces what the file held. (Bytewax builds the part at the first record: a job that
-    writes none leaves the file as it was.) The snapshot is the length of the file in bytes, by then safe on
-    disk; in a gzip file a member ends there, and many members one after the other are one gzip file.
+    A new job replaces the file. (Bytewax builds the part at the first record: a job that writes none leaves the file as
+    it was.) The snapshot is the length of the file in bytes, synced to disk; in a gzip file a member ends there, as
+    several members in a row are one gzip file.
 
-    Raises `OutputError`, one sentence, if the file cannot be written: here, before the flow runs, or when the
-    disk is full.
+    Raises:
+        OutputError: The path cannot be written.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,11 +44,20 @@ class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
             _check_writable(path)
 
     def list_parts(self) -> list[str]:
-        """One part, named as the file."""
+        """Return the only part, named as the file."""
         return [self._path]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "FileSinkPartition":
-        """The part, with the file empty or cut back to the snapshot."""
+        """Open the file, emptied or truncated to the snapshot.
+
+        Args:
+            step_id: The step of the sink.
+            for_part: The name of the part.
+            resume_state: Length of the file at the snapshot, in bytes.
+
+        Raises:
+            OutputError: The file cannot be written, or is shorter than the snapshot.
+        """
         if self._path == STDOUT:
             return FileSinkPartition("standard output", 1, 0)
         position = resume_state or 0
@@ -58,7 +66,7 @@ class FileSink(FixedPartitionedSink[OutBatch, int]):  # type: ignore[misc]
 
 
 class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[misc]
-    """An open file of `position` bytes. Records go to the system at once, to disk at a snapshot."""
+    """An open file of `position` bytes; records are written at once, and synced to disk at a snapshot."""
 
     def __init__(self, name: str, fd: int, position: int) -> None:
         self._name = name
@@ -70,7 +78,7 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
         self._is_closed = False
 
     def write_batch(self, values: list[OutBatch]) -> None:
-        """Append the records of the batches, a line each."""
+        """Append the records, a line each."""
         lines = [_encode_line(record) for batch in values for record in batch]
         if not lines:
             return
@@ -82,7 +90,7 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
         self._append(content)
 
     def snapshot(self) -> int:
-        """The length of the file in bytes, all of which is on disk."""
+        """Sync the file to disk and return its length in bytes."""
         self._end_member()
         try:
             if stat.S_ISREG(os.fstat(self._fd).st_mode):
@@ -92,23 +100,22 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
         return self._position
 
     def close(self) -> None:
-        """Close the file.
+        """Close the file; never raises.
 
-        Bytewax also calls this while a failed flow is torn down, where a second error would end the process
-        without a word, so nothing is raised. Nothing is lost by that: what a snapshot covers is on disk
-        already.
+        Bytewax also calls this while it unwinds from an error, where a second error would abort the process. Nothing is
+        lost: everything that a snapshot covers is on disk.
         """
         if self._is_closed:
             return
         self._is_closed = True
         with contextlib.suppress(OutputError):
             self._end_member()
-        if self._fd > 2:  # the standard streams are not ours to close
+        if self._fd > 2:  # the standard streams stay open
             with contextlib.suppress(OSError):
                 os.close(self._fd)
 
     def _end_member(self) -> None:
-        """Finish the gzip member, if one was begun, so that the file can be cut here."""
+        """Finish an open gzip member, so that the file can be truncated here."""
         if not self._has_open_member:
             return
         content = self._compressor.flush()
@@ -121,7 +128,7 @@ class FileSinkPartition(StatefulSinkPartition[OutBatch, int]):  # type: ignore[m
         while remaining:
             try:
                 n_written = os.write(self._fd, remaining)
-            except BlockingIOError:  # a terminal that another program has set not to wait
+            except BlockingIOError:  # a terminal that another program has set to non-blocking
                 select.select([], [self._fd], [])
                 continue
             except OSError as error:
@@ -138,7 +145,7 @@ def _encode_line(record: OutRecord) -> bytes:
 
 
 def _check_writable(path: str) -> None:
-    """Refuse what can be known to be unwritable without touching the file."""
+    """Raise `OutputError` if the path shows that it cannot be written, without touching the file."""
     if not path.lower().endswith(OUTPUT_ENDINGS):
         known_endings = ", ".join(OUTPUT_ENDINGS)
         raise OutputError(f"The output {path} must end in one of {known_endings}, or be - for standard output.")

@@ -1,7 +1,7 @@
-"""Events from a file, read once from beginning to end.
+"""Source that reads a file of events once from beginning to end.
 
-A job that resumes goes on after the last record it had read when its snapshot was taken: by seeking in a
-plain file, by reading through a packed one.
+A job that resumes continues after the last record of its snapshot: by seeking in a plain file, by decompressing up to
+there in a gzip file.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,11 @@ from freshflow.errors import SnapshotError
 from freshflow.events.model import RawBatch
 from freshflow.io.files.reader import EventFile, FindLayout
 
-__all__ = ["FilePartition", "FileSource"]
-
 FilePosition = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class _FileState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a file has been read: `line` lines, `offset` bytes of it (of what it unpacks to)."""
+    """Position in a file: `line` lines and `offset` decompressed bytes."""
 
     line: FilePosition
     offset: FilePosition
@@ -29,15 +27,22 @@ class _FileState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
-    """The records of one file, in order, as one part.
+    """Source of the records of one file, in order, as one part.
 
-    A position is the line a record starts at, from 1 (which in CSV is the header). Blank lines are skipped.
-    Lines longer than 16 MiB arrive cut, and so does a CSV row that grows beyond `max_bytes`; as `max_bytes`
-    is also what the parser takes, a cut record is never taken for a whole one. `clock` gives epoch
-    milliseconds; once `stop` says True the source ends after the batch it is at, with its snapshot.
+    A record's position is its first line, from 1 (the header in CSV). Blank lines are skipped. Lines longer than 16 MiB
+    are cut, and so is a CSV row that grows beyond `max_bytes`; as the parser's limit is also `max_bytes`, it rejects
+    both.
 
-    Raises `InputError` here, before the flow runs, if the file cannot be read, and later if it turns out
-    damaged or, on resuming, shorter than it was.
+    Args:
+        path: The file.
+        batch_size: Largest number of records in a batch.
+        max_bytes: Largest record in bytes.
+        clock: Processing time in epoch milliseconds.
+        should_stop: Once it returns true, the source ends after the current batch.
+        find_layout: Returns the columns of a file without a header by its first line.
+
+    Raises:
+        InputError: The file cannot be read; while the job runs, it is damaged or shorter than at the snapshot.
     """
 
     def __init__(
@@ -59,11 +64,20 @@ class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
         EventFile(path, max_bytes, find_layout).close()
 
     def list_parts(self) -> list[str]:
-        """One part, named as the file: a snapshot of another file is not resumed from."""
+        """Return the only part, named as the file, so that a snapshot of another file is not used."""
         return [self._path]
 
     def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> "FilePartition":
-        """The part, at the start of the file or where the snapshot says."""
+        """Open the file at its start or at the snapshot.
+
+        Args:
+            step_id: The step of the source.
+            for_part: The name of the part.
+            resume_state: The snapshot of a job to resume.
+
+        Raises:
+            FreshFlowError: The file cannot be read, or does not match the snapshot.
+        """
         event_file = EventFile(self._path, self._max_bytes, self._find_layout)
         if resume_state is not None:
             state = _decode_state(resume_state, self._path)
@@ -72,7 +86,7 @@ class FileSource(FixedPartitionedSource[RawBatch, bytes]):  # type: ignore[misc]
 
 
 class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[misc]
-    """Reads the file in batches of at most `batch_size` records or some 16 MiB."""
+    """An open file, read in batches of at most `batch_size` records or some 16 MiB."""
 
     def __init__(
         self, event_file: EventFile, batch_size: int, clock: Callable[[], int], should_stop: Callable[[], bool]
@@ -83,7 +97,7 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
         self._should_stop = should_stop
 
     def next_batch(self) -> list[RawBatch]:
-        """The next records as one batch, none if there were only blank lines; `StopIteration` at the end."""
+        """Return the next records as one batch, nothing after blank lines; raises `StopIteration` at the end."""
         if self._should_stop():
             raise StopIteration
         records = self._file.read(self._batch_size)
@@ -95,7 +109,7 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
         return [RawBatch(file.origin, tuple(records), self._clock(), file.columns, file.separator)]
 
     def snapshot(self) -> bytes:
-        """How far the file has been read."""
+        """Return the position as JSON."""
         reader = self._file.reader
         return msgspec.json.encode(_FileState(reader.line, reader.offset))
 
@@ -107,7 +121,7 @@ class FilePartition(StatefulSourcePartition[RawBatch, bytes]):  # type: ignore[m
 def _decode_state(snapshot: bytes, path: str) -> _FileState:
     try:
         return msgspec.json.decode(snapshot, type=_FileState)
-    except (ValueError, TypeError):  # msgspec says so, or that a name is not UTF-8
+    except (ValueError, TypeError):  # msgspec's error, or UnicodeDecodeError
         raise SnapshotError(
             f"The snapshot of {path} is damaged or of another version: resume with the version that wrote it, "
             f"or start without its recovery store."

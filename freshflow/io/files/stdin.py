@@ -1,4 +1,4 @@
-"""Events from standard input: JSON lines, as they arrive, until whoever writes them is done."""
+"""Source that reads JSON lines from standard input as they arrive, until it is closed."""
 
 import os
 import select
@@ -10,18 +10,23 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from freshflow.errors import InputError
 from freshflow.events.model import Origin, RawBatch
 from freshflow.io.files.line_reader import MAX_LINE_BYTES, LineSplitter
+from freshflow.io.url import STDIN
 
-__all__ = ["STDIN_NAME", "StdinSource"]
-
-STDIN_NAME = "-"  # the path that stands for standard input
 READ_BYTES = 256 * 1024
 
 
 class StdinSource(FixedPartitionedSource[RawBatch, None]):  # type: ignore[misc]
-    """The lines of standard input as one part, which only one worker reads.
+    """Source of the lines of standard input as one part, which one worker reads.
 
-    What cannot be read twice cannot be resumed: a job that is started again goes on with what arrives then,
-    and counts lines from 1. Parameters as for `FileSource`; `fd` is the descriptor to read.
+    Standard input cannot be read twice, so it has no position: a job that is started again reads the lines that arrive
+    then, and counts them from 1.
+
+    Args:
+        batch_size: Largest number of records in a batch.
+        max_bytes: Largest record in bytes.
+        clock: Processing time in epoch milliseconds.
+        should_stop: Once it returns true, the source ends.
+        fd: The file descriptor to read.
     """
 
     def __init__(
@@ -40,17 +45,23 @@ class StdinSource(FixedPartitionedSource[RawBatch, None]):  # type: ignore[misc]
         self._fd = fd
 
     def list_parts(self) -> list[str]:
-        """The one part."""
-        return [STDIN_NAME]
+        """Return the only part."""
+        return [STDIN]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> "StdinPartition":
-        """The part, at whatever arrives next."""
+        """Open the part at the next line.
+
+        Args:
+            step_id: The step of the source.
+            for_part: The name of the part.
+            resume_state: None; standard input has no position.
+        """
         splitter = LineSplitter(max(MAX_LINE_BYTES, self._max_bytes + 1))
         return StdinPartition(self._fd, splitter, self._batch_size, self._clock, self._should_stop)
 
 
 class StdinPartition(StatefulSourcePartition[RawBatch, None]):  # type: ignore[misc]
-    """Hands on what lines are complete and never waits for more."""
+    """Standard input, read without waiting: only complete lines are returned."""
 
     def __init__(
         self,
@@ -65,13 +76,13 @@ class StdinPartition(StatefulSourcePartition[RawBatch, None]):  # type: ignore[m
         self._batch_size = batch_size
         self._clock = clock
         self._should_stop = should_stop
-        self._origin = Origin("file", STDIN_NAME)
+        self._origin = Origin("file", STDIN)
         self._pending_lines: deque[bytes] = deque()
         self._line_number = 0
         self._is_at_end = False
 
     def next_batch(self) -> list[RawBatch]:
-        """What has arrived as one batch, or none; `StopIteration` at the end of input."""
+        """Return the arrived lines as one batch, or nothing; raises `StopIteration` at the end of input."""
         if self._should_stop():
             raise StopIteration
         if not self._pending_lines and not self._is_at_end:
@@ -82,10 +93,10 @@ class StdinPartition(StatefulSourcePartition[RawBatch, None]):  # type: ignore[m
         return [RawBatch(self._origin, records, self._clock())] if records else []
 
     def snapshot(self) -> None:
-        """Nothing: standard input cannot be resumed."""
+        """Return nothing: standard input has no position."""
 
     def _drain_batch(self) -> tuple[tuple[int, bytes], ...]:
-        """Up to a batch of lines with their numbers, without the blank ones."""
+        """Return up to a batch of lines with their numbers, without blank ones."""
         records: list[tuple[int, bytes]] = []
         while self._pending_lines and len(records) < self._batch_size:
             raw = self._pending_lines.popleft()
@@ -95,7 +106,7 @@ class StdinPartition(StatefulSourcePartition[RawBatch, None]):  # type: ignore[m
         return tuple(records)
 
     def _read_available(self) -> None:
-        """Take in what is there, if anything is."""
+        """Read the bytes that are available, if any."""
         poll = select.poll()  # unlike select, it takes descriptors above 1,023
         poll.register(self._fd, select.POLLIN)
         if not poll.poll(0):

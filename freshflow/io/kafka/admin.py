@@ -1,4 +1,4 @@
-"""The topics of a job: what each is for, the settings that follow from it, and creating them."""
+"""The topics of a job: their purpose and settings, and their creation."""
 
 import time
 from collections.abc import Iterable
@@ -13,13 +13,10 @@ from freshflow.errors import BrokerError
 from freshflow.io.kafka.client import client_options, create_client
 from freshflow.io.kafka.errors import error_reason, unreachable_error
 
-__all__ = ["TopicReport", "TopicSpec", "create_topics", "find_topic_differences", "build_topic_specs"]
-
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
-# A log with one list per user: readers see each change, and who starts from the beginning gets the latest
-# ones.
+# A log with one list per user: readers see each change, and a reader that starts from the beginning gets the latest.
 COMPACTED_SETTINGS = {
     "cleanup.policy": "compact",
     "min.compaction.lag.ms": "60000",  # a reader up to a minute behind sees every change
@@ -33,12 +30,12 @@ DEAD_LETTER_SETTINGS = {
     "retention.ms": str(30 * _DAY_MS),
     "max.message.bytes": "2097152",  # an event of 1 MiB in base64, and the reason
 }
-# What a broker does where a topic does not say.
+# A broker's values for settings that a topic leaves out.
 _BROKER_DEFAULTS = {"cleanup.policy": "delete", "max.message.bytes": "1048588"}
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """A topic as it should be."""
+    """The expected state of a topic."""
 
     name: str
     partitions: int
@@ -47,7 +44,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 class TopicReport(msgspec.Struct, frozen=True):
-    """What became of a topic; `note` says how one that was there differs in a way that matters."""
+    """Result of creating a topic; `note` gives the relevant differences of one that existed."""
 
     name: str
     status: Literal["created", "exists"]
@@ -56,7 +53,13 @@ class TopicReport(msgspec.Struct, frozen=True):
 
 
 def build_topic_specs(prefix: str = "", partitions: int = 8, replication: int = 1) -> list[TopicSpec]:
-    """List the five topics of a job; `partitions` is of those whose load grows with users and items."""
+    """Return the five topics of a job.
+
+    Args:
+        prefix: Text before each topic's name.
+        partitions: Partitions of the topics whose load grows with users and items; the others have one.
+        replication: Copies of each partition.
+    """
     topics = {
         "events": (partitions, WEEK_RETENTION_SETTINGS),
         "recommendations": (partitions, COMPACTED_SETTINGS),
@@ -68,9 +71,18 @@ def build_topic_specs(prefix: str = "", partitions: int = 8, replication: int = 
 
 
 def create_topics(bootstrap: str, config: KafkaConfig, specs: Iterable[TopicSpec]) -> list[TopicReport]:
-    """Create the topics that are missing, and look at those that are there; nothing existing is changed.
+    """Create the missing topics and compare the existing ones, which are not changed.
 
-    Raises `BrokerError` where no broker answers within the time limit or a topic is refused.
+    Args:
+        bootstrap: The bootstrap servers.
+        config: The `kafka` section of the configuration.
+        specs: The topics.
+
+    Returns:
+        A report for each topic.
+
+    Raises:
+        BrokerError: No broker answers within the time limit, or refuses a topic.
     """
     errors: list[KafkaError] = []
     admin = create_client(AdminClient, client_options(bootstrap, config, "admin"), error_cb=errors.append)
@@ -79,7 +91,7 @@ def create_topics(bootstrap: str, config: KafkaConfig, specs: Iterable[TopicSpec
             name: len(topic.partitions) for name, topic in admin.list_topics(timeout=config.timeout_s).topics.items()
         }
     except KafkaException as error:
-        admin.poll(0)  # the reasons wait in the client's queue
+        admin.poll(0)  # the causes are in the client's queue
         raise unreachable_error(bootstrap, config.timeout_s, [error.args[0], *errors]) from None
     return [_create(admin, spec, counts.get(spec.name), config.timeout_s) for spec in specs]
 
@@ -91,7 +103,7 @@ def _create(admin: Any, spec: TopicSpec, partitions: int | None, timeout_s: floa
     try:
         admin.create_topics([topic], operation_timeout=timeout_s, request_timeout=timeout_s)[spec.name].result()
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # made since we asked, by someone else
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # created by another client since the listing
             return _report_existing(admin, spec, _wait_for_topic(admin, spec.name, timeout_s), timeout_s)
         raise BrokerError(
             f"The topic {spec.name} was not created: {error_reason(error.args[0])}; "
@@ -107,22 +119,32 @@ def _report_existing(admin: Any, spec: TopicSpec, partitions: int, timeout_s: fl
 
 
 def find_topic_differences(admin: Any, spec: TopicSpec, partitions: int, timeout_s: float) -> list[str]:
-    """How a topic that is there, with so many partitions, differs from its spec in a way that matters.
+    """Compare an existing topic with its specification.
 
-    Raises `BrokerError` where its settings cannot be read.
+    Args:
+        admin: A client of the cluster.
+        spec: The expected topic.
+        partitions: Number of partitions of the existing topic.
+        timeout_s: Time limit in seconds.
+
+    Returns:
+        One clause for each relevant difference, with the remedy.
+
+    Raises:
+        BrokerError: The topic's settings cannot be read.
     """
     return _compare_to_spec(spec, partitions, _fetch_settings(admin, spec.name, timeout_s))
 
 
 def _wait_for_topic(admin: Any, topic: str, timeout_s: float) -> int:
-    """Wait until the cluster's metadata, which lags a creation, has the topic; its number of partitions."""
+    """Wait until the cluster's metadata has a new topic; return its number of partitions."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         topic_metadata = admin.list_topics(timeout=timeout_s).topics.get(topic)
         if topic_metadata is not None and topic_metadata.error is None and topic_metadata.partitions:
             return len(topic_metadata.partitions)
         time.sleep(0.1)
-    raise BrokerError(f"The topic {topic} was created but did not appear within {timeout_s:g} s; look at the brokers.")
+    raise BrokerError(f"The topic {topic} was created but did not appear within {timeout_s:g} s; check the brokers.")
 
 
 def _fetch_settings(admin: Any, topic: str, timeout_s: float) -> dict[str, str]:
@@ -131,13 +153,14 @@ def _fetch_settings(admin: Any, topic: str, timeout_s: float) -> dict[str, str]:
         entries = next(iter(futures.values())).result()
     except KafkaException as error:
         raise BrokerError(
-            f"The settings of the topic {topic} cannot be read: {error_reason(error.args[0])}; check the rights of this user."
+            f"The settings of the topic {topic} cannot be read: {error_reason(error.args[0])}; "
+            "check the rights of this user."
         ) from None
     return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
 
 def _compare_to_spec(spec: TopicSpec, partitions: int, settings: dict[str, str]) -> list[str]:
-    """Say where an existing topic would lose or keep what its spec would not."""
+    """Return the differences that would lose records or keep them for too long."""
     effective_settings = _BROKER_DEFAULTS | settings
     differences = []
     if partitions < spec.partitions:

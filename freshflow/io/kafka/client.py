@@ -1,7 +1,7 @@
-"""What source, sink and topics share: addresses, librdkafka's options, and a first look at the cluster.
+"""Clients of Kafka: addresses, librdkafka's options, and a first request to the cluster.
 
-librdkafka waits for a broker for ever. So the cluster is looked at once, with a time limit, before anything
-starts; afterwards an outage is waited out (see `kafka_errors`).
+librdkafka waits for a broker for ever. So the cluster is asked once, with a time limit, before anything starts;
+afterwards an outage is waited out (see `freshflow.io.kafka.errors`).
 """
 
 import re
@@ -14,15 +14,6 @@ from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError, ConfigError, InputError
 from freshflow.io.kafka.errors import LOG, error_reason, unreachable_error
 
-__all__ = [
-    "client_options",
-    "create_client",
-    "parse_kafka_servers",
-    "parse_kafka_url",
-    "list_partitions",
-    "redact",
-]
-
 Option = str | int | float | bool
 Side = Literal["source", "sink", "admin"]
 Client = TypeVar("Client")
@@ -31,14 +22,14 @@ _HOST_PATTERN = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 _SERVERS_PATTERN = re.compile(rf"kafka://({_HOST_PATTERN}(?:,{_HOST_PATTERN})*)/?")
 _URL_PATTERN = re.compile(rf"kafka://({_HOST_PATTERN}(?:,{_HOST_PATTERN})*)/([A-Za-z0-9._-]{{1,249}})")
 
-# Below these a snapshot would no longer say what was read and what was written.
+# With other values, a snapshot would no longer match the records read and written.
 _RESERVED_OPTIONS = {
     "auto.commit.enable": "the snapshots of the job keep the offsets",
-    "auto.offset.reset": "an offset that is gone is never jumped silently (see kafka.on_lost)",
-    "bootstrap.servers": "the kafka:// address says it",
+    "auto.offset.reset": "a lost offset is never skipped silently (see kafka.on_lost)",
+    "bootstrap.servers": "the kafka:// address names the servers",
     "enable.auto.commit": "the snapshots of the job keep the offsets",
     "enable.partition.eof": "the source needs it to see the end of a partition",
-    "metadata.broker.list": "the kafka:// address says it",
+    "metadata.broker.list": "the kafka:// address names the servers",
     "transactional.id": "the sink does not write in transactions",
 }
 _DEFAULT_OPTIONS: dict[Side, dict[str, Option]] = {
@@ -59,7 +50,7 @@ _DEFAULT_OPTIONS: dict[Side, dict[str, Option]] = {
     },
     "admin": {},
 }
-_LOG_LEVEL = 2  # critical lines only: errors come to callbacks, and a broker that is down would fill the terminal
+_LOG_LEVEL = 2  # critical lines only: errors reach callbacks, and an outage would fill the terminal
 _SECRET_PATTERN = re.compile(r"password|key|token|secret|oauth|sasl.*jaas", re.IGNORECASE)
 _SECRET_MASK = "[hidden]"
 
@@ -68,15 +59,15 @@ def parse_kafka_url(url: str) -> tuple[str, str]:
     """Split `kafka://host:port[,host:port]/topic` into bootstrap servers and topic; raises `ConfigError`."""
     match = _URL_PATTERN.fullmatch(url)
     if match is None or not _are_ports_valid(match[1]) or match[2] in (".", ".."):
-        raise ConfigError(f"{_mask_login(url)} is no topic's address; write kafka://host:port/topic.")
+        raise ConfigError(f"{_mask_login(url)} is not the address of a topic; write kafka://host:port/topic.")
     return match[1], match[2]
 
 
 def parse_kafka_servers(url: str) -> str:
-    """Take the bootstrap servers from `kafka://host:port[,host:port]`; raises `ConfigError`."""
+    """Return the bootstrap servers of `kafka://host:port[,host:port]`; raises `ConfigError`."""
     match = _SERVERS_PATTERN.fullmatch(url)
     if match is None or not _are_ports_valid(match[1]):
-        raise ConfigError(f"{_mask_login(url)} is no cluster's address; write kafka://host:port.")
+        raise ConfigError(f"{_mask_login(url)} is not the address of a cluster; write kafka://host:port.")
     return match[1]
 
 
@@ -89,12 +80,24 @@ def _mask_login(url: str) -> str:
 
 
 def redact(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy librdkafka options with every secret replaced, to be logged or shown."""
+    """Copy librdkafka options with every secret masked, for logs."""
     return {key: _SECRET_MASK if _SECRET_PATTERN.search(key) else value for key, value in options.items()}
 
 
 def client_options(bootstrap: str, config: KafkaConfig, side: Side) -> dict[str, Any]:
-    """Merge the defaults, `options` and one side's own; an option that is ours to keep is a `ConfigError`."""
+    """Merge the options of a client: defaults, `kafka.options`, those of its side, and fixed ones.
+
+    Args:
+        bootstrap: The bootstrap servers.
+        config: The `kafka` section of the configuration.
+        side: The side that the client serves.
+
+    Returns:
+        librdkafka's options.
+
+    Raises:
+        ConfigError: The configuration sets a fixed option.
+    """
     side_options = {"source": config.source, "sink": config.sink, "admin": {}}[side]
     for section, options in (("kafka.options", config.options), (f"kafka.{side}", side_options)):
         for key in sorted(options):
@@ -116,7 +119,19 @@ def client_options(bootstrap: str, config: KafkaConfig, side: Side) -> dict[str,
 def create_client(
     client_type: Callable[..., Client], options: Mapping[str, Any], **callbacks: Callable[..., None]
 ) -> Client:
-    """Make a client of librdkafka; an option that it refuses is a `ConfigError` that names the option."""
+    """Create a client of librdkafka.
+
+    Args:
+        client_type: `Consumer`, `Producer` or `AdminClient`.
+        options: librdkafka's options.
+        **callbacks: librdkafka's callbacks by option name.
+
+    Returns:
+        The client.
+
+    Raises:
+        ConfigError: librdkafka refuses an option, which the error names.
+    """
     try:
         return client_type({**options, **callbacks}, logger=LOG)
     except (KafkaException, TypeError, ValueError) as error:
@@ -130,17 +145,27 @@ def create_client(
 
 
 def list_partitions(options: Mapping[str, Any], topic: str, timeout_s: float) -> list[int]:
-    """Ask the cluster for a topic's partitions, for at most `timeout_s`; never creates the topic.
+    """Ask the cluster for the partitions of a topic, without creating it.
 
-    Raises `BrokerError` where no broker answers or we are refused, `InputError` where there is no such topic.
+    Args:
+        options: librdkafka's options, with the bootstrap servers.
+        topic: The topic's name.
+        timeout_s: Time limit in seconds.
+
+    Returns:
+        The partition numbers in ascending order.
+
+    Raises:
+        BrokerError: No broker answers, or the cluster refuses.
+        InputError: The topic does not exist.
     """
     errors: list[KafkaError] = []
-    # A consumer, for the sink too: a producer's question would create the topic on many clusters.
+    # A consumer for the sink too: a producer's request would create the topic on many clusters.
     client = create_client(Consumer, {"group.id": "freshflow", **options}, error_cb=errors.append)
     try:
         topic_metadata = client.list_topics(topic, timeout=timeout_s).topics[topic]
     except KafkaException as error:
-        client.poll(0)  # the reasons wait in the client's queue
+        client.poll(0)  # the causes are in the client's queue
         raise unreachable_error(str(options["bootstrap.servers"]), timeout_s, [error.args[0], *errors]) from None
     finally:
         client.close()

@@ -1,17 +1,20 @@
-"""Writing offsets to a consumer group that nobody is a member of."""
+"""Publish offsets to a consumer group without members, for tools that watch the lag of groups."""
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from freshflow.config.schema import KafkaConfig
+from freshflow.config.schema import Config, KafkaConfig
 from freshflow.io.kafka.client import client_options, create_client, parse_kafka_url
 from freshflow.io.kafka.errors import LOG, error_reason
 
-__all__ = ["ConsumerGroup"]
+
+def open_consumer_group(url: str, config: Config) -> "ConsumerGroup | None":
+    """Open the group `kafka.group` for a topic; None if it is not set."""
+    return ConsumerGroup(url, config.kafka) if config.kafka.group else None
 
 
 class ConsumerGroup:
-    """The group `config.group`, for the topic of `url`. What cannot be written is logged once, and tried again."""
+    """The group `config.group` for the topic of `url`. A failure to write is logged once, and the write is retried."""
 
     def __init__(self, url: str, config: KafkaConfig) -> None:
         servers, self._topic = parse_kafka_url(url)
@@ -23,7 +26,7 @@ class ConsumerGroup:
         self._is_failing = False
 
     def publish_offsets(self, offsets: dict[str, int]) -> None:
-        """Write the next offsets to read, by `topic/partition`, if they are others than before."""
+        """Write the next offsets to read, by `topic/partition`, if they have changed."""
         partitions = [
             TopicPartition(self._topic, int(key.rpartition("/")[2]), offset)
             for key, offset in sorted(offsets.items())

@@ -1,4 +1,4 @@
-"""What becomes of librdkafka's errors: a sentence to raise, or one line in the log for a whole outage."""
+"""librdkafka's errors as sentences to raise, and outages as one line in the log."""
 
 import logging
 import time
@@ -8,13 +8,20 @@ from confluent_kafka import KafkaError
 
 from freshflow.errors import BrokerError
 
-__all__ = ["LOG", "Outage", "error_reason", "unreachable_error"]
-
 LOG = logging.getLogger("freshflow.kafka")
 
 
 def unreachable_error(bootstrap: str, timeout_s: float, errors: list[KafkaError]) -> BrokerError:
-    """Say why no broker answered, from the errors that librdkafka met on the way."""
+    """Explain why no broker answered.
+
+    Args:
+        bootstrap: The bootstrap servers.
+        timeout_s: How long they were asked, in seconds.
+        errors: The errors that librdkafka reported meanwhile, at least one.
+
+    Returns:
+        The error to raise, with the most specific cause.
+    """
     for error in reversed(errors):
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
             return BrokerError(
@@ -22,7 +29,7 @@ def unreachable_error(bootstrap: str, timeout_s: float, errors: list[KafkaError]
             )
         if error.code() == KafkaError._SSL:
             return BrokerError(
-                f"Kafka at {bootstrap} cannot be talked to over TLS ({error_reason(error)}); "
+                f"Kafka at {bootstrap} does not accept TLS ({error_reason(error)}); "
                 "check security.protocol and ssl.* in [kafka]."
             )
     root_error = next((e for e in reversed(errors) if e.code() != KafkaError._ALL_BROKERS_DOWN), errors[0])
@@ -33,21 +40,29 @@ def unreachable_error(bootstrap: str, timeout_s: float, errors: list[KafkaError]
 
 
 def error_reason(error: KafkaError) -> str:
-    """Return librdkafka's words without its timings, as part of a sentence."""
+    """Return librdkafka's message without its timings, as part of a sentence."""
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # librdkafka's count is at times of 0 brokers down
         return "no broker answers"
     return str(error.str()).partition(" (after ")[0].rstrip(". ")
 
 
-class Outage:
-    """Logs an outage once when it begins, however often librdkafka retries, and once when it is over.
+def read_on_error(subject: str, error: KafkaError) -> BrokerError:
+    """Explain why a topic or partition cannot be read any further."""
+    return BrokerError(
+        f"Kafka does not let us read {subject} on: {error_reason(error)}; check the topic, the rights of this user, "
+        "and [kafka]."
+    )
 
-    An error that waiting cannot cure is kept in `failure` for the owner to raise; its methods are callbacks
-    of librdkafka, where raising would be too early.
+
+class Outage:
+    """State of a client's outage: logged once when it begins, however often librdkafka retries, and once when it ends.
+
+    An error that does not end by waiting is kept in `failure` for the owner to raise; the methods are callbacks of
+    librdkafka, where raising would be too early.
     """
 
-    # What a broker that restarts, or a network that comes back, cures. Logins and TLS too: both fail at times
-    # while a broker starts, and a login that was never good is refused by the first look at the cluster.
+    # Errors that end when a broker restarts or the network returns. Logins and TLS are among them: both fail at times
+    # while a broker starts, and a login that was never valid is refused by the first request to the cluster.
     RETRIABLE_CODES = frozenset(
         {
             KafkaError._ALL_BROKERS_DOWN,
@@ -73,9 +88,8 @@ class Outage:
         }
     )
 
-    # An idle partition does not show that the brokers are back, but librdkafka then has no errors to report;
-    # while they are away it has one at least every 70 s (a request takes 60 s to fail, the next connection
-    # is tried within 10 s).
+    # An idle partition does not show that the brokers are back, but librdkafka then has no errors to report. During an
+    # outage it has one at least every 70 s (a request takes 60 s to fail, the next connection is tried within 10 s).
     RECOVERY_SILENCE_S = 120.0
 
     def __init__(self, subject: str, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -85,7 +99,7 @@ class Outage:
         self.failure: KafkaError | None = None
 
     def record_error(self, error: KafkaError) -> None:
-        """Take an error: log it if it begins an outage, keep it if waiting cannot cure it."""
+        """Log an error that begins an outage; keep one that does not end by waiting."""
         if error.fatal() or error.code() not in self.RETRIABLE_CODES:
             self.failure = self.failure or error
             return
@@ -95,7 +109,7 @@ class Outage:
         self._last_error_s = now_s
 
     def record_recovery(self) -> None:
-        """Take note that the brokers answered."""
+        """End the outage, as the brokers answered."""
         if self._last_error_s is not None:
             self._last_error_s = None
             LOG.warning("%s: answers again.", self._subject)

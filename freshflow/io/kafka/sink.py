@@ -1,4 +1,4 @@
-"""Writing a topic: everything that was handed over is acknowledged before an epoch counts as done."""
+"""Sink that writes a topic and waits for all acknowledgements before an epoch ends."""
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -9,14 +9,12 @@ from freshflow.io.kafka.client import client_options, create_client, list_partit
 from freshflow.io.kafka.errors import LOG, Outage, error_reason
 from freshflow.io.record import OutBatch
 
-__all__ = ["KafkaSink", "KafkaSinkPartition"]
-
-_FLUSH_TIMEOUT_S = 1.0  # how long a wait goes on before the interpreter may see a signal
-_QUEUE_FULL_POLL_S = 0.01  # how long to wait for room in the queue, which nothing announces
+_FLUSH_TIMEOUT_S = 1.0  # longest wait before the interpreter may handle a signal
+_QUEUE_FULL_POLL_S = 0.01  # wait for room in the queue, which librdkafka does not announce
 
 
 class KafkaSink(FixedPartitionedSink[OutBatch, None]):  # type: ignore[misc]
-    """A topic as a sink of `parts` producers, which have no state.
+    """A topic as a sink of `n_parts` producers, which have no state.
 
     Items are `(route, OutBatch)`. The order of records is kept per route and Kafka partition.
     """
@@ -28,20 +26,26 @@ class KafkaSink(FixedPartitionedSink[OutBatch, None]):  # type: ignore[misc]
         self._options = client_options(bootstrap, config, "sink")
 
     def list_parts(self) -> list[str]:
-        """Name the parts if the topic exists; raises `BrokerError` or `InputError` within the time limit."""
+        """Return the names of the parts; raises `BrokerError` or `InputError` if the topic cannot be used."""
         list_partitions(self._options, self._topic, self._config.timeout_s)
         return [f"{part:05d}" for part in range(self._n_parts)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> "KafkaSinkPartition":
-        """Open a producer."""
+        """Open a producer.
+
+        Args:
+            step_id: The step of the sink.
+            for_part: The name of the part.
+            resume_state: None; the sink has no state.
+        """
         return KafkaSinkPartition(self._options, self._topic, self._config.timeout_s)
 
 
 class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore[misc]
-    """One producer; a delivery that failed raises `OutputError` at the next call, or in `snapshot`.
+    """One producer; a failed delivery raises `OutputError` at the next call, or in `snapshot`.
 
-    Bytewax calls `snapshot` at the end of an epoch, before it commits the epoch; what was not acknowledged by
-    then is written again after a resume.
+    Bytewax calls `snapshot` at the end of an epoch, before it commits the epoch; records that were not acknowledged by
+    then are written again after a resume.
     """
 
     def __init__(self, options: dict[str, object], topic: str, timeout_s: float) -> None:
@@ -55,7 +59,7 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
         )
 
     def write_batch(self, values: list[OutBatch]) -> None:
-        """Hand the records to the producer, waiting while its queue is full."""
+        """Pass the records to the producer; wait while its queue is full."""
         for batch in values:
             for key, value in batch:
                 self._produce(key, value)
@@ -70,10 +74,10 @@ class KafkaSinkPartition(StatefulSinkPartition[OutBatch, None]):  # type: ignore
         self._outage.record_recovery()
 
     def close(self) -> None:
-        """Send what is left, for at most the time limit. Never raises.
+        """Send the records left in the queue within the time limit; never raises.
 
-        Bytewax closes a sink while it unwinds from another step's error, where a second one would abort the
-        process. A job that ends well has been through `snapshot`, so that nothing is left here.
+        Bytewax closes a sink while it unwinds from another step's error, where a second error would abort the process.
+        A job that ends without an error took a snapshot before, so its queue is empty.
         """
         n_unsent = self._producer.flush(0 if self._failure else self._timeout_s)
         if n_unsent or self._failure:

@@ -1,4 +1,4 @@
-"""Reading a topic: each partition from its own offset, which the job's snapshots keep."""
+"""Source that reads each partition of a topic from its own offset, which the job's snapshots hold."""
 
 from collections.abc import Callable
 
@@ -9,23 +9,26 @@ from freshflow.config.schema import KafkaConfig
 from freshflow.errors import BrokerError
 from freshflow.events.model import Origin, RawBatch
 from freshflow.io.kafka.client import client_options, create_client, list_partitions
-from freshflow.io.kafka.errors import LOG, Outage, error_reason
+from freshflow.io.kafka.errors import LOG, Outage, error_reason, read_on_error
+from freshflow.io.scheme import ReportLag, ignore_lag
 
-__all__ = ["KafkaSource", "KafkaSourcePartition"]
-
-ReportLag = Callable[[int, int], None]  # a partition's number, and how many records are left there
-
-# How broker and client say that nothing is at the offset asked for.
+# Errors of broker and client for an offset that does not exist.
 _OFFSET_GONE_CODES = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
 class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
     """All partitions of a topic; the state of a partition is the next offset to read.
 
-    `clock` gives processing time in epoch milliseconds. When `stop()` turns true every partition ends, so
-    that the job takes a last snapshot and exits. `until_end` reads a partition to where it ended when it was
-    first fetched. In a job that `resumes`, a partition without a snapshot was added since, and is read whole.
-    At the end of each epoch `note_lag` is told how many records of a partition are left.
+    Args:
+        bootstrap: The bootstrap servers.
+        topic: The topic's name.
+        config: The `kafka` section of the configuration.
+        batch_size: Largest number of records in a batch.
+        clock: Processing time in epoch milliseconds.
+        should_stop: Once it returns true, every partition ends, so that the job takes a last snapshot.
+        until_end: Read a partition to its end as of the first fetch.
+        is_resumed: The job continues from snapshots; a partition without one is new and is read from its beginning.
+        report_lag: Called at the end of each epoch with a partition and its number of records left to read.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         should_stop: Callable[[], bool],
         until_end: bool = False,
         is_resumed: bool = False,
-        report_lag: ReportLag = lambda partition, records: None,
+        report_lag: ReportLag = ignore_lag,
     ) -> None:
         self._report_lag = report_lag
         self._topic = topic
@@ -52,12 +55,21 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
         self._start = "earliest" if is_resumed else config.start
 
     def list_parts(self) -> list[str]:
-        """Ask for the topic's partitions; raises `BrokerError` or `InputError` within the time limit."""
+        """Return the names of the topic's partitions; raises `BrokerError` or `InputError` within the time limit."""
         partitions = list_partitions(self._options, self._topic, self._config.timeout_s)
         return [f"{self._topic}/{partition:05d}" for partition in partitions]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSourcePartition":
-        """Open one partition at the offset of its snapshot, or where a job begins that has none."""
+        """Open a partition.
+
+        Args:
+            step_id: The step of the source.
+            for_part: The name of the partition, `topic/number`.
+            resume_state: The offset of its snapshot; without one `kafka.start` decides.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
         topic, _, number = for_part.rpartition("/")
         origin = Origin("topic", topic, int(number))
         outage = Outage(f"Kafka at {self._options['bootstrap.servers']}, reading {_partition_name(origin)}")
@@ -81,10 +93,10 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):  # type: ignore[misc]
 
 
 class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ignore[misc]
-    """One partition of a topic, read by a consumer of its own that is in no group.
+    """One partition of a topic, read by a consumer of its own without a group.
 
-    Offsets may have gaps (compaction, the markers of transactions), so the position is one past the last
-    record, or where the broker says that the partition ends.
+    Offsets may have gaps (compaction, markers of transactions), so the position is one past the last record, or the end
+    of the partition as the broker reports it.
     """
 
     def __init__(
@@ -99,7 +111,7 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         clock: Callable[[], int],
         should_stop: Callable[[], bool],
         until_end: bool,
-        report_lag: ReportLag = lambda partition, records: None,
+        report_lag: ReportLag = ignore_lag,
     ) -> None:
         self._report_lag = report_lag
         self._consumer = consumer
@@ -111,31 +123,32 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         self._clock = clock
         self._should_stop = should_stop
         self._until_end = until_end
-        self._end_offset: int | None = None  # of `until_end`, known from the first fetch on
+        self._end_offset: int | None = None  # for `until_end`, known from the first fetch on
         self._is_at_end = False
         self._assign_offset(next_offset)
 
     def next_batch(self) -> list[RawBatch]:
-        """Return what has been fetched, as one batch, or nothing; never waits.
+        """Return the fetched records as one batch, or nothing; never waits.
 
-        Raises `StopIteration` at the end, `BrokerError` where the broker refuses us, or where the offset is gone and
-        `kafka.on_lost` does not say to go on.
+        Raises:
+            StopIteration: The partition has ended, or the job stops.
+            BrokerError: The broker refuses the request, or the offset is lost and `kafka.on_lost` is "stop".
         """
         if self._is_at_end or self._should_stop():
             raise StopIteration
         try:
             messages = self._consumer.consume(self._batch_size, timeout=0)
         except KafkaException as error:
-            raise self._read_error(error.args[0]) from None
+            raise read_on_error(_partition_name(self._origin), error.args[0]) from None
         records = [record for message in messages if (record := self._process_message(message)) is not None]
         if self._outage.failure is not None:
-            raise self._read_error(self._outage.failure)
+            raise read_on_error(_partition_name(self._origin), self._outage.failure)
         return [RawBatch(self._origin, tuple(records), self._clock())] if records else []
 
     def snapshot(self) -> int:
-        """Return the next offset to read, and tell how far that is from the end as of the last fetch."""
+        """Return the next offset to read, and report the lag as of the last fetch."""
         partition = TopicPartition(self._origin.name, self._origin.partition)
-        watermarks = self._consumer.get_watermark_offsets(partition, cached=True)  # asks nobody
+        watermarks = self._consumer.get_watermark_offsets(partition, cached=True)  # no request
         if watermarks is not None and watermarks[1] >= 0:  # before the first fetch there is none
             self._report_lag(self._origin.partition, max(0, watermarks[1] - self._next_offset))
         return self._next_offset
@@ -166,7 +179,7 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         self._outage.record_recovery()
         offset: int = message.offset()
         if self._until_end:
-            # Not asked for at the start: Tansu would name the start of the last batch of records.
+            # Not requested at the start: Tansu would return the start of the last batch of records.
             if self._end_offset is None:
                 partition = TopicPartition(self._origin.name, self._origin.partition)
                 _, self._end_offset = self._consumer.get_watermark_offsets(partition, cached=True)
@@ -177,7 +190,11 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         return offset, message.value()
 
     def _handle_lost_offset(self) -> None:
-        """Go on with what is left, if so told; raises `BrokerError` if not, or if the topic is another one."""
+        """Continue at the first offset left, if `kafka.on_lost` allows it.
+
+        Raises:
+            BrokerError: It does not, or the topic is shorter than the snapshot's offset.
+        """
         low, high = _fetch_watermarks(self._consumer, self._origin, self._config.timeout_s)
         name, offset = _partition_name(self._origin), self._next_offset
         if offset >= low:
@@ -188,16 +205,11 @@ class KafkaSourcePartition(StatefulSourcePartition[RawBatch, int]):  # type: ign
         problem = f"Offsets {offset} to {low - 1} of {name} were deleted before they were read"
         if self._config.on_lost == "stop":
             raise BrokerError(
-                f'{problem}; lengthen the topic\'s retention.ms, and set kafka.on_lost = "earliest" to go on without them.'
+                f'{problem}; lengthen the topic\'s retention.ms, and set kafka.on_lost = "earliest" to go on without '
+                "them."
             )
         LOG.warning("%s, %d at most; the job goes on at offset %d, as kafka.on_lost says.", problem, low - offset, low)
         self._assign_offset(low)
-
-    def _read_error(self, error: KafkaError) -> BrokerError:
-        return BrokerError(
-            f"Kafka does not let us read {_partition_name(self._origin)} on: {error_reason(error)}; "
-            "check the topic, the rights of this user, and [kafka]."
-        )
 
 
 def _partition_name(origin: Origin) -> str:
@@ -205,7 +217,16 @@ def _partition_name(origin: Origin) -> str:
 
 
 def _fetch_watermarks(consumer: Consumer, origin: Origin, timeout_s: float) -> tuple[int, int]:
-    """Ask where a partition begins and ends: its first offset, and one past its last."""
+    """Return the first offset of a partition, and one past its last.
+
+    Args:
+        consumer: A consumer of the cluster.
+        origin: The partition.
+        timeout_s: Time limit in seconds.
+
+    Raises:
+        BrokerError: The broker does not answer in time.
+    """
     partition = TopicPartition(origin.name, origin.partition)
     try:
         low, high = consumer.get_watermark_offsets(partition, timeout=timeout_s)

@@ -10,22 +10,23 @@ from typing import Any
 
 import msgspec
 
-from freshflow.config.schema import KafkaConfig
+from freshflow.config.schema import Config
 from freshflow.errors import FreshFlowError, InputError
+from freshflow.io.registry import is_live, open_tail
+from freshflow.io.scheme import Tail
 from freshflow.serving.app import ServerState
 from freshflow.serving.broadcast import Update
 from freshflow.serving.dashboard.history import ReportHistory
 from freshflow.serving.dashboard.latency import LatencyHistory, PerSecondCounter
-from freshflow.serving.dashboard.tail import FileTail, Tail, open_tail
-from freshflow.serving.records import ListChange, parse_line
+from freshflow.serving.records import ListChange, parse_record
 from freshflow.serving.responses import ListKind
 
 __all__ = [
-    "RETENTION_HOURS",
     "DASHBOARD_LIST_KIND",
-    "DeadLetterEntry",
-    "DashboardSources",
+    "RETENTION_HOURS",
     "DashboardCollector",
+    "DashboardSources",
+    "DeadLetterEntry",
     "run_collector",
 ]
 
@@ -176,7 +177,7 @@ class DashboardCollector:
 
 @contextmanager
 def run_collector(
-    state: ServerState, sources: DashboardSources, kafka: KafkaConfig, clock: Callable[[], int]
+    state: ServerState, sources: DashboardSources, config: Config, clock: Callable[[], int]
 ) -> Iterator[DashboardCollector]:
     """A watch that takes what comes for as long as the block runs.
 
@@ -184,9 +185,9 @@ def run_collector(
     """
     collector, stop_event = DashboardCollector(sources, clock), threading.Event()
     inputs = ((sources.metrics, collector.add_reports), (sources.dead_letters, collector.add_dead_letters))
-    collector.load_published(_published_changes(state))
+    collector.load_published(_published_changes(state, config))
     with ExitStack() as exit_stack:
-        tails = [(url, open_tail(url, kafka), add_records) for url, add_records in inputs if url is not None]
+        tails = [(url, open_tail(url, config), add_records) for url, add_records in inputs if url is not None]
         for _, tail, _ in tails:
             exit_stack.callback(tail.close)
         threads = [
@@ -203,13 +204,13 @@ def run_collector(
         yield collector
 
 
-def _published_changes(state: ServerState) -> Iterator[ListChange]:
+def _published_changes(state: ServerState, config: Config) -> Iterator[ListChange]:
     """The latest lists of a file, which may not grow any more; a topic will."""
     for reader in state.readers:
-        if reader.input.kind == DASHBOARD_LIST_KIND and not reader.source_url.startswith("kafka://"):
+        if reader.input.kind == DASHBOARD_LIST_KIND and not is_live(reader.source_url):
             with suppress(InputError):  # for the reader to say
-                for line in FileTail(reader.source_url).read():
-                    change = parse_line(DASHBOARD_LIST_KIND, line)
+                for value in open_tail(reader.source_url, config).read():
+                    change = parse_record(DASHBOARD_LIST_KIND, None, value)
                     if change is not None:
                         yield change
 

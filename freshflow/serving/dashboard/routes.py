@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from freshflow.config.schema import KafkaConfig
+from freshflow.config.schema import Config
 from freshflow.errors import OutputError
 from freshflow.serving.app import ServerState
 from freshflow.serving.broadcast import Update
@@ -169,7 +169,7 @@ def page_routes(state: ServerState, collector: DashboardCollector, shop: DemoSho
 def live_page(
     state: ServerState,
     sources: DashboardSources,
-    kafka: KafkaConfig,
+    config: Config,
     clock: Callable[[], int],
     shop: DemoShop | None = None,
 ) -> Iterator[tuple[BaseRoute, ...]]:
@@ -177,7 +177,7 @@ def live_page(
 
     Raises a `FreshFlowError` if metrics or dead letters cannot be read.
     """
-    with run_collector(state, sources, kafka, clock) as collector:
+    with run_collector(state, sources, config, clock) as collector:
         yield page_routes(state, collector, shop)
 
 

@@ -1,4 +1,4 @@
-"""How the log of a job is written to standard error: a line of text a record, or a JSON object a line."""
+"""Log of a job on standard error: one line of text, or one JSON object, for each record."""
 
 import logging
 import sys
@@ -8,14 +8,12 @@ import msgspec
 
 from freshflow.config.schema import LogConfig
 
-__all__ = ["is_json_logging", "configure_logging"]
-
 
 class JsonFormatter(logging.Formatter):
-    """A record as `{"at", "level", "logger", "message", "error"?, ...}`, `at` in UTC; `counted` adds fields."""
+    """Formatter of `{"at", "level", "logger", "message", "error"?, ...}`, `at` in UTC; `counted` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return a record as one line."""
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -29,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class StderrHandler(logging.Handler):
-    """Writes to what standard error is by then: the command line exchanges it while it runs."""
+    """Handler that looks up `sys.stderr` for each record, as the command line replaces it while it runs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -38,7 +36,7 @@ class StderrHandler(logging.Handler):
 
 
 def configure_logging(config: LogConfig) -> None:
-    """Write the log of this process as the configuration says; text is what it is written as before."""
+    """Write the log of this process in the configured format; the commands begin with text."""
     if config.format == "json":
         handler = StderrHandler()
         handler.setFormatter(JsonFormatter())
@@ -47,5 +45,5 @@ def configure_logging(config: LogConfig) -> None:
 
 
 def is_json_logging() -> bool:
-    """Whether the log of this process is written in JSON."""
+    """Return whether the log of this process is written in JSON."""
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)

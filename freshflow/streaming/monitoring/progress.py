@@ -1,4 +1,4 @@
-"""What a job has done so far, for the progress line and the table at the end; nothing reads it to decide."""
+"""Statistics of a running job, for the progress line, the summary and Prometheus; no decision depends on them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,14 +9,11 @@ import numpy as np
 from freshflow.events.model import RawBatch, Rejected
 from freshflow.metrics.report import Report
 from freshflow.streaming.messages import PartitionOutput
-from freshflow.streaming.monitoring.checkpoint_timer import EpochTimes
 
-__all__ = ["LIST_AGE_BOUNDS_S", "LATENCY_BIN_RATIO", "JobStatsSnapshot", "JobStats"]
-
-# Latencies are counted in bins of equal ratio, 1 ms to about 17 min, 2 % wide: exact enough for p50 and p99.
+# Bins of latencies have equal ratios, 2 % wide, from 1 ms to about 17 min: exact enough for p50 and p99.
 LATENCY_BIN_RATIO = 1.02
 N_LATENCY_BINS = 700
-# How old events were when their lists were made is counted up to each of these.
+# Upper bounds of the bins of list ages: the time from an event to its list.
 LIST_AGE_BOUNDS_S = (
     0.01,
     0.025,
@@ -39,7 +36,7 @@ LIST_AGE_BOUNDS_S = (
 
 
 class JobStatsSnapshot(msgspec.Struct, frozen=True, tag=True):
-    """What one process of several has counted, as it is sent to the one that shows it; latencies as (bin, lists)."""
+    """Statistics of one process, as sent to the supervisor; latencies as (bin, lists)."""
 
     n_read: int
     n_rejected: dict[str, int]
@@ -59,17 +56,27 @@ class JobStatsSnapshot(msgspec.Struct, frozen=True, tag=True):
 
 
 class JobStats:
-    """Records read, rejected by code, lists by how long after their event's reading; of this process or of several.
+    """Counters of records, rejects and lists, with latencies, of this process or summed over several.
 
-    Of the metrics (`freshflow.streaming.monitoring.prometheus`) also: `initial_counts`, by partition the counts with which the job began;
-    `age_bins` (bins of `LIST_AGE_BOUNDS_S`, and beyond) of the events of lists; `lags` by partition of the input, in records; what
-    ends of `epoch_times` took, and how many `snapshot_times` were written in how many seconds.
+    Attributes:
+        n_read: Records read.
+        n_rejected: Rejected records by code.
+        n_unknown_type: Events of unknown types by type.
+        n_lists: Lists published.
+        latency_bins: Lists by latency from reading an event to passing its list to the sink, bins of
+            `LATENCY_BIN_RATIO`, shape (N_LATENCY_BINS,), int64.
+        reports: The latest report of each partition.
+        initial_counts: Counts with which the job began, by partition.
+        age_bins: Lists by age of their event, bins of `LIST_AGE_BOUNDS_S` and one beyond, int64.
+        lags: Records left to read by partition of the input.
+        epoch_times: Number and total seconds of snapshots by step.
+        snapshot_times: Number and total seconds of whole states written.
     """
 
     def __init__(self) -> None:
         self.n_read = 0
         self.n_rejected: Counter[str] = Counter()
-        self.n_unknown_type: Counter[str] = Counter()  # events of types that are not known, by name
+        self.n_unknown_type: Counter[str] = Counter()
         self.n_lists = 0
         self.latency_bins = np.zeros(N_LATENCY_BINS, np.int64)
         self.reports: dict[int, Report] = {}
@@ -79,9 +86,8 @@ class JobStats:
         self.initial_counts: dict[int, dict[str, int]] = {}
         self.age_bins = np.zeros(len(LIST_AGE_BOUNDS_S) + 1, np.int64)
         self.lags: dict[str, int] = {}
-        self.epoch_times = EpochTimes()
+        self.epoch_times: dict[str, tuple[int, float]] = {}
         self.snapshot_times: tuple[int, float] = (0, 0.0)
-        self._remote_epoch_times: dict[str, tuple[int, float]] = {}
 
     def record_read(self, batch: RawBatch) -> None:
         """Count a batch of records."""
@@ -90,11 +96,11 @@ class JobStats:
         self.n_read += len(batch.records)
 
     def record_rejects(self, rejects: Iterable[Rejected]) -> None:
-        """Count records that were rejected."""
+        """Count rejected records."""
         self.n_rejected.update(reject.code for reject in rejects)
 
     def record_output(self, output: PartitionOutput, now_ms: int) -> None:
-        """Count a partition's lists, handed to the sink at `now_ms` (epoch milliseconds)."""
+        """Count the lists of a partition, passed to the sink at `now_ms` (epoch milliseconds)."""
         partition = output.report.partition
         self.reports[partition] = output.report
         self.initial_counts[partition] = output.initial_counts
@@ -111,36 +117,41 @@ class JobStats:
             self.age_sum_ms += sum(output.list_ages_ms)
 
     def record_lag(self, partition: int, n_records: int) -> None:
-        """A partition of the input has so many records that were not read yet."""
+        """Set the number of records left to read in a partition of the input."""
         self.lags[str(partition)] = n_records
 
+    def record_epoch_end(self, step: str, duration_s: float) -> None:
+        """Count a snapshot of a step that took `duration_s` seconds; a sink's includes its flush."""
+        count, total_s = self.epoch_times.get(step, (0, 0.0))
+        self.epoch_times[step] = (count + 1, total_s + duration_s)
+
     def record_snapshot_time(self, duration_s: float) -> None:
-        """A base was written in so many seconds."""
+        """Count a whole state that was written in `duration_s` seconds."""
         self.snapshot_times = (self.snapshot_times[0] + 1, self.snapshot_times[1] + duration_s)
 
     def latency_quantile_ms(self, quantile: float) -> float:
-        """The latency, read to handed to the sink, that this share of the lists did not exceed; 0 without lists."""
+        """Return the quantile of the latency from reading to the sink, in milliseconds; 0 without lists."""
         if not self.n_lists:
             return 0.0
         bin_index = np.searchsorted(self.latency_bins.cumsum(), quantile * self.n_lists)
         return float(LATENCY_BIN_RATIO ** (bin_index + 1))
 
     def total_count(self, name: str) -> int:
-        """A count over all partitions of this process."""
+        """Return the sum of a count over all partitions."""
         return sum(report.counts.get(name, 0) for report in self.reports.values())
 
     def mean_quality(self, name: str) -> float:
-        """A figure over all partitions, weighted by their events."""
+        """Return the mean of a quality metric over all partitions, weighted by their events."""
         n_events = sum(report.counts.get("events", 0) for report in self.reports.values())
         weighted_values = (r.quality[name] * r.counts.get("events", 0) for r in self.reports.values())
         return sum(weighted_values) / n_events if n_events else 0.0
 
     def duration_s(self) -> float:
-        """From the first record read to the last list handed on; 0 where none was read."""
+        """Return the seconds from the first record read to the last list passed on; 0 if none was read."""
         return 0.0 if self.first_read_ms is None else max(0, self.last_output_ms - self.first_read_ms) / 1000
 
     def snapshot(self) -> JobStatsSnapshot:
-        """All of it as a value; safe while another thread counts on."""
+        """Return the statistics as a value; safe while another thread counts."""
         bin_indices = np.flatnonzero(self.latency_bins)
         return JobStatsSnapshot(
             n_read=self.n_read,
@@ -156,13 +167,12 @@ class JobStats:
             age_bins=self.age_bins.tolist(),
             age_sum_ms=self.age_sum_ms,
             lags=dict(self.lags),
-            epoch_times=self._remote_epoch_times
-            or {step: (count, self.epoch_times.seconds[step]) for step, count in list(self.epoch_times.counts.items())},
+            epoch_times=dict(self.epoch_times),
             snapshot_times=self.snapshot_times,
         )
 
     def replace_with_sum(self, snapshots: Iterable[JobStatsSnapshot]) -> None:
-        """Become the sum of what several processes counted. A record is read, and a partition lives, in one of them."""
+        """Replace all statistics by the sum over processes; each record and partition belongs to one of them."""
         snapshots = list(snapshots)
         self.n_read = sum(snapshot.n_read for snapshot in snapshots)
         self.n_rejected = sum((Counter(snapshot.n_rejected) for snapshot in snapshots), Counter())
@@ -190,7 +200,7 @@ class JobStats:
             for snapshot in snapshots
             for step in snapshot.epoch_times
         }
-        self._remote_epoch_times = {step: _sum_timings(timings) for step, timings in epoch_times.items()}
+        self.epoch_times = {step: _sum_timings(timings) for step, timings in epoch_times.items()}
         self.snapshot_times = _sum_timings([snapshot.snapshot_times for snapshot in snapshots])
 
 

@@ -7,8 +7,14 @@ from confluent_kafka import Consumer, KafkaError, Producer
 
 from freshflow.config.schema import KafkaConfig
 from freshflow.errors import ConfigError
-from freshflow.io.kafka import parse_kafka_servers, parse_kafka_url, redact
-from freshflow.io.kafka.client import Side, client_options, create_client
+from freshflow.io.kafka.client import (
+    Side,
+    client_options,
+    create_client,
+    parse_kafka_servers,
+    parse_kafka_url,
+    redact,
+)
 from freshflow.io.kafka.errors import Outage, unreachable_error
 
 SIDES: list[Side] = ["source", "sink", "admin"]
@@ -45,19 +51,19 @@ def test_a_url_is_split_into_servers_and_topic(url: str, parsed: tuple[str, str]
     ],
 )
 def test_a_malformed_url_is_refused_with_the_form_it_should_have(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no topic's address; write kafka://host:port/topic\.$"):
+    with pytest.raises(ConfigError, match=r"is not the address of a topic; write kafka://host:port/topic\.$"):
         parse_kafka_url(url)
 
 
 def test_a_login_in_a_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_kafka_url("kafka://shop:hunter2@localhost:9092/events")
-    assert str(caught.value).startswith("kafka://[hidden]@localhost:9092/events is no topic's address")
+    assert str(caught.value).startswith("kafka://[hidden]@localhost:9092/events is not the address of a topic")
 
 
 def test_servers_are_taken_with_and_without_a_slash() -> None:
     assert parse_kafka_servers("kafka://a:1,b:2") == parse_kafka_servers("kafka://a:1,b:2/") == "a:1,b:2"
-    with pytest.raises(ConfigError, match="is no cluster's address"):
+    with pytest.raises(ConfigError, match="is not the address of a cluster"):
         parse_kafka_servers("kafka://a:1/events")
 
 

@@ -134,13 +134,13 @@ def answers(tmp_path: Path) -> Iterator[ServerState]:
 def page(
     answers: ServerState, sources: DashboardSources | None = None, shop: DemoShop | None = None
 ) -> Iterator[Starlette]:
-    with live_page(answers, sources or DashboardSources(), Config().kafka, system_time_ms, shop) as routes:
+    with live_page(answers, sources or DashboardSources(), Config(), system_time_ms, shop) as routes:
         yield make_app(answers, routes)
 
 
 def test_metrics_and_dead_letters_are_read_as_they_grow_and_failures_told(tmp_path: Path, answers: ServerState) -> None:
     sources = DashboardSources(str(tmp_path / "metrics.jsonl"), str(tmp_path / "letters.jsonl"))
-    with run_collector(answers, sources, Config().kafka, system_time_ms) as watch:
+    with run_collector(answers, sources, Config(), system_time_ms) as watch:
         (tmp_path / "metrics.jsonl").write_bytes(report(1000, 1, 1) + b"\n" + report(2000, 501, 2) + b"\n")
         wait_until(lambda: bool(watch.chart_series()["quality"]))
         assert watch.chart_series()["quality"][0].ours == 0.5
@@ -188,7 +188,7 @@ def test_the_stream_tells_what_is_there_and_then_what_changes(tmp_path: Path, an
             append(tmp_path / "lists.jsonl", LIST | {"user_id": "u2"}, LIST | {"items": []})
         return any(name == "list" and told["list"]["items"] == [] for name, told in heard)
 
-    with run_collector(answers, DashboardSources(), Config().kafka, system_time_ms) as watch:
+    with run_collector(answers, DashboardSources(), Config(), system_time_ms) as watch:
         heard = stream_of(answers, watch, "u1", enough)
     assert heard[0] == ("about", {"metrics": None})
     lists = [about for name, about in heard if name == "list"]

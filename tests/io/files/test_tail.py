@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from freshflow.errors import InputError
-from freshflow.serving.dashboard import tail
-from freshflow.serving.dashboard.tail import FileTail
+from freshflow.io.files import tail
+from freshflow.io.files.tail import FileTail
 
 
 def test_a_line_is_read_once_and_when_it_has_its_end(tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
-"""What a check has found."""
+"""Findings of a check before the job starts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from freshflow.errors import find_user_error
 
-__all__ = ["Finding", "failed", "passed", "run_guarded"]
-
 
 class Finding(NamedTuple):
-    """What was looked at, whether a job would run with it, and what there is, or what to do."""
+    """A result of a check: its subject, whether a job would run with it, and the state, or the remedy."""
 
     subject: str
     is_ok: bool
@@ -17,17 +15,17 @@ class Finding(NamedTuple):
 
 
 def passed(subject: str, message: str) -> Finding:
-    """What needs nothing done."""
+    """Return a finding that needs no action."""
     return Finding(subject, True, message)
 
 
 def failed(subject: str, message: str) -> Finding:
-    """Something is to be done."""
+    """Return a finding that needs action."""
     return Finding(subject, False, message)
 
 
 def run_guarded(subject: str, run_check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """What `run_check` finds; a failure that a user can mend is a finding, too, and ends it."""
+    """Yield the findings of `run_check`; an error that a user can cause becomes a last, failed finding."""
     try:
         yield from run_check()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Files of lists: read as they grow, cut back, replaced, and on from where the last server stopped."""
+"""Lists of a file: read as it grows, is truncated or replaced, and on from a stored position."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freshflow.errors import InputError, OutputError
-from freshflow.serving.file_input import FileInput
-from freshflow.serving.records import ListChange, parse_line, parse_message
+from freshflow.io.files.log import FileLog
+from freshflow.serving.list_input import ListInput
+from freshflow.serving.records import ListChange, parse_record
 from freshflow.serving.store import Store, open_list_store
 
 
@@ -21,11 +22,11 @@ def tombstone(user: str) -> bytes:
     return json.dumps({"key": user, "value": None}).encode() + b"\n"
 
 
-def opened(store: Store, path: Path) -> FileInput:
-    return FileInput("recommendations", str(path), store.position("recommendations"))
+def opened(store: Store, path: Path) -> ListInput:
+    return ListInput("recommendations", FileLog(str(path), store.position("recommendations")))
 
 
-def read_all(store: Store, input: FileInput) -> None:
+def read_all(store: Store, input: ListInput) -> None:
     while True:
         batch = input.read()
         assert batch is not None
@@ -63,7 +64,7 @@ def test_a_line_is_read_once_it_has_its_end(tmp_path: Path, store: Store) -> Non
 def test_lines_longer_than_what_is_read_at_once_are_read_whole(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshflow.serving.file_input.FILE_CHUNK_BYTES", 100)
+    monkeypatch.setattr("freshflow.io.files.log.FILE_CHUNK_BYTES", 100)
     path = tmp_path / "lists.jsonl"
     path.write_bytes(line("u" * 1000, 1) + line("u2", 2))
     read_all(store, opened(store, path))
@@ -96,7 +97,7 @@ def test_a_file_of_the_same_length_with_other_lists_is_read_anew(tmp_path: Path,
 def test_nobody_is_without_a_list_while_another_file_is_read(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshflow.serving.file_input.FILE_CHUNK_BYTES", len(line("u1", 1)))
+    monkeypatch.setattr("freshflow.io.files.log.FILE_CHUNK_BYTES", len(line("u1", 1)))
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
     first.write_bytes(line("u1", 1) + line("u2", 2))
     read_all(store, opened(store, first))
@@ -173,27 +174,25 @@ def test_what_is_no_list_is_no_change() -> None:
             b'{"user_id": "u1", "items": [], "computed_at": "x"}',
         ),
     ):
-        assert parse_line("recommendations", raw) is None
-        assert parse_message("recommendations", b"u1", raw) is None
-    assert parse_message("recommendations", None, None) is None
-    assert parse_message("recommendations", b"\xff", None) is None
-    assert parse_message("recommendations", b"u1", b'{"key": "u1", "value": null}') is None
-    assert parse_message("related", b"i1", None) == ListChange("i1", None)
-    assert parse_line("related", b'{"key": "i1", "value": null}') == ListChange("i1", None)
+        assert parse_record("recommendations", None, raw) is None
+        assert parse_record("recommendations", b"u1", raw) is None
+    assert parse_record("recommendations", None, None) is None
+    assert parse_record("recommendations", b"\xff", None) is None
+    assert parse_record("recommendations", b"u1", b'{"key": "u1", "value": null}') is None
+    assert parse_record("related", b"i1", None) == ListChange("i1", None)
 
 
 def test_an_answer_to_a_search_does_not_take_the_place_of_the_list() -> None:
     searched = b'{"user_id": "u1", "surface": "search", "items": []}'
-    assert parse_line("recommendations", searched) is None
-    assert parse_message("recommendations", b"u1", searched) is None
+    assert parse_record("recommendations", None, searched) is None
     feed = searched.replace(b"search", b"feed")
-    assert parse_line("recommendations", feed) == ListChange("u1", feed)
+    assert parse_record("recommendations", None, feed) == ListChange("u1", feed)
 
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path, store: Store) -> None:
     for place in ("lists.jsonl.gz", "-", "lists.csv"):
         with pytest.raises(InputError, match=r"name a file that ends in .jsonl"):
-            FileInput("recommendations", place, None)
+            FileLog(place, None)
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(InputError, match="cannot be read"):
         opened(store, tmp_path / "folder.jsonl").read()
@@ -207,9 +206,9 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, store: Store) -> Non
 def test_a_position_of_another_sort_of_input_has_all_read_anew(tmp_path: Path, position: bytes) -> None:
     path = tmp_path / "lists.jsonl"
     path.write_bytes(line("u1", 1))
-    batch = FileInput("recommendations", str(path), position).read()
+    batch = FileLog(str(path), position).read()
     assert batch is not None
-    assert ([change.key for change in batch.changes], batch.is_full_reload) == (["u1"], True)
+    assert (batch.records, batch.is_full_reload) == ([(None, line("u1", 1)[:-1])], True)
 
 
 def test_a_file_that_is_waited_for_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
