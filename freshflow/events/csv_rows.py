@@ -46,7 +46,7 @@ def parse_cell(name: str, cell: str) -> object:
 
 
 def _parse_number(cell: str) -> object:
-    if not cell.isascii() or "_" in cell:  # number syntax of Python's that other languages do not have
+    if not cell.isascii() or "_" in cell:  # number syntax of Python only
         return cell
     try:
         return float(cell)

@@ -46,7 +46,10 @@ class InvalidRecordError(Exception):
 
 
 class Fields:
-    """The named values of one record; each method reads one, or raises `InvalidRecordError`."""
+    """The named values of one record.
+
+    Each method reads one: it returns None for an absent field, and raises `InvalidRecordError` for an invalid one.
+    """
 
     __slots__ = ("values",)
 

@@ -143,7 +143,7 @@ class EventParser:
             line = self._decode_line(raw)
         except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
             return None
-        weight = self._weights.get(line.type)  # type: ignore[arg-type]  # None is no key
+        weight = self._weights.get(line.type)  # type: ignore[arg-type]  # None is not a key
         user_id, item_id, ts = line.user_id, line.item_id, line.ts
         if self._has_anonymous_users:
             user_id = _plain_user_id(line)

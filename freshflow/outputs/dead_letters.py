@@ -64,7 +64,7 @@ def _raw_fields(raw: bytes | None, max_raw_bytes: int | None) -> dict[str, Any]:
         return {"raw": None}
     prefix = raw[:max_raw_bytes]
     encoded = _encode_raw(prefix, final=len(prefix) == len(raw))
-    # A byte takes at most six in JSON, so this loop runs at most three times.
+    # A byte takes at most six bytes in JSON, so this loop runs at most three times.
     while max_raw_bytes is not None and _json_length(encoded) > max_raw_bytes:
         prefix = prefix[: len(prefix) // 2]
         encoded = _encode_raw(prefix, final=False)

@@ -126,7 +126,7 @@ class AnonymousStore:
         oldest_ms = ts_ms - self.store.allowed_lateness_ms
         for _ in range(MAX_LINK_CHECKS):
             oldest_id = next(iter(self.links))
-            # A session is over for events in order before it is for late ones.
+            # A late event can belong to a session that has ended for events in order.
             if len(self.links) <= self.store.max_users and not self._has_ended(self.links[oldest_id], oldest_ms):
                 break
             del self.links[oldest_id]
