@@ -1,1 +1,1 @@
-"""The job as modules for `python -m bytewax.run`."""
+"""Dataflow modules for `python -m bytewax.run`."""

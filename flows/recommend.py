@@ -1,4 +1,4 @@
-"""The deployed job, from topic to topic: `python -m bytewax.run flows.recommend`.
+"""Dataflow from an events topic to a topic of lists: `python -m bytewax.run flows.recommend`.
 
 FRESHFLOW_INPUT and FRESHFLOW_OUTPUT name the topics; the defaults are those of `freshflow topics create`.
 """

@@ -1,4 +1,4 @@
-"""The same job over a file: `python -m bytewax.run flows.replay`, with FRESHFLOW_INPUT and FRESHFLOW_OUTPUT set."""
+"""Dataflow over a file: `python -m bytewax.run flows.replay`, with FRESHFLOW_INPUT and FRESHFLOW_OUTPUT set."""
 
 import os
 

@@ -1,51 +1,43 @@
-"""Failures a user can cause, each one sentence: what was wrong, where, and what to do.
+"""Exceptions for failures that a user can cause or fix.
 
-Bad *events* are not errors but values (`freshflow.events.model.Rejected`); these exceptions are for a job that
-cannot go on.
+Each message is one sentence: the fault, its place and the remedy. Invalid *events* are values
+(`freshflow.events.model.Rejected`), not exceptions: exceptions stop the job.
 """
-
-__all__ = [
-    "BrokerError",
-    "ConfigError",
-    "FreshFlowError",
-    "InputError",
-    "OutputError",
-    "ProcessError",
-    "SnapshotError",
-    "find_user_error",
-]
 
 
 class FreshFlowError(Exception):
-    """A failure whose message is one clear sentence for the user; the command line prints it without a traceback."""
+    """A failure with a one-sentence message for the user; the command line prints it without a traceback."""
 
 
 class ConfigError(FreshFlowError):
-    """A configuration key, environment variable or option has a value that is not allowed."""
+    """An invalid configuration key, environment variable or option."""
 
 
 class InputError(FreshFlowError):
-    """An input cannot be read: a missing file, an unknown format, a topic that is not there."""
+    """An unreadable input: a missing file, an unknown format, a missing topic."""
 
 
 class OutputError(FreshFlowError):
-    """An output cannot be written: a folder that is missing, a full disk, a delivery that failed."""
+    """An unwritable output: a missing folder, a full disk, a failed delivery."""
 
 
 class BrokerError(FreshFlowError):
-    """A Kafka broker cannot be reached, refuses us, or lost what we asked for."""
+    """A Kafka broker that is unreachable, refuses the client, or has deleted requested records."""
 
 
 class ProcessError(FreshFlowError):
-    """One of the processes of a job failed or was killed, and the others were stopped."""
+    """A failed or killed process of the job; the other processes have been stopped."""
 
 
 class SnapshotError(FreshFlowError):
-    """A snapshot is of another version or another configuration and cannot be resumed from."""
+    """A snapshot of another version or configuration, from which the job cannot resume."""
 
 
 def find_user_error(error: BaseException | None) -> FreshFlowError | None:
-    """The `FreshFlowError` that an error is or was caused by, if any: Bytewax wraps what a step raised in its own."""
+    """Return the first `FreshFlowError` in an exception's chain of causes, or None.
+
+    Bytewax wraps exceptions raised by a step in its own.
+    """
     while error is not None and not isinstance(error, FreshFlowError):
         error = error.__cause__
     return error

@@ -1,1 +1,1 @@
-"""What comes in: events, and how bytes become events or refusals."""
+"""Input events: their types, and parsers that turn bytes into events or rejected records."""

@@ -1,6 +1,6 @@
-"""Each type of event from the fields of a record: which it needs, which it may have.
+"""Builders of events: each reads the required and optional fields of one event type.
 
-A missing field, or one that is not allowed, raises `RefusedError`.
+A missing required field or an invalid value raises `InvalidRecordError`.
 """
 
 from collections.abc import Callable
@@ -9,18 +9,19 @@ from freshflow.events.fields import MAX_K, Fields
 from freshflow.events.identity import build_identify
 from freshflow.events.model import Event, Forget, Interaction, ItemUpdate, Request, Search
 
-__all__ = ["CONTROL_BUILDERS", "build_interaction", "scale_weight"]
-
-
-# The least share of its weight that an event keeps: one star says that something was watched, too.
-MIN_WEIGHT_SHARE = 0.1
+MIN_WEIGHT_SHARE = 0.1  # of the full weight: even a one-star rating means that the item was watched
 
 
 def scale_weight(weight: float, value: float | None, full_value: float | None) -> float:
-    """The weight of an event with a value: as much of it as the value is of `full_value`, where there is such a thing.
+    """Return the weight of an event, scaled by its value: weight × min(max(value / full_value, 0.1), 1).
 
     >>> scale_weight(2.0, 4, 5.0), scale_weight(1.0, 0, 1.0), scale_weight(1.0, 3, None)
     (1.6, 0.1, 1.0)
+
+    Args:
+        weight: The weight of the event type.
+        value: The value of the event (a rating, a watched share), or None.
+        full_value: The value from which on the event has its full weight; None disables scaling.
     """
     return (
         weight if value is None or full_value is None else weight * min(max(value / full_value, MIN_WEIGHT_SHARE), 1.0)
@@ -30,7 +31,15 @@ def scale_weight(weight: float, value: float | None, full_value: float | None) -
 def build_interaction(
     position: int, fields: Fields, type_: str, weight: float, full_value: float | None
 ) -> Interaction:
-    """An interaction of a type whose weight is configured; `full_value` is the value with which it counts in full."""
+    """Build an interaction.
+
+    Args:
+        position: The position of the record.
+        fields: The fields of the record.
+        type_: The event type.
+        weight: The configured weight of the type.
+        full_value: The value from which on an event of the type has its full weight, or None.
+    """
     value = fields.number("value")
     return Interaction(
         position,
@@ -93,7 +102,7 @@ def _build_forget(position: int, fields: Fields) -> Forget:
     )
 
 
-# By type, in the order in which they are named to people.
+# By event type, in the order of messages to the user.
 CONTROL_BUILDERS: dict[str, Callable[[int, Fields], Event]] = {
     "forget": _build_forget,
     "identify": build_identify,

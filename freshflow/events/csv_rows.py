@@ -1,29 +1,35 @@
-"""Rows of CSV, turned into the same fields a JSON object would have.
+"""Conversion of CSV rows to the fields of the equivalent JSON object.
 
-All cells are text, so a cell is converted by the field it stands in. One that cannot be converted stays text,
-and whoever reads the field says what is wrong with it. An empty cell means that the field is absent.
+CSV cells are text, so each cell is converted by the type of its field. A cell that cannot be converted stays text, and
+the reader of the field reports the error. An empty cell is an absent field.
 """
 
 import csv
 from collections.abc import Callable
-
-__all__ = ["LIST_SEPARATOR", "BadRowError", "parse_row", "parse_cell"]
 
 LIST_SEPARATOR = "|"
 BOOLEAN_CELLS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class BadRowError(ValueError):
-    """The row does not fit its header, or its quotes do not pair; the message is a sentence."""
+    """A row that does not match its header or has unbalanced quotes; the message is a sentence."""
 
 
 def parse_row(columns: tuple[str, ...], text: str, separator: str = ",") -> dict[str, object]:
-    """The fields of one row, which may span lines inside quotes; raises `BadRowError`.
+    """Return the fields of one row, which can contain line breaks inside quotes.
 
-    Where the separator is no comma, there are no quotes either.
+    Quotes are only recognised if the separator is a comma.
 
     >>> parse_row(("type", "user_id", "session_id", "items"), 'search,u1,,"a|b"')
     {'type': 'search', 'user_id': 'u1', 'items': ['a', 'b']}
+
+    Args:
+        columns: The field name of each cell.
+        text: The row.
+        separator: The separator of cells.
+
+    Raises:
+        BadRowError: The row is not CSV, or the number of cells is not that of the columns.
     """
     try:
         cells = next(csv.reader([text], strict=True), []) if separator == "," else text.split(separator)
@@ -35,12 +41,12 @@ def parse_row(columns: tuple[str, ...], text: str, separator: str = ",") -> dict
 
 
 def parse_cell(name: str, cell: str) -> object:
-    """What the cell of one of our fields says, as JSON would; text where it is text."""
+    """Convert a cell to the type of its field; a cell that cannot be converted stays text."""
     return CELL_PARSERS[name](cell) if name in CELL_PARSERS else cell
 
 
 def _parse_number(cell: str) -> object:
-    if not cell.isascii() or "_" in cell:  # Python's own spellings of numbers
+    if not cell.isascii() or "_" in cell:  # number syntax of Python only
         return cell
     try:
         return float(cell)

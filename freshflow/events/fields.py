@@ -1,8 +1,7 @@
-"""The fields of one event, read one at a time, each with its limits and its own sentence when it breaks them.
+"""Validated access to the fields of one record, with an error sentence for each violation.
 
-This is the careful reader, for every type of event; `freshflow.events.parser` has a fast one for plain
-behaviour and comes here with what that one does not take. An absent field and null are the same, and so is an
-empty string where text is asked for.
+This is the strict parser for all types of events; `freshflow.events.parser` has a fast path for plain interactions and
+falls back to this one. An absent field and null are equal, as is an empty string where text is expected.
 """
 
 import math
@@ -12,36 +11,24 @@ from typing import TypeVar
 from freshflow.events.reject_codes import RejectCode
 from freshflow.events.timestamps import LATEST_MS, parse_epoch_ms
 
-__all__ = [
-    "MAX_DIMENSIONS",
-    "MAX_IDS",
-    "MAX_ID_CHARS",
-    "MAX_K",
-    "MAX_TEXT_CHARS",
-    "VALUE_PLACEHOLDER",
-    "Fields",
-    "InvalidRecordError",
-    "format_value",
-]
-
-MAX_ID_CHARS = 512  # ids are kept by the hundred thousand; a longer one is a mistake upstream
-MAX_TEXT_CHARS = 4096  # titles and queries
-MAX_IDS = 1000  # search results or categories in one event: five times the longest answer
-MAX_DIMENSIONS = 4096  # the widest embeddings in use
-MAX_K = 200
-EARLIEST_PUBLISHED_MS = -30_610_224_000_000  # the year 1000: old books are sold too
-MAX_QUOTED_CHARS = 60  # of a bad value, in a reason
-VALUE_PLACEHOLDER = "{value}"  # where a reason quotes the record
-REDACTED_VALUE = "***"  # what stands there in a reason that must not
+MAX_ID_CHARS = 512  # bounds memory: hundreds of thousands of ids are kept, and longer ones are errors upstream
+MAX_TEXT_CHARS = 4096  # for titles and queries
+MAX_IDS = 1000  # search results or categories of one event: five times the longest list
+MAX_DIMENSIONS = 4096  # of an embedding; the largest models in use have as many
+MAX_K = 200  # items of a list
+EARLIEST_PUBLISHED_MS = -30_610_224_000_000  # the year 1000: shops sell old books
+MAX_QUOTED_CHARS = 60  # of an invalid value in a reason
+VALUE_PLACEHOLDER = "{value}"  # replaced by a value of the record
+REDACTED_VALUE = "***"  # replaces the value in redacted reasons
 
 _T = TypeVar("_T")
 
 
 class InvalidRecordError(Exception):
-    """Why a record is no event: a stable `code` to count by and a `reason`, one sentence.
+    """An invalid record: a stable `code` for counting and a `reason`, one sentence.
 
-    Where the sentence quotes the record it is given with `VALUE_PLACEHOLDER` there, and with the `value` to be shown. Where the
-    fault lies with one field, `field` is its name, and the reason begins with it.
+    `VALUE_PLACEHOLDER` in the sentence is replaced by `value`, quoted from the record. If the fault lies in one field,
+    `field` is its name, and the reason begins with it.
     """
 
     def __init__(self, code: RejectCode, reason: str, value: object = None, *, field: str = "") -> None:
@@ -52,14 +39,17 @@ class InvalidRecordError(Exception):
         super().__init__(self.reason)
 
     def with_field(self, name: str) -> "InvalidRecordError":
-        """The same of a field that has another name where the record comes from."""
+        """Return the same error under the field's name in the source record."""
         error = InvalidRecordError(self.code, name + self.reason[len(self.field) :], field=name)
         error.redacted_reason = name + self.redacted_reason[len(self.field) :]
         return error
 
 
 class Fields:
-    """The named values of one record; each method reads one, or raises `InvalidRecordError`."""
+    """The named values of one record.
+
+    Each method reads one: it returns None for an absent field, and raises `InvalidRecordError` for an invalid one.
+    """
 
     __slots__ = ("values",)
 
@@ -67,43 +57,43 @@ class Fields:
         self.values = values
 
     def require(self, name: str, read: Callable[[str], _T | None]) -> _T:
-        """What `read` finds under `name`, which must be there."""
+        """Return the value that `read` returns for `name`; raise `InvalidRecordError` if it is absent."""
         value = read(name)
         if value is None:
             raise InvalidRecordError(
-                "missing_field", f"{name} is missing or empty, and this type of event needs it.", field=name
+                "missing_field", f"{name} is missing or empty: this type of event requires it.", field=name
             )
         return value
 
     def identifier(self, name: str) -> str | None:
-        """A text or number, as text of at most `MAX_ID_CHARS`."""
+        """Return a text or number as text of at most `MAX_ID_CHARS`."""
         return _parse_text(name, self.values.get(name), MAX_ID_CHARS)
 
     def text(self, name: str) -> str | None:
-        """A text or number, as text of at most `MAX_TEXT_CHARS`."""
+        """Return a text or number as text of at most `MAX_TEXT_CHARS`."""
         return _parse_text(name, self.values.get(name), MAX_TEXT_CHARS)
 
     def identifiers(self, name: str) -> tuple[str, ...] | None:
-        """A list of at most `MAX_IDS` ids, in order and each once."""
+        """Return a list of at most `MAX_IDS` ids, in order and without repetitions."""
         values = self._parse_list(name, MAX_IDS)
         return None if values is None else tuple(dict.fromkeys(_parse_entry(name, value) for value in values))
 
     def vector(self, name: str) -> tuple[float, ...] | None:
-        """A list of 1 to `MAX_DIMENSIONS` finite numbers."""
+        """Return a list of 1 to `MAX_DIMENSIONS` finite numbers."""
         values = self._parse_list(name, MAX_DIMENSIONS)
         if values == []:
             raise InvalidRecordError(
-                "wrong_type", f"{name} is an empty list: leave it out, or give its numbers.", field=name
+                "wrong_type", f"{name} is an empty list: omit it, or give at least one number.", field=name
             )
         return None if values is None else tuple([_parse_finite(name, value) for value in values])
 
     def number(self, name: str) -> float | None:
-        """A finite number."""
+        """Return a finite number."""
         value = self.values.get(name)
         return None if value is None else _parse_finite(name, value)
 
     def count(self, name: str, maximum: int) -> int | None:
-        """A whole number from 1 to `maximum`."""
+        """Return a whole number from 1 to `maximum`."""
         number = self.number(name)
         if number is None:
             return None
@@ -112,18 +102,18 @@ class Fields:
         return int(number)
 
     def flag(self, name: str) -> bool | None:
-        """True or false."""
+        """Return true or false."""
         value = self.values.get(name)
         if value is None or isinstance(value, bool):
             return value
         raise _wrong_type_error(name, value, "true or false")
 
     def event_time_ms(self, name: str) -> int | None:
-        """When something happened, in epoch milliseconds; spellings and limits as in `times`."""
+        """Return an event time in epoch milliseconds; syntax and limits are those of `parse_epoch_ms`."""
         return _parse_time_ms(name, self.values.get(name), parse_epoch_ms)
 
     def published_ms(self, name: str) -> int | None:
-        """When something was published, which may be centuries back, in epoch milliseconds."""
+        """Return a publication time, which can be centuries ago, in epoch milliseconds."""
         return _parse_time_ms(name, self.values.get(name), _parse_published_ms)
 
     def _parse_list(self, name: str, max_length: int) -> list[object] | None:
@@ -138,7 +128,7 @@ class Fields:
 
 
 def format_value(value: object) -> str:
-    """A bad value for a reason: one printable line of bounded length.
+    """Format an invalid value for a reason: one printable line of bounded length.
 
     >>> format_value("yesterday"), format_value([1, 2]), format_value(None)
     ("'yesterday'", 'a list', 'null')
@@ -158,12 +148,12 @@ def _wrong_type_error(name: str, value: object, expected: str) -> InvalidRecordE
 
 
 def _not_finite_error(name: str) -> InvalidRecordError:
-    reason = f"{name} is NaN, infinite or beyond what a number can hold: give a finite number."
+    reason = f"{name} is NaN, infinite or too large: give a finite number."
     return InvalidRecordError("not_finite", reason, field=name)
 
 
 def _parse_text(name: str, value: object, max_chars: int) -> str | None:
-    """Text as it is, numbers as text (12.0 as "12"), and None for what is absent."""
+    """Return text unchanged, numbers as text (12.0 as "12"), and None for absent values."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = _format_number(name, value)
     if value is None or value == "":
@@ -190,7 +180,7 @@ def _check_unicode(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        reason = f"{name} = {VALUE_PLACEHOLDER} holds half a character (a lone surrogate)."
+        reason = f"{name} = {VALUE_PLACEHOLDER} contains a lone surrogate, which is not a character."
         raise InvalidRecordError("not_utf8", reason, value, field=name) from None
 
 

@@ -1,33 +1,27 @@
-"""Guests: who acts without a user id. What names them, and the id they go by in the job and on the topic of lists.
+"""Ids of anonymous users (guests): users without a `user_id`.
 
-A guest is named by `guest_id` (a cookie, a device), or else by `session_id`, and goes by GUEST + that name wherever a
-user goes by `user_id`. No user can have such an id: while guests are known, an event that gives one is refused.
+An anonymous user is named by `guest_id` (a cookie, a device), or else by `session_id`. Their id in the job and on the
+topic of lists is `ANONYMOUS_PREFIX` + that name. A `user_id` with this prefix is rejected while anonymous users are
+enabled, so the two kinds of ids never collide.
 """
 
 from freshflow.events.fields import MAX_ID_CHARS, VALUE_PLACEHOLDER, Fields, InvalidRecordError
 from freshflow.events.model import Identify
 
-__all__ = [
-    "ANONYMOUS_PREFIX",
-    "MAX_ANONYMOUS_ID_CHARS",
-    "find_identify",
-    "build_identify",
-    "is_anonymous_id",
-    "resolve_user_id",
-]
-
 ANONYMOUS_PREFIX = "guest:"
 MAX_ANONYMOUS_ID_CHARS = MAX_ID_CHARS - len(ANONYMOUS_PREFIX)
-ANONYMOUS_ID_FIELDS = ("guest_id", "session_id")  # what names a guest, the better name first
+ANONYMOUS_ID_FIELDS = ("guest_id", "session_id")  # in order of preference: a guest_id outlives the session
 
 
 def is_anonymous_id(user_id: str) -> bool:
-    """Whether an id is that of a guest, of a stream in which guests are known."""
+    """Return true for the id of an anonymous user, in a stream with anonymous users enabled."""
     return user_id.startswith(ANONYMOUS_PREFIX)
 
 
 def resolve_user_id(fields: Fields) -> Fields:
-    """The fields with a guest's id for `format_user_id` where there is no user's. Raises `InvalidRecordError` if there is neither.
+    """Return the fields with the anonymous id as `user_id` if the record has no `user_id`.
+
+    Raises `InvalidRecordError` if the record names neither a user nor an anonymous user.
 
     >>> resolve_user_id(Fields({"type": "view", "session_id": "s1"})).values["user_id"]
     'guest:s1'
@@ -38,15 +32,15 @@ def resolve_user_id(fields: Fields) -> Fields:
         if anonymous_id is None:
             raise InvalidRecordError(
                 "missing_field",
-                "user_id is missing or empty, and guest_id and session_id name no guest: give one of the three.",
+                "user_id, guest_id and session_id are missing or empty: give one of them.",
                 field="user_id",
             )
         return Fields({**fields.values, "user_id": anonymous_id})
     if is_anonymous_id(user_id):
         raise InvalidRecordError(
             "wrong_type",
-            f"user_id = {VALUE_PLACEHOLDER} is not allowed: while users.guests is true, ids that begin with {ANONYMOUS_PREFIX} are those of "
-            "guests; name a guest by session_id or guest_id.",
+            f"user_id = {VALUE_PLACEHOLDER} is not allowed: with users.guests = true the prefix {ANONYMOUS_PREFIX} "
+            "is reserved; name a guest by guest_id or session_id.",
             user_id,
             field="user_id",
         )
@@ -54,7 +48,16 @@ def resolve_user_id(fields: Fields) -> Fields:
 
 
 def find_identify(position: int, fields: Fields, names: tuple[str, ...] = ANONYMOUS_ID_FIELDS[:1]) -> Identify | None:
-    """What fields say of who a guest is, if they name a user and, under one of `names`, a guest."""
+    """Return an `Identify` event if the fields name a user and an anonymous user.
+
+    Args:
+        position: The position of the record.
+        fields: The fields of the record.
+        names: The fields that can name the anonymous user, in order of preference.
+
+    Returns:
+        The event, or None if either name is absent.
+    """
     user_id, anonymous_id = fields.identifier("user_id"), _find_anonymous_id(fields, names)
     if user_id is None or anonymous_id is None:
         return None
@@ -62,26 +65,27 @@ def find_identify(position: int, fields: Fields, names: tuple[str, ...] = ANONYM
 
 
 def build_identify(position: int, fields: Fields) -> Identify:
-    """An event that says who a guest is. Raises `InvalidRecordError`."""
+    """Build the event of a record of type `identify`. Raises `InvalidRecordError`."""
     fields.require("user_id", fields.identifier)
     event = find_identify(position, resolve_user_id(fields), ANONYMOUS_ID_FIELDS)
     if event is None:
         raise InvalidRecordError(
             "missing_field",
-            "session_id is missing or empty, and so is guest_id: identify needs one of them, to name the guest.",
+            "session_id and guest_id are missing or empty: an identify event requires one of them.",
             field="session_id",
         )
     return event
 
 
 def _find_anonymous_id(fields: Fields, names: tuple[str, ...]) -> str | None:
-    """The id of the guest under the first name that is filled."""
+    """Return the anonymous id from the first non-empty field of `names`, or None."""
     for name in names:
         id_ = fields.identifier(name)
         if id_ is None:
             continue
         if len(id_) > MAX_ANONYMOUS_ID_CHARS:
-            reason = f"{name} = {VALUE_PLACEHOLDER} has {len(id_)} characters; at most {MAX_ANONYMOUS_ID_CHARS} are allowed of a guest's name."
+            limit = f"at most {MAX_ANONYMOUS_ID_CHARS} are allowed for the id of a guest"
+            reason = f"{name} = {VALUE_PLACEHOLDER} has {len(id_)} characters; {limit}."
             raise InvalidRecordError("wrong_type", reason, id_, field=name)
         return ANONYMOUS_PREFIX + id_
     return None

@@ -1,8 +1,8 @@
-"""Events as they are written, in our own shape: each type's fields with what they mean and what is allowed.
+"""Wire types of events in FreshFlow's own format: the fields of each event type with their meaning and limits.
 
-Nothing is read with these types; `freshflow.events.parser` takes what they allow, and some spellings more (numbers as
-text, empty texts for what is absent), and refuses the rest. They are there to be shown: as a JSON Schema, and in the
-reference. A test holds both readers to them.
+These types document the format, as a JSON Schema and in the reference; no record is decoded with them.
+`freshflow.events.parser` accepts all records that they allow, accepts some other spellings (numbers as text, empty text
+for absent fields), and rejects the rest. A test checks both parsers against these types.
 """
 
 from typing import Annotated, Any
@@ -21,16 +21,6 @@ from freshflow.events.fields import (
 from freshflow.events.identity import MAX_ANONYMOUS_ID_CHARS
 from freshflow.events.timestamps import EARLIEST_MS, EPOCH_SECONDS_LIMIT, LATEST_MS
 
-__all__ = [
-    "WIRE_EVENT_TYPES",
-    "InteractionEvent",
-    "ForgetEvent",
-    "IdentifyEvent",
-    "ItemEvent",
-    "RequestEvent",
-    "SearchEvent",
-]
-
 JsonNumber = int | float
 IdText = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 AnonymousIdText = Annotated[str, Meta(min_length=1, max_length=MAX_ANONYMOUS_ID_CHARS)]
@@ -38,7 +28,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
 def _time_schema(earliest_ms: int, *extra_schemas: dict[str, object]) -> dict[str, object]:
-    """The spellings of a time: ISO 8601 with an offset, epoch seconds, epoch milliseconds, and others."""
+    """Return the schema of a time: ISO 8601 with an offset, epoch seconds, epoch milliseconds, or an extra schema."""
     return {
         "anyOf": [
             {"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$"},
@@ -50,59 +40,61 @@ def _time_schema(earliest_ms: int, *extra_schemas: dict[str, object]) -> dict[st
 
 
 EventTime = Annotated[
-    Any,  # what it may be, its schema says
+    Any,  # the schema lists the allowed types
     Meta(
-        description="When it happened; from 1990 to 2199, and at most `events.max_future_s` ahead.",
+        description="Event time, from 1990 to 2199 and at most `events.max_future_s` in the future.",
         extra_json_schema=_time_schema(EARLIEST_MS),
     ),
 ]
-UserId = Annotated[IdText | int | float, Meta(description='The user. A number is taken as its digits: 7 is "7".')]
-ItemId = Annotated[IdText | int | float, Meta(description="The item.")]
+UserId = Annotated[IdText | int | float, Meta(description='The user id. A number equals its digits: 7 is "7".')]
+ItemId = Annotated[IdText | int | float, Meta(description="The item id.")]
 GuestId = Annotated[
     AnonymousIdText | int | float | None,
-    Meta(description="What names a guest: a cookie, a device. Only with `users.guests`; it can stand for `user_id`."),
+    Meta(description="The id of a guest: a cookie, a device. Replaces `user_id`; requires `users.guests`."),
 ]
 SessionId = Annotated[
     IdText | int | float | None,
     Meta(
-        description="The session; another one ends it. Without it a session ends after `users.session_gap_s`. With "
-        "`users.guests` it names a guest where nothing else does."
+        description="The session id; a different one starts a new session. Without it a session ends after "
+        "`users.session_gap_s`. With `users.guests` it names a guest if `user_id` and `guest_id` are absent."
     ),
 ]
 GuestSession = Annotated[
-    IdText | int | float | None, Meta(description="Names a guest who has no `guest_id`. Only with `users.guests`.")
+    IdText | int | float | None, Meta(description="The id of a guest without a `guest_id`. Requires `users.guests`.")
 ]
-RequestId = Annotated[IdText | int | float | None, Meta(description="Stands in the answer, to know it by.")]
+RequestId = Annotated[
+    IdText | int | float | None, Meta(description="Correlation id, copied to the list that answers the request.")
+]
 ListLength = Annotated[
-    Annotated[int, Meta(ge=1, le=MAX_K)] | None, Meta(description="Items to answer with; `lists.k` without it.")
+    Annotated[int, Meta(ge=1, le=MAX_K)] | None, Meta(description="Length of the list; `lists.k` by default.")
 ]
-ExcludeSeen = Annotated[bool | None, Meta(description="Whether items that the user had to do with are left out.")]
+ExcludeSeen = Annotated[bool | None, Meta(description="If true, items that the user has interacted with are left out.")]
 
 
 class InteractionEvent(msgspec.Struct, frozen=True):
-    """A user did something with an item."""
+    """An action of a user on an item."""
 
-    type: Annotated[str, Meta(description="What the user did: a type that has a weight (`[events.weights]`).")]
+    type: Annotated[str, Meta(description="The interaction type, one with a weight in `[events.weights]`.")]
     user_id: UserId
     item_id: ItemId
     ts: EventTime
     event_id: Annotated[
         IdText | int | float | None,
         Meta(
-            description="Names the event, so that one that is sent again is dropped. Without it user, item, type and "
-            "time do."
+            description="The event id, by which duplicates are dropped. By default user, item, type and time "
+            "identify an event."
         ),
     ] = None
     session_id: SessionId = None
     value: Annotated[
         JsonNumber | None,
-        Meta(description="A rating, or the share that was watched; scales what the event counts (`[events.full_value]`)."),
+        Meta(description="A rating, or the watched share; scales the event's weight (`[events.full_value]`)."),
     ] = None
     guest_id: GuestId = None
 
 
 class RequestEvent(msgspec.Struct, frozen=True, tag_field="type", tag="request"):
-    """Someone asks for the user's list as of now; it is answered whether it changed or not, and teaches nothing."""
+    """A request for the user's current list. It is always answered, and is no training example."""
 
     user_id: UserId
     ts: EventTime
@@ -114,14 +106,14 @@ class RequestEvent(msgspec.Struct, frozen=True, tag_field="type", tag="request")
 
 
 class SearchEvent(msgspec.Struct, frozen=True, tag_field="type", tag="search"):
-    """Someone asks for a search engine's results in the order that suits this user."""
+    """A request to order a search engine's results for a user."""
 
     user_id: UserId
     ts: EventTime
-    query: Annotated[Text | int | float, Meta(description="What was searched for.")]
+    query: Annotated[Text | int | float, Meta(description="The query text.")]
     items: Annotated[
         tuple[IdText | int | float, ...],
-        Meta(description="The results, in the engine's order.", max_length=MAX_IDS),
+        Meta(description="The ids of the results, in the engine's order.", max_length=MAX_IDS),
     ]
     request_id: RequestId = None
     k: ListLength = None
@@ -131,36 +123,36 @@ class SearchEvent(msgspec.Struct, frozen=True, tag_field="type", tag="search"):
 
 
 class ItemEvent(msgspec.Struct, frozen=True, tag_field="type", tag="item"):
-    """What the catalogue says of an item. A field that is not there leaves what was known as it is."""
+    """A catalogue entry of an item. Absent fields keep their known values."""
 
     item_id: ItemId
     ts: EventTime
-    title: Annotated[Text | int | float | None, Meta(description="Its name.")] = None
+    title: Annotated[Text | int | float | None, Meta(description="The title.")] = None
     categories: Annotated[
         Annotated[tuple[IdText | int | float, ...], Meta(max_length=MAX_IDS)] | None,
-        Meta(description="What it is of, the most telling first."),
+        Meta(description="The categories, the most important first."),
     ] = None
-    price: Annotated[JsonNumber | None, Meta(description="Its price, in whatever unit; the same of all items.")] = None
-    available: Annotated[bool | None, Meta(description="False takes it off all lists, those that stand included.")] = (
-        None
-    )
+    price: Annotated[JsonNumber | None, Meta(description="The price, in the same unit for all items.")] = None
+    available: Annotated[
+        bool | None, Meta(description="False removes the item from all lists, published ones included.")
+    ] = None
     published_at: Annotated[
         Any,
         Meta(
-            description="When it came out, spelled as `ts`; from the year 1000 on.",
+            description="Publication time, in the formats of `ts`; from the year 1000 on.",
             extra_json_schema=_time_schema(EARLIEST_PUBLISHED_MS, {"type": "null"}),
         ),
     ] = None
     embedding: Annotated[
         Annotated[tuple[JsonNumber, ...], Meta(min_length=1, max_length=MAX_DIMENSIONS)] | None,
-        Meta(description="What it is like, as numbers."),
+        Meta(description="A content vector of the item."),
     ] = None
-    brand: Annotated[Text | int | float | None, Meta(description="Who makes it.")] = None
-    margin: Annotated[JsonNumber | None, Meta(description="What a sale of it earns, for `[business_value]`.")] = None
+    brand: Annotated[Text | int | float | None, Meta(description="The brand.")] = None
+    margin: Annotated[JsonNumber | None, Meta(description="The margin of a sale, for `[business_value]`.")] = None
 
 
 class IdentifyEvent(msgspec.Struct, frozen=True, tag_field="type", tag="identify"):
-    """It is known who a guest is: the guest's history becomes the user's. Only with `users.guests`."""
+    """The identification of a guest: the guest's history is merged into the user's. Requires `users.guests`."""
 
     user_id: UserId
     ts: EventTime
@@ -169,7 +161,7 @@ class IdentifyEvent(msgspec.Struct, frozen=True, tag_field="type", tag="identify
 
 
 class ForgetEvent(msgspec.Struct, frozen=True, tag_field="type", tag="forget"):
-    """A user is to be forgotten: state, list, and a receipt that says so."""
+    """A request to delete a user: their state and list. A receipt confirms it."""
 
     user_id: UserId
     ts: EventTime

@@ -1,11 +1,10 @@
-"""What comes in, as types: the events of the job, where they came from, and what was refused.
+"""Types of input events, their origins, and rejected records.
 
-All are immutable, carry no reference to Kafka or files beyond a name, and pickle (they cross process borders). Events
-are tagged, so that those that wait can be kept in a snapshot.
-Times are event times in epoch milliseconds.
+All types are immutable and picklable, as they cross process borders, and refer to Kafka or files by name only. Events
+are tagged unions, so snapshots can hold pending events. Times are event times in epoch milliseconds.
 
-A record may give several events (`freshflow.events.formats`), all of one user. They share its position, and `nth`
-counts them from 0: (position, nth) names an event of an origin.
+A record can contain several events of one user (`freshflow.events.formats`). They share the record's position;
+`nth` numbers them from 0, so (position, nth) identifies an event within its origin.
 """
 
 import math
@@ -16,21 +15,6 @@ from msgspec import Meta
 
 from freshflow.events.reject_codes import RejectCode
 
-__all__ = [
-    "CONTROL_TYPES",
-    "Interaction",
-    "Event",
-    "Forget",
-    "Identify",
-    "ItemUpdate",
-    "Origin",
-    "SourceRef",
-    "RawBatch",
-    "Rejected",
-    "Request",
-    "Search",
-]
-
 CONTROL_TYPES = ("forget", "identify", "item", "request", "search")
 
 _FILE_POSITION_SCHEMA = {"file": {"type": "string"}, "line": {"type": "integer", "minimum": 1}}
@@ -40,7 +24,7 @@ _TOPIC_POSITION_SCHEMA = {
     "offset": {"type": "integer", "minimum": 0},
 }
 _NTH_SCHEMA = {"event": {"type": "integer", "minimum": 1}}
-# Where an event stands, as published: see `Origin.place`.
+# The place of an event, as published: see `Origin.source_ref`.
 SourceRef = Annotated[
     dict[str, str | int],
     Meta(
@@ -59,7 +43,7 @@ SourceRef = Annotated[
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The ordered log a record came from: a file, or one partition of a topic."""
+    """The ordered log of a record: a file, or one partition of a topic."""
 
     kind: Literal["file", "topic"]
     name: str
@@ -67,13 +51,14 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """A name that no other origin of the job has."""
+        """A name that is unique among the origins of a job."""
         return f"{self.kind}:{self.name}/{self.partition}"
 
     def source_ref(self, position: int, nth: int = 0) -> SourceRef:
-        """Where an event stands, as published: file and line (from 1), or topic, partition and offset.
+        """Return the place of an event in its published form.
 
-        Of a record with several events, `event` counts those after the first.
+        The place is a file and a line number (from 1), or a topic, a partition and an offset. For the second and later
+        events of a record, `event` holds `nth`.
         """
         event = {"event": nth} if nth else {}
         if self.kind == "file":
@@ -82,11 +67,15 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class RawBatch(msgspec.Struct, frozen=True):
-    """Consecutive records of one origin, as a source read them; it stays together through the graph.
+    """Consecutive records of one origin, as read by a source; a batch is never split in the dataflow.
 
-    `records` are (position, bytes) with rising positions: the line number from 1, or the offset. `columns` are the
-    names of a CSV header or of the cells of a file that has none, else None; `separator` stands between the cells. A
-    record of None bytes is a Kafka tombstone. `read_ms` is processing time.
+    Attributes:
+        origin: The log of the records.
+        records: Pairs (position, bytes) with increasing positions: line numbers from 1, or offsets. None instead of
+            bytes is a Kafka tombstone.
+        read_ms: Processing time of the read.
+        columns: Column names of a CSV file, from its header or from its format; None for other formats.
+        separator: Separator of CSV cells.
     """
 
     origin: Origin
@@ -98,7 +87,7 @@ class RawBatch(msgspec.Struct, frozen=True):
 
 @final
 class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
-    """A user did something with an item; `weight` is that of its type, from the configuration."""
+    """An action of a user on an item; `weight` is the configured weight of its type."""
 
     position: int
     type: str
@@ -113,14 +102,14 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
 
     @property
     def sample_weight(self) -> float:
-        """How much the event counts in what is learned: sqrt(|weight|), as a purchase is not five views."""
+        """Weight of the event as a training example: sqrt(|weight|), so that a purchase is not worth five views."""
         return math.sqrt(abs(self.weight))
 
     def to_record(self, guest_id: str | None = None) -> bytes:
-        """A record that would be read as this event, where its own bytes are no longer at hand.
+        """Encode the event as a record that parses to the same event, for use when its original bytes are gone.
 
-        `guest_id` is what names its user where that is a guest. Events of one record share an id, by which all but the
-        first would be duplicates in records of their own.
+        `guest_id` names the anonymous user, if the event is of one. Events of one record share an event id; only the
+        first keeps it, as separate records with the same id would be duplicates.
         """
         user_field = {"user_id": self.user_id} if guest_id is None else {"guest_id": guest_id}
         fields = {"type": self.type, **user_field, "item_id": self.item_id, "ts": self.ts_ms}
@@ -136,7 +125,7 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
 
 @final
 class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """Someone asks for a user's list as of now; it teaches nothing. `k` None means the configured length."""
+    """A request for a user's current list, which is no training example; `k` None means the configured length."""
 
     position: int
     user_id: str
@@ -149,7 +138,7 @@ class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False)
 
 @final
 class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
-    """Someone asks for a search engine's result ids in the order that suits this user."""
+    """A request to order the result ids of a search engine for a user."""
 
     position: int
     user_id: str
@@ -164,7 +153,7 @@ class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 @final
 class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
-    """A catalogue entry, alone in its record; None means the event did not say, and what was known stays."""
+    """A catalogue entry, the only event of its record; fields that are None leave the known values unchanged."""
 
     nth: ClassVar[int] = 0
     position: int
@@ -182,10 +171,10 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 @final
 class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user asks to be forgotten, alone in its record.
+    """A request to delete a user's data, the only event of its record.
 
-    `is_known` is for the user stage to say: whether there was something to forget. `is_in_other_bucket` says that the user is one
-    of another bucket, of whom this one may have known guests.
+    The user stage sets the flags: `is_known` if it had state of the user, `is_in_other_bucket` on copies for buckets
+    that do not own the user but may have known them as an anonymous user.
     """
 
     nth: ClassVar[int] = 0
@@ -198,9 +187,9 @@ class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
 
 @final
 class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """It is known who a guest is: the `anonymous_id` is `format_user_id` from now on (`freshflow.events.identity`).
+    """The identification of an anonymous user: from now on, `anonymous_id` is `user_id` (`freshflow.events.identity`).
 
-    It may stand before the other events of a record that say so, too.
+    It can also precede the other event of a record that names both ids.
     """
 
     nth: ClassVar[int] = 0
@@ -214,10 +203,16 @@ Event = Interaction | Request | Search | ItemUpdate | Forget | Identify
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A record that is no event: its bytes, the reason in words, a short `code` to count it by, and its place.
+    """An invalid record: its bytes, the reason as a sentence, a `code` for counting, and its place.
 
-    `redacted_reason` is the reason without what it quotes of the record, where it quotes something.
-    `n_hidden_bytes` says how many bytes there were where they are kept back, as they may name a user.
+    Attributes:
+        origin: The log of the record.
+        position: Its position in the log.
+        raw: Its bytes; None for a tombstone, and where the bytes are withheld.
+        code: The reason as a code.
+        reason: The reason as a sentence.
+        n_hidden_bytes: Size of a record whose bytes are withheld because they may name a user; None otherwise.
+        redacted_reason: The reason without values from the record, if it quotes any.
     """
 
     origin: Origin

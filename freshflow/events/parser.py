@@ -1,16 +1,16 @@
-"""Records in, events or refusals out: the one place that knows the wire format of what comes in.
+"""Parser of records: bytes in, events or rejected records out.
 
-Pure: no clock, no environment, no connector. Every record becomes exactly one `Event` or one `Rejected`,
-whatever its bytes are. Codes of a `Rejected` are in `freshflow.events.reject_codes`; `ahead` alone is not found here, but by
-`freshflow.users.clock_skew`.
+The parser is pure: it uses no clock, environment or connector. Every record yields events or one `Rejected`, whatever
+its bytes. Codes are listed in `freshflow.events.reject_codes`; only the code `ahead` is assigned elsewhere
+(`freshflow.users.clock_skew`).
 
-A record of another shape (`freshflow.events.formats`) may give several events, or none where its types are not
-known: these are counted by name in `EventParser.passed_over`. Of such a record all events are taken, or it is refused.
+A record in another format (`freshflow.events.formats`) can contain several events, or none if their types are unknown;
+these are counted by name in `EventParser.n_unknown_type`. Such a record is accepted or rejected as a whole.
 
-Two readers share the work. Most records are behaviour in plain JSON; a typed msgspec decoder takes those in
-about 2 µs. What it does not take, for whatever reason, goes to the careful reader (`freshflow.events.builders`),
-which takes all that is allowed and finds the words for the rest. Where the fast one takes a record, the
-careful one would give the same event; a property test holds them to it.
+Two parsers share the work. Most records are interactions in plain JSON: a typed msgspec decoder parses them in about
+2 µs. All other records go to the strict parser (`freshflow.events.builders`), which accepts every valid record and
+explains the faults of the others. Both return the same event for a record that the fast one accepts; a property test
+checks this.
 """
 
 import json
@@ -49,17 +49,15 @@ from freshflow.events.model import (
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.events.timestamps import EARLIEST_MS, EPOCH_SECONDS_LIMIT, LATEST_MS, format_duration
 
-__all__ = ["EventParser", "parse_record"]
-
-MAX_UNKNOWN_TYPES, OTHER_TYPES_KEY = 50, "others"  # names come from outside, and a stream may make them up
-MAX_TYPE_NAME_CHARS = 60  # of a name
+MAX_UNKNOWN_TYPES, OTHER_TYPES_KEY = 50, "others"  # bounds memory: a stream can contain any number of names
+MAX_TYPE_NAME_CHARS = 60  # of a counted name
 
 PlainText = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 PlainInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _PlainLine(msgspec.Struct, gc=False):
-    """Behaviour as nearly every record spells it; all optional, so only what is there can be wrong."""
+    """An interaction in plain JSON; all fields are optional, so that decoding fails only on invalid values."""
 
     type: str | None = None
     user_id: PlainText | PlainInt | None = None
@@ -71,7 +69,7 @@ class _PlainLine(msgspec.Struct, gc=False):
 
 
 class _PlainAnonymousLine(_PlainLine, gc=False):
-    """The same where guests are known; a named one needs a closer look."""
+    """The same with anonymous users enabled; records with a `guest_id` go to the strict parser."""
 
     guest_id: PlainText | PlainInt | None = None
 
@@ -81,12 +79,13 @@ _decode_plain_anonymous = msgspec.json.Decoder(_PlainAnonymousLine).decode
 
 
 class EventParser:
-    """Parses records by one configuration; build it once.
+    """A parser of records for one configuration.
 
-    `n_unknown_type` counts events of other shapes whose types are not known, at most `MAX_UNKNOWN_TYPES` of these by name.
+    `n_unknown_type` counts events of unknown types in other formats, by name for at most `MAX_UNKNOWN_TYPES` names.
 
-    With `pseudonyms`, nothing that leaves it holds a user's id: neither events nor refusals, which come without the raw
-    record and quote nothing of it. With `guests`, who has no user id is one (`freshflow.events.identity`).
+    With `pseudonyms`, no output contains a user id: events carry pseudonyms, and rejected records neither their bytes
+    nor values quoted from them. With `has_anonymous_users`, events without a `user_id` belong to anonymous users
+    (`freshflow.events.identity`).
     """
 
     def __init__(
@@ -104,9 +103,9 @@ class EventParser:
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 
     def parse(self, batch: RawBatch) -> tuple[list[Event], list[Rejected]]:
-        """The events and the refused records of a batch, each in the order of their positions.
+        """Parse a batch; return its events and its rejected records, each in order of position.
 
-        Without a `read_ms` (0) nothing is too far in the future.
+        Without a `read_ms` (0), no event is rejected as too far in the future.
         """
         self._ts_limit_ms = min(batch.read_ms + self._max_future_ms + 1, LATEST_MS) if batch.read_ms else LATEST_MS
         events: list[Event] = []
@@ -128,23 +127,23 @@ class EventParser:
     def _build_rejected(self, origin: Origin, position: int, raw: bytes | None, error: InvalidRecordError) -> Rejected:
         if self._pseudonyms is None or raw is None:
             return Rejected(origin, position, raw, error.code, error.reason, redacted_reason=error.redacted_reason)
-        # An id may stand anywhere in what is no event, in a field of another name for instance.
+        # An invalid record can contain a user id anywhere, for example in a field of another name.
         return Rejected(origin, position, None, error.code, error.redacted_reason, n_hidden_bytes=len(raw))
 
     def _parse_plain(self, position: int, raw: bytes) -> Interaction | None:
-        """The behaviour in a plain record, or None where a closer look is needed.
+        """Parse an interaction in plain JSON; return None if the record needs the strict parser.
 
-        Everything is inlined, as a call costs a twentieth of the whole.
+        All code is inlined: one call costs a twentieth of the whole function.
         """
         if len(raw) > self._max_bytes:
             return None
         try:
             if not raw.isascii():
-                raw.decode()  # the decoder would not look into fields it skips
+                raw.decode()  # the decoder does not validate skipped fields
             line = self._decode_line(raw)
         except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
             return None
-        weight = self._weights.get(line.type)  # type: ignore[arg-type]  # None is no key
+        weight = self._weights.get(line.type)  # type: ignore[arg-type]  # None is not a key
         user_id, item_id, ts = line.user_id, line.item_id, line.ts
         if self._has_anonymous_users:
             user_id = _plain_user_id(line)
@@ -170,7 +169,7 @@ class EventParser:
         )
 
     def _parse_strict(self, position: int, raw: bytes | None, batch: RawBatch) -> list[Event]:
-        """The events in any record; raises `InvalidRecordError`."""
+        """Parse any record; raise `InvalidRecordError` if it is invalid."""
         record = _decode_record(self._decode_text(raw), batch.columns, batch.separator)
         reader = self._formats.find_reader(record, batch.columns)
         if reader is None:
@@ -187,15 +186,14 @@ class EventParser:
 
     def _count_unknown_types(self, names: list[str]) -> None:
         for type_name in names:
-            short_name = (
-                type_name[:MAX_TYPE_NAME_CHARS] if self._pseudonyms is None else OTHER_TYPES_KEY
-            )  # what is no type may be an id
+            # An unknown type can be a misplaced user id, so its name is withheld with pseudonyms.
+            short_name = type_name[:MAX_TYPE_NAME_CHARS] if self._pseudonyms is None else OTHER_TYPES_KEY
             name = short_name if short_name.isprintable() else repr(short_name)
             is_known = name in self.n_unknown_type or len(self.n_unknown_type) < MAX_UNKNOWN_TYPES
             self.n_unknown_type[name if is_known else OTHER_TYPES_KEY] += 1
 
     def _build_events(self, position: int, fields: Fields, nth: int = 0) -> list[Event]:
-        """The event that these fields say, after what its record says of who a guest is; raises `InvalidRecordError`."""
+        """Build the event of the fields, preceded by an `Identify` if the record identifies an anonymous user."""
         event = self._build_event(position, fields)
         if nth:
             return [_with_nth(event, nth)]
@@ -204,7 +202,6 @@ class EventParser:
         return [event] if identify_event is None else [identify_event, event]
 
     def _build_event(self, position: int, fields: Fields) -> Event:
-        """The event that these fields say; raises `InvalidRecordError`."""
         type_ = self._event_type(fields)
         if self._has_anonymous_users and type_ not in ("item", "identify"):
             fields = resolve_user_id(fields)
@@ -216,15 +213,15 @@ class EventParser:
             ahead_s = (event.ts_ms - self._ts_limit_ms + self._max_future_ms + 1) / 1000
             raise InvalidRecordError(
                 "future",
-                f"ts = {VALUE_PLACEHOLDER} lies {format_duration(ahead_s)} after the record was read, more than "
-                f"events.max_future_s = {self._max_future_ms / 1000:g} seconds: set the clock of what sent it.",
+                f"ts = {VALUE_PLACEHOLDER} is {format_duration(ahead_s)} after the time the record was read, more than "
+                f"events.max_future_s = {self._max_future_ms / 1000:g} seconds: correct the clock of the sender.",
                 fields.values["ts"],
                 field="ts",
             )
         return event
 
     def _decode_text(self, raw: bytes | None) -> str:
-        """The text of a record that is neither empty nor too large."""
+        """Decode a record; raise `InvalidRecordError` if it is empty, too large or not UTF-8."""
         if raw is None:
             raise InvalidRecordError("empty", "The record is a tombstone; to delete a user, send a forget event.")
         if len(raw) > self._max_bytes:
@@ -242,20 +239,20 @@ class EventParser:
         value = fields.values.get("type")
         if value is None or value == "":
             raise InvalidRecordError(
-                "missing_field", "type is missing or empty, and every event needs it.", field="type"
+                "missing_field", "type is missing or empty: every event requires it.", field="type"
             )
         if not isinstance(value, str):
             raise InvalidRecordError(
                 "wrong_type", f"type = {VALUE_PLACEHOLDER} is not allowed: give a string.", value, field="type"
             )
         if value == "identify" and not self._has_anonymous_users:
-            reason = f"type = {VALUE_PLACEHOLDER} is for guests, and users.guests is false: set it, or leave such events out."
+            reason = f"type = {VALUE_PLACEHOLDER} requires users.guests = true: enable it, or do not send such events."
             raise InvalidRecordError("unknown_type", reason, value, field="type")
         if value not in self._weights and value not in CONTROL_BUILDERS:
             known_types = ", ".join(
                 [*self._weights, *(name for name in CONTROL_TYPES if self._has_anonymous_users or name != "identify")]
             )
-            reason = f"type = {VALUE_PLACEHOLDER} is not known: known are {known_types}; events.weights adds more."
+            reason = f"type = {VALUE_PLACEHOLDER} is unknown: use one of {known_types}, or add it to events.weights."
             raise InvalidRecordError("unknown_type", reason, value, field="type")
         return value
 
@@ -263,12 +260,19 @@ class EventParser:
 def parse_record(
     origin: Origin, position: int, raw: bytes | None, *, columns: tuple[str, ...] | None, config: EventsConfig
 ) -> Event | Rejected:
-    """The event in one record, or why there is none; `EventParser` does the same for many.
+    """Parse one record; `EventParser` parses many.
 
     >>> line = b'{"type": "view", "user_id": 7, "item_id": "a", "ts": "2024-05-01T12:00:00Z"}'
-    >>> parse_record(Origin("file", "-"), 1, line, columns=None, config=EventsConfig())
-    Interaction(position=1, type='view', user_id='7', item_id='a', ts_ms=1714564800000, weight=1.0, \
-event_id=None, session_id=None, value=None, nth=0)
+    >>> event = parse_record(Origin("file", "-"), 1, line, columns=None, config=EventsConfig())
+    >>> event.type, event.user_id, event.item_id, event.ts_ms, event.weight
+    ('view', '7', 'a', 1714564800000, 1.0)
+
+    Args:
+        origin: The log of the record.
+        position: Its position in the log.
+        raw: Its bytes, or None for a tombstone.
+        columns: Column names of a CSV row; None for other formats.
+        config: The `[events]` section of the configuration.
     """
     events, rejected = EventParser(config).parse(RawBatch(origin, ((position, raw),), 0, columns))
     return events[0] if events else rejected[0]
@@ -276,13 +280,13 @@ event_id=None, session_id=None, value=None, nth=0)
 
 def _with_nth(event: Event, nth: int) -> Event:
     if isinstance(event, ItemUpdate | Forget | Identify):
-        reason = "The record has several events of type item, forget or identify: each needs its own."
+        reason = "The record has several events, one of type item, forget or identify: send that in its own record."
         raise InvalidRecordError("wrong_type", reason)
     return structs.replace(event, nth=nth)
 
 
 def _plain_user_id(line: _PlainLine) -> str | int | None:
-    """The id of the user or guest who acted; None where a closer look is needed."""
+    """Return the id of the user or anonymous user; None if the record needs the strict parser."""
     if not isinstance(line, _PlainAnonymousLine) or line.guest_id is not None:
         return None
     user_id, session_id = line.user_id, line.session_id
@@ -306,13 +310,13 @@ def _decode_record(text: str, columns: tuple[str, ...] | None, separator: str) -
     except RecursionError:
         raise InvalidRecordError("not_json", "The record is nested too deeply.") from None
     if not isinstance(values, dict):
-        reason = f"The record is {VALUE_PLACEHOLDER}, no object: give the fields of one event in braces."
+        reason = f"The record is {VALUE_PLACEHOLDER}, not an object: give the fields of one event in braces."
         raise InvalidRecordError("not_an_object", reason, values)
     return values
 
 
 def _decode_json(text: str) -> object:
-    """Any JSON, and the numbers that JSON has no spelling for; so an unused field with one does no harm."""
+    """Decode JSON, also with the numbers NaN and Infinity, which are harmless in unused fields."""
     try:
         return msgspec.json.decode(text)
     except ValueError:
@@ -322,5 +326,5 @@ def _decode_json(text: str) -> object:
 def _parse_integer(digits: str) -> int | float:
     try:
         return int(digits)
-    except ValueError:  # longer than Python converts, a guard against quadratic time
+    except ValueError:  # more digits than Python converts: its guard against quadratic time
         return float("inf")

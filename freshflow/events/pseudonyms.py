@@ -1,8 +1,8 @@
-"""Pseudonyms: what the job knows users by where it is not to know their ids.
+"""Pseudonyms: keyed hashes that replace user ids in the job.
 
-The pseudonym of an id is HMAC-SHA256(key, id in UTF-8) (RFC 2104), of which the first 128 bits are written as 32
-hexadecimal digits. Who has the key can find the pseudonym of an id they know; nobody can find the id of a pseudonym but
-by trying ids with the key.
+The pseudonym of an id is the first 128 bits of HMAC-SHA256(key, id in UTF-8) (RFC 2104), written as 32 hexadecimal
+digits. The key holder can compute the pseudonym of a known id; the id of a pseudonym can only be found by hashing
+candidate ids with the key.
 """
 
 from hashlib import sha256
@@ -14,18 +14,16 @@ from freshflow.events.identity import ANONYMOUS_PREFIX, is_anonymous_id
 from freshflow.events.model import Event, Identify, Interaction, ItemUpdate, Search
 from freshflow.events.query_keys import query_words
 
-__all__ = ["Pseudonyms"]
-
-BLOCK_BYTES = 64  # of SHA-256
-PSEUDONYM_BYTES = 16  # among a billion users two get the same one with a chance of 1 in 10^21
+BLOCK_BYTES = 64  # block size of SHA-256
+PSEUDONYM_BYTES = 16  # probability of a collision among a billion users: 1 in 10^21
 INNER_PAD, OUTER_PAD = 0x36, 0x5C  # RFC 2104's ipad and opad
 
 
 class Pseudonyms:
-    """Replaces ids under one key. The hash has read the key in advance, which makes it twice as fast as `hmac.digest`.
+    """A keyed hash of ids. The key is hashed once in advance, which is twice as fast as `hmac.digest`.
 
-    Nothing is remembered from id to id: the job keeps no list of who is who. With `guests` they have pseudonyms of the
-    ids that name them, and are still to be told from users.
+    No ids are stored: there is no table of ids and pseudonyms. With `has_anonymous_users`, ids of anonymous users keep
+    their prefix, followed by the pseudonym of the rest, so they remain distinct from user ids.
     """
 
     def __init__(self, key: str, *, has_anonymous_users: bool = False) -> None:
@@ -38,16 +36,16 @@ class Pseudonyms:
 
     @classmethod
     def from_config(cls, config: PrivacyConfig, *, has_anonymous_users: bool = False) -> "Pseudonyms | None":
-        """What replaces ids, or None where they stay as they are."""
+        """Return the pseudonyms of a configuration, or None if pseudonymisation is off."""
         return cls(config.key, has_anonymous_users=has_anonymous_users) if config.pseudonymise else None
 
     @property
     def fingerprint(self) -> str:
-        """Tells one key from another, and nothing of the key: the pseudonym of the empty id, which nobody has."""
+        """The pseudonym of the empty id, which no user has: it distinguishes keys without revealing them."""
         return self.pseudonymise("")
 
     def pseudonymise(self, id_: str) -> str:
-        """The pseudonym of an id.
+        """Return the pseudonym of an id.
 
         >>> Pseudonyms("not a secret, and long enough").pseudonymise("u7")
         '8eae4f8df69530aadc52bcda2fd20aae'
@@ -65,10 +63,10 @@ class Pseudonyms:
         )
 
     def pseudonymise_event(self, event: Event) -> Event:
-        """The event with pseudonyms in place of whatever can name its user.
+        """Return the event with pseudonyms in place of all values that can identify its user.
 
-        Session and event ids are made of the user's often enough. They are only ever compared with one another, which
-        pseudonyms do as well.
+        Session and event ids are replaced too, as they often contain the user id; they are only compared for equality,
+        which pseudonyms preserve.
         """
         if isinstance(event, Interaction):
             session_id, event_id = event.session_id, event.event_id
@@ -90,7 +88,7 @@ class Pseudonyms:
             return structs.replace(
                 event, user_id=self.pseudonymise(event.user_id), anonymous_id=self.pseudonymise_user(event.anonymous_id)
             )
-        if isinstance(event, Search):  # people search for themselves, and words are compared with words only
+        if isinstance(event, Search):  # people search for their own names; words are only compared for equality
             words = " ".join(map(self.pseudonymise, query_words(event.query)))
             return structs.replace(event, user_id=self.pseudonymise_user(event.user_id), query=words)
         return structs.replace(event, user_id=self.pseudonymise_user(event.user_id))

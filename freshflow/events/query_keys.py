@@ -1,21 +1,19 @@
-"""The text of a search as what it is known by: keys that are the same however it is spelled, and are no text.
+"""Keys of search queries: digests that are equal for different spellings of a query.
 
-A text is put in Unicode's form NFKC, its case folded, and cut into words at white space; signs around a word go, and so
-does the order of words. The first key stands for the whole query, the others for its first `WORDS` words. A key is a
-digest of 80 bits: who knows a query finds its key, and who knows a key finds a query that can be guessed.
+The text is normalised (Unicode NFKC, case folding) and split at white space; punctuation around words and the order of
+words are dropped. The first key represents the whole query, the others its first `MAX_QUERY_WORDS` words. A key is an
+80-bit digest: it can be computed from a query, and a query that can be guessed can be found from its key.
 """
 
 from hashlib import blake2b
 from unicodedata import normalize
 
-__all__ = ["MAX_QUERY_WORDS", "query_keys", "query_words"]
-
-MAX_QUERY_WORDS = 8  # of a query; longer ones are sentences, whose words say little
-KEY_BYTES = 10  # among a million queries two get the same key with a chance of 1 in 10^12
+MAX_QUERY_WORDS = 8  # words of a query with a key; longer queries are sentences, with less specific words
+KEY_BYTES = 10  # probability of a collision among a million queries: 1 in 10^12
 
 
 def query_words(text: str) -> list[str]:
-    """The distinct words of a text, in order of the alphabet.
+    """Return the distinct normalised words of a text, sorted.
 
     >>> query_words("  Red SHOES, (red) "), query_words("?!")
     (['red', 'shoes'], [])
@@ -25,7 +23,7 @@ def query_words(text: str) -> list[str]:
 
 
 def query_keys(text: str) -> tuple[str, ...]:
-    """The key of the whole query and those of its words; none where there is no word in it."""
+    """Return the key of the whole query, then the keys of its words; empty if the text has no words."""
     words = query_words(text)
     if not words:
         return ()
@@ -35,7 +33,6 @@ def query_keys(text: str) -> tuple[str, ...]:
 
 
 def _strip_punctuation(word: str) -> str:
-    """A word without signs around it."""
     start, end = 0, len(word)
     while start < end and not word[start].isalnum():
         start += 1

@@ -1,8 +1,6 @@
-"""Why a record is no event: the codes by which refusals are counted, in dead letters, metrics and summaries."""
+"""Codes of rejected records, by which dead letters, metrics and summaries count them."""
 
 from typing import Literal
-
-__all__ = ["REJECT_CODES", "RejectCode"]
 
 RejectCode = Literal[
     "empty",
@@ -20,19 +18,19 @@ RejectCode = Literal[
     "ahead",
 ]
 
-# What is wrong with a record, by code; the sentence goes on from "the record".
+# Meaning of each code; completes a sentence that begins "the record".
 REJECT_CODES: dict[RejectCode, str] = {
-    "empty": "is blank, or a tombstone",
-    "too_large": "has more bytes than `events.max_bytes`",
-    "not_utf8": "is not UTF-8, or has half a character in a field",
-    "not_json": "is not JSON, or nested too deeply",
-    "not_an_object": "is JSON, but no object",
-    "bad_row": "is a CSV row that does not fit its header",
-    "unknown_type": "has a type that is not configured",
-    "missing_field": "lacks a field that its type needs",
-    "wrong_type": "has a field of a type, length or range that is not allowed",
+    "empty": "is blank or a tombstone",
+    "too_large": "is larger than `events.max_bytes`",
+    "not_utf8": "is not UTF-8, or has a lone surrogate in a field",
+    "not_json": "is not JSON, or is nested too deeply",
+    "not_an_object": "is JSON, but not an object",
+    "bad_row": "is a CSV row that does not match its header",
+    "unknown_type": "has an event type that is not configured",
+    "missing_field": "lacks a field that its type requires",
+    "wrong_type": "has a field with an invalid type, length or range",
     "not_finite": "has a number that is NaN or infinite",
-    "bad_time": "has a time that cannot be read or cannot be true",
-    "future": "is dated more than `events.max_future_s` after it was read",
-    "ahead": "is dated more than `events.max_clock_skew_s` ahead of its stream, and other users' events disagree",
+    "bad_time": "has a time that cannot be parsed or is out of range",
+    "future": "is dated more than `events.max_future_s` after the time it was read",
+    "ahead": "is dated more than `events.max_clock_skew_s` ahead of its stream, and other users' events contradict it",
 }

@@ -1,59 +1,53 @@
-"""Event times as they are written, turned into epoch milliseconds.
+"""Conversion of event times to epoch milliseconds.
 
-Two spellings are known: ISO 8601 with an offset (`2024-05-01T12:00:00+02:00`, or `Z`), and a number, which is
-epoch seconds below 1e11 and epoch milliseconds from there on. Both round to the nearest millisecond. A number
-may be written as text, as CSV cannot do otherwise.
+A time is ISO 8601 with a UTC offset (`2024-05-01T12:00:00+02:00`, or `Z`), or a number: epoch seconds below 1e11, epoch
+milliseconds from there on. Both round to the nearest millisecond. Numbers can also be text, as in CSV.
 """
 
 from datetime import UTC, datetime
 
-__all__ = [
-    "EARLIEST_MS",
-    "LATEST_MS",
-    "EPOCH_SECONDS_LIMIT",
-    "format_duration",
-    "parse_epoch_ms",
-    "datetime_to_ms",
-    "number_to_ms",
-]
-
-EARLIEST_MS = 631_152_000_000  # 1990-01-01: before it lie defaults (0) and other units, no behaviour
-LATEST_MS = 7_258_118_400_000  # 2200-01-01: after it lie other units (microseconds)
-EPOCH_SECONDS_LIMIT = 100_000_000_000  # the year 5138 in seconds, March 1973 in milliseconds
+EARLIEST_MS = 631_152_000_000  # 1990-01-01: earlier times are default values (0) or other units
+LATEST_MS = 7_258_118_400_000  # 2200-01-01: later times are other units (microseconds)
+EPOCH_SECONDS_LIMIT = 100_000_000_000  # the year 5138 as seconds, March 1973 as milliseconds
 
 ACCEPTED_FORMATS = "give ISO 8601 with an offset, or epoch seconds or milliseconds"
 
 
 def parse_epoch_ms(value: str | int | float, *, earliest_ms: int = EARLIEST_MS, latest_ms: int = LATEST_MS) -> int:
-    """The time `value` names, in epoch milliseconds.
-
-    Raises `ValueError`, whose message continues the sentence "ts = … ", when it names none or one outside
-    [earliest_ms, latest_ms).
+    """Convert a time to epoch milliseconds.
 
     >>> parse_epoch_ms("2024-05-01T12:00:00Z")
     1714564800000
     >>> parse_epoch_ms(1714564800)
     1714564800000
+
+    Args:
+        value: The time: ISO 8601 with an offset, or a number as in `number_to_ms`.
+        earliest_ms: The first valid time, in epoch milliseconds.
+        latest_ms: The end of the valid range (exclusive), in epoch milliseconds.
+
+    Raises:
+        ValueError: The value is not a time, or out of range; the message completes a sentence that begins "ts = … ".
     """
     time_ms = _text_to_ms(value) if isinstance(value, str) else number_to_ms(value)
     if not earliest_ms <= time_ms < latest_ms:
         first, last = (datetime.fromtimestamp(ms / 1000, UTC).year for ms in (earliest_ms, latest_ms))
-        raise ValueError(f"lies outside the years {first} to {last - 1}: {ACCEPTED_FORMATS}")
+        raise ValueError(f"is outside the years {first} to {last - 1}: {ACCEPTED_FORMATS}")
     return time_ms
 
 
 def number_to_ms(number: int | float) -> int:
-    """A finite number of epoch seconds (below 1e11) or epoch milliseconds, in milliseconds."""
+    """Convert a finite number of epoch seconds (below 1e11) or epoch milliseconds to milliseconds."""
     return round(number * 1000) if number < EPOCH_SECONDS_LIMIT else round(number)
 
 
 def datetime_to_ms(instant: datetime) -> int:
-    """An instant with an offset, in epoch milliseconds."""
+    """Convert a datetime with an offset to epoch milliseconds."""
     return round(instant.timestamp() * 1000)
 
 
 def format_duration(seconds: float) -> str:
-    """A span of time for people, in its largest unit.
+    """Format a duration for people, in its largest unit.
 
     >>> format_duration(90), format_duration(5400), format_duration(63_072_000)
     ('90 seconds', '2 hours', '730 days')
@@ -65,7 +59,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _text_to_ms(text: str) -> int:
-    if text[4:5] != "-":  # as in 2024-05-01, which need not be tried as a number
+    if text[4:5] != "-":  # a date such as 2024-05-01 needs no attempt as a number
         try:
             return number_to_ms(_parse_number(text))
         except ValueError:
@@ -73,14 +67,14 @@ def _text_to_ms(text: str) -> int:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"is no time: {ACCEPTED_FORMATS}") from None
+        raise ValueError(f"is not a time: {ACCEPTED_FORMATS}") from None
     if instant.tzinfo is None:
-        raise ValueError(f"has no offset such as Z or +02:00: {ACCEPTED_FORMATS}")
+        raise ValueError("has no UTC offset: append Z, or an offset such as +02:00")
     return datetime_to_ms(instant)
 
 
 def _parse_number(text: str) -> int | float:
-    """A number in plain digits; Python's own spellings (`1_000`, `inf`, other scripts' digits) are none."""
+    """Parse plain digits; reject the syntax of `float` beyond them (`1_000`, `inf`, digits of other scripts)."""
     if not text.isascii() or "_" in text or "n" in text.lower():
         raise ValueError(text)
     number = float(text)

@@ -1,1 +1,1 @@
-"""What the job publishes: records, their assembly and their JSON."""
+"""Published records: their types, their assembly from rankings, and their JSON encoding."""

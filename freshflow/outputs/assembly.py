@@ -1,4 +1,4 @@
-"""From answers to what is published: items with what speaks for them, by list."""
+"""Assembly of published lists from ranking results: items with scores, reasons and contributions."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -26,7 +26,15 @@ from freshflow.ranking.tie_breaking import break_ties, explain_score
 
 
 class ListArrays(NamedTuple):
-    """Lists in arrays (N, K), of which the first `sizes` (N,) count; `sources` are rows of what is behind an item."""
+    """N lists of at most K items, as arrays.
+
+    Attributes:
+        rows: Item rows, shape (N, K).
+        scores: Scores, shape (N, K).
+        reasons: Indices into `PUBLISHED_REASONS`, shape (N, K).
+        sources: Rows of the items that explain the reason, shape (N, K); `NO_ROW` for none.
+        sizes: Number of items of each list, shape (N,).
+    """
 
     rows: NDArray[np.int32]
     scores: NDArray[np.float64]
@@ -35,7 +43,7 @@ class ListArrays(NamedTuple):
     sizes: NDArray[np.int32]
 
     def select(self, list_index: int) -> "ListArrays":
-        """List number `list_index` alone."""
+        """Return list number `list_index` alone."""
         row_range = slice(list_index, list_index + 1)
         return ListArrays(
             self.rows[row_range],
@@ -47,14 +55,26 @@ class ListArrays(NamedTuple):
 
 
 def resolve_ties(query_indices: Sequence[int], rankings: RankingResults, ids: list[str]) -> None:
-    """Order the lists of queries number `query_indices` where scores alone do not; `ids` are item ids by row."""
+    """Order the lists of queries where scores are tied.
+
+    Args:
+        query_indices: Numbers of the queries.
+        rankings: The results of all queries; their entries are reordered in place.
+        ids: Item ids by row.
+    """
     for q, n_tied in zip(query_indices, rankings.results[query_indices, N_TIED].tolist(), strict=True):
         if n_tied:
             break_ties(q, rankings, ids)
 
 
 def extract_lists(query_indices: Sequence[int], lengths: Sequence[int], rankings: RankingResults) -> ListArrays:
-    """The lists of queries number `query_indices`, of at most `lengths` items."""
+    """Return the lists of queries.
+
+    Args:
+        query_indices: Numbers of the N queries.
+        lengths: Maximum length of each list.
+        rankings: The results of all queries.
+    """
     max_length = max(lengths, default=0)
     entries = rankings.entries[query_indices, :max_length]
     sizes = np.minimum(rankings.results[query_indices, N_LISTED], np.array(lengths, np.int32))
@@ -65,7 +85,7 @@ def extract_lists(query_indices: Sequence[int], lengths: Sequence[int], rankings
 
 
 def build_list_items(lists: ListArrays, ids: list[str]) -> list[list[ListItem]]:
-    """The items of each list; `ids` are those of items by row."""
+    """Return the items of each list; `ids` are item ids by row."""
     rows, scores, reasons, sources, sizes = lists
     is_filled = np.arange(rows.shape[1]) < sizes[:, None]
     items = map(

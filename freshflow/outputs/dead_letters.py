@@ -1,4 +1,4 @@
-"""Refused records as dead letters: what it was, where it stood and what is wrong with it, as a JSON object."""
+"""Dead letters: rejected records as JSON objects, with their bytes, place and reason."""
 
 import base64
 import codecs
@@ -11,35 +11,38 @@ from freshflow.events.model import Rejected, SourceRef
 from freshflow.events.reject_codes import RejectCode
 from freshflow.io.record import OutRecord
 
-__all__ = ["DeadLetter", "encode_dead_letter"]
-
 RAW_OMITTED_REASON = "privacy.pseudonymise is on, and the record may name a user"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record that is no event. Of `raw`, `raw_base64` and `raw_left_out` there is one."""
+    """A rejected record. Exactly one of `raw`, `raw_base64` and `raw_left_out` is present."""
 
-    reason: Annotated[str, Meta(description="What is wrong with it and what is asked for, in a sentence.")]
-    code: Annotated[RejectCode, Meta(description="The same as a word to count by.")]
-    source: Annotated[SourceRef, Meta(description="Where it stood.")]
-    rejected_at: Annotated[int, Meta(description="When it was refused, in epoch milliseconds.")]
+    reason: Annotated[str, Meta(description="The fault and the remedy, as a sentence.")]
+    code: Annotated[RejectCode, Meta(description="The fault as a code.")]
+    source: Annotated[SourceRef, Meta(description="The place of the record in the input.")]
+    rejected_at: Annotated[int, Meta(description="Time of the rejection, in epoch milliseconds.")]
     raw: Annotated[str | UnsetType | None, Meta(description="The record as text; null for a tombstone.")] = UNSET
-    raw_base64: Annotated[str | UnsetType, Meta(description="The record where it is not UTF-8.")] = UNSET
+    raw_base64: Annotated[str | UnsetType, Meta(description="The record in Base64, if it is not UTF-8.")] = UNSET
     raw_left_out: Annotated[
         str | UnsetType,
-        Meta(description="Why the record is not here: where users have pseudonyms it may name one. `source` has it."),
+        Meta(description="The reason for leaving the record out: with pseudonyms on, it may name a user."),
     ] = UNSET
-    raw_bytes: Annotated[int | UnsetType, Meta(description="Bytes of the record, where not all of them are here.")] = (
+    raw_bytes: Annotated[int | UnsetType, Meta(description="Size of the record, if it is truncated or left out.")] = (
         UNSET
     )
-    truncated: Annotated[bool | UnsetType, Meta(description="True where only the beginning is here.")] = UNSET
+    truncated: Annotated[
+        bool | UnsetType, Meta(description="True if only the beginning of the record is included.")
+    ] = UNSET
 
 
 def encode_dead_letter(rejected_record: Rejected, rejected_at_ms: int, max_raw_bytes: int | None = None) -> OutRecord:
-    """The dead letter of a record refused at `rejected_at_ms`, without a key.
+    """Encode the dead letter of a rejected record, without a key.
 
-    Of a record that takes more than `max_raw_bytes` bytes in the letter only the beginning is kept, and `raw_bytes` says how
-    many it had.
+    Args:
+        rejected_record: The record.
+        rejected_at_ms: Processing time of the rejection.
+        max_raw_bytes: Maximum size of the record in the letter; larger records are truncated, and `raw_bytes` gives
+            their size. None means no limit.
     """
     fields = (
         _raw_fields(rejected_record.raw, max_raw_bytes)
@@ -61,7 +64,7 @@ def _raw_fields(raw: bytes | None, max_raw_bytes: int | None) -> dict[str, Any]:
         return {"raw": None}
     prefix = raw[:max_raw_bytes]
     encoded = _encode_raw(prefix, final=len(prefix) == len(raw))
-    # JSON may spell a byte with six, so this is done three times at most.
+    # A byte takes at most six bytes in JSON, so this loop runs at most three times.
     while max_raw_bytes is not None and _json_length(encoded) > max_raw_bytes:
         prefix = prefix[: len(prefix) // 2]
         encoded = _encode_raw(prefix, final=False)
@@ -70,13 +73,13 @@ def _raw_fields(raw: bytes | None, max_raw_bytes: int | None) -> dict[str, Any]:
 
 def _encode_raw(prefix: bytes, *, final: bool) -> dict[str, str]:
     try:
-        # A character that the cut went through is left out.
+        # A character cut in two by the truncation is dropped.
         return {"raw": codecs.getincrementaldecoder("utf-8")().decode(prefix, final=final)}
     except UnicodeDecodeError:
         return {"raw_base64": base64.b64encode(prefix).decode()}
 
 
 def _json_length(encoded: dict[str, str]) -> int:
-    """How many bytes the text takes in JSON."""
+    """Return the size of the text in JSON, in bytes."""
     (text,) = encoded.values()
     return len(msgspec.json.encode(text)) - len('""')

@@ -1,4 +1,4 @@
-"""Lists as JSON text, written by a compiled loop: the items of a list are most of what is published."""
+"""JSON encoding of lists by a compiled loop, because list items are most of the published bytes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,11 +13,9 @@ from freshflow.outputs.assembly import ListArrays
 from freshflow.outputs.reasons import PUBLISHED_REASONS
 from freshflow.outputs.records import ListItem
 
-__all__ = ["SCORE_DECIMALS", "JsonListWriter", "encode_items"]
-
-SCORE_DECIMALS = 9  # of a score; they tell any two of them apart (`freshflow.ranking.scoring.STEP`)
+SCORE_DECIMALS = 9  # enough to distinguish any two scores (`freshflow.ranking.scoring.SCORE_QUANTUM`)
 SCORE_SCALE = 10**SCORE_DECIMALS
-MAX_SCORE = 1e9  # beyond it, and where it is not a number, a score is null
+MAX_SCORE = 1e9  # scores from here on, and NaN, are written as null
 NO_SPAN = -1
 
 ITEM_PREFIX, SCORE_PREFIX = (np.frombuffer(part, np.uint8) for part in (b'{"item_id":', b',"score":'))
@@ -30,17 +28,20 @@ _reason_texts = [
 ]
 REASON_BYTES = np.frombuffer(b"".join(_reason_texts), np.uint8)
 REASON_OFFSETS = np.cumsum([0, *map(len, _reason_texts)])
-# Bytes of an item but for the ids in it, at most: the above, 10 digits before the point, and 6 signs.
+# Maximum bytes of an item without its ids: the parts above, 10 digits before the point, and 6 punctuation marks.
 MAX_FIXED_BYTES = len(ITEM_PREFIX) + len(SCORE_PREFIX) + max(map(len, _reason_texts)) + 10 + SCORE_DECIMALS + 6
 
 
 def encode_items(items: Sequence[ListItem]) -> msgspec.Raw:
-    """The items of a list as JSON, with all there is to know of them."""
+    """Encode the items of a list with all fields."""
     return msgspec.Raw(msgspec.json.encode(items))
 
 
 class JsonListWriter:
-    """The JSON text of item ids by row, each made when it is first asked for; `drop_items` rows that mean other items."""
+    """An encoder of lists with a cache of encoded item ids by row.
+
+    Ids are encoded on first use; `drop_items` invalidates rows that are reused for other items.
+    """
 
     def __init__(self) -> None:
         self._clear(0)
@@ -51,7 +52,7 @@ class JsonListWriter:
         self.spans = np.full((n_rows, 2), NO_SPAN, np.int64)
 
     def drop_items(self, rows: NDArray[np.int64]) -> None:
-        """Forget the texts of `rows`."""
+        """Drop the cached ids of `rows` (N,)."""
         rows = rows[rows < len(self.spans)]
         self.n_dropped_bytes += int(np.diff(self.spans[rows]).sum())
         self.spans[rows] = NO_SPAN
@@ -59,7 +60,12 @@ class JsonListWriter:
             self._clear(len(self.spans))
 
     def encode_lists(self, lists: ListArrays, ids: list[str]) -> list[msgspec.Raw]:
-        """The items of each list as JSON; scores are rounded to `SCORE_DECIMALS`."""
+        """Encode the items of each list as JSON.
+
+        Args:
+            lists: The lists. Scores are rounded to `SCORE_DECIMALS`.
+            ids: Item ids by row.
+        """
         if len(self.spans) < len(ids):
             self.spans = extend_rows(self.spans, max(len(ids), 2 * len(self.spans)), NO_SPAN)
         for rows in (lists.rows, lists.sources):
@@ -84,7 +90,7 @@ class JsonListWriter:
 
 @jit_no_refcount
 def _first_missing_row(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans: NDArray[np.int64]) -> int:
-    """The first of `rows` (N, K), of which `sizes` (N,) count, that has no text yet."""
+    """Return the first of `rows` (N, K) without a cached id, or `NO_ROW`; `sizes` (N,) are the lengths of the lists."""
     for n in range(len(rows)):
         for position in range(sizes[n]):
             row = rows[n, position]
@@ -95,14 +101,14 @@ def _first_missing_row(rows: NDArray[np.int32], sizes: NDArray[np.int32], spans:
 
 @jit_no_refcount
 def _append_span(text: NDArray[np.uint8], start: int, end: int, out: NDArray[np.uint8], offset: int) -> int:
-    """Copy a piece of `text` to `out`; where it ends there."""
+    """Copy the bytes from `start` to `end` of `text` to `out` at `offset`; return the new offset."""
     copy_bytes(text, start, out, offset, end - start)
     return offset + end - start
 
 
 @jit_no_refcount
 def _write_digits(number: np.uint64, n_digits: int, out: NDArray[np.uint8], offset: int) -> np.uint64:
-    """Write the last so many `n_digits` of a number, two at a time; what is left of the number."""
+    """Write the last `n_digits` digits of a number, two at a time; return the remaining number."""
     position = offset + n_digits
     while position > offset + 1:
         pair = UINT_2 * (number % UINT_100)
@@ -117,7 +123,7 @@ def _write_digits(number: np.uint64, n_digits: int, out: NDArray[np.uint8], offs
 
 @jit_no_refcount
 def _write_number(value: float, out: NDArray[np.uint8], offset: int) -> int:
-    """Write a number, rounded; where it ends."""
+    """Write a rounded number; return the new offset."""
     if not abs(value) < MAX_SCORE:
         return _append_span(NULL, 0, len(NULL), out, offset)
     units = np.uint64(np.rint(abs(value) * SCORE_SCALE))
@@ -146,7 +152,7 @@ def _write_lists(
     out: NDArray[np.uint8],
     ends: NDArray[np.int64],
 ) -> None:
-    """Write lists (N, K), one after the other, to `out`, and where each ends to `ends` (N,)."""
+    """Write the lists (N, K) one after the other to `out`, and the end of each to `ends` (N,)."""
     offset = 0
     for n in range(len(rows)):
         out[offset] = OPEN_BRACKET

@@ -1,6 +1,6 @@
-"""What comes out: the recommendation list as consumers read it, one JSON object, keyed by user id.
+"""Types of published records: recommendation lists, related items and deletions, as JSON objects with a key.
 
-What a field means stands with it, and goes from here into the JSON Schemas (`freshflow.cli.reference.json_schemas`).
+The descriptions of fields are part of the JSON Schemas (`freshflow.cli.reference.json_schemas`).
 """
 
 from collections.abc import Iterable
@@ -11,115 +11,93 @@ from msgspec import Meta
 
 from freshflow.events.model import SourceRef
 
-__all__ = [
-    "LIST_REASONS",
-    "Cause",
-    "ListDeletion",
-    "ListItem",
-    "ListOutput",
-    "Model",
-    "Output",
-    "PublishedList",
-    "RecommendationList",
-    "RelatedItem",
-    "RelatedItems",
-    "Tombstone",
-    "encode",
-    "encode_all",
-    "encode_related",
-]
-
 Cause = Literal["interaction", "request", "search", "refresh", "identify"]
-# Why an item is on a list: what the ranking says, the rules, exploration, and the order of search results.
+# Reasons of items: those of the ranking, of rules, of exploration, and of search results.
 LIST_REASONS = (
     *("together", "again", "popular", "similar", "new", "searched"),
     *("pinned", "fresh", "explore", "engine", "unknown"),
 )
 
-EventMs = Annotated[int, Meta(description="When the latest event that it knows happened, in epoch milliseconds.")]
-ComputedMs = Annotated[int, Meta(description="When it was made, in epoch milliseconds.")]
+EventMs = Annotated[int, Meta(description="Event time of the latest event included, in epoch milliseconds.")]
+ComputedMs = Annotated[int, Meta(description="Processing time of the computation, in epoch milliseconds.")]
 
 
 class ListItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One item of a list, with its score and what speaks for it."""
+    """An item of a list, with its score and reason."""
 
-    item_id: Annotated[str, Meta(description="The item.")]
+    item_id: Annotated[str, Meta(description="The item id.")]
     score: Annotated[
         float,
         Meta(
-            description="The ranker's score and what rules add. It orders the list, descending, ties by item id, "
-            "unless rules or exploration give places. Only the order of one list means something."
+            description="The ranker's score plus the rules' adjustments. Items are in descending order of score, ties "
+            "by item id, except at positions set by rules or exploration. Scores of different lists do not compare."
         ),
     ]
     reason: Annotated[
         str,
         Meta(
-            description="`together`: it comes with the items in `because`; `again`: the user came back to it before; "
-            "`popular`; `similar`: it resembles the item in `because`; `new`: nobody has touched it yet; "
-            "`searched`: people choose it after a search; `pinned`, `fresh`: a rule put it there; "
-            "`explore`: a young item that is tried; of search results `engine`: the engine has it there; `unknown`.",
+            description="`together`: co-visited with the items in `because`; `again`: the user returned to it before; "
+            "`popular`; `similar`: similar content to the item in `because`; `new`: no interactions yet; "
+            "`searched`: often chosen after the query; `pinned`, `fresh`: placed by a rule; "
+            "`explore`: a young item on trial; in search results `engine`: position of the engine; `unknown`.",
             extra_json_schema={"enum": list(LIST_REASONS)},
         ),
     ]
-    because: Annotated[tuple[str, ...], Meta(description="The items of the user that speak for it.")]
+    because: Annotated[tuple[str, ...], Meta(description="The user's items that explain the reason.")]
     contributions: Annotated[
         dict[str, float] | None,
-        Meta(
-            description="What each feature or rule added to the score; they add up to it. With `lists.contributions`."
-        ),
+        Meta(description="Contribution of each feature and rule; their sum is the score. With `lists.contributions`."),
     ] = None
     propensity: Annotated[
         float | None,
         Meta(
-            description="How likely it was that the item stands here, of places that may be explored. With "
+            description="Probability of the item at this position, for positions that are explored. With "
             "`explore.share`."
         ),
     ] = None
 
 
 class Model(msgspec.Struct, frozen=True, gc=False):
-    """Which model made a list."""
+    """The model that computed a list."""
 
-    partition: Annotated[int, Meta(description="The partition whose model it is.")]
-    updates: Annotated[int, Meta(description="How many updates its ranker had seen.")]
+    partition: Annotated[int, Meta(description="The partition of the model.")]
+    updates: Annotated[int, Meta(description="Number of updates of its ranker so far.")]
 
 
-Items = TypeVar("Items", tuple[ListItem, ...], msgspec.Raw)  # as they are read, and as they are written
+Items = TypeVar("Items", tuple[ListItem, ...], msgspec.Raw)  # as decoded by consumers, and as encoded here
 
 
 class RecommendationList(msgspec.Struct, Generic[Items], frozen=True, omit_defaults=True, gc=False):
     """An ordered list for a user."""
 
-    user_id: Annotated[str, Meta(description="Whose list it is: a user's id, a guest's, or a pseudonym.")]
+    user_id: Annotated[str, Meta(description="The user: a user id, the id of a guest, or a pseudonym.")]
     list_id: Annotated[
         str,
         Meta(
-            description="Follows from the event that caused the list, so a list that is published twice after a crash "
-            "can be recognised."
+            description="Derived from the event that caused the list, so that a list published twice after a crash can "
+            "be detected."
         ),
     ]
     surface: Annotated[
-        Literal["feed", "search"], Meta(description="`feed`: what to show by itself; `search`: the order of results.")
+        Literal["feed", "search"], Meta(description="`feed`: recommendations; `search`: reordered search results.")
     ]
     cause: Annotated[
         Cause,
         Meta(
-            description="`interaction`: the user did something and the list changed; `refresh`: the world did; "
-            "`request`, `search`: someone asked; `identify`: it is known who a guest is."
+            description="`interaction`: an event of the user changed the list; `refresh`: events of others changed it; "
+            "`request`, `search`: it answers a request; `identify`: a guest was identified."
         ),
     ]
     event_ts: EventMs
     computed_at: ComputedMs
-    source: Annotated[SourceRef, Meta(description="The place of that event.")]
-    model: Annotated[Model, Meta(description="Which model made it.")]
+    source: Annotated[SourceRef, Meta(description="Place of the event after which the list was computed.")]
+    model: Annotated[Model, Meta(description="The model that computed it.")]
     items: Annotated[Items, Meta(description="The items, the best first.")]
     request_id: Annotated[
-        str | None, Meta(description="That of the request or search it answers, if that had one.")
+        str | None, Meta(description="Id of the request or search that the list answers, if it had one.")
     ] = None
-    variant: Annotated[
-        str | None, Meta(description="The name of the configuration it was made under, if that has one.")
-    ] = None
-    policy: Annotated[str | None, Meta(description="What explored in it, if something did.")] = None
+    variant: Annotated[str | None, Meta(description="Name of the configuration variant, if it has one.")] = None
+    policy: Annotated[str | None, Meta(description="The exploration policy, if positions were explored.")] = None
 
 
 class PublishedList(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_defaults=True, gc=False):
@@ -128,7 +106,7 @@ class PublishedList(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_
 
 @final
 class ListDeletion(msgspec.Struct, frozen=True):
-    """The user's list is to be deleted wherever it is kept: a tombstone on the topic."""
+    """The deletion of a user's list: a tombstone on the topic."""
 
     user_id: str
 
@@ -137,38 +115,38 @@ ListOutput = RecommendationList[msgspec.Raw] | ListDeletion
 
 
 class RelatedItem(msgspec.Struct, frozen=True, gc=False):
-    """An item that others also came to."""
+    """An item related to another one."""
 
-    item_id: Annotated[str, Meta(description="The item.")]
-    score: Annotated[float, Meta(description="How similar the two are, from 0 to 1.")]
+    item_id: Annotated[str, Meta(description="The item id.")]
+    score: Annotated[float, Meta(description="Similarity to the other item, from 0 to 1.")]
 
 
 class RelatedItems(msgspec.Struct, frozen=True, gc=False):
-    """The items nearest to an item."""
+    """The items most similar to an item."""
 
-    # Without `items` it is to be deleted wherever it is kept: a tombstone on the topic.
+    # Empty `items` delete the record: a tombstone on the topic.
 
-    item_id: Annotated[str, Meta(description="The item whose neighbours these are.")]
+    item_id: Annotated[str, Meta(description="The id of the item to which `items` are related.")]
     computed_at: ComputedMs
     event_ts: EventMs
-    source: Annotated[SourceRef, Meta(description="The place of that event.")]
+    source: Annotated[SourceRef, Meta(description="Place of the event after which it was computed.")]
     model: Annotated[
         dict[str, int],
         Meta(
-            description="`partition`: the one that made it.",
+            description="`partition`: the partition of the model.",
             extra_json_schema={"properties": {"partition": {"type": "integer"}}, "required": ["partition"]},
         ),
     ]
-    items: Annotated[tuple[RelatedItem, ...], Meta(description="At most `related.k`, the nearest first.")]
+    items: Annotated[tuple[RelatedItem, ...], Meta(description="At most `related.k` items, the most similar first.")]
 
 
 Output = ListOutput | RelatedItems
 
 
 class Tombstone(msgspec.Struct, frozen=True):
-    """A list that is to be deleted wherever it is kept, as a line of a file; on a topic its value is null."""
+    """The deletion of a list, as a line of a file; on a topic, the value is null."""
 
-    key: Annotated[str, Meta(description="The user, or the item of related items.")]
+    key: Annotated[str, Meta(description="The user id, or the item id for related items.")]
     value: None
 
 
@@ -176,13 +154,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode(output: ListOutput) -> tuple[bytes, bytes | None]:
-    """Key and value of an output record; the value of a tombstone is None."""
+    """Return key and value of a record; the value of a deletion is None."""
     key = output.user_id.encode()
     return key, None if type(output) is ListDeletion else _encode(output)
 
 
 def encode_all(outputs: Iterable[ListOutput]) -> list[tuple[bytes, bytes | None]]:
-    """`encode` for each, in less than half the time for those of one look, which share all but user, id and items."""
+    """Encode records as `encode` does.
+
+    Refreshed lists with the same source share all fields except user, id and items; encoding the shared part once takes
+    less than half the time.
+    """
     records: list[tuple[bytes, bytes | None]] = []
     source, shared_bytes, tail = None, b"", b"}"
     for output in outputs:
@@ -199,5 +181,5 @@ def encode_all(outputs: Iterable[ListOutput]) -> list[tuple[bytes, bytes | None]
 
 
 def encode_related(related: RelatedItems) -> tuple[bytes, bytes | None]:
-    """Key and value of a record of related items; the value of a tombstone is None."""
+    """Return key and value of a record of related items; the value is None if there are no items."""
     return related.item_id.encode(), _encode(related) if related.items else None

@@ -1,1 +1,1 @@
-"""A seeded shop whose events look like a real one's: to try the job, to measure it, and to test it."""
+"""A seeded simulator of a shop's event stream, for trials, benchmarks and tests."""

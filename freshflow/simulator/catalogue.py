@@ -1,4 +1,4 @@
-"""What stands on the shelves: a two-level tree of categories, titles, prices and dates of publication."""
+"""Catalogue of a simulated shop: a two-level tree of categories, titles, prices and publication times."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from freshflow.simulator import lines
 from freshflow.simulator.config import MS_PER_DAY
-
-__all__ = ["LEAF_CATEGORIES", "ShopCatalogue", "build_catalogue"]
 
 DEPARTMENTS = {
     "kitchen": ("knives", "pans", "kettles", "bowls", "mugs"),
@@ -31,12 +29,18 @@ ADJECTIVES = (
     "Ochre", "Olive", "Pebble", "Pine", "River", "Sage", "Slate", "Willow",
 )
 # fmt: on
-MAX_INITIAL_AGE_DAYS = 365  # of the opening of the shop, for what it opens with
+MAX_INITIAL_AGE_DAYS = 365  # age of the first items when the shop opens
 
 
 class ShopCatalogue(NamedTuple):
-    """The columns of the catalogue, one row an item: leaf category, adjective, price, time of publication, and vectors
-    (items, D) where there are any.
+    """The columns of a catalogue, one row per item.
+
+    Attributes:
+        leaf: Index of the item's category in `LEAF_CATEGORIES`.
+        adjective: Index of the title's adjective in `ADJECTIVES`.
+        price: Price.
+        published_ms: Publication time, in epoch milliseconds.
+        embeddings: Vectors (items, D), or None.
     """
 
     leaf: list[int]
@@ -46,7 +50,7 @@ class ShopCatalogue(NamedTuple):
     embeddings: NDArray[np.float32] | None = None
 
     def encode_launch(self, ts_ms: int, item: int) -> bytes:
-        """The line with which an item appears."""
+        """Encode the catalogue entry with which an item is launched."""
         leaf = LEAF_CATEGORIES[self.leaf[item]]
         noun = leaf[1].partition("/")[2]
         title = f"{ADJECTIVES[self.adjective[item]]} {noun} {item + 1}"
@@ -57,9 +61,16 @@ class ShopCatalogue(NamedTuple):
 def build_catalogue(
     leaf: NDArray[np.int64], launch_ms: NDArray[np.int64], start_ms: int, rng: np.random.Generator
 ) -> ShopCatalogue:
-    """Describe items of the given leaves; those launched later are published when they are launched."""
+    """Build the catalogue entries of items; items launched after the start are published at their launch.
+
+    Args:
+        leaf: Index of each item's leaf category, shape (items,).
+        launch_ms: Launch time of each item, shape (items,), in epoch milliseconds.
+        start_ms: Opening time of the shop, in epoch milliseconds.
+        rng: The random generator.
+    """
     n_items = len(leaf)
-    typical_price = rng.lognormal(3.0, 0.7, len(LEAF_CATEGORIES))  # a category has its price level
+    typical_price = rng.lognormal(3.0, 0.7, len(LEAF_CATEGORIES))  # each category has its price level
     price = np.round(typical_price[leaf] * rng.lognormal(0.0, 0.4, n_items) + 1.0, 2)
     age_ms = (rng.random(n_items) * MAX_INITIAL_AGE_DAYS * MS_PER_DAY).astype(np.int64)
     published_ms = np.where(launch_ms > start_ms, launch_ms, start_ms - age_ms)

@@ -1,4 +1,4 @@
-"""What a simulated shop can be told, and the lot it draws by."""
+"""Configuration of a simulated shop, and its random generators."""
 
 import math
 from datetime import datetime
@@ -9,26 +9,31 @@ import numpy as np
 
 from freshflow.errors import ConfigError
 
-__all__ = ["MS_PER_DAY", "DEFAULT_START", "ShopConfig", "create_rng"]
-
 MS_PER_DAY = 86_400_000
-DEFAULT_START = "2025-03-03T00:00:00+00:00"  # a Monday; fixed, since the same seed must give the same bytes
+DEFAULT_START = "2025-03-03T00:00:00+00:00"  # a Monday; fixed, because equal seeds must give equal bytes
 DEFAULT_DAYS = 14.0
-# A visitor is in one session at a time, so there is a limit to what one can do in a day. The first number is
-# what long streams are given by default; beyond the second they are refused.
+# Sessions of a visitor do not overlap, which limits events per visitor and day: the first number sets the length of
+# long streams by default, the second is the maximum.
 DEFAULT_EVENTS_PER_DAY = 20
 MAX_EVENTS_PER_DAY = 50
 
 
 class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A shop to simulate. Raises `ConfigError` for a value that is not allowed.
+    """The configuration of a simulated shop. Raises `ConfigError` for invalid values.
 
-    `events` counts what visitors do; the catalogue, requests and noise come on top. `days` None means 14, or
-    more where visitors would otherwise be too busy. `requests` is the share of events preceded by a request
-    for the user's list, `searches` the share of items that are chosen from the results of a search. `dirty` adds
-    duplicates, late events, a bot and broken lines, and changes no other. From the event number `shift` on (from 1),
-    other items go together and are popular; None means never. With `embeddings` items appear with vectors of so many
-    numbers, which say what they are like; 0 means none.
+    Attributes:
+        events: Interactions of visitors; catalogue events, requests and noise are extra.
+        users: Visitors.
+        items: Items.
+        days: Simulated days; None means 14, or more if visitors would otherwise be too busy.
+        seed: Seed of all random generators.
+        start: Opening time, ISO 8601 with an offset.
+        requests: Share of the events preceded by a request for the user's list.
+        dirty: Add duplicates, late events, a bot and broken lines; other lines are unchanged.
+        shift: Event number (from 1) of a preference shift: from there on, other items are popular and belong together.
+            None means no shift.
+        searches: Share of the items that are chosen from search results.
+        embeddings: Dimensions of the content vectors of items; 0 means no vectors.
     """
 
     events: int = 50_000
@@ -57,33 +62,35 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.days is not None:
             _require("days", self.days, 0 < self.days <= 36_500, "a number of days above 0 and up to 36500")
             min_days = self.events / self.users / MAX_EVENTS_PER_DAY
-            _require("days", self.days, self.days >= min_days, f"at least {min_days:.3g} for so many events a user")
+            _require(
+                "days", self.days, self.days >= min_days, f"at least {min_days:.3g} for this number of events per user"
+            )
 
     @property
     def start_ms(self) -> int:
-        """When the shop opens, in epoch milliseconds."""
+        """Opening time of the shop, in epoch milliseconds."""
         return round(datetime.fromisoformat(self.start).timestamp() * 1000)
 
     @property
     def span_ms(self) -> int:
-        """For how long it is watched, in milliseconds."""
+        """Simulated time span, in milliseconds."""
         days = self.days
         if days is None:
             days = max(DEFAULT_DAYS, self.events / self.users / DEFAULT_EVENTS_PER_DAY)
         return max(1, math.ceil(days * MS_PER_DAY))
 
     def time_at_ms(self, share: float) -> int:
-        """The time by which `share` (0 to 1) of the span has passed, in epoch milliseconds."""
+        """Return the time at which `share` (0 to 1) of the span has passed, in epoch milliseconds."""
         return self.start_ms + int(share * self.span_ms)
 
 
-# The parts that draw by lot; each has its own, so that noise or requests leave the visitors as they are.
+# Parts of the simulation with a random generator each, so that options such as noise leave the visitors unchanged.
 RANDOM_STREAMS = ("shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings")
 RandomStream = Literal["shop", "visitors", "sessions", "requests", "noise", "shift", "searches", "embeddings"]
 
 
 def create_rng(config: ShopConfig, stream: RandomStream) -> np.random.Generator:
-    """The lot that one part of the simulation draws by; a function of the seed and the part alone."""
+    """Create the random generator of one part of the simulation, seeded by the configuration and the part only."""
     return np.random.Generator(np.random.PCG64([config.seed, RANDOM_STREAMS.index(stream)]))
 
 

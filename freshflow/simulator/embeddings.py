@@ -1,24 +1,30 @@
-"""Vectors that say what items are like, as a model that reads their texts and looks at their pictures might."""
+"""Content vectors of simulated items, as a model of their texts and images could compute them."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshflow.simulator.config import ShopConfig, create_rng
 
-__all__ = ["build_embeddings"]
-
-ITEM_WEIGHT, NEIGHBOUR_WEIGHT, NOISE_WEIGHT = 0.6, 0.6, 0.6  # beside what the leaf category is like, which counts 1
+ITEM_WEIGHT, NEIGHBOUR_WEIGHT, NOISE_WEIGHT = 0.6, 0.6, 0.6  # relative to the category's vector, with weight 1
 
 
 def build_embeddings(
     neighbours: NDArray[np.int64], leaf: NDArray[np.int64], config: ShopConfig
 ) -> NDArray[np.float32] | None:
-    """Vectors (items, D) of length 1, or None where none are wanted.
+    """Return a unit vector for each item, or None if `config.embeddings` is 0.
 
-        e(i) = c(leaf of i) + 0.6 o(i) + 0.6 mean of o(j) over the neighbours j of i + 0.6 noise,
+        e(i) = c(leaf of i) + 0.6 o(i) + 0.6 mean of o(j) over the neighbours j of i + 0.6 noise
 
-    with c, o and the noise random vectors of length 1: items of a leaf, which the same visitors like, are alike, and so
-    is what is looked at next.
+    with random unit vectors c, o and noise. Items of a leaf category, which the same visitors like, are thus similar,
+    and so are items viewed in sequence.
+
+    Args:
+        neighbours: Neighbours of each item, shape (items, N).
+        leaf: Index of each item's leaf category, shape (items,).
+        config: The configuration.
+
+    Returns:
+        Vectors (items, D).
     """
     if not config.embeddings:
         return None

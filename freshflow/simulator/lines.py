@@ -1,26 +1,15 @@
-"""The lines a simulated shop writes: JSON objects as `freshflow.events` reads them."""
+"""Lines of a simulated event stream: JSON objects in FreshFlow's own format."""
 
 from datetime import UTC, datetime
 
 import msgspec
 
-__all__ = [
-    "Line",
-    "encode_interaction",
-    "format_item_id",
-    "encode_item_launch",
-    "encode_availability",
-    "encode_request",
-    "encode_search",
-    "format_user_id",
-]
-
-# (event time in epoch milliseconds, what kind of line it is, the line without its end)
+# (event time in epoch milliseconds, kind of line, line without its line break)
 Line = tuple[int, str, bytes]
 
 
 class InteractionLine(msgspec.Struct, omit_defaults=True, gc=False):
-    """A visitor did something with an item."""
+    """An interaction of a visitor with an item."""
 
     type: str
     user_id: str
@@ -31,7 +20,7 @@ class InteractionLine(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class RequestLine(msgspec.Struct, tag_field="type", tag="request", gc=False):
-    """A visitor's page asks for the list as of now."""
+    """A request for a visitor's current list."""
 
     user_id: str
     ts: int
@@ -39,7 +28,7 @@ class RequestLine(msgspec.Struct, tag_field="type", tag="request", gc=False):
 
 
 class SearchLine(msgspec.Struct, tag_field="type", tag="search", gc=False):
-    """A visitor's search, with what the engine found."""
+    """A search of a visitor, with the results of the engine."""
 
     user_id: str
     ts: int
@@ -49,7 +38,7 @@ class SearchLine(msgspec.Struct, tag_field="type", tag="search", gc=False):
 
 
 class ItemLine(msgspec.Struct, tag_field="type", tag="item", omit_defaults=True, gc=False):
-    """An entry of the catalogue, or a change of its availability alone."""
+    """A catalogue entry, or a change of an item's availability."""
 
     item_id: str
     ts: int
@@ -65,29 +54,52 @@ _encode = msgspec.json.Encoder().encode
 
 
 def format_user_id(user: int) -> str:
-    """The name of a user; 0 is the first."""
+    """Return the id of user number `user` (from 0)."""
     return f"u{user + 1}"
 
 
 def format_item_id(item: int) -> str:
-    """The name of an item; 0 is the first."""
+    """Return the id of item number `item` (from 0)."""
     return f"i{item + 1}"
 
 
 def encode_interaction(
     ts_ms: int, type_: str, user: int, item: int, event_id: str, session_id: str | None = None
 ) -> bytes:
-    """The line of one thing a visitor does."""
+    """Encode an interaction.
+
+    Args:
+        ts_ms: Event time, in epoch milliseconds.
+        type_: Event type.
+        user: Number of the user.
+        item: Number of the item.
+        event_id: Id of the event.
+        session_id: Id of the session, if it has one.
+    """
     return _encode(InteractionLine(type_, format_user_id(user), format_item_id(item), ts_ms, event_id, session_id))
 
 
 def encode_request(ts_ms: int, user: int, request_id: str) -> bytes:
-    """The line of a request for a user's list."""
+    """Encode a request for a user's list.
+
+    Args:
+        ts_ms: Event time, in epoch milliseconds.
+        user: Number of the user.
+        request_id: Id of the request.
+    """
     return _encode(RequestLine(format_user_id(user), ts_ms, request_id))
 
 
 def encode_search(ts_ms: int, user: int, query: str, items: list[int], request_id: str) -> bytes:
-    """The line of a search."""
+    """Encode a search.
+
+    Args:
+        ts_ms: Event time, in epoch milliseconds.
+        user: Number of the user.
+        query: Text of the query.
+        items: Numbers of the results, in order.
+        request_id: Id of the request.
+    """
     return _encode(SearchLine(format_user_id(user), ts_ms, query, tuple(map(format_item_id, items)), request_id))
 
 
@@ -100,11 +112,27 @@ def encode_item_launch(
     published_ms: int,
     embedding: list[float] | None = None,
 ) -> bytes:
-    """The line of an item that appears in the catalogue."""
+    """Encode the catalogue entry of a new item.
+
+    Args:
+        ts_ms: Event time, in epoch milliseconds.
+        item: Number of the item.
+        title: Title.
+        categories: Categories.
+        price: Price.
+        published_ms: Publication time, in epoch milliseconds.
+        embedding: Content vector, if the item has one.
+    """
     published_at = datetime.fromtimestamp(published_ms / 1000, UTC).isoformat(timespec="seconds")
     return _encode(ItemLine(format_item_id(item), ts_ms, True, title, categories, price, published_at, embedding))
 
 
 def encode_availability(ts_ms: int, item: int, available: bool) -> bytes:
-    """The line of an item that can no longer, or again, be bought; it says nothing else."""
+    """Encode a change of an item's availability.
+
+    Args:
+        ts_ms: Event time, in epoch milliseconds.
+        item: Number of the item.
+        available: False if the item is sold out.
+    """
     return _encode(ItemLine(format_item_id(item), ts_ms, available))

@@ -1,4 +1,4 @@
-"""What goes wrong with events on their way: duplicates, late ones, a bot, and lines that are no events."""
+"""Noise of a simulated stream: duplicates, late events, a bot, and invalid lines."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,22 +11,20 @@ from freshflow.simulator.config import ShopConfig, create_rng
 from freshflow.simulator.lines import Line
 from freshflow.simulator.visitors import draw_uniforms
 
-__all__ = ["CORRUPTIONS", "bot_lines", "bot_user", "add_noise"]
-
 DUPLICATE_SHARE = 0.005  # share of events that a producer sends twice
-MAX_DUPLICATE_DELAY_MS = 5_000  # at most: a retry
-LATE_SHARE = 0.01  # share of events that arrive behind their time
-LATE_DELAY_RANGE_MS = (60_000, 900_000)  # from a minute to a quarter of an hour: phones without a network
+MAX_DUPLICATE_DELAY_MS = 5_000  # delay of a producer's retry
+LATE_SHARE = 0.01  # share of events that arrive late
+LATE_DELAY_RANGE_MS = (60_000, 900_000)  # 1 to 15 minutes: phones without a network
 
-BOT_START_SHARE = 0.4  # of the time watched
+BOT_START_SHARE = 0.4  # start, as a share of the time span
 BOT_PAUSE_MS = 200  # 300 views a minute
-BOT_VIEW_SHARE, MIN_BOT_VIEWS, MAX_BOT_VIEWS = 0.02, 200, 6_000  # its views, as a share of the events and as a number
+BOT_VIEW_SHARE, MIN_BOT_VIEWS, MAX_BOT_VIEWS = 0.02, 200, 6_000  # views: share of the events, and bounds
 
-BROKEN_SHARE = 0.0002  # of the events, and at least one of each kind
+BROKEN_SHARE = 0.0002  # share of the events; at least one of each corruption
 
 
 def _replace_fields(**fields: Any) -> Callable[[bytes], bytes]:
-    """A breakage that gives fields of the event other values."""
+    """Return a corruption that replaces fields of the event."""
     return lambda raw: msgspec.json.encode(msgspec.json.decode(raw) | fields)
 
 
@@ -36,7 +34,7 @@ def _remove_item_id(raw: bytes) -> bytes:
     return msgspec.json.encode(event)
 
 
-# Ways for a line to be no event, by name; each makes its line from that of an event.
+# Corruptions by name: functions from the line of an event to an invalid line.
 CORRUPTIONS: dict[str, Callable[[bytes], bytes]] = {
     "cut in half": lambda raw: raw[: len(raw) // 2],
     "no JSON": lambda raw: b"GET /health HTTP/1.1",
@@ -50,17 +48,22 @@ CORRUPTIONS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def add_noise(clean_lines: Iterable[Line], pages: Sequence[int], config: ShopConfig) -> Iterator[Line]:
-    """The same lines with noise among them, each with its kind: duplicate, late, bot, broken.
+    """Add noise to lines; its kinds are duplicate, late, bot and broken.
 
-    A late line keeps its event time and stands where it arrives. The bot crawls `pages`, which are items.
-    Memory holds what is under way: a share of a quarter of an hour.
+    A late line keeps its event time and is delivered later. Delayed lines are held in memory: a share of the events of
+    a quarter of an hour.
+
+    Args:
+        clean_lines: The lines, by event time.
+        pages: The items that the bot views, in turn.
+        config: The configuration.
     """
     draw = draw_uniforms(create_rng(config, "noise")).__next__
     return _add_broken_lines(_add_delays(heapq.merge(clean_lines, bot_lines(pages, config)), draw), config)
 
 
 def _add_delays(clean_lines: Iterable[Line], draw: Callable[[], float]) -> Iterator[Line]:
-    delayed_lines: list[tuple[int, int, Line]] = []  # (when it arrives, its number, so that no two are equal)
+    delayed_lines: list[tuple[int, int, Line]] = []  # (arrival time, line number as a tie-breaker, line)
     for number, line in enumerate(clean_lines):
         ts_ms, kind, raw = line
         while delayed_lines and delayed_lines[0][0] <= ts_ms:
@@ -94,12 +97,12 @@ def _add_broken_lines(intact_lines: Iterable[Line], config: ShopConfig) -> Itera
 
 
 def bot_user(config: ShopConfig) -> int:
-    """The number of the user that is a bot; it looks like any other."""
+    """Return the number of the bot's user; its id is like that of any user."""
     return config.users
 
 
 def bot_lines(pages: Sequence[int], config: ShopConfig) -> Iterator[Line]:
-    """A crawler that views item after item, far faster than anyone could."""
+    """Yield the views of a crawler, which views items faster than a person can."""
     start_ms = config.time_at_ms(BOT_START_SHARE)
     n_views = min(max(int(BOT_VIEW_SHARE * config.events), min(MIN_BOT_VIEWS, config.events // 5)), MAX_BOT_VIEWS)
     for view_index in range(n_views):

@@ -1,9 +1,9 @@
-"""Visitors who search: what they type, what a mediocre engine finds, and what they take of it.
+"""Simulated searches: queries, a mediocre search engine, and the visitor's choice among the results.
 
-A visitor looks for things of a category they like and types its name, in one of several spellings, often with an
-adjective. The engine finds what is there of that category, and orders it by a relevance that knows nothing of what
-people want. The visitor looks through the results from the top, gets tired, and takes by their own hidden taste: of the
-category's items the popular ones, those with the adjective they typed, and those they know.
+A visitor searches for a category they like by its name, in one of several spellings, often with an adjective. The
+engine finds the available items of the category and orders them by a relevance that is independent of demand. The
+visitor scans the results from the top, with position bias, and chooses by a hidden preference for items that are
+popular in the category, match the adjective, or are already known to the visitor.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,32 +13,28 @@ from freshflow.simulator.config import ShopConfig, create_rng
 from freshflow.simulator.shop import SimulatedShop
 from freshflow.simulator.visitors import draw_uniforms
 
-__all__ = ["SearchSimulator"]
-
-MAX_SEARCH_RESULTS = 30  # results at most
-ADJECTIVE_SHARE = 0.3  # share of the searches
-KNOWN_ITEM_BOOST, ADJECTIVE_BOOST = (
-    3.0,
-    3.0,
-)  # times as likely as others: what the visitor knows, and what has the adjective
-POSITION_BIAS_EXPONENT = 0.3  # of what stands at rank r, r^-0.3 is looked at
+MAX_SEARCH_RESULTS = 30  # length of a result list
+ADJECTIVE_SHARE = 0.3  # share of the queries with an adjective
+KNOWN_ITEM_BOOST = 3.0  # relative probability of items that the visitor knows
+ADJECTIVE_BOOST = 3.0  # relative probability of items with the adjective of the query
+POSITION_BIAS_EXPONENT = 0.3  # the result at rank r is examined with probability r^-0.3
 SPELLINGS: tuple[Callable[[str], str], ...] = (str, str, str.upper, str.title, "{} ".format)
 
 
 class SearchSimulator:
-    """The searches of a shop; `search` draws one."""
+    """A simulator of searches in a shop."""
 
     def __init__(self, shop: SimulatedShop, config: ShopConfig) -> None:
         rng = create_rng(config, "searches")
         self._draw = draw_uniforms(rng).__next__
         self._relevance: list[float] = rng.random(config.items).tolist()
-        self._item_popularity = [0.0] * config.items  # 1 / place among the items of its category
+        self._item_popularity = [0.0] * config.items  # 1 / rank in its category
         for shelf in shop.by_leaf:
             for rank, item in enumerate(shelf, start=1):
                 self._item_popularity[item] = 1 / rank
 
-    def is_next(self, share: float) -> bool:
-        """Whether the next item is chosen from a search, as a `share` of them are."""
+    def is_search_next(self, share: float) -> bool:
+        """Draw true with probability `share`: the next item is then chosen from a search."""
         return self._draw() < share
 
     def search(
@@ -49,7 +45,18 @@ class SearchSimulator:
         is_available: Callable[[int], int],
         excluded_item: int,
     ) -> tuple[str, list[int], int]:
-        """A query, what the engine finds, and the item taken of it, or -1 where it finds nothing."""
+        """Draw a search and the visitor's choice.
+
+        Args:
+            shop: The shop.
+            tastes: Leaf categories that the visitor likes.
+            known_items: Items that the visitor knows.
+            is_available: Returns true for available items.
+            excluded_item: An item that is left out of the results.
+
+        Returns:
+            The query, the results, and the chosen item, or -1 if there are no results.
+        """
         leaf = tastes[int(self._draw() * len(tastes))]
         noun = LEAF_CATEGORIES[leaf][1].partition("/")[2]
         adjective_index = int(self._draw() * len(ADJECTIVES)) if self._draw() < ADJECTIVE_SHARE else -1

@@ -1,7 +1,7 @@
-"""How visitors move: sessions side by side in order of time, each a walk from item to item.
+"""Simulated sessions: concurrent walks of visitors from item to item, merged by event time.
 
-The walk is what a recommender can learn from: to items that go with the last one, to what the visitor likes,
-back to what the visitor has seen before, and to what is new, popular or in fashion at that moment.
+A recommender can learn the walk: visitors move to neighbours of the last item, to items they like, back to items they
+know, and to new, popular or trending items.
 """
 
 import heapq
@@ -26,46 +26,41 @@ from freshflow.simulator.visitors import (
     draw_uniforms,
 )
 
-__all__ = ["SimulatedSession", "SessionSimulator"]
-
-# Where the next item comes from, as shares, at the start of a session and within it.
+# Shares of the sources of the next item, at the start of a session and within it.
 FIRST_ITEM_SHARES = {"neighbours": 0.0, "own": 0.28, "taste": 0.37, "popular": 0.13, "buzz": 0.12, "new": 0.10}
 NEXT_ITEM_SHARES = {"neighbours": 0.54, "own": 0.12, "taste": 0.20, "popular": 0.03, "buzz": 0.06, "new": 0.05}
-# After an event of a type: what may follow for the same item, with the chances summed up. Else on to an item.
+# Follow-up events on the same item by type, with cumulative probabilities; otherwise the visitor views another item.
 FOLLOW_UP_TYPES = {
     "view": (("click", 0.22),),
     "click": (("cart", 0.25), ("wishlist", 0.33)),
     "cart": (("purchase", 0.45),),
 }
-SESSION_GAP_MS = 1_800_000  # a visitor's next session starts later than this after the last event
-MAX_PAUSE_MS = 600_000  # within a session, well below the gap
-MAX_REMEMBERED_ITEMS = 8  # items that a visitor remembers and comes back to
-MAX_RECENT_ITEMS = 200  # latest events, of which anyone may see what others look at
-MAX_NEW_ITEMS, NEW_ITEM_MS = 20, 2 * MS_PER_DAY  # launches shown as new, and for how long
-NO_SESSION_ID_SHARE = 0.1  # share of sessions without a session_id
-SLICE_MS, SLICE_EVENTS = (
-    3_600_000,
-    5_000,
-)  # sessions are planned for an hour, or for fewer where they are many
-SEARCH_TO_CHOICE_MS = 500  # from a search to what is chosen of it
-MAX_TRIES = 8  # draws before the walk settles for something that is surely there
+SESSION_GAP_MS = 1_800_000  # minimum time between sessions of a visitor
+MAX_PAUSE_MS = 600_000  # within a session, well below the session gap
+MAX_REMEMBERED_ITEMS = 8  # per visitor, to return to
+MAX_RECENT_ITEMS = 200  # items of the latest events, which any visitor can see
+MAX_NEW_ITEMS, NEW_ITEM_MS = 20, 2 * MS_PER_DAY  # number and duration of launches shown as new
+NO_SESSION_ID_SHARE = 0.1  # of the sessions
+SLICE_MS, SLICE_EVENTS = 3_600_000, 5_000  # sessions are planned for an hour, or for 5,000 events if these are fewer
+SEARCH_TO_CHOICE_MS = 500  # time from a search to the choice
+MAX_TRIES = 8  # draws before the walk falls back to an item that is always available
 
 
 class SimulatedSession:
-    """A session that has begun or will: who, on which item, and how many events are left."""
+    """A planned or running session: its user, current item and type, and the number of remaining events."""
 
     __slots__ = ("item", "n_events_left", "session_id", "type", "user")
 
     def __init__(self, n_events_left: int) -> None:
         self.n_events_left = n_events_left
-        self.user = -1  # nobody yet: who is free is known when it begins
+        self.user = -1  # assigned at the start, to a visitor without a running session
         self.item = -1
         self.type = ""
         self.session_id: str | None = None
 
 
 class SessionSimulator:
-    """All visitors of a shop at once. Memory is bounded by users, items and the sessions of an hour."""
+    """A simulator of all visitors of a shop. Memory is bounded by users, items and the sessions of an hour."""
 
     def __init__(self, shop: SimulatedShop, visitors: Visitors, config: ShopConfig) -> None:
         self._shop, self._config = shop, config
@@ -76,7 +71,7 @@ class SessionSimulator:
         self._draw_request = draw_uniforms(create_rng(config, "requests")).__next__
         self._tastes = visitors.tastes
         self._search_simulator = SearchSimulator(shop, config) if config.searches else None
-        self._latest_search: tuple[str, list[int]] | None = None  # which the latest item was chosen from
+        self._latest_search: tuple[str, list[int]] | None = None  # from which the latest item was chosen
         self._remembered_items: list[list[int]] = [[] for _ in range(config.users)]
         self._busy_until_ms = [0] * config.users
         self._is_available = bytearray(config.items)
@@ -99,7 +94,7 @@ class SessionSimulator:
         )
 
     def generate_lines(self) -> Iterator[Line]:
-        """Catalogue, requests and behaviour in order of time, until `events` things were done."""
+        """Yield catalogue events, requests and interactions by time, until there are `events` interactions."""
         config = self._config
         n_slices = max(math.ceil(config.span_ms / SLICE_MS), math.ceil(config.events / SLICE_EVENTS))
         slice_index = 0
@@ -113,7 +108,7 @@ class SessionSimulator:
             slice_index += 1
 
     def _plan_sessions(self, start_ms: int, end_ms: int) -> None:
-        """Put sessions in the queue for what the rhythm of the day wants by the end of the slice."""
+        """Queue as many sessions as the daily rhythm requires by the end of the slice."""
         n_missing = count_events_due(self._config, end_ms) - self._n_planned
         is_last = end_ms >= self._config.start_ms + self._config.span_ms
         n_sessions = math.ceil(n_missing / MEAN_SESSION_EVENTS) if is_last else int(n_missing / MEAN_SESSION_EVENTS)
@@ -159,7 +154,7 @@ class SessionSimulator:
             heapq.heappop(self._queue)
 
     def _apply_due_changes(self, now_ms: int) -> Iterator[Line]:
-        """Let the world catch up with the time, and say so."""
+        """Apply the catalogue changes up to now, and yield their lines."""
         changes = self._shop.changes
         while self._n_changes < len(changes) and (change := changes[self._n_changes]).ts_ms <= now_ms:
             self._n_changes += 1
@@ -179,7 +174,7 @@ class SessionSimulator:
         return self._shop.catalogue.encode_launch(change.ts_ms, change.item)
 
     def _start_session(self, session: SimulatedSession, number: int, now_ms: int) -> bool:
-        """Someone who is not in a session begins one; False where nobody was found."""
+        """Assign a visitor without a running session; return False if none was found."""
         for _ in range(MAX_TRIES):
             user = self._draw_visitor()
             if self._busy_until_ms[user] < now_ms:
@@ -189,7 +184,6 @@ class SessionSimulator:
         return False
 
     def _draw_event(self, session: SimulatedSession, now_ms: int) -> None:
-        """The next event of a session."""
         if self._n_events + 1 == self._config.shift:
             self._shop = shift_shop(self._shop, self._config)
         session.type = self._draw_type(session)
@@ -215,15 +209,15 @@ class SessionSimulator:
         remembered_items = self._remembered_items[session.user]
         if session.item in remembered_items:
             remembered_items.remove(session.item)
-        if session.type != "purchase":  # what is bought is not looked at again
+        if session.type != "purchase":  # purchased items are not viewed again
             remembered_items.append(session.item)
         if len(remembered_items) > MAX_REMEMBERED_ITEMS:
             del remembered_items[0]
 
     def _choose_from_search(self, session: SimulatedSession) -> tuple[tuple[str, list[int]] | None, int]:
-        """A search with its results, and the item chosen from these; None and -1 where there is none."""
+        """Draw a search with its results, and the item chosen from them; return None and -1 if there is none."""
         simulator = self._search_simulator
-        if simulator is None or not simulator.is_next(self._config.searches):
+        if simulator is None or not simulator.is_search_next(self._config.searches):
             return None, -1
         remembered_items, tastes = self._remembered_items[session.user], self._tastes[session.user]
         query, results, item = simulator.search(
@@ -231,7 +225,7 @@ class SessionSimulator:
         )
         return ((query, results), item) if item >= 0 else (None, -1)
 
-    # Where the next item comes from: each source returns an item, or -1.
+    # Sources of the next item: each returns an item, or -1.
 
     def _choose_item(self, session: SimulatedSession, now_ms: int) -> int:
         shares = self._next_item_shares if session.item >= 0 else self._first_item_shares
@@ -247,7 +241,7 @@ class SessionSimulator:
         return self._draw_zipf(self._shop.evergreens)
 
     def _draw_zipf(self, items: list[int]) -> int:
-        """The n-th with a chance of nearly 1/n: (N + 1)^u for a uniform u, cut to a whole number."""
+        """Draw the n-th item with probability of about 1/n: index (N + 1)^u for a uniform u, rounded down."""
         return items[int((len(items) + 1) ** self._draw()) - 1]
 
     def _from_neighbours(self, session: SimulatedSession) -> int:

@@ -1,4 +1,4 @@
-"""The world of a simulated shop: what it sells, what goes with what, and what changes while it is watched."""
+"""World of a simulated shop: items, item-to-item relations, and changes over time."""
 
 from typing import Literal, NamedTuple
 
@@ -9,19 +9,17 @@ from freshflow.simulator.catalogue import LEAF_CATEGORIES, ShopCatalogue, build_
 from freshflow.simulator.config import ShopConfig, create_rng
 from freshflow.simulator.embeddings import build_embeddings
 
-__all__ = ["ItemChange", "SimulatedShop", "Trend", "build_shop", "with_shifted_catalogue", "shift_shop"]
-
-MIN_ITEMS_PER_LEAF = 10  # at least, so that a small shop has few categories rather than empty ones
-N_SUBSTITUTES, N_COMPLEMENTS = 4, 3  # neighbours of an item, in its own leaf and in the one that goes with it
-LATE_LAUNCH_SHARE = 0.2  # share of the items that appear while the shop is watched
-SOLD_OUT_SHARE = 0.02  # share of the items that are unavailable for a while
-TREND_SPAN_SHARES = (0.45, 0.60)  # of the time watched
+MIN_ITEMS_PER_LEAF = 10  # so that a small shop has few categories, not empty ones
+N_SUBSTITUTES, N_COMPLEMENTS = 4, 3  # neighbours of an item in its own category and in the complementary one
+LATE_LAUNCH_SHARE = 0.2  # share of the items launched after the opening
+SOLD_OUT_SHARE = 0.02  # share of the items with an outage
+TREND_SPAN_SHARES = (0.45, 0.60)  # start and end, as shares of the time span
 MAX_TREND_ITEMS = 8
-TREND_PEAK_SHARE = 0.3  # share of all that visitors choose, at the height of the trend
+TREND_PEAK_SHARE = 0.3  # share of all choices at the peak of the trend
 
 
 class ItemChange(NamedTuple):
-    """An item appears, can no longer be bought, or can be bought again."""
+    """A change of an item: launched, sold out or restocked."""
 
     ts_ms: int
     item: int
@@ -29,23 +27,29 @@ class ItemChange(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """Items that everybody wants for a while: interest rises, holds, and is gone at the end."""
+    """Items in demand for a limited time: interest rises, holds, and falls to zero."""
 
     items: list[int]
     start_ms: int
     end_ms: int
 
     def choice_share(self, now_ms: int) -> float:
-        """How much of what visitors choose now is chosen for the trend: a ramp of a quarter at either end."""
+        """Return the trend's share of all choices: it ramps up and down over a quarter of the span."""
         elapsed_share = (now_ms - self.start_ms) / (self.end_ms - self.start_ms)
         return TREND_PEAK_SHARE * max(0.0, min(1.0, 4 * elapsed_share, 4 * (1 - elapsed_share)))
 
 
 class SimulatedShop(NamedTuple):
-    """A world; lists of items have the most popular first.
+    """The world of a shop; lists of items start with the most popular.
 
-    `by_leaf` holds the items of each leaf category, `neighbours` for each item what is looked at next, the
-    likeliest first, `evergreens` what is there all the time, `changes` what happens, in order of time.
+    Attributes:
+        catalogue: The catalogue.
+        by_popularity: All items.
+        by_leaf: The items of each leaf category.
+        neighbours: For each item the items viewed next, the most likely first.
+        evergreens: Items that are always available.
+        changes: Changes by time.
+        trend: The trend.
     """
 
     catalogue: ShopCatalogue
@@ -58,9 +62,9 @@ class SimulatedShop(NamedTuple):
 
 
 def build_shop(config: ShopConfig) -> SimulatedShop:
-    """Make the world of a configuration, the same for the same seed. Takes seconds for a million items."""
+    """Build the world of a configuration, a function of its seed. Takes seconds for a million items."""
     rng = create_rng(config, "shop")
-    popularity_order = rng.permutation(config.items)  # an item's number says nothing about its popularity
+    popularity_order = rng.permutation(config.items)  # item numbers are independent of popularity
     leaf = _assign_leaves(popularity_order, rng)
     shelves = [popularity_order[leaf[popularity_order] == index] for index in range(int(leaf.max()) + 1)]
     launch_ms = _draw_launches(config, rng)
@@ -82,10 +86,10 @@ def build_shop(config: ShopConfig) -> SimulatedShop:
 
 
 def shift_shop(shop: SimulatedShop, config: ShopConfig) -> SimulatedShop:
-    """The world after a shift: every item takes another's place, as a neighbour, on the shelves and in popularity.
+    """Return the world after a preference shift: a permutation of items in the neighbours, categories and popularity.
 
-    Once learned it is as easy to predict as before. The catalogue goes on saying what it said; items appear and sell
-    out when they would have, and the trend is the same.
+    After relearning, the world is as predictable as before. The catalogue still describes the old world; launches,
+    outages and the trend are unchanged.
     """
     permutation = create_rng(config, "shift").permutation(config.items)
     neighbours = np.empty_like(shop.neighbours)
@@ -102,7 +106,7 @@ def shift_shop(shop: SimulatedShop, config: ShopConfig) -> SimulatedShop:
 
 
 def with_shifted_catalogue(shop: SimulatedShop, config: ShopConfig) -> SimulatedShop:
-    """The same world with a catalogue that is right after the shift, and not before it."""
+    """Return the world with a permuted catalogue, which is right after the shift and wrong before it."""
     permutation = create_rng(config, "shift").permutation(config.items)
     source_items, catalogue = np.argsort(permutation), shop.catalogue
     permuted_columns = {
@@ -115,7 +119,10 @@ def with_shifted_catalogue(shop: SimulatedShop, config: ShopConfig) -> Simulated
 
 
 def _assign_leaves(popularity_order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """A leaf for each item: sizes fall slowly from the largest, and none is empty."""
+    """Assign a leaf category to each item, none empty, with sizes proportional to 1 / sqrt(number).
+
+    `popularity_order` (items,) holds all items.
+    """
     n_leaves = max(1, min(len(LEAF_CATEGORIES), len(popularity_order) // MIN_ITEMS_PER_LEAF))
     sizes = 1 / np.sqrt(np.arange(1, n_leaves + 1))
     leaf = np.searchsorted(np.cumsum(sizes / sizes.sum())[:-1], rng.random(len(popularity_order)), side="right")
@@ -124,15 +131,15 @@ def _assign_leaves(popularity_order: NDArray[np.int64], rng: np.random.Generator
 
 
 def _draw_launches(config: ShopConfig, rng: np.random.Generator) -> NDArray[np.int64]:
-    """When each item appears, in epoch milliseconds: most of them when the shop opens."""
+    """Draw the launch time of each item (items,), in epoch milliseconds; most are launched at the opening."""
     is_late = rng.random(config.items) < LATE_LAUNCH_SHARE
-    is_late[:2] = True, False  # there is always one of each
+    is_late[:2] = True, False  # at least one item of each kind
     late_launch_ms = config.start_ms + (rng.uniform(0.05, 0.95, config.items) * config.span_ms).astype(np.int64)
     return np.where(is_late, late_launch_ms, config.start_ms)
 
 
 def _draw_outages(config: ShopConfig, launch_ms: NDArray[np.int64], rng: np.random.Generator) -> list[ItemChange]:
-    """A sold out and a restocked for a few of the items that the shop opens with."""
+    """Draw outages (sold out, restocked) for a few of the items with `launch_ms` (items,) at the opening."""
     initial_items = np.flatnonzero(launch_ms == config.start_ms)
     n_outages = max(1, int(SOLD_OUT_SHARE * len(initial_items)))
     items = rng.permutation(initial_items)[:n_outages].tolist()
@@ -147,7 +154,7 @@ def _draw_outages(config: ShopConfig, launch_ms: NDArray[np.int64], rng: np.rand
 def _draw_neighbours(
     leaf: NDArray[np.int64], shelves: list[NDArray[np.int64]], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Shape (items, 7): substitutes and complements in turn, popular items more often than others."""
+    """Draw neighbours (items, 7): alternately substitutes and complements, popular items more often."""
     n_items, n_leaves = len(leaf), len(shelves)
     cycle = rng.permutation(n_leaves)
     complement_leaf = np.empty(n_leaves, np.int64)
@@ -171,7 +178,7 @@ def _build_trend(
     is_evergreen: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> Trend:
-    """Items of one category that nobody cared much for: the less popular half of what is always there."""
+    """Build a trend from items of one category: the less popular half of those always available."""
     shelf = shelves[int(rng.integers(len(shelves)))]
     always_available = shelf[is_evergreen[shelf]]
     if not len(always_available):

@@ -1,4 +1,4 @@
-"""Who comes to the shop, how often and when: tastes, activity, and the rhythm of the day."""
+"""Visitors of a simulated shop: tastes, activity, and the daily rhythm."""
 
 import math
 from collections.abc import Iterator
@@ -8,45 +8,37 @@ import numpy as np
 
 from freshflow.simulator.config import MS_PER_DAY, ShopConfig, create_rng
 
-__all__ = [
-    "MAX_SESSION_EVENTS",
-    "MEAN_SESSION_EVENTS",
-    "MEAN_PAUSE_MS",
-    "Visitors",
-    "build_visitors",
-    "count_events_due",
-    "draw_exponentials",
-    "draw_uniforms",
-]
+BLOCK_SIZE = 8192  # numbers per draw; single draws take twenty times as long
+ACTIVITY_TAIL = 1.5  # Pareto exponent: a tenth of the visitors produce nearly half of the events
+MAX_ACTIVITY = 200.0  # relative to the least active visitor, so that no visitor dominates
+TASTE_COUNT_SHARES = (0.35, 0.4, 0.25)  # shares of visitors who like one, two and three categories
 
-BLOCK_SIZE = 8192  # numbers drawn at once; one at a time costs twenty times as much
-ACTIVITY_TAIL = 1.5  # exponent of the Pareto law: a tenth of the visitors do nearly half of everything
-MAX_ACTIVITY = 200.0  # times the least active visitor, so that nobody is the whole shop
-TASTE_COUNT_SHARES = (0.35, 0.4, 0.25)  # of visitors like one, two and three categories
-
-SESSION_END_CHANCE = 0.2  # chance that an event is the session's last
+SESSION_END_CHANCE = 0.2  # probability that an event is the last of its session
 MAX_SESSION_EVENTS = 15
 MEAN_SESSION_EVENTS = (1 - (1 - SESSION_END_CHANCE) ** MAX_SESSION_EVENTS) / SESSION_END_CHANCE
-MEAN_PAUSE_MS = 40_000  # on average from one event of a session to the next
+MEAN_PAUSE_MS = 40_000  # mean time between events of a session
 
-PEAK_HOUR, DAILY_AMPLITUDE = 20, 0.75  # busiest at eight in the evening, seven times as busy as at eight in the morning
+PEAK_HOUR, DAILY_AMPLITUDE = 20, 0.75  # the peak at 20:00 is seven times the rate at 08:00
 
 
 class Visitors(NamedTuple):
-    """All who may come: the leaf categories each likes, and running sums of how active each is."""
+    """All visitors: the leaf categories that each likes, and cumulative sums of their activity.
+
+    `activity_sums` has shape (users,).
+    """
 
     tastes: list[list[int]]
     activity_sums: np.ndarray[tuple[int], np.dtype[np.float64]]
 
     def draw_arrivals(self, rng: np.random.Generator) -> Iterator[int]:
-        """Visitors without end, each as often as they are active."""
+        """Yield visitors without end, with probabilities proportional to their activity."""
         while True:
             positions = rng.random(BLOCK_SIZE) * self.activity_sums[-1]
             yield from np.searchsorted(self.activity_sums, positions, side="right").tolist()
 
 
 def build_visitors(config: ShopConfig, n_leaves: int) -> Visitors:
-    """Make the visitors of a configuration; the first leaf categories are liked by the most."""
+    """Build the visitors of a configuration; lower leaf categories are liked by more visitors."""
     rng = create_rng(config, "visitors")
     activity = np.minimum(1 + rng.pareto(ACTIVITY_TAIL, config.users), MAX_ACTIVITY)
     liked_leaves = (
@@ -58,7 +50,7 @@ def build_visitors(config: ShopConfig, n_leaves: int) -> Visitors:
 
 
 def count_events_due(config: ShopConfig, now_ms: int) -> float:
-    """How many events the rhythm of the day wants by `now_ms`: the integral of 1 + a cos(2π(h - peak)/24)."""
+    """Return the number of events due by `now_ms`: the integral of the rate 1 + a cos(2π(h - peak)/24), scaled."""
     elapsed_share = _integrate_rhythm(min(now_ms - config.start_ms, config.span_ms)) / _integrate_rhythm(config.span_ms)
     return config.events * elapsed_share
 
@@ -72,7 +64,13 @@ def _integrate_rhythm(elapsed_ms: int) -> float:
 
 
 def draw_session_lengths(n_sessions: int, max_events: int, rng: np.random.Generator) -> list[int]:
-    """Events in each of up to `n_sessions` sessions: geometric, and no more than `max_events` in all."""
+    """Draw the number of events of each session: geometric, with a maximum in total.
+
+    Args:
+        n_sessions: Maximum number of sessions.
+        max_events: Maximum number of events in all sessions.
+        rng: The random generator.
+    """
     lengths = np.minimum(rng.geometric(SESSION_END_CHANCE, n_sessions), MAX_SESSION_EVENTS)
     n_events_before = np.cumsum(lengths) - lengths
     capped_lengths: list[int] = np.minimum(lengths, max_events - n_events_before)[n_events_before < max_events].tolist()
@@ -80,12 +78,12 @@ def draw_session_lengths(n_sessions: int, max_events: int, rng: np.random.Genera
 
 
 def draw_uniforms(rng: np.random.Generator) -> Iterator[float]:
-    """Numbers from 0 to below 1, without end."""
+    """Yield uniform numbers from [0, 1) without end."""
     while True:
         yield from rng.random(BLOCK_SIZE).tolist()
 
 
 def draw_exponentials(mean: float, rng: np.random.Generator) -> Iterator[float]:
-    """Waiting times of the given mean, without end."""
+    """Yield exponential waiting times with the given mean without end."""
     while True:
         yield from rng.exponential(mean, BLOCK_SIZE).tolist()

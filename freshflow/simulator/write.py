@@ -1,4 +1,4 @@
-"""From a configuration to lines, and from lines to a file."""
+"""Generation of a simulated stream, and its output to a file."""
 
 import gzip
 import sys
@@ -17,17 +17,16 @@ from freshflow.simulator.sessions import SessionSimulator
 from freshflow.simulator.shop import SimulatedShop, build_shop
 from freshflow.simulator.visitors import build_visitors
 
-__all__ = ["shop_lines", "write_lines"]
-
-WRITE_BUFFER_BYTES = 1 << 20  # bytes written at once; line by line, gzip takes most of the time
+WRITE_BUFFER_BYTES = 1 << 20  # gzip in small writes would take most of the time
 
 
 def shop_lines(config: ShopConfig, shop: SimulatedShop | None = None) -> Iterator[Line]:
-    """Everything that a shop writes, as (event time in ms, kind, line), in the order in which it arrives.
+    """Return all lines of a shop, as (event time in ms, kind, line), in order of arrival.
 
-    Kinds are item, behaviour and request, in order of time, and the noise: duplicate, late, bot and broken.
-    The shop is that of the configuration, or a variation of it. The same configuration gives the same bytes, on any
-    machine with the same version of numpy.
+    Kinds are item, behaviour, request and search, and the noise kinds duplicate, late, bot and broken. Equal
+    configurations give equal bytes on any machine with the same version of NumPy.
+
+    `shop` replaces the shop of the configuration, for variations of it.
     """
     shop = shop or build_shop(config)
     clean_lines = SessionSimulator(shop, build_visitors(config, len(shop.by_leaf)), config).generate_lines()
@@ -35,11 +34,19 @@ def shop_lines(config: ShopConfig, shop: SimulatedShop | None = None) -> Iterato
 
 
 def write_lines(lines: Iterable[Line], path: str, *, flush_each_line: bool = False) -> Counter[str]:
-    """Write lines to a file, gzipped where its name ends in .gz, or to standard output for "-"; each of them `flush_each_line`
-    for those who read along, or many together.
+    """Write lines to a file, gzipped if its name ends in .gz, or to standard output for "-".
 
-    Returns how many lines of each kind were written. Raises `OutputError` where the file cannot be written,
-    and BrokenPipeError where the reader of standard output has gone away.
+    Args:
+        lines: The lines.
+        path: The path of the file, or "-".
+        flush_each_line: Flush after each line, for readers that follow the file; by default writes are buffered.
+
+    Returns:
+        The number of lines written, by kind.
+
+    Raises:
+        OutputError: The file cannot be written.
+        BrokenPipeError: The reader of standard output has closed it.
     """
     kind_counts: Counter[str] = Counter()
     try:
@@ -64,7 +71,7 @@ def _open_output(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif path.endswith(".gz"):
-        # Neither name nor time in the header: the same events are the same bytes.
+        # No name or time in the header, so that equal events give equal bytes.
         with (
             Path(path).open("wb") as target,
             gzip.GzipFile("", "wb", 6, target, mtime=0) as gzip_file,

@@ -1,1 +1,1 @@
-"""What is known of a user: the running session, the history of items, and the bounded table of users of a bucket."""
+"""User profiles, sessions, and the bounded store of the users of a partition."""

@@ -1,9 +1,9 @@
-"""The guests of one bucket, and who they turned out to be.
+"""Store of anonymous users (guests) and of the links to the users they turn out to be.
 
-A guest is known as a user is (`freshflow.users.store`), until an `Identify` says who they are. Then what is known of
-them goes to the bucket of that user, as a `Join`, and the guest is gone. What still comes under the guest's name is the
-user's while the session lasts: until nothing has come for `users.session_gap_s`. After that it is a new guest's, as
-someone else may have the device by then.
+An anonymous user has a profile like any user (`freshflow.users.store`) until an `Identify` event names the user. The
+profile then moves to that user's bucket as a `MergeRequested`, and the anonymous user is deleted. Later events under
+the anonymous id count as the user's until the session ends, that is, until a gap of `users.session_gap_s`. After that
+they belong to a new anonymous user, as the device may have another owner by then.
 """
 
 from collections import Counter
@@ -21,14 +21,12 @@ from freshflow.users.clock_skew import SkewDetector, StreamClock
 from freshflow.users.store import UserStore, store_options
 from freshflow.users.updates import ForwardedEvent, MergeRequested, UserEvicted
 
-__all__ = ["ANONYMOUS_SNAPSHOT_VERSION", "AnonymousStore", "IdentityLink"]
-
 ANONYMOUS_SNAPSHOT_VERSION = b"freshflow-guests-2\n"
-MAX_LINK_CHECKS = 4  # links that may have ended, for each that is made
+MAX_LINK_CHECKS = 4  # links checked for expiry per new link: bounds the work per event
 
 
 class IdentityLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Who a guest was, and the time of the latest event that said so or came under the guest's name."""
+    """The user behind an anonymous id, and the time of the latest event that identified them or used the id."""
 
     user_id: str
     last_ms: int
@@ -39,48 +37,57 @@ AnonymousSnapshotHeader = tuple[list[StreamClock], dict[str, int], dict[str, Ide
 
 
 class AnonymousStore:
-    """Guests, at most as many as `store` has room for, and as many links, the least recently used of which go first.
+    """A bounded store of anonymous users, and of as many links; the least recently used of each are evicted first.
 
-    `store` holds what is known of guests, and counts what it does of users.
+    `store` holds the profiles of the anonymous users and their counts.
     """
 
     def __init__(self, store: UserStore) -> None:
         self.store = store
         self.skew_detector = SkewDetector(store.events_config, has_anonymous=True)
         self.links: dict[str, IdentityLink] = {}
-        self._read_positions: dict[str, int] = {}  # position by origin up to which it was read
+        self._read_positions: dict[str, int] = {}  # by origin: the position up to which it has been read
 
     @classmethod
     def for_partition(cls, config: Config) -> "AnonymousStore":
-        """The guests of one of the job's partitions."""
+        """Create the store of one partition of the job."""
         users_config = structs.replace(config.users, idle_s=config.users.guest_idle_s)
         max_users = max(1, users_config.max // config.job.partitions)
         return cls(UserStore(users_config, max_users, 0, config.noise, config.events, **store_options(config)))
 
     @property
     def counts(self) -> Counter[str]:
-        """What `UserStore.counts` says, of guests."""
+        """Counts of `UserStore.counts`, for anonymous users."""
         return self.store.counts
 
     def process_batch(
         self, origin: Origin, events: list[Event], read_ms: int, end_position: int
     ) -> tuple[list[ForwardedEvent], list[Rejected], int]:
-        """What is handed on of an origin that was read up to a position at `read_ms`, what is refused, and up to where
-        this is all there is of it.
+        """Process the next events of an origin.
+
+        Args:
+            origin: The log of the events.
+            events: The events, in order of position.
+            read_ms: Processing time of their read; 0 if unknown.
+            end_position: The position up to which the origin has been read.
+
+        Returns:
+            The events and steps to forward, the records rejected for clock skew, and the position up to which the
+            forwarded events are complete.
         """
         self._read_positions[origin.key] = end_position
         accepted_events, rejected = self.skew_detector.process(origin, events, read_ms)
         return self.process(accepted_events), rejected, self.skew_detector.processed_position(origin, end_position)
 
     def finish(self) -> list[tuple[Origin, list[ForwardedEvent], list[Rejected], int]]:
-        """The same for events that still wait at the end of all streams."""
+        """Resolve the events that are pending at the end of all streams, by origin, as in `process_batch`."""
         return [
             (origin, self.process(accepted_events), rejected, self._read_positions[origin.key])
             for origin, accepted_events, rejected in self.skew_detector.finish()
         ]
 
     def process(self, events: Iterable[Event]) -> list[ForwardedEvent]:
-        """Each event in order: of guests the steps that follow from it, and all else as it is."""
+        """Process events in order: return steps for events of anonymous users, and all other events unchanged."""
         self.store.process(())
         forwarded: list[ForwardedEvent] = []
         for event in events:
@@ -105,7 +112,7 @@ class AnonymousStore:
         return [UserEvicted(event.position, event.anonymous_id, is_idle=True), MergeRequested(event, anonymous_profile)]
 
     def _linked_user_id(self, event: Interaction | Request | Search) -> str | None:
-        """Who the guest of an event is, if that is known and the session lasts."""
+        """Return the user behind the anonymous id of an event, while their session lasts."""
         link = self.links.get(event.user_id)
         if link is None or self._has_ended(link, event.ts_ms):
             return None
@@ -119,7 +126,7 @@ class AnonymousStore:
         oldest_ms = ts_ms - self.store.allowed_lateness_ms
         for _ in range(MAX_LINK_CHECKS):
             oldest_id = next(iter(self.links))
-            # Events that come late may still be of a session that has ended for those in time.
+            # A late event can belong to a session that has ended for events in order.
             if len(self.links) <= self.store.max_users and not self._has_ended(self.links[oldest_id], oldest_ms):
                 break
             del self.links[oldest_id]
@@ -128,7 +135,7 @@ class AnonymousStore:
         return now_ms - link.last_ms > self.store.gap_ms
 
     def _forget(self, event: Forget) -> Forget:
-        """A guest is forgotten here, and of a user that they were a guest."""
+        """Delete an anonymous user, and all links of the user or anonymous user."""
         for anonymous_id in [
             anonymous_id for anonymous_id, link in self.links.items() if event.user_id in (anonymous_id, link.user_id)
         ]:
@@ -137,13 +144,13 @@ class AnonymousStore:
         return structs.replace(event, is_known=True) if is_known else event
 
     def prepare_snapshot(self) -> Callable[[], Iterator[bytes]]:
-        """What makes the pieces of a snapshot of the bucket as it is now, later and in another thread."""
+        """Copy the state; return a function that encodes the pieces of a snapshot later, in another thread."""
         header = msgspec.msgpack.encode((list(self.skew_detector.streams.values()), self._read_positions, self.links))
         encode_store = self.store.prepare_snapshot()
         return lambda: iter((ANONYMOUS_SNAPSHOT_VERSION, encode_frame(header), encode_frame(b"".join(encode_store()))))
 
     def restore(self, snapshot: bytes | bytearray) -> None:
-        """Go on from a snapshot. Raises `SnapshotError` for another version's, and for a damaged one."""
+        """Continue from a snapshot. Raises `SnapshotError` if it is damaged or of another version."""
         if not snapshot.startswith(ANONYMOUS_SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds states of guests of another version of FreshFlow; resume with that version, "

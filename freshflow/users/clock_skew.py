@@ -1,21 +1,21 @@
-"""Events that are dated far ahead of their stream: whether the stream has paused, or somebody's clock is wrong.
+"""Detection of events dated far ahead of their stream: a pause of the stream, or a wrong clock of one sender.
 
-One event dated two years after its neighbours would age all popularity, and every user, by two years. Where it is ahead
-of the time it is read, the parser refuses it; in a replay of old events nothing is. There the stream itself has to say:
-an event that is more than a jump ahead of all before it waits, with all that follows, for what other users' next events
-say. One that is not a jump behind it speaks for it, one that is speaks against it, and where two agree it is decided:
-the stream has moved on and the event is believed, or it is refused. At the end of the stream, where nothing more
-comes, and when `HELD` events wait, the majority counts, its own user's voice included.
+One event dated two years ahead would age all popularity, and every user, by two years. The parser rejects events ahead
+of the time they are read, but in a replay of old events none is. There the stream itself decides. An event more than
+`events.max_clock_skew_s` ahead of all earlier ones is held back, with all events after it, until the next events of
+other users vote: an event less than the limit behind it confirms it, any other contradicts it. Two equal votes decide,
+and the event is accepted or rejected. At the end of the stream, or with `MAX_PENDING_EVENTS` events held back, the
+majority decides, with the event's own user in favour.
 
-Where a stream pauses, nothing is lost and nothing changes its place. Only the order of events decides, so that a replay
-decides alike. A job that keeps up never waits: an event dated within `near_ms` of its reading is believed at once, as
-is what waits before it. So is the first event of a stream, as there is nothing to compare it with.
+A pause loses no events and changes no order. The decision depends on the order of events only, so a replay decides
+alike. A job that keeps up never waits: an event dated within `events.max_future_s` of its reading is accepted at once,
+with the events held back before it. The first event of a stream is accepted, as there is nothing to compare it with.
 
-A record may give several events, which nothing tears apart: they are believed, refused or wait as the first behaviour
-among them does, as one clock dated them all. How far the others are ahead of it says nothing, as a record may hold all
-that a user did; so the stream's own clock goes by the first ones, too.
+Events of one record stay together: all are accepted, rejected or held back with its first interaction, as one clock
+dated them all. Their distance from it is no evidence, as a record can hold a user's whole history; the clock of the
+stream therefore follows the first interactions only.
 
-Each bucket judges the events of its own users, by origin: the records of two origins have no order.
+Each bucket checks the events of its own users, by origin: records of two origins have no common order.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,15 +27,13 @@ from freshflow.events.identity import ANONYMOUS_PREFIX, is_anonymous_id
 from freshflow.events.model import Event, Interaction, Origin, Rejected, Request, Search
 from freshflow.events.timestamps import format_duration
 
-__all__ = ["MAX_PENDING_EVENTS", "SkewDetector", "StreamClock"]
-
-MAX_PENDING_EVENTS = 64  # events that wait at most, of one origin, behind the record that waits for a verdict
-UNKNOWN_CLOCK_MS = 0  # the clock of a stream of which no behaviour has been read
-MIN_AGREEING_USERS = 2  # other users who speak for an event, or against it, for it to be decided
+MAX_PENDING_EVENTS = 64  # per origin, after the record that awaits a decision: bounds memory and delay
+UNKNOWN_CLOCK_MS = 0  # the clock of a stream without interactions so far
+MIN_AGREEING_USERS = 2  # equal votes of other users that decide
 
 
 class StreamClock(msgspec.Struct, frozen=True):
-    """One origin: the latest time that was believed, and events that wait, the first of them for a verdict."""
+    """The latest accepted time of an origin, and its pending events, the first of which awaits a decision."""
 
     origin: Origin
     clock_ms: int
@@ -43,7 +41,7 @@ class StreamClock(msgspec.Struct, frozen=True):
 
 
 class SkewDetector:
-    """The streams that a bucket's events come from, by the key of their origin; `has_anonymous` says that these are known."""
+    """The clocks of a bucket's streams, by origin key; `has_anonymous` if anonymous users are enabled."""
 
     def __init__(
         self, config: EventsConfig, streams: Iterable[StreamClock] = (), *, has_anonymous: bool = False
@@ -54,9 +52,15 @@ class SkewDetector:
         self.streams = {stream.origin.key: stream for stream in streams}
 
     def process(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Event], list[Rejected]]:
-        """What is believed of the events that waited and of `events`, in order, and what is refused.
+        """Check the next events of an origin, after those held back.
 
-        `read_ms` is processing time; 0 says that it is not known.
+        Args:
+            origin: The log of the events.
+            events: The events, in order of position.
+            read_ms: Processing time of their read; 0 if unknown.
+
+        Returns:
+            The accepted events, in order, and the rejected records.
         """
         if not events:
             return events, []
@@ -64,7 +68,7 @@ class SkewDetector:
         if stream is None or stream.clock_ms == UNKNOWN_CLOCK_MS:
             stream = StreamClock(origin, _first_interaction_ms(events))
         clock_ms, limit_ms = stream.clock_ms, stream.clock_ms + self.max_clock_skew_ms
-        if not stream.pending:  # as a rule
+        if not stream.pending:  # fast path, the normal case
             for event in events:
                 ts_ms = event.ts_ms
                 if ts_ms > clock_ms and type(event) is Interaction:
@@ -80,11 +84,11 @@ class SkewDetector:
 
     @property
     def pending_event(self) -> Event | None:
-        """An event that waits for a verdict, if any does: the behaviour of a user of this bucket."""
+        """An event that awaits a decision, or None: an interaction of a user of this bucket."""
         return next((stream.pending[0] for stream in self.streams.values() if stream.pending), None)
 
     def finish(self) -> list[tuple[Origin, list[Event], list[Rejected]]]:
-        """The end of all streams: what is believed and what is refused of the events that wait, by origin."""
+        """Decide on all pending events at the end of all streams; return accepted and rejected ones by origin."""
         streams = [self.streams[key] for key in sorted(self.streams) if self.streams[key].pending]
         return [
             (stream.origin, *self._resolve_pending(stream, stream.pending, None, is_end_of_stream=True))
@@ -92,19 +96,22 @@ class SkewDetector:
         ]
 
     def processed_position(self, origin: Origin, end_position: int) -> int:
-        """The position up to which all events have been taken, if the origin was read up to `end_position`."""
+        """Return the position up to which no event is held back, for an origin read up to `end_position`."""
         stream = self.streams.get(origin.key)
         return stream.pending[0].position - 1 if stream and stream.pending else end_position
 
     def _resolve_pending(
         self, stream: StreamClock, events: Sequence[Event], live_from_ms: int | None, *, is_end_of_stream: bool = False
     ) -> tuple[list[Event], list[Rejected]]:
-        """Take `events` until one has to wait; those dated `live_from_ms` or later are as new as their reading."""
+        """Accept or reject `events` until one has to wait.
+
+        Events dated `live_from_ms` or later are as recent as their reading; None disables this test.
+        """
         clock_ms = stream.clock_ms
         accepted_events: list[Event] = []
         rejected: list[Rejected] = []
-        first_event: Interaction | None = None  # of its record
-        verdict: bool | None = True  # on it
+        first_event: Interaction | None = None  # the first interaction of the record
+        verdict: bool | None = True  # on the record
         for index, event in enumerate(events):
             if isinstance(event, Interaction):
                 if first_event is None or event.position != first_event.position:
@@ -127,10 +134,10 @@ class SkewDetector:
     def _decide(
         self, event: Interaction, following_events: Sequence[Event], live_from_ms: int | None, is_end_of_stream: bool
     ) -> bool | None:
-        """Whether an event ahead of its stream is believed after the events `following_events`; None if it has to wait."""
+        """Return true to accept an event ahead of its stream, false to reject it, or None if it has to wait."""
         earliest_ms = event.ts_ms - self.max_clock_skew_ms
         voters = {event.user_id}
-        votes = [0, 0]  # against it, for it
+        votes = [0, 0]  # against, for
         for later_event in following_events:
             is_in_time = later_event.ts_ms >= earliest_ms
             if is_in_time and _is_live(later_event, live_from_ms):
@@ -147,8 +154,8 @@ class SkewDetector:
         subject = "ts" if event is first_event else "The ts of the record's first event"
         skew = format_duration((first_event.ts_ms - clock_ms) / 1000)
         reason = (
-            f"{subject} = {first_event.ts_ms} lies {skew} ahead of all events before it, more than "
-            "events.jump_s, and those after it are not as late: set the clock of what sent it."
+            f"{subject} = {first_event.ts_ms} is {skew} ahead of all earlier events, more than "
+            "events.max_clock_skew_s, and later events contradict it: correct the clock of the sender."
         )
         guest_id = (
             event.user_id[len(ANONYMOUS_PREFIX) :] if self.has_anonymous and is_anonymous_id(event.user_id) else None
@@ -161,7 +168,7 @@ def _first_interaction_ms(events: Sequence[Event]) -> int:
 
 
 def _following_events(events: Sequence[Event], index: int) -> Sequence[Event]:
-    """The next events after the record that event number `index` is of."""
+    """Return the next `MAX_PENDING_EVENTS` events after the record of event number `index`."""
     end = index + 1
     while end < len(events) and events[end].position == events[index].position:
         end += 1

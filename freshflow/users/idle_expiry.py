@@ -1,23 +1,21 @@
-"""Which users have been away for too long to be kept.
+"""Search for idle users, to evict them.
 
-Users stand in the order of their last event as it was read, so those who have been away longest are looked at first, a
-bounded number at a time. "Now" is where the latest users' clocks are, in the middle of them: one event from the future
-must not make everybody look as if they had long been gone, nor one from the past keep them for ever.
+Users are ordered by their last event as read, so the search starts with those inactive for longest and checks a
+bounded number. The current time is the median of the most recent users' clocks: one event from the future must not
+make all users look idle, and one from the past must not keep them.
 """
 
 from itertools import islice
 
 from freshflow.users.profile import UserProfile
 
-__all__ = ["IDLE_CHECK_INTERVAL", "find_idle_users"]
-
-IDLE_CHECK_INTERVAL = 256  # interactions from look to look; to find the first of a table costs up to a millisecond
-MAX_IDLE_CHECKS = 512  # users at one look: twice as many as can have come since the last
-CLOCK_SAMPLE_USERS = 63  # users whose clocks say what time it is
+IDLE_CHECK_INTERVAL = 256  # interactions per search: finding the first key of a dict takes up to a millisecond
+MAX_IDLE_CHECKS = 512  # users per search: twice as many as can be new since the last one
+CLOCK_SAMPLE_USERS = 63  # users whose median clock is the current time
 
 
 def find_idle_users(users: dict[str, UserProfile], idle_ms: int) -> list[str]:
-    """Of the `MAX_IDLE_CHECKS` users who come first, those whose last event is more than `idle_ms` ago."""
+    """Return the users idle for more than `idle_ms` among the first `MAX_IDLE_CHECKS` users."""
     if not users:
         return []
     active_times = sorted(_last_active_ms(profile) for profile in islice(reversed(users.values()), CLOCK_SAMPLE_USERS))
@@ -28,5 +26,5 @@ def find_idle_users(users: dict[str, UserProfile], idle_ms: int) -> list[str]:
 
 
 def _last_active_ms(profile: UserProfile) -> int:
-    """When somebody last did something; of who has only searched so far, that."""
+    """Return the time of a user's last event, or of their search if they have no other events."""
     return profile.last_ms or (profile.search.ts_ms if profile.search is not None else 0)

@@ -1,12 +1,12 @@
-"""The state of one user, and what an event makes of it: plain values in, plain values out.
+"""Profile of one user, and pure functions that update it by an event.
 
-A session is a run of events without a gap of more than `gap_ms`, or, where events name it, one `session_id`. The
-*context* of a moment is what the user has in mind then: the running session's items, or, when a new session starts,
-the last items of the history.
+A session is a sequence of events without a gap of more than `gap_ms` or, if events have a `session_id`, of one
+`session_id`. The *context* of an event is the list of recent items: those of the running session or, when a new session
+starts, the last items of the history.
 
-Events come out of order. One that is older than its user's latest is put where its time says (`add_earlier`), in the
-context of what was known of that time (`as_of`), as if it had come then; what a state does not tell, how often and when
-exactly before their latest time items were seen, stays as it is.
+Events can be out of order. An event older than its user's latest one is inserted at its time
+(`add_out_of_order_event`), with the profile at that time as its context (`profile_at`). The earlier counts and times of
+items are not known; they stay as they are.
 """
 
 from array import array
@@ -21,36 +21,16 @@ from freshflow.events.model import Interaction
 from freshflow.users.bot_filter import HEAVY_EVENT_WEIGHT, NO_BOT_LIMITS, BotLimits
 from freshflow.users.interning import intern_id
 
-__all__ = [
-    "COUNT_TYPE",
-    "MAX_FINGERPRINTS",
-    "FINGERPRINT_BYTES",
-    "NEW_USER",
-    "TIME_TYPE",
-    "Context",
-    "RecentSearch",
-    "UserProfile",
-    "add_out_of_order_event",
-    "add_event",
-    "add_search",
-    "profile_at",
-    "context_at",
-    "add_dismissal",
-    "is_duplicate",
-    "pack_numbers",
-    "intern_ids",
-]
-
-# A retry of a producer comes within its user's next seven events; more would cost memory for every user.
+# Retries of a producer arrive within the user's next seven events; more fingerprints cost memory for every user.
 MAX_FINGERPRINTS, FINGERPRINT_BYTES = 8, 8
-MAX_SEARCH_VISITS = 10  # after a search that may come of it
-# How event times and counts are packed: eight bytes and four, in the machine's order.
+MAX_SEARCH_VISITS = 10  # visits attributed to a search
+# Type codes of packed times and counts: 8 and 4 bytes, in native byte order.
 TIME_TYPE, COUNT_TYPE = "q", "I"
 TIME_BYTES, COUNT_BYTES = array(TIME_TYPE).itemsize, array(COUNT_TYPE).itemsize
 
 
 class RecentSearch(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A user's latest search, while it counts: the keys of its query, its event time, and the visits since."""
+    """A user's latest search while it is recent: the keys of its query, its event time, and the visits since."""
 
     keys: tuple[str, ...]
     ts_ms: int
@@ -58,17 +38,26 @@ class RecentSearch(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class UserProfile(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What is known of a user after their latest event.
+    """The profile of a user after their latest event.
 
-    `session` and `items` hold distinct item ids, the least recent first; ids are shared, as many users know the same.
-    `seen_ms` (event time of the latest event with the item) and `counts` stand beside `items`, packed: as tuples they
-    would take five times the memory, and ranking wants arrays. `session_length` counts events, repeats included.
-    `session_position` is where the latest event's item stood in the session before it (0: it came again at once, 1: second to
-    last, and so on), or -1 if it was new there; `n_immediate_repeats` counts how often it came again at once.
-    `dismissed_items` items are not to be shown. `fingerprints` are hashes of the latest events, of eight bytes each, to
-    recognise duplicates. `rate_excess_ms` and `n_consecutive_unseen` are what `freshflow.users.bot_filter` goes by. `search` is the
-    latest search, for as long as what the user does may come of it. `purchases` are items with the time of their latest
-    purchase (`freshflow.users.purchases`), kept where a rule asks for them.
+    Attributes:
+        session: Distinct item ids of the running session, the least recent first. Ids are interned.
+        session_id: The id of the session, if events have one.
+        session_length: Events of the session, repeats included.
+        session_position: Position of the latest event's item in the session before it, from the end (0: an immediate
+            repeat, 1: second to last, and so on), or -1 if it was new in the session.
+        n_immediate_repeats: Immediate repeats of that item in a row.
+        last_ms: Time of the latest event.
+        items: Distinct item ids of the history, the least recent first.
+        packed_seen_ms: Times of the latest event with each item of `items`, as `TIME_TYPE`. Packed numbers take a fifth
+            of the memory of tuples, and ranking needs arrays.
+        packed_counts: Events with each item of `items`, as `COUNT_TYPE`.
+        dismissed_items: Items that are not to be recommended.
+        fingerprints: Hashes of the latest events, of `FINGERPRINT_BYTES` each, to detect duplicates.
+        rate_excess_ms: Rate excess of the user (`freshflow.users.bot_filter`).
+        n_consecutive_unseen: Heavy events in a row on unseen items (`freshflow.users.bot_filter`).
+        search: The latest search while visits can still result from it.
+        purchases: Items with the time of their latest purchase (`freshflow.users.purchases`), if a rule needs them.
     """
 
     session: tuple[str, ...] = ()
@@ -94,7 +83,7 @@ class UserProfile(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many events there were with each item."""
+        """Number of events with each item."""
         return tuple(array(COUNT_TYPE, self.packed_counts))
 
 
@@ -102,7 +91,10 @@ NEW_USER = UserProfile()
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
-    """The moment a list is made for: item ids in mind, the most recent first, and whether a session is running."""
+    """The context of a list: recent item ids, the most recent first, the session length, and the idle time.
+
+    `session_length` is 0 at the start of a session.
+    """
 
     items: tuple[str, ...]
     session_length: int
@@ -112,9 +104,15 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 def context_at(
     profile: UserProfile, now_ms: int, *, gap_ms: int, max_items: int, session_id: str | None = None
 ) -> Context:
-    """The context at `now_ms`: the running session, or at a session's start the last `max_items` items of the history.
+    """Return the context at a time: the items of the running session, or of the history if a session starts.
 
-    A `session_id` that differs from the running one starts a session at once; the same one extends it beyond the gap.
+    Args:
+        profile: The profile.
+        now_ms: The time.
+        gap_ms: The session gap.
+        max_items: The maximum number of items.
+        session_id: The session id of the event: a different one starts a session at once, the same one extends it
+            beyond the gap.
     """
     idle_ms = max(0, now_ms - profile.last_ms)
     if _is_same_session(profile, idle_ms, gap_ms, session_id):
@@ -131,10 +129,17 @@ def add_event(
     max_history: int,
     bot_limits: BotLimits = NO_BOT_LIMITS,
 ) -> UserProfile:
-    """The state after `event`: session extended or started anew, the item moved to the end of the history.
+    """Return the profile after an event that is not older than the latest one (otherwise see `add_out_of_order_event`).
 
-    `max_context` bounds the session's items and `max_history` the items remembered; the least recent go first. The event is not
-    older than the latest one: see `add_out_of_order_event`.
+    The session is extended or a new one started; the item moves to the end of the history.
+
+    Args:
+        profile: The profile before.
+        event: The event.
+        gap_ms: The session gap.
+        max_context: The maximum number of session items; the least recent are dropped.
+        max_history: The maximum number of items in the history; the least recent are dropped.
+        bot_limits: The limits of the bot filter.
     """
     item = intern_id(event.item_id)
     elapsed_ms = event.ts_ms - profile.last_ms
@@ -145,7 +150,7 @@ def add_event(
     session, items = session[-max_context:], items[-max_history:]
     rate_excess_ms = profile.rate_excess_ms + bot_limits.min_interval_ms - elapsed_ms
     return UserProfile(
-        session=items if session == items else session,  # most users have but one, and need no other tuple for it
+        session=items if session == items else session,  # most users have one session only: share the tuple
         session_id=event.session_id or (profile.session_id if is_same_session else None),
         session_length=profile.session_length + 1 if is_same_session else 1,
         session_position=session_position,
@@ -164,7 +169,14 @@ def add_event(
 
 
 def add_search(profile: UserProfile, keys: tuple[str, ...], ts_ms: int, *, gap_ms: int) -> UserProfile:
-    """The state after a search for what these keys stand for; one that comes too late to count changes nothing."""
+    """Return the profile after a search, unchanged if the search is outdated or its query has no keys.
+
+    Args:
+        profile: The profile before.
+        keys: The keys of the query.
+        ts_ms: The time of the search.
+        gap_ms: The session gap.
+    """
     previous_search = profile.search
     if not keys or profile.last_ms - ts_ms > gap_ms or (previous_search is not None and previous_search.ts_ms >= ts_ms):
         return profile
@@ -172,7 +184,7 @@ def add_search(profile: UserProfile, keys: tuple[str, ...], ts_ms: int, *, gap_m
 
 
 def _advance_search(profile: UserProfile, search: RecentSearch, ts_ms: int, gap_ms: int) -> RecentSearch | None:
-    """The search, if it still counts at an event at `ts_ms`: there was no pause longer than the gap since."""
+    """Return the search with one more visit, or None if it is no longer recent at `ts_ms`."""
     if ts_ms < search.ts_ms:
         return search if search.ts_ms - ts_ms <= gap_ms else None
     if ts_ms - max(search.ts_ms, profile.last_ms) > gap_ms or search.n_visits == MAX_SEARCH_VISITS:
@@ -181,9 +193,14 @@ def _advance_search(profile: UserProfile, search: RecentSearch, ts_ms: int, gap_
 
 
 def profile_at(profile: UserProfile, ts_ms: int, *, gap_ms: int) -> UserProfile:
-    """What `profile` tells of the user at `ts_ms`, before its latest event: items that were seen later are left out.
+    """Return the profile as of an earlier time, as far as it can be reconstructed: items seen later are left out.
 
-    The session is what is left of the running one, or else the items before it without a gap between them.
+    The session consists of the remaining items of the running one, or of the last earlier items without a gap.
+
+    Args:
+        profile: The current profile.
+        ts_ms: The time.
+        gap_ms: The session gap.
     """
     seen_times = profile.seen_ms
     n_earlier = bisect_right(seen_times, ts_ms)
@@ -207,11 +224,18 @@ def profile_at(profile: UserProfile, ts_ms: int, *, gap_ms: int) -> UserProfile:
 def add_out_of_order_event(
     profile: UserProfile, event: Interaction, *, gap_ms: int, max_context: int, max_history: int
 ) -> UserProfile:
-    """The state after an `event` that is older than the latest one: the item stands where its time belongs.
+    """Return the profile after an event older than the latest one; its item is inserted at its time.
 
-    The event belongs to the running session if it came in it, or up to the gap before it; then it may join that session
-    to the one before. If it came in the running session and names another, the running one began after it. Neither the
-    user's clock nor a dismissal of the item is undone.
+    The event joins the running session if it lies within it or at most a gap before it; it can then connect the session
+    with the one before. If it lies within the running session but has another session id, the running session starts
+    after it. The user's clock never goes back, and a dismissal of the item is not undone.
+
+    Args:
+        profile: The current profile.
+        event: The event.
+        gap_ms: The session gap.
+        max_context: The maximum number of session items; the least recent are dropped.
+        max_history: The maximum number of items in the history; the least recent are dropped.
     """
     item, fingerprints = intern_id(event.item_id), _append_fingerprint(profile, event)
     if item in profile.dismissed_items:
@@ -219,10 +243,10 @@ def add_out_of_order_event(
     seen_times = profile.seen_ms
     start, length, is_in_session = _extend_session(profile, event, seen_times, max_context, gap_ms)
     n_earlier = bisect_right(seen_times, event.ts_ms)
-    n_later = len(seen_times) - n_earlier  # items that were seen after the event
-    n_session_items = len(seen_times) - start  # items of the session, the event's not counted
+    n_later = len(seen_times) - n_earlier  # items seen after the event
+    n_session_items = len(seen_times) - start  # without the event's
     index = profile.items.index(item) if item in profile.items else -1
-    if index >= n_earlier:  # it was seen later, too
+    if index >= n_earlier:  # the item was also seen later
         items, seen_ms, counts = profile.items, profile.packed_seen_ms, _increment_count(profile.packed_counts, index)
     else:
         n_session_items += is_in_session - (index >= start)
@@ -257,10 +281,15 @@ def add_out_of_order_event(
 def add_dismissal(
     profile: UserProfile, event: Interaction, *, max_history: int, bot_limits: BotLimits = NO_BOT_LIMITS
 ) -> UserProfile:
-    """The state after the user turned `event.item_id` down: out of mind, out of the history, and not to be shown.
+    """Return the profile after a dismissal: the item leaves the session and the history, and is not recommended again.
 
-    At most `max_history` dismissed items are remembered, the least recent go first; an event with the item takes it back,
-    also one that came before the dismissal arrives.
+    A later event with the item undoes the dismissal, also if it is processed before the dismissal.
+
+    Args:
+        profile: The profile before.
+        event: The dismissal.
+        max_history: The maximum number of dismissed items; the least recent are dropped.
+        bot_limits: The limits of the bot filter.
     """
     item = intern_id(event.item_id)
     if item in profile.items and profile.seen_ms[profile.items.index(item)] > event.ts_ms:
@@ -284,7 +313,7 @@ def add_dismissal(
 
 
 def intern_ids(profile: UserProfile) -> UserProfile:
-    """The same state, with the ids that other states hold as well."""
+    """Return the profile with interned ids."""
     items, session, dismissed_items = (
         tuple(map(intern_id, ids)) for ids in (profile.items, profile.session, profile.dismissed_items)
     )
@@ -294,19 +323,19 @@ def intern_ids(profile: UserProfile) -> UserProfile:
 
 
 def is_duplicate(profile: UserProfile, event: Interaction) -> bool:
-    """Whether `event` is among the user's latest: by `event_id`, or else by item, type and time."""
+    """Return true if `event` is among the user's latest events: by `event_id`, or else by item, type and time."""
     if not profile.fingerprints:
         return False
     fingerprint = _fingerprint(event)
     index = profile.fingerprints.find(fingerprint)
-    while index > 0 and index % FINGERPRINT_BYTES:  # where two others meet
+    while index > 0 and index % FINGERPRINT_BYTES:  # a match across the border of two fingerprints
         index = profile.fingerprints.find(fingerprint, index + 1)
     return index >= 0
 
 
 def _append_fingerprint(profile: UserProfile, event: Interaction) -> bytes:
     fingerprint = _fingerprint(event)
-    if profile.fingerprints.endswith(fingerprint):  # events of one record share an id, and take the place of one
+    if profile.fingerprints.endswith(fingerprint):  # events of one record share an id and need one fingerprint
         return profile.fingerprints
     return profile.fingerprints[(1 - MAX_FINGERPRINTS) * FINGERPRINT_BYTES :] + fingerprint
 
@@ -335,7 +364,7 @@ def _is_same_session(profile: UserProfile, idle_ms: int, gap_ms: int, session_id
 def _extend_session(
     profile: UserProfile, event: Interaction, seen_times: tuple[int, ...], max_context: int, gap_ms: int
 ) -> tuple[int, int, bool]:
-    """Where the running session starts in the history and its events, once `event` is in it; whether it is in it."""
+    """Return the start of the session in the history, its length, and a flag: the event belongs to it."""
     start, length = len(seen_times) - len(profile.session), profile.session_length
     n_earlier = bisect_right(seen_times, event.ts_ms)
     has_session_ids = event.session_id is not None and profile.session_id is not None
@@ -351,7 +380,7 @@ def _extend_session(
 
 
 def _chain_start(seen_times: tuple[int, ...], end_ms: int, gap_ms: int) -> int:
-    """From which of rising `seen_times` on there is no gap until `end_ms`."""
+    """Return the first index of increasing `seen_times` from which there is no gap until `end_ms`."""
     start = len(seen_times)
     while start and end_ms - seen_times[start - 1] <= gap_ms:
         start -= 1
@@ -372,12 +401,12 @@ def _move_to_end(items: tuple[str, ...], item: str) -> tuple[str, ...]:
 
 
 def pack_numbers(type_code: str, *numbers: int) -> bytes:
-    """Event times (`TIME_TYPE`) or counts (`COUNT_TYPE`) as a user's state holds them."""
+    """Pack event times (`TIME_TYPE`) or counts (`COUNT_TYPE`) as in a profile."""
     return pack(type_code * len(numbers), *numbers)
 
 
 def _append_to_history(profile: UserProfile, item: str, now_ms: int) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Items, event times and counts, with `item` at the end."""
+    """Return items, times and counts with `item` moved to the end."""
     item_count = 1
     if item in profile.items:
         item_count += unpack_from(COUNT_TYPE, profile.packed_counts, profile.items.index(item) * COUNT_BYTES)[0]
@@ -386,7 +415,6 @@ def _append_to_history(profile: UserProfile, item: str, now_ms: int) -> tuple[tu
 
 
 def _increment_count(counts: bytes, index: int) -> bytes:
-    """Counts, with one more of item number `index`."""
     numbers = array(COUNT_TYPE, counts)
     numbers[index] += 1
     return numbers.tobytes()
@@ -395,7 +423,7 @@ def _increment_count(counts: bytes, index: int) -> bytes:
 def _move_from_end(
     items: tuple[str, ...], seen_ms: bytes, counts: bytes, n_later: int
 ) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Items, event times and counts, with the last one moved in front of `n_later` others."""
+    """Return items, times and counts with the last one moved in front of `n_later` others."""
     index = len(items) - 1 - n_later
     time_offset, count_offset = index * TIME_BYTES, index * COUNT_BYTES
     return (
@@ -406,7 +434,7 @@ def _move_from_end(
 
 
 def _remove_from_history(profile: UserProfile, item: str) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Items, event times and counts, without `item`."""
+    """Return items, times and counts without `item`."""
     items, seen_ms, counts = profile.items, profile.packed_seen_ms, profile.packed_counts
     if item not in items:
         return items, seen_ms, counts

@@ -1,8 +1,8 @@
-"""Two histories that turn out to be one person's, as one: plain values in, a plain value out.
+"""Merge of two profiles of one person, as a pure function.
 
-What both states say is put together by event time; it does not matter which is the guest's and which the user's. Of
-several guests the order does not matter either for when items were seen and how often, as long as nothing is beyond its
-bound. What states do not tell is left as the later one has it.
+Both histories are merged by event time; swapping the two profiles changes nothing. With several anonymous users, their
+order does not affect the times and counts of items, as long as no bound is exceeded. Values that cannot be merged are
+those of the more recent profile.
 """
 
 from array import array
@@ -19,20 +19,24 @@ from freshflow.users.profile import (
     UserProfile,
 )
 
-__all__ = ["merge_profiles"]
-
-MAX_COUNT = 2 ** (8 * array(COUNT_TYPE).itemsize) - 1  # what a count can hold
+MAX_COUNT = 2 ** (8 * array(COUNT_TYPE).itemsize) - 1  # the largest value of a packed count
 
 
 def merge_profiles(
     user_profile: UserProfile, anonymous_profile: UserProfile, *, gap_ms: int, max_context: int, max_history: int
 ) -> UserProfile:
-    """The state of a user who was the guest, too.
+    """Return the merged profile of a user and an anonymous user.
 
-    An item counts as often as in both, and was seen when either last saw it. An item that one of them turned down stays
-    turned down, unless the other has seen it after all that the first one did. The sessions are one if they have one
-    name, or, where one of them has none, if the pause between them is no longer than `gap_ms`; else the later one runs.
-    At most `max_history` items are remembered and `max_context` of a session, the least recent go first.
+    Counts of an item are added, and its latest time is kept. An item dismissed in one profile stays dismissed unless
+    the other profile saw it after the last event of the first. The sessions are merged if they have the same id, or,
+    if one has no id, if the pause between them is at most `gap_ms`; otherwise the later session continues.
+
+    Args:
+        user_profile: The profile of the user.
+        anonymous_profile: The profile of the anonymous user.
+        gap_ms: The session gap.
+        max_context: The maximum number of session items; the least recent are dropped.
+        max_history: The maximum number of items in the history; the least recent are dropped.
     """
     if NEW_USER in (user_profile, anonymous_profile):
         return anonymous_profile if user_profile == NEW_USER else user_profile
@@ -70,12 +74,12 @@ def merge_profiles(
 
 
 def _recency_key(profile: UserProfile) -> tuple[object, ...]:
-    """Orders two states by their latest event, or else by anything that tells them apart."""
+    """Order profiles by their latest event, then by all fields, so that the order is total."""
     return (profile.last_ms, *map(repr, structs.astuple(profile)))
 
 
 def _merge_purchases(first: UserProfile, second: UserProfile) -> tuple[tuple[str, int], ...]:
-    """The latest purchase of each item, the least recent first."""
+    """Return the latest purchase of each item, the least recent first."""
     purchase_times: dict[str, int] = {}
     for item, ts_ms in (*first.purchases, *second.purchases):
         purchase_times[item] = max(purchase_times.get(item, ts_ms), ts_ms)
@@ -88,7 +92,7 @@ def _latest_search(first: UserProfile, second: UserProfile) -> RecentSearch | No
 
 
 def _merge_history(first: UserProfile, second: UserProfile) -> dict[str, tuple[int, int]]:
-    """When each item was last seen, and how often."""
+    """Return the latest time and the count of each item."""
     item_history: dict[str, tuple[int, int]] = {}
     for profile in (first, second):
         for item, seen_ms, count in zip(profile.items, profile.seen_ms, profile.counts, strict=True):
@@ -98,7 +102,7 @@ def _merge_history(first: UserProfile, second: UserProfile) -> dict[str, tuple[i
 
 
 def _merge_dismissed(earlier_profile: UserProfile, later_profile: UserProfile) -> tuple[str, ...]:
-    """What is turned down, the least recent first."""
+    """Return the dismissed items, the least recent first."""
     earlier_items = (
         item
         for item in earlier_profile.dismissed_items
@@ -123,7 +127,7 @@ def _is_one_session(previous_profile: UserProfile, current_profile: UserProfile,
 
 
 def _trailing_items(items: tuple[str, ...], allowed_items: set[str]) -> tuple[str, ...]:
-    """The last of `items`, as far back as all are wanted."""
+    """Return the longest suffix of `items` that contains allowed items only."""
     start = len(items)
     while start and items[start - 1] in allowed_items:
         start -= 1
@@ -131,7 +135,7 @@ def _trailing_items(items: tuple[str, ...], allowed_items: set[str]) -> tuple[st
 
 
 def _merge_fingerprints(earlier_profile: UserProfile, later_profile: UserProfile) -> bytes:
-    """Those of the latest events, of which the later state's are the last."""
+    """Return the latest distinct fingerprints; those of the later profile are the last."""
     fingerprints = [
         profile.fingerprints[offset : offset + FINGERPRINT_BYTES]
         for profile in (earlier_profile, later_profile)

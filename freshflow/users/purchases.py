@@ -1,7 +1,7 @@
-"""What a user has bought lately, so that it need not be shown again for a while (`freshflow.rules`).
+"""Recent purchases of a user, which a rule can hide for a while (`freshflow.rules`).
 
-Purchases are (item id, event time) pairs in a `UserState`, one an item, the latest of it. Those that are older than
-they are wanted for go with the next purchase, and of too many those longest ago.
+Purchases are pairs (item id, event time) in a `UserProfile`, one per item with its latest time. Each new purchase drops
+those past the retention time, and the oldest of too many.
 """
 
 from msgspec import structs
@@ -10,13 +10,18 @@ from freshflow.events.model import Interaction
 from freshflow.users.interning import intern_id
 from freshflow.users.profile import UserProfile
 
-__all__ = ["PURCHASE_TYPE", "purchased_items", "add_purchase"]
-
 PURCHASE_TYPE = "purchase"
 
 
 def add_purchase(profile: UserProfile, event: Interaction, *, retention_ms: int, max_purchases: int) -> UserProfile:
-    """The state after the purchase `event`, which may have come out of order; at most `max_purchases` of `retention_ms` are kept."""
+    """Return the profile after a purchase.
+
+    Args:
+        profile: The profile before.
+        event: The purchase, which can be out of order.
+        retention_ms: The time for which purchases are kept.
+        max_purchases: The maximum number of purchases kept.
+    """
     purchase_times = dict(profile.purchases)
     purchase_times[event.item_id] = max(purchase_times.get(event.item_id, event.ts_ms), event.ts_ms)
     oldest_ms = max(profile.last_ms, event.ts_ms) - retention_ms
@@ -27,5 +32,5 @@ def add_purchase(profile: UserProfile, event: Interaction, *, retention_ms: int,
 
 
 def purchased_items(profile: UserProfile, since_ms: int) -> list[str]:
-    """The items that the user has bought later than `since_ms`."""
+    """Return the items that the user has purchased after `since_ms`."""
     return [item for item, ts_ms in profile.purchases if ts_ms > since_ms]

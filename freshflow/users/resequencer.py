@@ -1,9 +1,9 @@
-"""What buckets of guests hand on to a bucket of users, put back in the order of the stream.
+"""Resequencing: a user bucket restores the order of events that several anonymous buckets forward.
 
-The records of one origin are split over the buckets of guests, and each hands what it makes of its part to all buckets
-of users. These take the parts together again: what all have come to, by position. So who a guest is, what the user does
-and what was forgotten keep their order, whichever processes they pass through; between origins there is none to keep.
-Every bucket of guests hears of every batch that was read, and says so, so none waits for long.
+The records of one origin are split over the anonymous buckets, and each forwards its part to all user buckets. A user
+bucket releases events by position, up to the position that all senders have reached. Identifications, interactions and
+deletions therefore keep their order in any number of processes; events of different origins have no order to keep.
+Every anonymous bucket receives every batch and reports its position, so no event waits for long.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,12 @@ from collections.abc import Mapping, Sequence
 from freshflow.events.model import Origin
 from freshflow.users.updates import ForwardedEvent, MergeRequested
 
-__all__ = ["Resequencer", "PendingEvents"]
-
-# By origin: how far each sender has come, and what waits for the others to come as far.
+# By origin: the position of each sender, and the events ahead of the slowest.
 PendingEvents = dict[str, tuple[dict[int, int], list[ForwardedEvent]]]
 
 
 class Resequencer:
-    """Events by origin, of several senders."""
+    """Pending events by origin, from several senders."""
 
     def __init__(self, pending: PendingEvents | None = None) -> None:
         self._pending: PendingEvents = pending or {}
@@ -26,10 +24,20 @@ class Resequencer:
     def process(
         self, sender: int, n_senders: int, origin: Origin, events: Sequence[ForwardedEvent], end_position: int
     ) -> tuple[list[ForwardedEvent], int] | None:
-        """What is next of an origin, in order, and up to where; None where not all have come further.
+        """Add the events of a sender; return those that all senders have passed.
 
-        One of so many senders has handed on all it makes of the origin up to a position. What says who a guest is
-        comes before what else is in its record.
+        An identification precedes the other events of its record.
+
+        Args:
+            sender: The number of the sender.
+            n_senders: The number of senders.
+            origin: The log of the events.
+            events: The events of the sender.
+            end_position: The position up to which the sender has forwarded all events of the origin.
+
+        Returns:
+            The next events of the origin in order, and the position up to which they are complete; None if the common
+            position of all senders has not advanced.
         """
         sender_positions, pending_events = self._pending.setdefault(origin.key, ({}, []))
         previous_position = _common_position(sender_positions, n_senders)
@@ -46,12 +54,12 @@ class Resequencer:
         return (ready_events if n_senders == 1 else sorted(ready_events, key=_sort_key)), common_position
 
     def state(self) -> PendingEvents:
-        """All there is to keep, as it is now."""
+        """Return the pending events."""
         return self._pending
 
 
 def _common_position(sender_positions: Mapping[int, int], n_senders: int) -> int | None:
-    """The position that all senders have reached; None while some have not been heard of."""
+    """Return the position that all senders have reached, or None while some have not reported."""
     return min(sender_positions.values()) if len(sender_positions) == n_senders else None
 
 

@@ -1,4 +1,8 @@
-"""The users of one bucket: a bounded table from user id to state, and what each event makes of it."""
+"""Store of user profiles: a bounded table by user id, and its update by events.
+
+Each partition of the job has one store, which holds the bucket of users hashed to it. The store owns the lifetime of
+users: evictions (forgotten, idle, over capacity) reach the partition as messages.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +48,6 @@ from freshflow.users.updates import (
     UserInteraction,
 )
 
-__all__ = ["USER_SNAPSHOT_VERSION", "UserStore", "store_options"]
-
 # Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
 UserSnapshotHeader = tuple[int, dict[str, int], list[StreamClock], PendingEvents]
 USER_SNAPSHOT_VERSION = b"freshflow-users-11\n"
@@ -53,19 +55,21 @@ SNAPSHOT_CHUNK_USERS = 1000  # users encoded in one call, which lets no other th
 
 
 def store_options(config: Config) -> dict[str, Any]:
-    """What is kept of users, beside their histories, for those who ask for it: purchases and searches."""
+    """Return options of the store for optional features: the retention of purchases, and search tracking."""
     return {"purchase_retention_s": config.rules.hide_bought_s, "tracks_searches": config.search.max_queries > 0}
 
 
 class UserStore:
-    """At most `max_users` users, the least recently active go first. Users are kept in the order of their last event.
+    """A table of at most `max_users` profiles, ordered by the last event; the least recently active are evicted first.
 
-    Who has been away for longer than `config.idle_s` is not kept either; they are looked for after every
-    `IDLE_CHECK_INTERVAL`th interaction. Purchases are remembered for `bought_s` seconds. The first `n_broadcast` interactions are
-    those that teach the rankers of all partitions.
-    `counts` says how many events were a `duplicate`, `ignored` (of no weight), `late`, `reordered` (out of order, and
-    put where they belong) or noise (`noise_rate`, `noise_repeats`, `noise_sequence`), how many users were dropped
-    (`users_evicted`, `users_idle`), and how many guests became users of it (`guests_joined`).
+    Users idle for longer than `config.idle_s` are evicted after every `IDLE_CHECK_INTERVAL`th interaction.
+
+    Attributes:
+        users: Profiles by user id.
+        n_interactions: Interactions so far. The first `n_broadcast` of them train the rankers of all partitions.
+        counts: Dropped and unusual events and users: `duplicate`, `ignored` (no weight), `late`, `reordered` (out of
+            order and inserted at their time), `noise_rate`, `noise_repeats`, `noise_sequence` (bots), `users_evicted`,
+            `users_idle`, and `guests_joined` (merged anonymous users).
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class UserStore:
         self.tracks_searches = tracks_searches
         self.n_interactions = 0
         self.users: dict[str, UserProfile] = {}
-        self._record_position: int | None = None  # position of the record whose events are being taken
+        self._record_position: int | None = None  # position of the record being processed
         self._profile_before_record = NEW_USER
         self.counts: Counter[str] = Counter()
         self._idle_ms = int(config.idle_s * 1000)
@@ -100,36 +104,45 @@ class UserStore:
 
     @classmethod
     def for_partition(cls, config: Config, n_variants: int = 1) -> "UserStore":
-        """The bucket of one of the job's partitions, each of which belongs to one of so many variants."""
+        """Create the store of one partition of the job, in one of `n_variants` variants."""
         n_partitions = config.job.partitions
-        n_variant_partitions = n_partitions // n_variants  # no variant teaches the rankers of another
+        n_variant_partitions = n_partitions // n_variants  # examples stay within a variant
         n_broadcast = config.ranker.broadcast_examples // n_variant_partitions if n_variant_partitions > 1 else 0
         max_users = max(1, config.users.max // n_partitions)
         return cls(config.users, max_users, n_broadcast, config.noise, config.events, **store_options(config))
 
     def process_batch(self, origin: Origin, events: list[Event], read_ms: int) -> tuple[list[Step], list[Rejected]]:
-        """The steps of the next events of an origin, read at `read_ms`, and what is refused as ahead of its stream."""
+        """Process the next events of an origin.
+
+        Args:
+            origin: The log of the events.
+            events: The events, in order of position.
+            read_ms: Processing time of their read; 0 if unknown.
+
+        Returns:
+            The steps of the events, and the records rejected for clock skew.
+        """
         accepted_events, rejected = self.skew_detector.process(origin, events, read_ms)
         return self.process(accepted_events), rejected
 
     def finish(self) -> list[tuple[Origin, list[Step], list[Rejected]]]:
-        """The same for events that still wait at the end of all streams."""
+        """Resolve the events that are pending at the end of all streams, by origin, as in `process_batch`."""
         return [
             (origin, self.process(accepted_events), rejected)
             for origin, accepted_events, rejected in self.skew_detector.finish()
         ]
 
     def process(self, events: Iterable[Event | ForwardedEvent]) -> list[Step]:
-        """Each event in order, with all that is known of its user; duplicates are dropped and counted.
+        """Process events in order, dropping and counting duplicates; return their steps.
 
-        Behind an event follow the users whom it made leave. Events of one record stand together; they are duplicates of
-        what came before the record, not of each other.
+        Evictions follow the event that caused them. Events of one record must be in one call: they are compared with
+        events before the record, not with each other.
         """
         self._record_position = None
         return self.process_more(events)
 
     def process_more(self, events: Iterable[Event | ForwardedEvent]) -> list[Step]:
-        """The same of events that follow those before, perhaps in the same record."""
+        """Process events that continue the previous call, possibly in the middle of a record."""
         steps: list[Step] = []
         for event in events:
             step = self._process_event(event)
@@ -156,7 +169,7 @@ class UserStore:
         return None if isinstance(event, Identify) else self._process_forwarded(event)
 
     def _process_forwarded(self, forwarded: ForwardedEvent) -> Step:
-        """What a bucket of guests has handed on: a step of one of its guests, or what it knew of one."""
+        """Process a step or a profile forwarded by a bucket of anonymous users."""
         if isinstance(forwarded, MergeRequested):
             return self._merge_profile(forwarded)
         if isinstance(forwarded, UserInteraction):
@@ -181,7 +194,6 @@ class UserStore:
         return ProfileMerged(event, profile_after)
 
     def _profile_after_search(self, event: Search, profile_before: UserProfile) -> UserProfile:
-        """The user once they have searched."""
         if not self.tracks_searches:
             return profile_before
         profile_after = add_search(profile_before, query_keys(event.query), event.ts_ms, gap_ms=self.gap_ms)
@@ -220,7 +232,7 @@ class UserStore:
         return self._complete_interaction(event, profile_before, context, profile_after)
 
     def _process_out_of_order(self, event: Interaction, current_profile: UserProfile, behind_ms: int) -> Step | None:
-        """An event `behind_ms` older than its user's latest one, with the user as of then; a late one is none."""
+        """Process an event `behind_ms` older than its user's latest one; return None if it is too late."""
         if behind_ms > self.allowed_lateness_ms:
             self.counts["late"] += 1
             return None
@@ -253,9 +265,8 @@ class UserStore:
             profile_after.n_consecutive_unseen,
             self.bot_limits,
         )
-        if bot_kind is not None and (
-            event.weight > 0 or bot_kind == "rate"
-        ):  # to turn down what was a loop is plausible
+        # A dismissal is exempt from the limits on repeats and sequences: it is a plausible reaction to a loop.
+        if bot_kind is not None and (event.weight > 0 or bot_kind == "rate"):
             self.counts[f"noise_{bot_kind}"] += 1
             return BotEvent(event, profile_after)
         if event.weight < 0:
@@ -265,13 +276,13 @@ class UserStore:
         return UserInteraction(event, profile_before, context, profile_after, self.n_interactions <= self.n_broadcast)
 
     def _evict_idle_users(self, event: Interaction) -> None:
-        """Look for users who have been away for too long, if it is time to."""
+        """Evict idle users, once every `IDLE_CHECK_INTERVAL` interactions."""
         if self._idle_ms and self.n_interactions % IDLE_CHECK_INTERVAL == 0:
             for user_id in find_idle_users(self.users, self._idle_ms):
                 self._evict_user(event, user_id, is_idle=True)
 
     def _store_profile(self, event: Interaction | Identify | Search, profile: UserProfile) -> None:
-        self.users.pop(event.user_id, None)  # to the end of the order
+        self.users.pop(event.user_id, None)  # re-insertion moves the user to the end of the order
         self.users[event.user_id] = profile
         if len(self.users) > self.max_users:
             self._evict_user(event, next(iter(self.users)), is_idle=False)
@@ -282,18 +293,18 @@ class UserStore:
         self._evictions.append(UserEvicted(cause.position, user_id, is_idle, cause.nth))
 
     def snapshot(self) -> bytes:
-        """The bucket as versioned bytes."""
+        """Encode the store as versioned bytes."""
         return b"".join(self.prepare_snapshot()())
 
     def prepare_snapshot(self) -> Callable[[], Iterator[bytes]]:
-        """What makes the pieces of a `snapshot` of the bucket as it is now, later and in another thread."""
+        """Copy the state; return a function that encodes the pieces of a `snapshot` later, in another thread."""
         users = self.users.copy()
         streams = list(self.skew_detector.streams.values())
         header = msgspec.msgpack.encode((self.n_interactions, self.counts, streams, self.resequencer.state()))
         return lambda: _encode_chunks(header, users)
 
     def restore(self, snapshot: bytes | bytearray) -> None:
-        """Go on from a `snapshot`. Raises `SnapshotError` for another version's, and for a damaged one."""
+        """Continue from a `snapshot`. Raises `SnapshotError` if it is damaged or of another version."""
         if not snapshot.startswith(USER_SNAPSHOT_VERSION):
             raise SnapshotError(
                 "The recovery folder holds user states of another version of FreshFlow; resume with that version, "

@@ -1,4 +1,4 @@
-"""What the user stage says to the partition stage: events with all that is known of their user, and signals."""
+"""Messages from the user stage to the partition stage: events with profiles, and events for other partitions."""
 
 from typing import Any, final
 
@@ -9,21 +9,7 @@ from freshflow.events.model import Forget, Identify, Interaction, ItemUpdate, Re
 from freshflow.items.visit import ItemVisit
 from freshflow.users.profile import Context, UserProfile
 
-__all__ = [
-    "ListRequested",
-    "UserEvicted",
-    "Dismissal",
-    "ForwardedEvent",
-    "UserInteraction",
-    "MergeRequested",
-    "ProfileMerged",
-    "RemoteExample",
-    "BotEvent",
-    "RemoteEvent",
-    "Step",
-]
-
-# What is left out of the user that a lesson carries: what could say who it is, and what teaches nothing.
+# Fields cleared in the profile of a broadcast example: they could identify the user, or are no input of the ranker.
 ANONYMIZED_FIELDS: dict[str, Any] = {
     "session_id": None,
     "fingerprints": b"",
@@ -34,26 +20,26 @@ ANONYMIZED_FIELDS: dict[str, Any] = {
 
 
 class _EventStep(msgspec.Struct, frozen=True, gc=False):
-    """What follows from an event, and so stands where that does."""
+    """The result of an event, at the event's position."""
 
     event: Interaction | Request | Search | Identify
 
     @property
     def position(self) -> int:
-        """Where the event stands in its origin."""
+        """The position of the event in its origin."""
         return self.event.position
 
     @property
     def nth(self) -> int:
-        """Which event of its record it is, from 0."""
+        """The number of the event in its record, from 0."""
         return self.event.nth
 
 
 @final
 class UserInteraction(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A behaviour event with the user before it, the context it happened in, and the user after it.
+    """An interaction with its context and the user's profile before and after it.
 
-    `broadcast` says that it teaches the rankers of all partitions.
+    `broadcast` marks the training examples that the rankers of all partitions learn from.
     """
 
     event: Interaction
@@ -64,14 +50,14 @@ class UserInteraction(_EventStep, frozen=True, tag=True, tag_field="kind", gc=Fa
 
     @property
     def remote_event(self) -> "RemoteEvent":
-        """What other partitions are told of it."""
+        """The event for other partitions: a training example if it is broadcast, else a visit."""
         if not self.broadcast:
             return self.visit
         return RemoteExample(self.visit, structs.replace(self.profile_before, **ANONYMIZED_FIELDS), self.context)
 
     @property
     def visit(self) -> ItemVisit:
-        """What item knowledge learns from it."""
+        """The event as item statistics count it."""
         is_session_start = self.context.session_length == 0
         event, search = self.event, self.profile_before.search
         if search is None or self.profile_after.search is None or search.ts_ms > event.ts_ms:
@@ -99,14 +85,14 @@ class UserInteraction(_EventStep, frozen=True, tag=True, tag_field="kind", gc=Fa
 
     @property
     def follows_search(self) -> bool:
-        """Whether the user came to the item after a search that still counts."""
+        """True if the interaction follows a search of the user that is still recent."""
         search = self.profile_before.search
         return search is not None and self.profile_after.search is not None and search.ts_ms <= self.event.ts_ms
 
 
 @final
 class RemoteExample(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A visit of another partition's user, whom nothing identifies, with what the ranker needs to learn from it."""
+    """A visit of an anonymised user of another partition, with the inputs that the ranker learns from."""
 
     visit: ItemVisit
     profile_before: UserProfile
@@ -114,13 +100,13 @@ class RemoteExample(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=
 
     @property
     def position(self) -> int:
-        """Where the event stands in its origin."""
+        """The position of the event in its origin."""
         return self.visit.position
 
 
 @final
 class ListRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A list is wanted that teaches nothing of items: a request, or a search. `profile` is the user as of now."""
+    """A request or search with the user's current profile; it is answered with a list and is no training example."""
 
     event: Request | Search
     profile: UserProfile
@@ -128,7 +114,10 @@ class ListRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=Fals
 
 @final
 class Dismissal(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user turned an item down: the list was made from `profile_before` and `context`, `profile_after` is without the item."""
+    """The dismissal of an item by a user.
+
+    The dismissed list came from `profile_before` and `context`; the item is gone from `profile_after`.
+    """
 
     event: Interaction
     profile_before: UserProfile
@@ -138,7 +127,7 @@ class Dismissal(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
 
 @final
 class BotEvent(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
-    """An event that is no person's behaviour: its user gets a list, and nothing is learned from it."""
+    """An event classified as a bot's: its user gets a list, but nothing is learned from it."""
 
     event: Interaction
     profile_after: UserProfile
@@ -146,10 +135,10 @@ class BotEvent(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
 
 @final
 class UserEvicted(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user is no longer known, after the event at `position` and `nth`, which need not be theirs.
+    """The eviction of a user, after the event at `position` and `nth`, which can be another user's.
 
-    Either they have been away for longer than `users.idle_s`, or there was no more room. A guest who has become a user
-    leaves as if idle.
+    `is_idle` distinguishes users idle for longer than `users.idle_s` from those evicted over capacity. An anonymous
+    user who has been identified is evicted as idle.
     """
 
     position: int
@@ -159,20 +148,20 @@ class UserEvicted(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
 
 
 class MergeRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
-    """What was known of a guest, on its way to the bucket of the user who they are."""
+    """The profile of an identified anonymous user, on its way to the bucket of the user."""
 
     event: Identify
     anonymous_profile: UserProfile
 
     @property
     def user_id(self) -> str:
-        """Who the guest is."""
+        """The user with whom the anonymous user is identified."""
         return self.event.user_id
 
 
 @final
 class ProfileMerged(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
-    """A user after a guest's history has become theirs: the user gets a list, and nothing is learned from it."""
+    """A user after the merge of an anonymous profile: the user gets a list, but nothing is learned from it."""
 
     event: Identify
     profile_after: UserProfile
@@ -190,5 +179,5 @@ Step = (
     | UserEvicted
     | ProfileMerged
 )
-# What a bucket of guests hands on: steps of guests, and what is for the bucket of a user.
+# Output of an anonymous bucket: steps of anonymous users, and events and profiles for user buckets.
 ForwardedEvent = Interaction | Request | Search | MergeRequested | Step

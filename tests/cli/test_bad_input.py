@@ -22,7 +22,7 @@ BAD_LINES: list[tuple[bytes, str, str]] = [
     (b"GET /health HTTP/1.1", "not_json", "The record is not JSON: "),
     (VIEW[:-10], "not_json", "The record is not JSON: "),
     (b"[" * 100_000, "not_json", "The record is nested too deeply."),
-    (b"[1, 2]", "not_an_object", "The record is a list, no object: "),
+    (b"[1, 2]", "not_an_object", "The record is a list, not an object: "),
     (b"null", "not_an_object", "The record is "),
     (b'{"type":"view","user_id":"u1","ts":%d}' % TS, "missing_field", "item_id is missing"),
     (b'{"user_id":"u1","item_id":"i1","ts":%d}' % TS, "missing_field", "type is missing"),
@@ -33,7 +33,7 @@ BAD_LINES: list[tuple[bytes, str, str]] = [
     (VIEW.replace(b"%d" % TS, b"99999999999999999"), "bad_time", "ts = "),
     (VIEW.replace(b"%d" % TS, b"-1"), "bad_time", "ts = "),
     (VIEW.replace(b"%d" % TS, b'"yesterday"'), "bad_time", "ts = "),
-    (VIEW.replace(b"view", b"teleport"), "unknown_type", "type = 'teleport' is not known: "),
+    (VIEW.replace(b"view", b"teleport"), "unknown_type", "type = 'teleport' is unknown: "),
     (
         VIEW.replace(b"i1", b"x" * 10_000_000),
         "too_large",

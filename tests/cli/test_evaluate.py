@@ -181,7 +181,7 @@ def test_what_is_refused_or_comes_twice_is_counted(tmp_path: Path) -> None:
     report = report_of(path)
     assert report["rejected"] == {"not_json": 1, "missing_field": 1}
     assert (report["events"], report["duplicates"], report["scored"]) == (3, 1, 3)
-    assert report["refusals"]["missing_field"] == "line 4: type is missing or empty, and every event needs it."
+    assert report["refusals"]["missing_field"] == "line 4: type is missing or empty: every event requires it."
     assert re.search(r"missing_field +1  line 4: type is missing", evaluate(path).stdout)
 
 

@@ -58,21 +58,17 @@ def test_a_users_event_stays_the_users_whatever_its_session():
 
 
 def test_without_guests_a_session_alone_is_refused_as_ever():
-    assert refusal(False, **VIEW, session_id="s") == ("user_id is missing or empty, and this type of event needs it.")
+    assert refusal(False, **VIEW, session_id="s") == "user_id is missing or empty: this type of event requires it."
 
 
 def test_an_event_of_nobody_is_refused_with_what_would_do():
-    assert refusal(**VIEW) == (
-        "user_id is missing or empty, and guest_id and session_id name no guest: give one of the three."
-    )
+    assert refusal(**VIEW) == ("user_id, guest_id and session_id are missing or empty: give one of them.")
 
 
 @pytest.mark.parametrize("type_", ["view", "request", "search", "forget", "identify"])
 def test_no_user_can_have_the_id_of_a_guest(type_):
     reason = refusal(**VIEW | {"type": type_}, user_id="guest:s", session_id="s", query="q", items=["a"])
-    assert reason.startswith(
-        "user_id = 'guest:s' is not allowed: while users.guests is true, ids that begin with guest:"
-    )
+    assert reason.startswith("user_id = 'guest:s' is not allowed: with users.guests = true the prefix guest: is")
 
 
 def test_without_guests_a_user_may_be_called_so():
@@ -85,7 +81,7 @@ def test_the_name_of_a_guest_leaves_room_for_what_marks_it(name):
         ANONYMOUS_PREFIX
     )
     reason = refusal(**VIEW, **{name: (MAX_ANONYMOUS_ID_CHARS + 1) * "s"})
-    assert reason.startswith(f"{name} = 's") and reason.endswith("at most 506 are allowed of a guest's name.")
+    assert reason.startswith(f"{name} = 's") and reason.endswith("at most 506 are allowed for the id of a guest.")
 
 
 ids = st.none() | st.text(max_size=3) | st.sampled_from(["guest:", "guest:s", "s"]) | st.integers(-1, 9)
@@ -107,10 +103,10 @@ def test_identify_says_who_a_guest_is():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"user_id": "u"}, "session_id is missing or empty, and so is guest_id"),
-        ({"session_id": "s"}, "user_id is missing or empty, and this type"),
+        ({"user_id": "u"}, "session_id and guest_id are missing or empty"),
+        ({"session_id": "s"}, "user_id is missing or empty: this type"),
         ({"user_id": "u", "session_id": True}, "session_id = true is not allowed"),
-        ({}, "user_id is missing or empty, and this type"),
+        ({}, "user_id is missing or empty: this type"),
     ],
 )
 def test_an_identify_that_does_not_name_both_is_refused(fields, said):
@@ -119,7 +115,7 @@ def test_an_identify_that_does_not_name_both_is_refused(fields, said):
 
 def test_identify_without_guests_says_what_to_set():
     assert refusal(False, type="identify", user_id="u", session_id="s", ts=TS_MS) == (
-        "type = 'identify' is for guests, and users.guests is false: set it, or leave such events out."
+        "type = 'identify' requires users.guests = true: enable it, or do not send such events."
     )
 
 

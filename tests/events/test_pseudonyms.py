@@ -117,7 +117,7 @@ def test_a_dead_letter_says_what_is_wrong_and_where_and_neither_quotes_nor_keeps
 
 def test_a_reason_names_the_field_without_its_value():
     _, (rejected,) = parse(json.dumps(VIEW | {"ts": ID}).encode())
-    assert rejected.reason.startswith("ts = *** is no time: ")
+    assert rejected.reason.startswith("ts = *** is not a time: ")
 
 
 def test_a_row_of_csv_is_left_out_too():

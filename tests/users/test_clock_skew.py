@@ -143,7 +143,7 @@ def test_a_refusal_says_what_was_wrong_and_holds_the_event():
     wrong = Interaction(2, "view", "v", "ü", START_MS + 730 * DAY_MS, event_id="e", value=2.0)
     _, (refused,) = SkewDetector(CONFIG).process(ORIGIN, [view(1, "u", 0), wrong, view(3, "u", 0), view(4, "w", 0)], 0)
     assert (refused.origin, refused.position, refused.code) == (ORIGIN, 2, "ahead")
-    assert "lies 730 days ahead" in refused.reason
+    assert "is 730 days ahead" in refused.reason
     assert parse_record(ORIGIN, 2, refused.raw, columns=None, config=CONFIG) == wrong
 
 

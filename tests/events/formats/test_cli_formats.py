@@ -40,7 +40,7 @@ def test_it_may_be_a_control_event():
 def test_what_is_called_nothing_keeps_its_name_and_is_refused_by_it():
     _, events, (refused,) = parsed(OURS | {"type": "scrolled"})
     assert not events
-    assert refused.reason.startswith("type = 'scrolled' is not known")
+    assert refused.reason.startswith("type = 'scrolled' is unknown")
 
 
 def test_another_format_knows_them_beside_its_own():

@@ -68,7 +68,7 @@ def test_a_refusal_of_an_adapted_record_neither_quotes_nor_keeps_it(record):
 def test_a_field_goes_by_the_name_it_has_in_the_record_whether_its_value_is_quoted_or_not():
     for pseudonyms, shown in ((None, f"'{ID}'"), (NAMES, "***")):
         _, (rejected,), _ = parsed(otto({}, {"ts": ID}), pseudonyms)
-        assert rejected.reason.startswith(f"events[1].ts = {shown} is no time: ")
+        assert rejected.reason.startswith(f"events[1].ts = {shown} is not a time: ")
 
 
 def test_types_that_are_passed_over_are_counted_without_names_where_users_have_pseudonyms():
@@ -81,7 +81,7 @@ def test_a_record_with_an_event_too_far_in_the_future_is_refused_whole():
     record = otto({}, {"ts": TS_MS + 3_600_001})
     events, (rejected,), _ = parsed(record, None, read_ms=TS_MS)
     assert (events, rejected.code) == ([], "future")
-    assert rejected.reason.startswith(f"events[1].ts = {TS_MS + 3_600_001} lies 3,600 seconds after")
+    assert rejected.reason.startswith(f"events[1].ts = {TS_MS + 3_600_001} is 3,600 seconds after")
     assert len(parsed(record, None, read_ms=TS_MS + 1)[0]) == 2
     _, (hidden,), _ = parsed(record, read_ms=TS_MS)
     assert hidden.reason.startswith("events[1].ts = *** lies")

@@ -230,7 +230,7 @@ def test_events_of_one_record_share_the_id_of_the_record_or_a_digest_of_it():
 
 def test_of_a_record_with_a_broken_event_none_is_taken():
     broken = OTTO | {"events": [*OTTO["events"], {"ts": 1661200090000, "type": "clicks"}]}
-    assert reason(broken) == "events[3].aid is missing or empty, and this type of event needs it."
+    assert reason(broken) == "events[3].aid is missing or empty: this type of event requires it."
 
 
 # Refusals name the fields of the record
@@ -242,17 +242,17 @@ def test_of_a_record_with_a_broken_event_none_is_taken():
         (GA4_EXPORT | {"items": [{"price": 3}]}, "items[0].item_id or items[0].item_name is missing"),
         (GA4_EXPORT | {"items": []}, "items is missing or empty"),
         (GA4_EXPORT | {"user_pseudo_id": None}, "user_id or user_pseudo_id is missing"),
-        (GA4_EXPORT | {"event_timestamp": "soon"}, "event_timestamp = 'soon' is no time"),
+        (GA4_EXPORT | {"event_timestamp": "soon"}, "event_timestamp = 'soon' is not a time"),
         (GA4_EXPORT | {"event_name": None}, "event_name is missing"),
         (GA4_EXPORT | {"event_name": 7}, "event_name = 7 is not allowed"),
         (SEGMENT | {"properties": {}}, "properties.products or properties.product_id or properties.sku is missing"),
         (SEGMENT | {"timestamp": True}, "timestamp = true is not allowed"),
-        (UBI | {"timestamp": "2018-11-13T20:20:39"}, "timestamp = '2018-11-13T20:20:39' has no offset"),
+        (UBI | {"timestamp": "2018-11-13T20:20:39"}, "timestamp = '2018-11-13T20:20:39' has no UTC offset"),
         (UBI | {"event_attributes": {"object": {"object_id": []}}}, "event_attributes.object.object_id = a list"),
         (OTTO | {"events": []}, "events is missing, empty or no list"),
         (ENVELOPE, "data is missing"),
         (ENVELOPE | {"data": {"user_id": "u"}}, "data.item_id is missing"),
-        (ENVELOPE | {"data": {"user_id": "u", "item_id": "i"}, "time": "noon"}, "time = 'noon' is no time"),
+        (ENVELOPE | {"data": {"user_id": "u", "item_id": "i"}, "time": "noon"}, "time = 'noon' is not a time"),
         (ENVELOPE | {"data": OTTO | {"session": [1]}}, "data.session = a list is not allowed"),
     ],
 )
@@ -337,7 +337,7 @@ def test_fields_may_stand_elsewhere_and_in_others():
 def test_a_renamed_field_is_refused_by_its_own_name():
     places = {"user_id": "visitor.id", "type": "kind"}
     assert reason({"kind": "view", "item_id": "a", "ts": 1522949461}, map=places).startswith("visitor.id is missing")
-    assert reason({"kind": "look", "user_id": "u"}, map=places).startswith("kind = 'look' is not known")
+    assert reason({"kind": "look", "user_id": "u"}, map=places).startswith("kind = 'look' is unknown")
 
 
 def test_a_field_may_be_the_text_itself():
