@@ -6,7 +6,7 @@ import msgspec
 
 from freshflow.serving.responses import ListKind
 
-__all__ = ["ChangeBatch", "ListChange", "first_items", "parse_line", "parse_message", "decode_position"]
+__all__ = ["ChangeBatch", "ListChange", "decode_position", "first_items", "parse_line", "parse_message"]
 
 PositionT = TypeVar("PositionT")
 

@@ -25,7 +25,7 @@ from freshflow.serving.reader import InputReader, ListInput
 from freshflow.serving.responses import ListKind
 from freshflow.serving.store import Store, open_list_store
 
-__all__ = ["ServerUrls", "open_listener", "system_time_ms", "run_server", "open_server_state"]
+__all__ = ["ServerUrls", "open_listener", "open_server_state", "run_server", "system_time_ms"]
 
 SERVER_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACEFUL_SHUTDOWN_S = 2  # for requests that are under way when the server is told to stop
@@ -57,13 +57,14 @@ def open_server_state(server_urls: ServerUrls, config: Config) -> Iterator[Serve
     with ExitStack() as exit_stack:
         store = open_list_store(server_urls.store)
         exit_stack.callback(store.close)
-        broadcast = Broadcast()
+        broadcast, metrics = Broadcast(), ServerMetrics()
         urls: dict[ListKind, str | None] = {"recommendations": server_urls.lists, "related": server_urls.related}
         readers: list[InputReader] = []
         for kind, url in urls.items():
             if url is not None:
                 reader = InputReader(
-                    _open_input(kind, url, config, store), url, store, broadcast, system_time_ms, INPUT_POLL_S
+                    *(_open_input(kind, url, config, store), url, store, broadcast, system_time_ms, INPUT_POLL_S),
+                    record_list_age=metrics.list_age_recorder(kind),
                 )
                 reader.start()
                 exit_stack.callback(reader.stop)
@@ -71,7 +72,7 @@ def open_server_state(server_urls: ServerUrls, config: Config) -> Iterator[Serve
         list_reader, count_reader = store.open_reader(), store.open_reader()
         exit_stack.callback(list_reader.close)
         exit_stack.callback(count_reader.close)
-        yield ServerState(list_reader, count_reader, tuple(readers), broadcast, ServerMetrics())
+        yield ServerState(list_reader, count_reader, tuple(readers), broadcast, metrics)
 
 
 def run_server(

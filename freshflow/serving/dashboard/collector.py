@@ -21,11 +21,11 @@ from freshflow.serving.records import ListChange, parse_line
 from freshflow.serving.responses import ListKind
 
 __all__ = [
-    "RETENTION_HOURS",
     "DASHBOARD_LIST_KIND",
-    "DeadLetterEntry",
-    "DashboardSources",
+    "RETENTION_HOURS",
     "DashboardCollector",
+    "DashboardSources",
+    "DeadLetterEntry",
     "run_collector",
 ]
 
