@@ -20,7 +20,6 @@ from freshflow.config.schema import load_config
 from freshflow.errors import ConfigError, OutputError
 from freshflow.evaluation.baselines.built_in import create_baselines
 from freshflow.evaluation.chart import render_svg
-from freshflow.evaluation.chart_png import render_png
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.paired_test import compare_paired, encode_paired_comparison
 from freshflow.evaluation.replay import EvaluationResult, evaluate_baselines, evaluate_job
@@ -44,7 +43,7 @@ def evaluate(
     ] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all figures as JSON.")] = None,
     plot: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Draw HR@20 over the stream, to a .svg or a .png.")
+        str | None, typer.Option(metavar="FILE", help="Draw HR@20 over the stream, to an .svg file.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Score one event in so many; all are learned.")] = 1,
@@ -73,8 +72,8 @@ def evaluate(
     for output_path in (json, plot):
         if output_path is not None and not Path(output_path).parent.is_dir():
             raise OutputError(f"The folder of the output {output_path} does not exist; create it first.")
-    if plot is not None and Path(plot).suffix.lower() not in (".svg", ".png"):
-        raise OutputError(f"The plot {plot} must end in .svg or .png.")
+    if plot is not None and Path(plot).suffix.lower() != ".svg":
+        raise OutputError(f"The plot {plot} must end in .svg.")
     if variants is not None:
         if baselines or plot is not None:
             raise ConfigError("--variants goes with neither --baselines nor --plot; evaluate the better one with them.")
@@ -103,7 +102,7 @@ def evaluate(
     if plot is not None:
         scores = {"FreshFlow": job_result.scores} | {name: entry.scores for name, entry in baseline_results.items()}
         svg = render_svg(scores, stream.n_events)
-        _write_output(plot, render_png(svg) if Path(plot).suffix.lower() == ".png" else svg.encode())
+        _write_output(plot, svg.encode())
     print_report(report, _console())
 
 

@@ -18,11 +18,11 @@ from freshflow.errors import ConfigError
 from freshflow.state.offset_publisher import publish_offsets
 from freshflow.state.recovery_store import lock_recovery_dir, open_state_backend
 from freshflow.streaming.experiment import load_variants
-from freshflow.streaming.observed import FailureRecorder
 from freshflow.streaming.job import JobUrls, StopFlag, build, prepare, run_flow
 from freshflow.streaming.monitoring.logging import configure_logging
 from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.monitoring.prometheus import serve_job_metrics
+from freshflow.streaming.observed import FailureRecorder
 
 __all__ = ["run"]
 

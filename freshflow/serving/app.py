@@ -21,7 +21,7 @@ from freshflow.serving.records import first_items
 from freshflow.serving.responses import Health, ListKind, Problem
 from freshflow.serving.store import StoreReader
 
-__all__ = ["ServerState", "server_health", "make_app"]
+__all__ = ["ServerState", "make_app", "server_health"]
 
 JSON_MEDIA_TYPE = "application/json"
 K_PATTERN = re.compile("[1-9][0-9]{0,2}")
@@ -62,7 +62,7 @@ def make_app(state: ServerState, extra_routes: tuple[BaseRoute, ...] = ()) -> St
 
     async def metrics(request: Request) -> Response:
         health = await to_thread(server_health, state)
-        text = state.metrics.render(health, {reader.input.kind: reader.list_ages for reader in state.readers})
+        text = state.metrics.render(health)
         return Response(text, headers=API_HEADERS, media_type="text/plain; version=0.0.4")
 
     async def openapi(request: Request) -> Response:

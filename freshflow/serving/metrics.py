@@ -1,106 +1,107 @@
-"""What the server counts of itself, in the text format of Prometheus."""
+"""Prometheus metrics of the server, written by `prometheus_client`."""
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 
-from freshflow.serving.responses import Health, ListKind
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-__all__ = ["LIST_AGE_BUCKETS_S", "ServerMetrics", "Histogram"]
+from freshflow.serving.responses import Health, InputHealth, ListKind
 
 RESPONSE_TIME_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 LIST_AGE_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
-INPUT_METRICS = (
-    ("records", "records_total", "counter", "Records taken over since the start."),
-    ("tombstones", "tombstones_total", "counter", "Tombstones among them."),
-    (
-        "skipped",
-        "skipped_total",
-        "counter",
-        "Records that were not: answers to searches, and what is none of the kind.",
-    ),
-    ("behind", "behind", "gauge", "Bytes of a file, or records of a topic, that are there and not read yet."),
-    ("staleness_s", "staleness_seconds", "gauge", "How long ago the latest record that was read was made."),
-)
-
-
-class Histogram:
-    """How many values were at most so large; for one thread to write."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._bins = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count a value."""
-        self._bins[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def samples(self, name: str, labels: str) -> Iterator[str]:
-        """Its lines.
-
-        >>> few = Histogram((1.0, 2.0)); few.note(2.0); few.note(7.0)
-        >>> list(few.samples("ages", 'of="lists"'))[1:3]
-        ['ages_bucket{of="lists",le="2.0"} 1', 'ages_bucket{of="lists",le="+Inf"} 2']
-        """
-        cumulative_count = 0
-        for bound, bin_count in zip((*map(str, self._bounds), "+Inf"), list(self._bins), strict=True):
-            cumulative_count += bin_count
-            yield f'{name}_bucket{{{labels},le="{bound}"}} {cumulative_count}'
-        yield f"{name}_sum{{{labels}}} {self._sum:.6f}"
-        yield f"{name}_count{{{labels}}} {cumulative_count}"
+PREFIX = "freshflow_serve"
+STARTED_SUFFIX = "_created"  # the client adds a sample per series with its start time, which nothing here needs
 
 
 class ServerMetrics:
-    """Requests by path and status, and by how long the answer took to make."""
+    """Counters and histograms of one server: requests, response times and the ages of lists when stored."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.response_times: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(RESPONSE_TIME_BUCKETS_S))
-
-    def record_request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request."""
-        self.requests[path, status] += 1
-        self.response_times[path].observe(seconds)
-
-    def render(self, health: Health, list_ages: Mapping[ListKind, Histogram]) -> str:
-        """All of it, with how the inputs stand, and the ages of lists when they were stored."""
-        return "".join(f"{line}\n" for line in self._lines(health, list_ages))
-
-    def _lines(self, health: Health, list_ages: Mapping[ListKind, Histogram]) -> Iterator[str]:
-        requests = (
-            (f'path="{path}",status="{status}"', count) for (path, status), count in sorted(self.requests.items())
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._requests = Counter(
+            f"{PREFIX}_requests", "Requests by path and status.", ("path", "status"), registry=registry
         )
-        yield from _metric_lines("requests_total", "counter", "Requests by path and status.", requests)
-        yield from _header_lines("request_seconds", "histogram", "How long answers took to make.")
-        for path, response_time_histogram in sorted(self.response_times.items()):
-            yield from response_time_histogram.samples("freshflow_serve_request_seconds", f'path="{path}"')
-        lists = (("recommendations", health.users), ("related", health.items))
-        yield from _metric_lines(
-            "lists", "gauge", "Lists that are kept.", ((f'kind="{kind}"', n_lists) for kind, n_lists in lists)
+        self._response_times = Histogram(
+            f"{PREFIX}_request_seconds",
+            "Time to make a response.",
+            ("path",),
+            buckets=RESPONSE_TIME_BUCKETS_S,
+            registry=registry,
         )
-        yield from _header_lines(
-            "list_age_seconds", "histogram", "From when a list was made to when it could be asked for."
+        self._request_series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._list_ages = Histogram(
+            f"{PREFIX}_list_age_seconds",
+            "Time from computing a list to serving it.",
+            ("kind",),
+            buckets=LIST_AGE_BUCKETS_S,
+            registry=registry,
         )
-        for kind, histogram in list_ages.items():
-            yield from histogram.samples("freshflow_serve_list_age_seconds", f'kind="{kind}"')
-        for field, name, metric_type, help_text in INPUT_METRICS:
-            values = ((f'kind="{input_health.kind}"', getattr(input_health, field)) for input_health in health.inputs)
-            yield from _metric_lines(f"input_{name}", metric_type, help_text, values)
-        up = ((f'kind="{input_health.kind}"', int(input_health.failure is None)) for input_health in health.inputs)
-        yield from _metric_lines("input_up", "gauge", "Whether the input is read.", up)
+
+    def record_request(self, path: str, status: int, duration_s: float) -> None:
+        """Count a request and the time its response took."""
+        series = self._request_series.get((path, status))
+        if series is None:  # looking labels up costs more than counting
+            series = self._requests.labels(path, str(status)), self._response_times.labels(path)
+            self._request_series[path, status] = series
+        count, response_times = series
+        count.inc()
+        response_times.observe(duration_s)
+
+    def list_age_recorder(self, kind: ListKind) -> Callable[[float], None]:
+        """Return the function that counts a list of one kind by its age in seconds when it was stored."""
+        observe: Callable[[float], None] = self._list_ages.labels(kind).observe
+        return observe
+
+    def render(self, health: Health) -> bytes:
+        """Return all metrics, with the state of the inputs, in the Prometheus text format 0.0.4."""
+        inputs = CollectorRegistry()
+        inputs.register(_HealthCollector(health))
+        lines = (generate_latest(self._registry) + generate_latest(inputs)).splitlines(keepends=True)
+        return b"".join(line for line in lines if STARTED_SUFFIX.encode() not in line)
 
 
-def _metric_lines(
-    name: str, metric_type: str, help_text: str, values: Iterable[tuple[str, float | None]]
-) -> Iterator[str]:
-    yield from _header_lines(name, metric_type, help_text)
-    for labels, value in values:
-        if value is not None:
-            yield f"freshflow_serve_{name}{{{labels}}} {value}"
+class _HealthCollector(Collector):
+    """Metrics of a `Health`: stored lists, and the position and state of each input."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric families."""
+        health = self._health
+        lists = GaugeMetricFamily(f"{PREFIX}_lists", "Stored lists.", labels=("kind",))
+        for kind, n_lists in (("recommendations", health.users), ("related", health.items)):
+            if n_lists is not None:
+                lists.add_metric((kind,), n_lists)
+        yield lists
+        yield from _input_metrics(health.inputs)
 
 
-def _header_lines(name: str, metric_type: str, help_text: str) -> Iterator[str]:
-    yield f"# HELP freshflow_serve_{name} {help_text}"
-    yield f"# TYPE freshflow_serve_{name} {metric_type}"
+def _input_metrics(inputs: tuple[InputHealth, ...]) -> Iterator[Metric]:
+    records = CounterMetricFamily(f"{PREFIX}_input_records", "Records stored since the start.", labels=("kind",))
+    tombstones = CounterMetricFamily(f"{PREFIX}_input_tombstones", "Tombstones among them.", labels=("kind",))
+    skipped = CounterMetricFamily(
+        f"{PREFIX}_input_skipped",
+        "Records skipped: answers to searches, and records of another kind.",
+        labels=("kind",),
+    )
+    lag = GaugeMetricFamily(
+        f"{PREFIX}_input_behind", "Lag: bytes of a file, or records of a topic, not read yet.", labels=("kind",)
+    )
+    staleness = GaugeMetricFamily(
+        f"{PREFIX}_input_staleness_seconds", "Age of the latest record that was read.", labels=("kind",)
+    )
+    up = GaugeMetricFamily(f"{PREFIX}_input_up", "1 while the input can be read, else 0.", labels=("kind",))
+    for state in inputs:
+        labels = (state.kind,)
+        records.add_metric(labels, state.records)
+        tombstones.add_metric(labels, state.tombstones)
+        skipped.add_metric(labels, state.skipped)
+        if state.behind is not None:
+            lag.add_metric(labels, state.behind)
+        if state.staleness_s is not None:
+            staleness.add_metric(labels, state.staleness_s)
+        up.add_metric(labels, int(state.failure is None))
+    yield from (records, tombstones, skipped, lag, staleness, up)

@@ -7,7 +7,6 @@ from logging import getLogger
 from freshflow.errors import FreshFlowError
 from freshflow.serving.broadcast import Broadcast
 from freshflow.serving.list_input import ListInput
-from freshflow.serving.metrics import LIST_AGE_BUCKETS_S, Histogram
 from freshflow.serving.records import ChangeBatch
 from freshflow.serving.responses import InputHealth
 from freshflow.serving.store import Store
@@ -21,8 +20,8 @@ class InputReader:
     """Reads batches, stores each with its position, and then tells who listens.
 
     While an input cannot be read or a batch not be stored, `failure` says why, and it is tried again; what is stored
-    goes on to be served. `list_ages` is how old lists were when they were stored, of those that came once all that there was
-    at the start had been read.
+    goes on to be served. `record_list_age` takes the age in seconds of each list when it was stored, except for lists
+    that were there at the start.
     """
 
     def __init__(
@@ -33,6 +32,7 @@ class InputReader:
         broadcast: Broadcast,
         clock: Callable[[], int],
         poll_s: float,
+        record_list_age: Callable[[float], None],
     ) -> None:
         self.input = input
         self.source_url = source_url
@@ -40,7 +40,7 @@ class InputReader:
         self.is_caught_up = False
         self.n_records = self.n_tombstones = self.n_skipped = 0
         self.latest_computed_at = store.latest_computed_at(input.kind)
-        self.list_ages = Histogram(LIST_AGE_BUCKETS_S)
+        self._record_list_age = record_list_age
         self._store = store
         self._broadcast = broadcast
         self._clock = clock
@@ -133,4 +133,4 @@ class InputReader:
             now_ms = self._clock()
             for change in batch.changes:
                 if change.value is not None:
-                    self.list_ages.observe(max(0, now_ms - change.computed_at) / 1000)
+                    self._record_list_age(max(0, now_ms - change.computed_at) / 1000)

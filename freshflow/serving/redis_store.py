@@ -17,7 +17,7 @@ from freshflow.errors import ConfigError, OutputError
 from freshflow.serving.records import ChangeBatch, ListChange
 from freshflow.serving.responses import LIST_KINDS, ListKind
 
-__all__ = ["RedisStoreReader", "RedisStore", "open_redis"]
+__all__ = ["RedisStore", "RedisStoreReader", "open_redis"]
 
 REDIS_LAYOUT_VERSION = b"1"
 REDIS_TIMEOUT_S = 2.0  # for an answer; then a request is told that there is none

@@ -57,20 +57,23 @@ def open_server_state(server_urls: ServerUrls, config: Config) -> Iterator[Serve
     with ExitStack() as exit_stack:
         store = open_list_store(server_urls.store)
         exit_stack.callback(store.close)
-        broadcast = Broadcast()
+        broadcast, metrics = Broadcast(), ServerMetrics()
         urls: dict[ListKind, str | None] = {"recommendations": server_urls.lists, "related": server_urls.related}
         readers: list[InputReader] = []
         for kind, url in urls.items():
             if url is not None:
                 list_input = ListInput(kind, open_log(url, config, store.position(kind), system_time_ms))
-                reader = InputReader(list_input, url, store, broadcast, system_time_ms, INPUT_POLL_S)
+                reader = InputReader(
+                    *(list_input, url, store, broadcast, system_time_ms, INPUT_POLL_S),
+                    record_list_age=metrics.list_age_recorder(kind),
+                )
                 reader.start()
                 exit_stack.callback(reader.stop)
                 readers.append(reader)
         list_reader, count_reader = store.open_reader(), store.open_reader()
         exit_stack.callback(list_reader.close)
         exit_stack.callback(count_reader.close)
-        yield ServerState(list_reader, count_reader, tuple(readers), broadcast, ServerMetrics())
+        yield ServerState(list_reader, count_reader, tuple(readers), broadcast, metrics)
 
 
 def run_server(

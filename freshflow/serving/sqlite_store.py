@@ -15,7 +15,7 @@ from freshflow.errors import OutputError
 from freshflow.serving.records import ChangeBatch, ListChange
 from freshflow.serving.responses import LIST_KINDS, ListKind
 
-__all__ = ["SqliteStoreReader", "SqliteStore", "open_sqlite"]
+__all__ = ["SqliteStore", "SqliteStoreReader", "open_sqlite"]
 
 SQLITE_SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0

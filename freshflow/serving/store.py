@@ -12,7 +12,7 @@ from freshflow.serving.records import ChangeBatch, ListChange
 from freshflow.serving.responses import ListKind
 from freshflow.serving.sqlite_store import open_sqlite
 
-__all__ = ["StoreReader", "Store", "open_list_store"]
+__all__ = ["Store", "StoreReader", "open_list_store"]
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 

@@ -11,7 +11,6 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner, Result
 
 from freshflow.cli.main import app
@@ -262,24 +261,6 @@ def test_the_plot_draws_a_line_for_each_within_its_frame(shop: Path, tmp_path: P
     assert "prefers-color-scheme: dark" in content
 
 
-def test_the_plot_as_png_has_the_lines_of_the_one_as_svg(shop: Path, tmp_path: Path) -> None:
-    """At the corners of every line that is drawn in the SVG, the PNG has the line's colour."""
-    evaluate(shop, "--plot", tmp_path / "plot.svg")
-    evaluate(shop, "--plot", tmp_path / "plot.png")
-    root = ElementTree.fromstring((tmp_path / "plot.svg").read_text())
-    with Image.open(tmp_path / "plot.png") as image:
-        _, _, width, height = map(int, root.attrib["viewBox"].split())
-        assert image.size == (2 * width, 2 * height)
-        groups = [one for one in root if one.tag.endswith("}g")]
-        assert len(groups) == 2
-        for n, group in enumerate(groups):
-            (line,) = (one for one in group if one.tag.endswith("polyline"))
-            colour = tuple(bytes.fromhex(line.attrib["stroke"][1:]))
-            for point in line.attrib["points"].split()[1:-1]:
-                x, y = map(float, point.split(","))
-                assert image.getpixel((2 * x, 2 * (y + n * height / 2))) == colour
-
-
 @pytest.mark.parametrize("content", ["", "\n\n", "no event\n"])
 def test_a_file_without_events_is_evaluated_to_nothing(content: str, tmp_path: Path) -> None:
     (tmp_path / "e.jsonl").write_text(content)
@@ -298,7 +279,7 @@ def test_a_file_without_events_is_evaluated_to_nothing(content: str, tmp_path: P
         (["e.txt"], r"The format of the input e\.txt is not known from its name: .*"),
         (["e.jsonl", "--json", "no/r.json"], r"The folder of the output no/r\.json does not exist; create it first\."),
         (["e.jsonl", "--json", "full.json"], r"The output full\.json cannot be written: No space left on device\."),
-        (["e.jsonl", "--plot", "plot.jpg"], r"The plot plot\.jpg must end in \.svg or \.png\."),
+        (["e.jsonl", "--plot", "plot.jpg"], r"The plot plot\.jpg must end in \.svg\."),
         (["e.jsonl", "--plot", "e.jsonl"], r"INPUT and --plot both name e\.jsonl; give each a place of its own\."),
         (["e.jsonl", "--config", "no.toml"], r"The configuration file no\.toml does not exist; .*"),
     ],

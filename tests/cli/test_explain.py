@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 
 from freshflow.cli.explain import CAUSE_TEXTS, REASON_TEXTS, describe_reason
-from freshflow.outputs.records import Cause, ListItem, Model, RecommendationList, encode
 from freshflow.outputs.reasons import PUBLISHED_REASONS
+from freshflow.outputs.records import Cause, ListItem, Model, RecommendationList, encode
 
 Freshflow = Callable[..., CompletedProcess[str]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from freshflow.serving.metrics import Histogram, ServerMetrics
+from freshflow.serving.metrics import ServerMetrics
 from freshflow.serving.responses import Health, InputHealth
 from freshflow.streaming.monitoring.prometheus import METRICS
 
@@ -25,8 +25,8 @@ def exposed() -> set[str]:
     figures = ServerMetrics()
     figures.record_request("/healthz", 200, 0.1)
     health = InputHealth("related", "kafka://a:1/related", 1, 0, 0, 0, "records", 1.0, None)
-    ages = {"related": Histogram((1.0,))}
-    families = text_string_to_metric_families(figures.render(Health("ok", 1, 1, (health,)), ages))
+    figures.list_age_recorder("related")(1.0)
+    families = text_string_to_metric_families(figures.render(Health("ok", 1, 1, (health,))).decode())
     served = {sample.name for family in families for sample in family.samples}
     return OTHERS | served | {metric.name + suffix for metric in METRICS for suffix in SUFFIXES[metric.type]}
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Click", "ShopItem", "DemoShop"]
+__all__ = ["Click", "DemoShop", "ShopItem"]
 
 Action = Literal["view", "cart", "purchase"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["ReportHistory", "DriftMarker", "PartitionRow", "QualityPoint", "PartitionReportRecord", "merge_intervals"]
+__all__ = ["DriftMarker", "PartitionReportRecord", "PartitionRow", "QualityPoint", "ReportHistory", "merge_intervals"]
 
 MAX_INTERVALS = 20_000  # intervals; then the oldest go
 MAX_DRIFT_MARKERS = 200  # likewise

@@ -18,8 +18,8 @@ from freshflow.events.model import Origin, Rejected
 from freshflow.events.reject_codes import REJECT_CODES, RejectCode
 from freshflow.metrics.catalogue import COUNTER_DESCRIPTIONS, QUALITY_DESCRIPTIONS, describe_metric
 from freshflow.outputs.dead_letters import encode_dead_letter
-from freshflow.outputs.records import LIST_REASONS, Cause
 from freshflow.outputs.reasons import PUBLISHED_REASONS
+from freshflow.outputs.records import LIST_REASONS, Cause
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
 from tests.docs.pages import call
