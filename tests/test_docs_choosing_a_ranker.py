@@ -9,4 +9,4 @@ from tests.docs.walk import run_page
 
 def test_what_the_page_says_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_page("choosing-a-ranker.md")
+    run_page("how-to/choosing-a-ranker.md")

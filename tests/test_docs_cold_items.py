@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from freshflow.cli.main import app
 from freshflow.streaming.job import STOP_SIGNALS
 
-PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "cold-items.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "how-to" / "cold-items.md").read_text("utf-8")
 FILES = dict(re.findall(r"```(?:json|toml) (\S+)\n(.*?)```", PAGE, re.DOTALL))
 (COMMAND,) = re.findall(r"```sh\n(.*?)\n```", PAGE, re.DOTALL)
 

@@ -8,7 +8,7 @@ from freshflow.config.schema import load_config
 from freshflow.streaming import job
 from tests.docs.pages import DOCS, blocks, write_files
 
-PAGE = DOCS / "configuration.md"
+PAGE = DOCS / "reference" / "configuration.md"
 
 
 def test_the_file_and_the_variables_of_the_page_set_what_they_say(tmp_path):

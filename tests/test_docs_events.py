@@ -15,7 +15,7 @@ from freshflow.events.reject_codes import REJECT_CODES
 from tests.docs.pages import DOCS, blocks, call, commands, write_files
 from tests.docs.refusals import SAMPLES, refused
 
-PAGE = DOCS / "events.md"
+PAGE = DOCS / "reference" / "events.md"
 (LINES,) = (block.text.splitlines() for block in blocks(PAGE, "json"))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import freshflow as package
 
-PAGE = (Path(package.__file__).parent / "docs/exploration.md").read_text()
+PAGE = (Path(package.__file__).parent / "docs/how-to/exploration.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
 
 

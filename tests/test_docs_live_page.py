@@ -10,7 +10,7 @@ from typer.main import get_command
 from freshflow.cli.commands import load_command_app
 
 DOCS = Path(__file__).parents[1] / "freshflow" / "docs"
-PAGE = (DOCS / "live-page.md").read_text("utf-8")
+PAGE = (DOCS / "how-to" / "live-page.md").read_text("utf-8")
 COMMANDS = [
     shlex.split(line)
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
@@ -36,6 +36,6 @@ def test_options_that_are_named_in_a_sentence_are_there() -> None:
 
 
 def test_its_pictures_are_there_and_small() -> None:
-    pictures = re.findall(r"\]\((images/\S+?)\)", PAGE)
+    pictures = re.findall(r"\]\(\.\./(images/\S+?)\)", PAGE)
     assert len(pictures) == 3
     assert all((DOCS / picture).stat().st_size < 200_000 for picture in pictures)

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from freshflow.cli.reference.json_schemas import build_schema
 from tests.docs.pages import DOCS, blocks, call, commands
 
-PAGE = DOCS / "outputs.md"
+PAGE = DOCS / "reference" / "outputs.md"
 SHOWN = {block.name: json.loads(block.text) for block in blocks(PAGE, "json")}
 SCHEMA_OF = {
     "lists.jsonl": "recommendations",

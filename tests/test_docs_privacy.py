@@ -13,7 +13,7 @@ from freshflow.config.schema import load_config
 from freshflow.events.pseudonyms import Pseudonyms
 from tests.docs.pages import DOCS, blocks, commands
 
-PAGE = DOCS / "privacy.md"
+PAGE = DOCS / "explanation" / "privacy.md"
 KEY = "0123456789abcdef0123456789abcdef"
 
 

@@ -14,7 +14,7 @@ import msgspec
 from freshflow.config.schema import RelatedConfig
 from freshflow.outputs.records import RelatedItems
 
-PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "related.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "how-to" / "related.md").read_text("utf-8")
 
 
 def block(language: str) -> str:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from freshflow.cli.main import app
 
-PAGE = Path(__file__).parents[1] / "freshflow" / "docs" / "rules.md"
+PAGE = Path(__file__).parents[1] / "freshflow" / "docs" / "how-to" / "rules.md"
 
 
 def test_the_example_gives_what_the_page_shows(tmp_path, monkeypatch):

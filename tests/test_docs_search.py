@@ -11,7 +11,7 @@ from freshflow.events.parser import EventParser
 from freshflow.users.store import UserStore
 from tests.builders.streams import items, read
 
-PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "search.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "how-to" / "search.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"```(?:json|toml) (\S+)\n(.*?)```", PAGE, re.DOTALL))
 ORIGIN = Origin("file", "events.jsonl")
 

@@ -16,7 +16,7 @@ from freshflow.config.schema import ServeConfig
 from freshflow.serving.openapi import PATHS
 from tests.conftest import Finished, Running
 
-PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "serve.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "freshflow" / "docs" / "how-to" / "serve.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:

@@ -13,6 +13,6 @@ def test_every_step_prints_what_the_page_shows(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     tansu = Tansu()
     try:
-        run_page("tutorial.md", tansu.address)
+        run_page("tutorial/getting-started.md", tansu.address)
     finally:
         tansu.kill()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import freshflow
 from freshflow.cli.main import app
 
-PAGE = (Path(freshflow.__file__).parent / "docs/variants.md").read_text()
+PAGE = (Path(freshflow.__file__).parent / "docs/how-to/variants.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 

@@ -56,7 +56,7 @@ def evaluate(
         typer.Option(
             metavar="A.toml B.toml",
             help="Evaluate two configurations, each over --config, on all users, and compare them; see "
-            "freshflow/docs/variants.md.",
+            "freshflow/docs/how-to/variants.md.",
         ),
     ] = None,
     format: FormatOption = None,

@@ -34,7 +34,7 @@ def forget(
 ) -> None:
     """Forget a user: the job drops what it knows when it reads the event, and publishes a tombstone and a receipt.
 
-    The tombstone of --output does not wait for the job. See freshflow/docs/privacy.md for what remains.
+    The tombstone of --output does not wait for the job. See freshflow/docs/explanation/privacy.md for what remains.
     """
     settings = load_config(config, os.environ)
     if input is None and output is None:

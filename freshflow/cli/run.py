@@ -54,7 +54,7 @@ def run(
         typer.Option(
             metavar="A.toml B.toml",
             help="Split users between two configurations, each over --config, and compare these; see "
-            "freshflow/docs/variants.md.",
+            "freshflow/docs/how-to/variants.md.",
         ),
     ] = None,
     recovery: Annotated[

@@ -11,7 +11,7 @@ __all__ = ["FormatOption", "MapOption", "event_overrides"]
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Shape of the events: ga4, segment, otto, ...; freshflow/docs/formats.md. [auto]"
+        metavar="NAME", help="Shape of the events: ga4, segment, otto, ...; freshflow/docs/reference/formats.md. [auto]"
     ),
 ]
 MapOption = Annotated[

@@ -17,7 +17,7 @@ from freshflow.streaming.monitoring.progress import JobStats
 
 Finished = CompletedProcess[str]
 Checked = Callable[..., tuple[int, str]]
-PAGE = Path(__file__).parents[2] / "freshflow" / "docs" / "check.md"
+PAGE = Path(__file__).parents[2] / "freshflow" / "docs" / "how-to" / "check.md"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from freshflow.errors import ConfigError, find_user_error
 from freshflow.events.formats.registry import FORMATS
 from freshflow.streaming.job import STOP_SIGNALS
 
-GUIDE = (Path(__file__).parents[2] / "freshflow" / "docs" / "formats.md").read_text("utf-8")
+GUIDE = (Path(__file__).parents[2] / "freshflow" / "docs" / "reference" / "formats.md").read_text("utf-8")
 FILES = re.findall(r"```(?:json|csv) (\S+)\n(.*?)```", GUIDE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
 

@@ -16,7 +16,7 @@ from freshflow.config.schema import load_config
 
 from .tools import DEPLOY, ROOT, containers, services
 
-PAGES = (DEPLOY / "RUNBOOK.md", DEPLOY / "README.md", ROOT / "freshflow" / "docs" / "deploying.md")
+PAGES = (DEPLOY / "RUNBOOK.md", DEPLOY / "README.md", ROOT / "freshflow" / "docs" / "how-to" / "deploying.md")
 # `.venv/bin/freshflow run …`, and what follows the service in `docker compose run --rm job run …`
 WRONG = typer.BadParameter.__mro__[1]  # Click's UsageError, wherever Typer has Click from
 CALLED = re.compile(r"(?:^|[\s/(])freshflow (?=[a-z])|compose run (?:-\S+ )*job (?=[a-z])")

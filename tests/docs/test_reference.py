@@ -16,7 +16,7 @@ def test_pages_and_schemas_are_what_the_code_generates():
 
 
 def test_every_command_and_every_option_is_told():
-    page = (DOCS / "cli.md").read_text("utf-8")
+    page = (DOCS / "reference" / "cli.md").read_text("utf-8")
     for name, function in commands():
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
         help_ = CliRunner().invoke(app, [*name.split()[1:], "--help"], env={"COLUMNS": "200"}).output

@@ -35,7 +35,7 @@ from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.monitoring.prometheus import METRICS, JobCollector, build_metrics_table
 
 ROOT = Path(__file__).parents[3]
-PAGE, RUNBOOK = ROOT / "freshflow" / "docs" / "metrics.md", ROOT / "deploy" / "RUNBOOK.md"
+PAGE, RUNBOOK = ROOT / "freshflow" / "docs" / "reference" / "metrics.md", ROOT / "deploy" / "RUNBOOK.md"
 # Two guests at the simulated shop's first moment, one of whom turns out to be a user.
 GUESTS = [
     b'{"type": "view", "session_id": "s1", "item_id": "i1", "ts": "2025-03-03T00:00:00Z"}',
