@@ -12,7 +12,7 @@ from typer.models import ArgumentInfo
 from freshflow.cli.commands import COMMAND_HELP, load_command_app
 from tests.docs.tables import table
 
-__all__ = ["commands", "commands_reference"]
+
 
 WORDS = {int: "INTEGER", float: "FLOAT", str: "TEXT", Path: "PATH"}
 

@@ -6,7 +6,7 @@ from typing import Any
 from freshflow.events.fields import MAX_ID_CHARS
 from tests.docs.tables import table
 
-__all__ = ["fields_table", "type_words"]
+
 
 Schema = Mapping[str, Any]
 

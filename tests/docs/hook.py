@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-__all__ = ["on_page_markdown"]
+
 
 NAMED = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)  # a block with the name of a file
 OUTSIDE = re.compile(r"\[([^]]*)\]\((?:\.\./)+(?:README|CHANGELOG|deploy|tests|flows)[^)]*\)")

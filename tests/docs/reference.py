@@ -21,7 +21,7 @@ from tests.docs.refusals import refusals_table
 from tests.docs.settings import settings_reference
 from tests.docs.tables import table
 
-__all__ = ["REGIONS", "generated"]
+
 
 REGION = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLE = re.compile(r"^# (?:\d+[.:]? *)?(.+)$", re.MULTILINE)

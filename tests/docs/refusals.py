@@ -9,7 +9,7 @@ from freshflow.events.reject_codes import REJECT_CODES, RejectCode
 from freshflow.users.store import UserStore
 from tests.docs.tables import table
 
-__all__ = ["SAMPLES", "Sample", "refusals_table", "refused"]
+
 
 ORIGIN = Origin("file", "events.jsonl")
 NOW_S = 1_764_000_000

@@ -6,7 +6,7 @@ from freshflow.cli.reference.settings import SectionSettings, SettingDoc, sectio
 from freshflow.config.validation import is_mapping
 from tests.docs.tables import table
 
-__all__ = ["settings_reference"]
+
 
 
 def settings_reference() -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["table"]
+
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

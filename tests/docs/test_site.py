@@ -1,4 +1,4 @@
-"""The pages are a site: all in the navigation, built without a warning, complete without the net; their blocks run."""
+"""The site of the pages: it builds without a warning, has every page in its navigation and loads nothing remote."""
 
 import re
 import subprocess
@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs.pages import DOCS, PAGES, ROOT, RUNNABLE, blocks
+from tests.docs.pages import DOCS, PAGES, ROOT
 
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
-# Decision records are on a page of their own.
-IN_NAVIGATION = {str(page.relative_to(DOCS)) for page in PAGES if not re.match(r"\d", page.name)}
-TESTS = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+# Decision records are listed on a page of their own.
+IN_NAVIGATION = {page.relative_to(DOCS).as_posix() for page in PAGES if not re.match(r"\d", page.name)}
 
 
 def entries(navigation: list[Any]) -> Iterator[str]:
@@ -24,21 +23,8 @@ def entries(navigation: list[Any]) -> Iterator[str]:
         yield from [target] if isinstance(target, str) else entries(target)
 
 
-def test_every_page_is_in_the_navigation_once_and_nothing_else():
+def test_navigation_has_every_page_once():
     assert sorted(entries(SITE["nav"])) == sorted(IN_NAVIGATION)
-
-
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
-def test_a_page_with_something_to_copy_has_a_test_that_runs_it(page):
-    if blocks(page, *RUNNABLE):
-        assert re.search(rf'["/]{re.escape(page.name)}"', TESTS), f"no test reads {page.name}"
-
-
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *PAGES, *ROOT.glob("deploy/*.md")], ids=lambda page: page.name)
-def test_what_a_page_links_to_is_there(page):
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
-    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert not missing
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +36,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_page_of_the_site_loads_nothing_from_elsewhere(site):
+def test_site_loads_nothing_remote(site):
     for page in site.rglob("*.html"):
         loaded = re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="([^"]+)"', page.read_text("utf-8"))
         assert loaded
-        assert not [place for place in loaded if re.match(r"https?:|//", place)], page.name
+        assert not [url for url in loaded if re.match(r"https?:|//", url)], page.name
 
 
-def test_no_markdown_is_left_in_the_pages_of_the_site(site):
+def test_site_has_no_unrendered_markdown(site):
     for page in site.rglob("*.html"):
         text = re.sub(r"<(pre|code)\b.*?</\1>", "", page.read_text("utf-8"), flags=re.DOTALL)
-        for left in (r"```", r"\n\|", r"\]\(", r"<p>[^<]*\n- ", r"\n- .*</p>"):
-            assert not re.search(left, text), f"{page.relative_to(site)}: {left}"
+        for markup in (r"```", r"\n\|", r"\]\(", r"<p>[^<]*\n- ", r"\n- .*</p>"):
+            assert not re.search(markup, text), f"{page.relative_to(site)}: {markup}"
