@@ -35,9 +35,9 @@ def blocks(page: Path, *languages: str) -> list[Block]:
 
 
 def commands(page: Path, program: str = "freshflow") -> list[list[str]]:
-    """Return the arguments of each call of a program in the shell blocks of a page, in order."""
+    """Return the arguments of each call of a program in the shell blocks of a page, in order, up to a pipe."""
     lines = "".join(block.text for block in blocks(page, "sh", "bash")).replace("\\\n", " ").splitlines()
-    words = (shlex.split(line, comments=True) for line in lines)
+    words = (shlex.split(line.partition(" | ")[0], comments=True) for line in lines)
     return [arguments for name, *arguments in filter(None, words) if Path(name).name == program]
 
 

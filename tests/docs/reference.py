@@ -54,7 +54,7 @@ def _decisions() -> str:
 
 
 def _schemas() -> str:
-    return table(("schema", "of"), [(f"[{name}](schemas/{name}.schema.json)", SCHEMAS[name][0]) for name in SCHEMAS])
+    return table(("schema", "contents"), [(f"[{name}](../schemas/{name}.schema.json)", SCHEMAS[name][0]) for name in SCHEMAS])
 
 
 REGIONS: dict[str, Callable[[], str]] = {
@@ -66,8 +66,8 @@ REGIONS: dict[str, Callable[[], str]] = {
     "report": _fields("metrics", "Report"),
     "receipt": _fields("metrics", "Receipt"),
     "comparison": _fields("metrics", "Comparison"),
-    "counts": _named(("count", "of what"), COUNTER_DESCRIPTIONS),
-    "quality": _named(("figure", "what it is"), QUALITY_DESCRIPTIONS),
+    "counts": _named(("count", "meaning"), COUNTER_DESCRIPTIONS),
+    "quality": _named(("metric", "meaning"), QUALITY_DESCRIPTIONS),
     "dead letter": _fields("dead-letters", "DeadLetter"),
     "schemas": _schemas,
     "settings": settings_reference,

@@ -62,4 +62,4 @@ def refusals_table() -> str:
         one = refused(code)
         line = SAMPLES[code].lines[one.position - 1].decode(errors="replace")
         rows.append((f"`{code}`", when, f"`{line}`" if line.strip() else "", one.reason))
-    return table(("code", "the record", "for instance", "reason"), rows)
+    return table(("code", "the record", "example", "reason"), rows)

@@ -49,7 +49,7 @@ def test_the_csv_of_the_page_says_what_its_json_does():
     rows = RawBatch(origin, tuple((n, row.encode()) for n, row in enumerate(rows)), 0, tuple(header.split(",")))
     events, rejected = parser.parse(rows)
     assert not rejected
-    assert [type(event).__name__ for event in events] == ["Behaviour", "Behaviour", "ItemUpdate"]
+    assert [type(event).__name__ for event in events] == ["Interaction", "Interaction", "ItemUpdate"]
     assert (events[0].ts_ms, events[1].value, events[2].categories) == (1764000010000, 4.0, ("shoes", "red"))
 
 
