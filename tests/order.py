@@ -18,12 +18,14 @@ from freshflow.engine.warm_up import warm_up
 __all__ = ["needs_machine_code", "turn", "wait_for_machine_code"]
 
 FIRST = "tests/engine/test_micro_batch.py"
+DOCS_WITHOUT_JOBS = ("configuration", "limits", "links", "live_page", "outputs", "privacy", "reasons", "reference")
 UNCOMPILED = (
-    *(f"tests/{folder}/" for folder in ("connectors", "deploy", "docs", "events", "simulate")),
+    *(f"tests/{folder}/" for folder in ("config", "deploy", "events", "io", "simulator")),
     *(f"tests/cli/test_{command}.py" for command in ("commands", "explain", "schema", "simulate")),
-    *(f"tests/test_{name}.py" for name in ("config", "docs_configuration", "docs_links", "docs_live_page", "frames")),
+    *(f"tests/docs/test_{page}.py" for page in (*DOCS_WITHOUT_JOBS, "related", "serve", "site")),
+    "tests/test_framing.py",
 )
-LONG = ("tests/bench/", "tests/dataflow/", "tests/kafka/", "tests/cli/", "tests/test_docs_", "tests/serve/")
+LONG = ("tests/docs/test_pages.py", "tests/bench/", "tests/streaming/", "tests/kafka/", "tests/cli/", "tests/serving/")
 
 
 def turn(nodeid: str) -> tuple[int, int]:

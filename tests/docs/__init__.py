@@ -1,1 +1,1 @@
-"""The pages: what of them is generated, that their blocks are run, and that they are a site."""
+"""Tests of the documentation, and the generator of its reference tables."""

@@ -1,4 +1,4 @@
-"""`python -m tests.docs` (`make docs-reference`): write what is generated of the pages, and the schemas."""
+"""`python -m tests.docs` (`make docs-reference`): write the generated tables of the pages, and the schemas."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The reference of commands, from the functions that they are and what these say of their parameters."""
+"""Generate the reference of commands from their functions and the annotations of the parameters."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -12,13 +12,11 @@ from typer.models import ArgumentInfo
 from freshflow.cli.commands import COMMAND_HELP, load_command_app
 from tests.docs.tables import table
 
-
-
 WORDS = {int: "INTEGER", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
 class Parameter(NamedTuple):
-    """What a command takes, as it is spelled and shown."""
+    """A parameter of a command, as shown in the reference."""
 
     spelled: str
     default: str
@@ -27,7 +25,7 @@ class Parameter(NamedTuple):
 
 
 def commands() -> Iterator[tuple[str, Callable[..., None]]]:
-    """Each command by its whole name, in the order of `--help`, and the function that it is."""
+    """Yield the full name and the function of each command, in the order of `--help`."""
     for name in COMMAND_HELP:
         app = load_command_app(name)
         prefix = f"{name} " if app.registered_callback else ""
@@ -36,7 +34,7 @@ def commands() -> Iterator[tuple[str, Callable[..., None]]]:
 
 
 def commands_reference() -> str:
-    """What each command does, and a table of what it takes."""
+    """Return a section for each command: its description and a table of its parameters."""
     return "\n\n".join(_command(name, function) for name, function in commands())
 
 

@@ -1,4 +1,4 @@
-"""The fields of a JSON Schema as a table for people."""
+"""Generate tables of the fields of a JSON Schema."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -6,13 +6,11 @@ from typing import Any
 from freshflow.events.fields import MAX_ID_CHARS
 from tests.docs.tables import table
 
-
-
 Schema = Mapping[str, Any]
 
 
 def fields_table(schema: Schema, definition: str) -> str:
-    """Each field of a definition: name, type, whether it is there always, meaning; and those of what it refers to."""
+    """Return a table of the fields of a definition and of the definitions that it refers to."""
     rows = []
     for name, words, required, meaning in _fields(schema["$defs"], definition, "", set()):
         rows.append((f"`{name}`", words, "yes" if required else "", meaning))
@@ -31,7 +29,7 @@ def _fields(defs: Schema, definition: str, prefix: str, told: set[str]) -> Itera
 
 
 def _inner(field: Schema) -> str | None:
-    """The definition that a field, or each entry of it, is of."""
+    """Return the name of the definition of a field, or of its entries."""
     if "$ref" in field:
         return str(field["$ref"].rpartition("/")[2])
     for part in (*field.get("allOf", ()), field.get("items")):
@@ -41,7 +39,7 @@ def _inner(field: Schema) -> str | None:
 
 
 def type_words(field: Schema) -> str:
-    """What a field may be, in words.
+    """Describe the type of a field.
 
     >>> type_words({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 200}, {"type": "null"}]})
     'whole number, 1 to 200'

@@ -1,4 +1,4 @@
-"""What of the pages is generated: regions between two comments, and the schemas.
+"""Generate the schemas, and the regions of the pages between two comments:
 
 <!-- generated: NAME -->
 ...
@@ -20,8 +20,6 @@ from tests.docs.pages import DOCS, PAGES
 from tests.docs.refusals import refusals_table
 from tests.docs.settings import settings_reference
 from tests.docs.tables import table
-
-
 
 REGION = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLE = re.compile(r"^# (?:\d+[.:]? *)?(.+)$", re.MULTILINE)
@@ -54,7 +52,9 @@ def _decisions() -> str:
 
 
 def _schemas() -> str:
-    return table(("schema", "contents"), [(f"[{name}](../schemas/{name}.schema.json)", SCHEMAS[name][0]) for name in SCHEMAS])
+    return table(
+        ("schema", "contents"), [(f"[{name}](../schemas/{name}.schema.json)", SCHEMAS[name][0]) for name in SCHEMAS]
+    )
 
 
 REGIONS: dict[str, Callable[[], str]] = {
@@ -77,7 +77,7 @@ REGIONS: dict[str, Callable[[], str]] = {
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Each file that is generated, or has a region that is, and what it should say."""
+    """Yield the path and the text of each file that is generated in whole or in part."""
     for name in SCHEMAS:
         yield DOCS / "schemas" / f"{name}.schema.json", format_schema(build_schema(name)) + "\n"
     for page in PAGES:

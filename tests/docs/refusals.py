@@ -1,4 +1,4 @@
-"""A record for each code of refusals, refused by the code that refuses them."""
+"""Generate the table of reject codes, with an example of each from the parser itself."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,12 @@ from freshflow.events.reject_codes import REJECT_CODES, RejectCode
 from freshflow.users.store import UserStore
 from tests.docs.tables import table
 
-
-
 ORIGIN = Origin("file", "events.jsonl")
 NOW_S = 1_764_000_000
 
 
 class Sample(NamedTuple):
-    """Lines of a file, of which one is refused; with the columns of a CSV file, and settings that are not the usual."""
+    """Lines of a file, one of which is rejected; with the columns of a CSV file, and settings."""
 
     lines: tuple[bytes, ...]
     columns: tuple[str, ...] | None = None
@@ -46,7 +44,7 @@ SAMPLES: dict[RejectCode, Sample] = {
 
 
 def refused(code: RejectCode) -> Rejected:
-    """What became of the line of a sample that is refused. Raises `ValueError` unless it alone is."""
+    """Return the rejected line of a sample; raise `ValueError` unless exactly one is rejected."""
     lines, columns, config = SAMPLES[code]
     batch = RawBatch(ORIGIN, tuple(enumerate(lines, start=1)), NOW_S * 1000, columns)
     events, rejected = EventParser(config).parse(batch)
@@ -56,7 +54,7 @@ def refused(code: RejectCode) -> Rejected:
 
 
 def refusals_table() -> str:
-    """Each code, when it is given, an example, and the sentence that says so."""
+    """Return a table of the codes: condition, example and reason."""
     rows = []
     for code, when in REJECT_CODES.items():
         one = refused(code)

@@ -1,4 +1,4 @@
-"""The reference of settings, from the configuration and the comments of its example file."""
+"""Generate the reference of settings from the configuration."""
 
 from typing import Any
 
@@ -7,10 +7,8 @@ from freshflow.config.validation import is_mapping
 from tests.docs.tables import table
 
 
-
-
 def settings_reference() -> str:
-    """A table for each section, and the examples that the file gives."""
+    """Return a table for each section, with examples."""
     return "\n\n".join(map(_section, sections()))
 
 

@@ -1,12 +1,10 @@
-"""Tables in Markdown."""
+"""Format tables in Markdown."""
 
 from collections.abc import Iterable, Sequence
 
 
-
-
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; bars within cells are escaped.
+    """Format a table; bars within cells are escaped.
 
     >>> print(table(("a", "b"), [("1|2", "")]))
     | a | b |

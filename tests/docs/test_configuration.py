@@ -1,4 +1,4 @@
-"""The page on settings: its file and its environment are taken, and variables that it names are read."""
+"""The page on settings: its file and its environment are valid, and the variables that it names are read."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from tests.docs.pages import DOCS, blocks, write_files
 PAGE = DOCS / "reference" / "configuration.md"
 
 
-def test_the_file_and_the_variables_of_the_page_set_what_they_say(tmp_path):
+def test_file_and_variables_of_the_page_set_the_configuration(tmp_path):
     write_files(PAGE, tmp_path)
     (block,) = blocks(PAGE, "sh")
     _, *pairs = shlex.split(block.text)
@@ -21,7 +21,7 @@ def test_the_file_and_the_variables_of_the_page_set_what_they_say(tmp_path):
     assert config.kafka.options == options
 
 
-def test_the_variables_of_places_are_those_that_the_job_reads():
+def test_variables_of_the_page_are_those_that_the_job_reads():
     read = set(re.findall(r'"(FRESHFLOW_[A-Z_]+)"', Path(job.__file__).read_text("utf-8")))
     (said,) = re.findall(r"stand for options: (.*?)\n\n", PAGE.read_text("utf-8"), re.DOTALL)
     assert set(re.findall(r"`(FRESHFLOW_[A-Z_]+)`", said)) == read

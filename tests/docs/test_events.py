@@ -1,4 +1,4 @@
-"""The page on events: its examples are taken, every one, and show every type; its CSV is what its JSON is."""
+"""The page on events: its examples are valid and show every type; its CSV equals its JSON."""
 
 import json
 from pathlib import Path
@@ -19,9 +19,7 @@ PAGE = DOCS / "reference" / "events.md"
 (LINES,) = (block.text.splitlines() for block in blocks(PAGE, "json"))
 
 
-def test_the_commands_of_the_page_take_every_record_of_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_accept_every_record_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_files(PAGE, tmp_path)
     for command in commands(PAGE):
@@ -31,7 +29,7 @@ def test_the_commands_of_the_page_take_every_record_of_its_files(
     assert [one.get("cause", "tombstone") for one in lists] == ["interaction", "request", "search", "tombstone"]
 
 
-def test_the_examples_show_every_type_of_event_and_are_of_the_schema():
+def test_examples_show_every_type_and_satisfy_the_schema():
     events = [json.loads(line) for line in LINES]
     for event in events:
         Draft202012Validator(build_schema("events")).validate(event)
@@ -42,7 +40,7 @@ def test_the_examples_show_every_type_of_event_and_are_of_the_schema():
     assert tags < {event["type"] for event in events}
 
 
-def test_the_csv_of_the_page_says_what_its_json_does():
+def test_csv_gives_the_events_of_the_json():
     (text,) = (block.text for block in blocks(PAGE, "csv"))
     header, *rows = text.splitlines()
     parser, origin = EventParser(Config().events), Origin("file", "-")
@@ -54,6 +52,6 @@ def test_the_csv_of_the_page_says_what_its_json_does():
 
 
 @pytest.mark.parametrize("code", REJECT_CODES)
-def test_the_sample_of_a_refusal_is_refused_with_its_code(code):
+def test_sample_is_rejected_with_its_code(code):
     assert refused(code).code == code
     assert refused(code).raw in SAMPLES[code].lines or code == "ahead"

@@ -25,7 +25,7 @@ def test_guest_history_joins_the_user_in_any_partition(example, partitions, show
     lists = [json.loads(line) for line in Path("lists.jsonl").read_text().splitlines()]
     if partitions != "1":
         lists = [record for record in lists if record.get("cause") == "identify"]
-    assert len(lists) == len(EXPECTED[shown])
+    assert [len(record.get("items", ())) for record in lists] == [len(one.get("items", ())) for one in EXPECTED[shown]]
     assert all(map(has_fields, EXPECTED[shown], lists))
     assert not Path("lists.dead-letters.jsonl").exists()
 

@@ -1,4 +1,4 @@
-"""The page on limits and the one on how it works: the bounds they name are those of the code."""
+"""The bounds named on the pages are those of the code."""
 
 import pytest
 
@@ -12,7 +12,7 @@ CONFIG = Config()
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "text"),
     [
         ("reference/limits.md", f"{CONFIG.ranking.candidates} in all"),
         ("reference/limits.md", f"the last {CONFIG.users.history} items"),
@@ -28,5 +28,5 @@ CONFIG = Config()
         ("explanation/how-it-works.md", f"after every {UPDATE_INTERVAL}th event"),
     ],
 )
-def test_a_figure_is_that_of_the_code(page: str, said: str) -> None:
-    assert said in " ".join((DOCS / page).read_text("utf-8").split())
+def test_bound_is_that_of_the_code(page: str, text: str) -> None:
+    assert text in " ".join((DOCS / page).read_text("utf-8").split())

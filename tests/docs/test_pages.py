@@ -14,7 +14,7 @@ from tests.kafka.brokers import Tansu
 
 # Pages whose commands cannot run here. The tests named check them, and `test_commands_have_known_options` does.
 NOT_RUN = {
-    "explanation/privacy.md": "needs a running job on Kafka: tests/docs/test_privacy.py, tests/kafka/test_forgetting.py",
+    "explanation/privacy.md": "needs a job on Kafka: tests/docs/test_privacy.py, tests/kafka/test_forgetting.py",
     "how-to/check.md": "prints versions and sizes of this machine: tests/cli/test_check.py",
     "how-to/deploying.md": "needs Docker and Kubernetes: tests/deploy",
     "how-to/live-page.md": "runs until it is stopped: tests/serving/dashboard",

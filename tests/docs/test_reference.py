@@ -1,4 +1,4 @@
-"""What is generated is what the code says today; `make docs-reference` writes it anew."""
+"""The generated tables and schemas are current; `make docs-reference` updates them."""
 
 import re
 
@@ -10,12 +10,12 @@ from tests.docs.pages import DOCS, PAGES, ROOT
 from tests.docs.reference import REGIONS, generated
 
 
-def test_pages_and_schemas_are_what_the_code_generates():
+def test_generated_tables_and_schemas_are_current():
     stale = [str(path.relative_to(ROOT)) for path, text in generated() if not path.exists() or path.read_text() != text]
     assert not stale, "run `make docs-reference`"
 
 
-def test_every_command_and_every_option_is_told():
+def test_command_line_page_has_every_option():
     page = (DOCS / "reference" / "cli.md").read_text("utf-8")
     for name, function in commands():
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
@@ -28,6 +28,6 @@ def test_every_command_and_every_option_is_told():
     assert len(list(commands())) > 5
 
 
-def test_every_generated_table_stands_in_one_page():
+def test_every_generated_table_is_in_one_page():
     used = [name for page in PAGES for name in re.findall(r"<!-- generated: (.+?) -->", page.read_text("utf-8"))]
     assert sorted(used) == sorted(REGIONS)
