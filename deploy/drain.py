@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.errors import FreshFlowError, OutputError
 from freshflow.io.kafka.client import client_options, create_client, list_partitions, parse_kafka_url
 

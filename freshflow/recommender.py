@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from freshflow.config.schema import NATIVE_FORMAT, Config
+from freshflow.config.registry import NATIVE_FORMAT
+from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser

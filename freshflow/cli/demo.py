@@ -22,7 +22,8 @@ from msgspec.structs import replace
 
 from freshflow.cli.clock import wall_clock_ms
 from freshflow.cli.serve import check_server_packages
-from freshflow.config.schema import Config, load_config
+from freshflow.config.loader import load_config
+from freshflow.config.schema import Config
 from freshflow.errors import OutputError, ProcessError
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.lines import Line

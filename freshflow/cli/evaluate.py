@@ -16,7 +16,7 @@ from rich.status import Status
 from freshflow.cli.comparison import paired_table
 from freshflow.cli.options import ConfigFile
 from freshflow.cli.shapes import FormatOption, MapOption, event_overrides
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.errors import ConfigError, OutputError
 from freshflow.evaluation.baselines.built_in import create_baselines
 from freshflow.evaluation.chart import render_svg

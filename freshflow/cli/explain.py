@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from freshflow.cli.options import ConfigFile
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.errors import InputError
 from freshflow.io.registry import look_up
 from freshflow.outputs.records import ListItem, PublishedList

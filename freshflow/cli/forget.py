@@ -8,7 +8,7 @@ import typer
 
 from freshflow.cli.clock import wall_clock_ms
 from freshflow.cli.options import ConfigFile
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.errors import ConfigError
 from freshflow.events.fields import MAX_ID_CHARS
 from freshflow.events.identity import ANONYMOUS_PREFIX

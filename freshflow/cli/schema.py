@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from freshflow.cli.reference.json_schemas import SCHEMAS, build_schema
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.errors import ConfigError
 
 __all__ = ["schema", "format_schema"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.errors import ConfigError
 
 __all__ = ["check_server_packages", "serve"]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from freshflow.cli.options import ConfigFile
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.io.kafka.admin import TopicReport, build_topic_specs, create_topics
 from freshflow.io.kafka.client import parse_kafka_servers
 

@@ -23,6 +23,7 @@ from freshflow.cluster.protocol import (
     WorkerFailure,
     WorkerReady,
 )
+from freshflow.config.plugins import import_plugins
 from freshflow.errors import find_user_error
 from freshflow.state.recovery_store import open_state_backend
 from freshflow.streaming.job import Peers, StopFlag, build, run_flow
@@ -64,6 +65,7 @@ def _run(index: int, channel: Channel[MessageToWorker], failures: FailureRecorde
     job_stats, stop_flag = JobStats(), StopFlag()
     job = _receive(channel, JobSpec)
     configure_logging(job.config.log)
+    import_plugins(job.config.plugins.modules)
     recovery = Path(job.recovery) if job.recovery is not None else None
     state_backend = open_state_backend(recovery)
     flow = build(

@@ -1,1 +1,1 @@
-"""The configuration of a job: one TOML file, checked on load, frozen, passed as values."""
+"""Configuration of a job: one TOML file, checked when it is loaded, frozen, passed as values."""

@@ -1,7 +1,12 @@
-"""Where settings come from: a TOML file, the environment, the command line.
+"""Sources of settings: a TOML file, the environment, the command line.
 
-Each place is read into a list of settings, one for each value, that remember where they stood; of several
-with the same path the last one counts. Nothing is checked here but what cannot be read at all.
+Each source is read into a list of settings, one for each value, with its origin for error messages. Of several settings
+with the same path the last one counts. Values are not checked here.
+
+A string of the form `${NAME}` in the file is replaced by the environment variable NAME, which keeps secrets out of the
+file. `FRESHFLOW_<SECTION>_<KEY>` overrides a key (`FRESHFLOW_LISTS_K=10`); its value is parsed as TOML, or else taken as
+a string. `FRESHFLOW_KAFKA_OPTIONS_SASL_PASSWORD` sets the librdkafka option `sasl.password`; its value and that of
+FRESHFLOW_PRIVACY_KEY are taken literally. Other variables that begin with FRESHFLOW_ are ignored.
 """
 
 import re
@@ -12,18 +17,8 @@ from typing import Any, NamedTuple
 
 from freshflow.errors import ConfigError
 
-__all__ = [
-    "PRIVACY_KEY",
-    "RETIRED_KEYS",
-    "RETIRED_SECTIONS",
-    "Setting",
-    "settings_from_environment",
-    "settings_from_file",
-    "settings_from_overrides",
-]
-
-PRIVACY_KEY = ("privacy", "key")  # a secret: taken as it stands, since one of digits alone must not become a number
-# Names of earlier versions, and what each is called now.
+PRIVACY_KEY = ("privacy", "key")  # taken literally: a key of digits must not become a number
+# Names of earlier versions and their successors.
 RETIRED_SECTIONS = {"values": "business_value"}
 RETIRED_KEYS = {
     ("users", "lateness_s"): "allowed_lateness_s",
@@ -43,9 +38,9 @@ RETIRED_KEYS = {
 
 
 class Setting(NamedTuple):
-    """One value; `path` is (section, key) or, within a mapping, (section, key, entry).
+    """A value with its path, (section, key) or (section, key, entry) within a mapping, and its origin for errors.
 
-    `origin` says for errors where it stood. An empty table is a setting whose value is {}.
+    An empty table is a setting of value {}.
     """
 
     path: tuple[str, ...]
@@ -54,7 +49,11 @@ class Setting(NamedTuple):
 
 
 def settings_from_file(path: Path, environment: Mapping[str, str]) -> list[Setting]:
-    """The settings of a TOML file, with `${NAME}` replaced. Raises `ConfigError` that names the file."""
+    """Return the settings of a TOML file, with `${NAME}` replaced.
+
+    Raises:
+        ConfigError: The file cannot be read, or a variable that it names is not set.
+    """
     try:
         tables = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
@@ -65,24 +64,30 @@ def settings_from_file(path: Path, environment: Mapping[str, str]) -> list[Setti
         raise ConfigError(f"The configuration file {path} is not valid TOML: {error}.") from None
     except RecursionError:
         raise ConfigError(f"The configuration file {path} is nested too deeply; make it flatter.") from None
-    except ValueError:  # a guard of Python's against quadratic time
+    except ValueError:  # Python's limit on the digits of an integer
         raise ConfigError(f"The configuration file {path} has a number of too many digits; correct it.") from None
     return [_interpolate(setting, environment) for setting in _flatten(tables, str(path))]
 
 
 def settings_from_overrides(overrides: Mapping[str, Mapping[str, Any]], origin: str) -> list[Setting]:
-    """The settings of the command line; None means that an option was not given."""
+    """Return the settings of the command line; None stands for an option that was not given."""
     return [setting for setting in _flatten(overrides, origin) if setting.value is not None]
 
 
 def settings_from_environment(
     environment: Mapping[str, str], sections: Mapping[str, Mapping[str, bool]]
 ) -> list[Setting]:
-    """The settings among environment variables; `sections` says of every key whether it is a mapping.
+    """Return the settings among environment variables.
 
-    A variable whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) is not ours. One that
-    names a section but none of its keys raises `ConfigError`. One that names what an earlier version had is a setting
-    of that old name, which is refused with the new one where settings are checked.
+    Variables whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) are ignored. A retired name becomes
+    a setting of that name, which `check_setting` rejects with the new name.
+
+    Args:
+        environment: All environment variables.
+        sections: By section and key, whether the key is a mapping.
+
+    Raises:
+        ConfigError: A variable names a section but none of its keys.
     """
     settings = []
     section_names = "|".join((*sections, *RETIRED_SECTIONS)).upper()
@@ -94,7 +99,7 @@ def settings_from_environment(
         path: tuple[str, ...] = (section, match[2].lower())
         if section not in RETIRED_SECTIONS:
             path = (section, *_split_key(name, section, match[2].lower(), sections[section]))
-        if section == "kafka" and len(path) == 3:  # as it stands: a password 1e5 must not become a number
+        if section == "kafka" and len(path) == 3:  # taken literally: a password 1e5 must not become a number
             path = (*path[:2], path[2].replace("_", "."))
             settings.append(Setting(path, environment[name], _variable_origin(name)))
         elif path == PRIVACY_KEY:
@@ -123,7 +128,7 @@ def _variable_origin(name: str) -> str:
 def _parse_toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # no TOML, nested too deeply, or a number of thousands of digits
+    except (ValueError, RecursionError):  # not TOML, nested too deeply, or a number of thousands of digits
         return text
     return table["value"] if len(table) == 1 else text  # a text of several lines can hold further keys
 
@@ -140,7 +145,7 @@ def _flatten(tables: Mapping[str, Any], origin: str) -> Iterator[Setting]:
 
 
 def _flatten_value(path: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:
-    """A mapping, one setting an entry; tables within it are dotted names: `sasl.password` needs no quotes."""
+    """Yield one setting per entry of a mapping; inner tables become dotted names: `sasl.password` needs no quotes."""
     pending = [(path, value)]
     while pending:
         path, value = pending.pop()

@@ -12,6 +12,7 @@ from freshflow.refresh.active_users import ActiveUsers
 from freshflow.refresh.feature import RefreshFeature
 from freshflow.related.feature import RelatedFeature
 from freshflow.rules.feature import RulesFeature
+from freshflow.rules.registry import has_rules
 from freshflow.search.feature import SearchFeature
 
 
@@ -39,7 +40,7 @@ def build_features(
         publishes_related: True if related items have a sink.
     """
     features: list[Feature] = [SearchFeature(config, item_statistics)]
-    if config.has_rules:
+    if has_rules(config):
         features.append(RulesFeature(config, item_statistics))
     if config.explore.share:
         features.append(ExplorationFeature(config.explore, item_statistics))

@@ -8,7 +8,7 @@ from freshflow.config.schema import Config
 from freshflow.engine.micro_batch import MicroBatch
 from freshflow.engine.reporting import PartitionMetrics
 from freshflow.items.statistics import ItemStatistics
-from freshflow.metrics.prequential import CUTOFF
+from freshflow.metrics.ranking_metrics import CUTOFF
 from freshflow.ranking.kernel import (
     N_CANDIDATES,
     TARGET_INDEX,
@@ -40,7 +40,7 @@ class Learning:
     @property
     def n_examples(self) -> int:
         """The number of examples that the ranker has learned from."""
-        return self._metrics.counts["events"] + self._metrics.counts["lessons"]
+        return self._metrics.counts["events"] + self._metrics.counts["remote_examples"]
 
     @property
     def n_examples_to_update(self) -> int:
@@ -70,7 +70,7 @@ class Learning:
                 self._record_choice(factor, query.model_index, q, rankings)
         n_interactions, counts = len(batch.interactions), self._metrics.counts
         counts["events"] += n_interactions
-        counts["lessons"] += batch.n_examples - n_interactions
+        counts["remote_examples"] += batch.n_examples - n_interactions
         self._metrics.prequential.fresh.add(ranks)
         self._metrics.prequential.popularity.add(popular_ranks)
 
@@ -78,7 +78,7 @@ class Learning:
         """Down-weight co-visitation counts after a severe drop of the hit rate."""
         hit = float(0 < rank <= CUTOFF)
         if self._metrics.drift_detector.update(hit, crc32(user_id.encode())) == "steep fall":
-            self._metrics.counts["adapted"] += 1
+            self._metrics.counts["drift_adaptations"] += 1
             self._item_statistics.decay_covisits(self._drift_decay)
 
     def _record_choice(self, factor: float, model: int, q: int, rankings: RankingResults) -> None:

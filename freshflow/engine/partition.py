@@ -48,7 +48,7 @@ class Partition:
         self.config = config
         self.publishes_related = publishes_related
         self.item_statistics = ItemStatistics(config.items, config.ranking, config.content, config.rules.blocked)
-        self.ranker = Ranker(config.ranker, content=config.content.is_enabled)
+        self.ranker = Ranker(config.ranker, content=config.content.is_enabled, item_statistics=self.item_statistics)
         self.active_users = ActiveUsers(config.refresh, config.lists.k)
         self.remote_events = RemoteEventBuffer()
         self.metrics = PartitionMetrics(config)

@@ -26,6 +26,7 @@ from freshflow.items.index import ItemIndex
 from freshflow.items.revisits import Revisits
 from freshflow.items.tables import ItemTables
 from freshflow.metrics.ab_test import UserGroups
+from freshflow.ranking.feature_registry import registered_features
 from freshflow.ranking.features import FEATURES
 from freshflow.ranking.features_content import CONTENT_FEATURES
 from freshflow.users.profile import UserProfile
@@ -227,7 +228,11 @@ def state_settings(config: Config) -> dict[str, Any]:
         "privacy.key (its fingerprint)": pseudonyms.fingerprint if pseudonyms is not None else None,
         "content.dimensions": config.content.dimensions,
         "content (whether it is on)": config.content.is_enabled,
-        "features of the ranker": [*FEATURES, *(CONTENT_FEATURES if config.content.is_enabled else ())],
+        "features of the ranker": [
+            *FEATURES,
+            *(CONTENT_FEATURES if config.content.is_enabled else ()),
+            *registered_features(),
+        ],
     }
 
 

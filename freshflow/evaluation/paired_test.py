@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from freshflow.evaluation.scores import Scores
 from freshflow.metrics.ab_test import N_USER_GROUPS, Difference, paired_difference, sums_from_table
-from freshflow.metrics.prequential import CUTOFF
-from freshflow.metrics.ranking_metrics import NOT_COUNTED, NOT_RANKED, MetricValues
+from freshflow.metrics.ranking_metrics import CUTOFF, NOT_COUNTED, NOT_RANKED, MetricValues
 
 __all__ = ["COMPARED_KINDS", "PairedComparison", "compare_paired", "encode_paired_comparison"]
 

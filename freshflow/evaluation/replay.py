@@ -17,7 +17,7 @@ from freshflow.evaluation.recommender import EventPosition, InProcessJob, Search
 from freshflow.evaluation.scores import Scores, StreamHistory
 from freshflow.events.model import Forget, Interaction, ItemUpdate
 from freshflow.items.visit import ItemVisit
-from freshflow.metrics.prequential import CUTOFF
+from freshflow.metrics.ranking_metrics import CUTOFF
 from freshflow.users.profile import Context, context_at
 from freshflow.users.updates import BotEvent, ListRequested, ProfileMerged, RemoteExample, Step, UserInteraction
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from freshflow.events.model import Interaction
 from freshflow.metrics.ab_test import N_USER_GROUPS
-from freshflow.metrics.prequential import CUTOFF
 from freshflow.metrics.ranking_metrics import (
+    CUTOFF,
     NOT_COUNTED,
     MetricValues,
     compute_metrics,

@@ -25,7 +25,7 @@ from freshflow.config.schema import EventsConfig
 from freshflow.events.builders import CONTROL_BUILDERS, build_interaction, scale_weight
 from freshflow.events.csv_rows import BadRowError, parse_row
 from freshflow.events.fields import MAX_ID_CHARS, VALUE_PLACEHOLDER, Fields, InvalidRecordError
-from freshflow.events.formats.registry import FormatRegistry
+from freshflow.events.formats.registry import FormatSelector
 from freshflow.events.identity import (
     ANONYMOUS_PREFIX,
     MAX_ANONYMOUS_ID_CHARS,
@@ -98,7 +98,7 @@ class EventParser:
         self._max_future_ms = round(config.max_future_s * 1000)
         self._ts_limit_ms = LATEST_MS
         self._full_values = dict(config.full_value)
-        self._formats = FormatRegistry(config, has_anonymous_users=has_anonymous_users)
+        self._formats = FormatSelector(config, has_anonymous_users=has_anonymous_users)
         self.n_unknown_type: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in config.weights.items() if name not in CONTROL_TYPES}
 

@@ -1,1 +1,1 @@
-"""How good the lists are, measured on the stream before it is learned from (progressive validation)."""
+"""Metrics: the quality of lists, measured before each event is learned (prequential evaluation), and counts."""

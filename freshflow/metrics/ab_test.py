@@ -1,17 +1,18 @@
-"""How two groups of users fare, and how far their figures are apart, with a confidence interval.
+"""A/B test of two variants: the difference of their metrics, with a confidence interval.
 
-Users are what is assigned to a variant at random, so they are the unit, not events: what one user does is correlated,
-and an interval that takes events for independent is too narrow. A figure of a variant is a ratio, of what its users
-found to what they did. With N_g events and X_g found (hits, or reciprocal ranks summed) of the users in group g, of G,
+Users are assigned to variants at random, so users are the unit of analysis, not events: the events of one user are
+correlated, and an interval that takes events for independent is too narrow. A metric of a variant is a ratio. With N_g
+events and X_g hits (or summed reciprocal ranks) of the users in group g of G,
 
     R = sum X_g / sum N_g,        V(R) = G / (G - 1) * sum (X_g - R N_g)^2 / (sum N_g)^2.
 
 This is the variance of a ratio estimator by the delta method [1, 2]. Two variants have no user in common, so the
-difference of their figures has the sum of both variances, and R_2 - R_1 ± 1.96 sqrt(V(R_1) + V(R_2)) holds the true one
+difference of their metrics has the sum of both variances, and R_2 - R_1 ± 1.96 sqrt(V(R_1) + V(R_2)) holds the true one
 in 95 of 100 experiments.
 
-Groups are `GROUPS` classes of users by a hash, so that the state is bounded; with fewer users almost each is alone. The
-square expands to sums over groups of X^2, X N and N^2, and these add up over partitions: their users are others.
+Groups are `N_USER_GROUPS` classes of users by a hash, which bounds the state; with few users almost every user is a
+group. The square expands to sums over groups of X^2, X N and N^2, which add up over partitions, as these have different
+users.
 
 [1] Cochran, Sampling Techniques, 3rd edition, 1977, section 6.4 and, for groups, 9A.
 [2] Deng, Knoblich and Lu, Applying the delta method in metric analytics, KDD 2018.
@@ -29,22 +30,8 @@ from numpy.typing import NDArray
 
 from freshflow.metrics.ranking_metrics import CUTOFF
 
-__all__ = [
-    "METRIC_NAMES",
-    "N_USER_GROUPS",
-    "EMPTY_SUMS",
-    "Difference",
-    "MetricSums",
-    "VariantSums",
-    "UserGroups",
-    "metric_difference",
-    "paired_difference",
-    "sums_from_table",
-    "combine_sums",
-]
-
 N_USER_GROUPS = 1000
-# Groups with events that a variant must have for an interval: with fewer the normal distribution is too narrow.
+# Minimum number of groups with events for an interval: with fewer the normal distribution is too narrow.
 MIN_GROUPS = 30
 Z_95 = 1.959964  # the 97.5 % quantile of the normal distribution
 METRIC_NAMES = ("hr20", "mrr20", "published_hr20", "published_mrr20")
@@ -52,7 +39,7 @@ FRESH_METRICS, PUBLISHED_METRICS = METRIC_NAMES[:2], METRIC_NAMES[2:]
 
 
 class MetricSums(msgspec.Struct, frozen=True):
-    """Of one figure, over groups of users: the sums of X, of X^2 and of X N."""
+    """Sums of X, of X^2 and of X N of one metric over groups of users."""
 
     total: float = 0.0
     squares: float = 0.0
@@ -60,7 +47,7 @@ class MetricSums(msgspec.Struct, frozen=True):
 
 
 class VariantSums(msgspec.Struct, frozen=True):
-    """Over `groups` of users that had events: the sums of N and of N^2, and of what was found by figure."""
+    """Sums over `groups` of users with events: of N, of N^2, and by metric of X."""
 
     groups: int
     events: int
@@ -68,11 +55,11 @@ class VariantSums(msgspec.Struct, frozen=True):
     found: dict[str, MetricSums]
 
     def mean(self, metric: str) -> float:
-        """R of a figure; 0 without events."""
+        """Return R of a metric; 0 without events."""
         return self.found[metric].total / self.events if self.events else 0.0
 
     def variance(self, metric: str) -> float:
-        """V(R) of a figure; it needs two groups."""
+        """Return V(R) of a metric; it needs two groups."""
         metric_sums, mean = self.found[metric], self.mean(metric)
         squares = metric_sums.squares - 2 * mean * metric_sums.with_events + mean**2 * self.events_squares
         return self.groups / (self.groups - 1) * max(0.0, squares) / self.events**2
@@ -82,15 +69,15 @@ EMPTY_SUMS = VariantSums(0, 0, 0, {metric: MetricSums() for metric in METRIC_NAM
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """How much more a figure is in the second variant than in the first, and the 95 % interval, if there is one."""
+    """Difference of a metric, the second variant less the first, and its 95 % interval, if there is one."""
 
-    by: Annotated[float, Meta(description="How much more.")]
-    low: Annotated[float | None, Meta(description="The lower end of the interval; null where there is none.")]
-    high: Annotated[float | None, Meta(description="Its upper end.")]
+    by: Annotated[float, Meta(description="The difference.")]
+    low: Annotated[float | None, Meta(description="Lower end of the interval; null without an interval.")]
+    high: Annotated[float | None, Meta(description="Upper end of the interval.")]
 
 
 def metric_difference(first: VariantSums, second: VariantSums, metric: str) -> Difference:
-    """The difference of a figure; without an interval where a variant has fewer than `MIN_GROUPS` groups of users."""
+    """Return the difference of a metric; without an interval if a variant has fewer than `MIN_GROUPS` groups."""
     delta = second.mean(metric) - first.mean(metric)
     if min(first.groups, second.groups) < MIN_GROUPS:
         return Difference(delta, None, None)
@@ -99,7 +86,7 @@ def metric_difference(first: VariantSums, second: VariantSums, metric: str) -> D
 
 
 def paired_difference(differences: VariantSums, metric: str) -> Difference:
-    """The same where both answered for the same events: of sums over what the second found more than the first."""
+    """Return the difference of a metric of two systems on the same events, from sums over the differences of X."""
     delta = differences.mean(metric)
     if differences.groups < MIN_GROUPS:
         return Difference(delta, None, None)
@@ -108,7 +95,7 @@ def paired_difference(differences: VariantSums, metric: str) -> Difference:
 
 
 def combine_sums(parts: Iterable[VariantSums]) -> VariantSums:
-    """The sums over partitions, none of which has a user of another."""
+    """Add the sums of partitions, which have different users."""
     return reduce(_add_sums, parts, EMPTY_SUMS)
 
 
@@ -126,7 +113,7 @@ def _add_sums(first: VariantSums, second: VariantSums) -> VariantSums:
 
 
 def sums_from_table(table: NDArray[np.float64], metrics: Sequence[str] = METRIC_NAMES) -> VariantSums:
-    """The sums over the rows of a `table` (G, 1 + F): N, and X of each figure."""
+    """Return the sums over the rows of a table (G, 1 + F) of N and of X of F metrics."""
     products = table.T @ table
     totals = table.sum(axis=0)
     metric_sums = {
@@ -137,27 +124,33 @@ def sums_from_table(table: NDArray[np.float64], metrics: Sequence[str] = METRIC_
 
 
 class UserGroups:
-    """The state of a partition: `table` (GROUPS, 5), how many events a group of users had, and what was found for them.
+    """Sums over the users of a partition by group: `table` (N_USER_GROUPS, 5) holds N, and X of each metric.
 
-    A user's group is a number of theirs, such as crc32 of the id, modulo `N_USER_GROUPS`.
+    The group of a user is a hash of the id, such as crc32, modulo `N_USER_GROUPS`.
     """
 
     def __init__(self, table: NDArray[np.float64] | None = None) -> None:
         self.table = np.zeros((N_USER_GROUPS, 1 + len(METRIC_NAMES))) if table is None else table
 
     def add(self, users: Sequence[int], ranks: Sequence[int], published_ranks: Sequence[int]) -> None:
-        """Count events of users by number, whose items stood at `ranks`, and at `published_ranks` on the list last sent."""
+        """Count N events.
+
+        Args:
+            users: Hashes of their users (N,).
+            ranks: Ranks of their items (N,) from 1 on the lists made just before; 0 for none.
+            published_ranks: Ranks of their items (N,) on the lists published last.
+        """
         groups = np.array(users, np.int64) % N_USER_GROUPS
         columns = [np.ones(len(groups)), *_hits_and_reciprocals(ranks), *_hits_and_reciprocals(published_ranks)]
         np.add.at(self.table, groups, np.array(columns).T)
 
     def sums(self) -> VariantSums:
-        """What there is to report."""
+        """Return the sums over all groups."""
         return sums_from_table(self.table)
 
 
 def _hits_and_reciprocals(ranks: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of ranks from 1, or 0 for none: whether each is a hit, and its reciprocal."""
+    """Return for ranks (N,) from 1, or 0 for none, the hits (N,) and the reciprocal ranks (N,)."""
     rank_array = np.array(ranks, np.int64)
     hits = (rank_array > 0) & (rank_array <= CUTOFF)
     return hits.astype(np.float64), np.where(hits, 1 / np.maximum(rank_array, 1), 0.0)

@@ -1,48 +1,45 @@
-"""Drift: notices that the lists have suddenly become worse, from whether each event's item stood on its list."""
+"""Drift detection: sudden falls of the hit rate of lists."""
 
 from collections import deque
 from typing import Literal
 
 from freshflow._river import ADWIN
 
-__all__ = ["DriftDetector", "DriftKind"]
-
-# Not one false alarm in 10 million events of noise. A fall from 0.5 to 0.25 is seen after 170 events (median) or 290
-# (99 %). River's 0.002 sees it 50 events earlier, and finds twice as many falls where real streams are merely restless.
+# No false alarm in 10 million events of noise. A fall from 0.5 to 0.25 is detected after 170 events (median) or 290
+# (99 %). River's 0.002 detects it 50 events earlier, and twice as many falls in real streams without a drift.
 ADWIN_DELTA = 0.0001
-CHECK_EVERY_EVENTS = 8  # events from check to check; with River's 32 a fall is seen some 15 events later
-MAX_WINDOW_EVENTS = (
-    4_000  # events looked back on, at most: what takes longer is a slow decline or the rhythm of the day, no drift
-)
-# The world has changed, and not only who is here, where the latest events of so many users hit less than this share of
-# before. Where simulated shops shifted it was .43 to .73, in false alarms .63 and more. Who rates a hundred films in a
-# row makes a fall alone.
+CHECK_EVERY_EVENTS = 8  # with River's 32 a fall is detected some 15 events later
+MAX_WINDOW_EVENTS = 4_000  # slower changes are declines or the rhythm of the day, not drifts
+# A fall is severe if the latest events, of at least `MIN_USERS` users, hit less than this ratio of the mean before. In
+# simulated shops with a shift the ratio was .43 to .73, in false alarms .63 and more. A single user who rates a hundred
+# films in a row can cause a fall.
 SEVERITY_WINDOW_EVENTS, MIN_USERS, SEVERE_RATIO = 128, 10, 0.62
 
 DriftKind = Literal["fall", "steep fall"]
 
 
 class DriftDetector:
-    """Watches the outcomes of progressive validation (1 for a hit, 0 for a miss) for an abrupt fall.
+    """Detector of abrupt falls of the hit rate, from the outcomes of prequential evaluation (1 a hit, 0 a miss).
 
-    ADWIN [1] compares the older part of a window, of length n0 and mean m0, with the younger, for many places of the
-    cut between them. It reports a change where
+    ADWIN [1] compares the older part of a window, of length n0 and mean m0, with the younger part, for many cuts
+    between them. It reports a change where
 
-        |m0 - m1| > sqrt(2 v L / h) + 2 L / (3 h),    h = 1 / (1 / n0 + 1 / n1),    L = ln(2 ln(n) / DELTA),
+        |m0 - m1| > sqrt(2 v L / h) + 2 L / (3 h),    h = 1 / (1 / n0 + 1 / n1),    L = ln(2 ln(n) / ADWIN_DELTA),
 
-    with n and v the length and the variance of the whole window. Changes for the better count as no drift. After any
-    change both windows start anew.
+    with n and v the length and the variance of the whole window. Changes for the better are no drift. After any change
+    both windows start anew.
 
-    A long window would find slow declines and the day's rhythm significant, so there are two, half of `MAX_WINDOW_EVENTS` apart:
-    the older decides; when it is full, the younger takes its place and a new one begins. The past compared with is
-    thus between `MAX_WINDOW_EVENTS` / 2 and `MAX_WINDOW_EVENTS` events long, once there are as many. Memory: some 4 kB.
+    In a long window slow declines and the rhythm of the day would be significant. So there are two windows, half of
+    `MAX_WINDOW_EVENTS` apart: the older one decides; when it is full, the younger one replaces it and a new one begins.
+    The window thus has between `MAX_WINDOW_EVENTS` / 2 and `MAX_WINDOW_EVENTS` events, once there are as many.
+    Memory: some 4 kB.
 
-    Hits are watched rather than reciprocal ranks. What a change of the world costs first is items further down the
-    list: where a simulated shop shifted, hits fell from 0.61 to 0.37, and that was seen after 190 events (median);
-    reciprocal ranks fell from 0.30 to 0.25, and in nine of ten cases that was not seen within 4,000.
+    The detector watches hits, not reciprocal ranks, because a shift first costs items further down the list: when a
+    simulated shop shifted, hits fell from 0.61 to 0.37, which was detected after 190 events (median); reciprocal ranks
+    fell from 0.30 to 0.25, which in nine of ten cases was not detected within 4,000.
 
-    Whether a fall is steep shows when `SEVERITY_WINDOW_EVENTS` more events have passed: those that made it known may be of a few users
-    who find nothing for a while, or in part from before.
+    The severity of a fall is checked `SEVERITY_WINDOW_EVENTS` events later: the events that revealed it may be of a few
+    users with a run of misses, or in part from before.
 
     >>> watch = DriftDetector()
     >>> falls = ((n, watch.update(n % 2 if n <= 2000 else n % 4 == 0, user=n % 30)) for n in range(1, 3001))
@@ -59,22 +56,22 @@ class DriftDetector:
         self.detections = 0
         self.last_detection = 0  # the number of its event, from 1; 0 before the first
         self._mean_before = 0.0  # the mean of outcomes before the last fall
-        self._severity_check_event = 0  # the number of the event at which to look at it once more
+        self._severity_check_event = 0  # the number of the event at which its severity is checked
         self._latest_outcomes: deque[tuple[float, int]] = deque(maxlen=SEVERITY_WINDOW_EVENTS)
         self._older, self._younger = _new_window(), _new_window()
         self._length = 0  # of the older
 
     def update(self, outcome: float, user: int) -> DriftKind | None:
-        """Take the outcome (0 to 1) of the next event, of `user`; the fall of outcomes that it shows.
+        """Add the outcome (0 to 1) of the next event, of `user`, and return the fall that it reveals, if any.
 
-        A fall that turns out to be steep is told once more, and counted once.
+        A fall that turns out to be steep is returned once more, and counted once.
         """
         self.events += 1
         self._latest_outcomes.append((outcome, user))
         self._length += 1
         total, events = self._older.total + outcome, self._older.width + 1
         self._older.update(outcome)
-        if self._older.drift_detected:  # the part that was otherwise has been dropped
+        if self._older.drift_detected:  # ADWIN has dropped the older part
             mean_before = (total - self._older.total) / (events - self._older.width)
             return self._on_change(mean_before, is_drop=self._older.estimation < mean_before)
         if self.events == self._severity_check_event and self._is_severe():
@@ -87,7 +84,7 @@ class DriftDetector:
         return None
 
     def forget(self, user: int) -> None:
-        """Keep no outcome of `user` apart from others' any longer."""
+        """Drop the latest outcomes of a forgotten user."""
         self._latest_outcomes = deque(
             ((outcome, outcome_user) for outcome, outcome_user in self._latest_outcomes if outcome_user != user),
             maxlen=SEVERITY_WINDOW_EVENTS,
@@ -104,7 +101,7 @@ class DriftDetector:
         return "fall"
 
     def _is_severe(self) -> bool:
-        """Whether the latest events are of many users, and hit far less than before."""
+        """Return whether the latest events are of many users, and hit far less than before."""
         by_user: dict[int, list[float]] = {}
         for outcome, user in self._latest_outcomes:
             by_user.setdefault(user, []).append(outcome)

@@ -1,6 +1,6 @@
-"""Progressive validation: each event is predicted from earlier events, scored, and only then learned from.
+"""Prequential evaluation (progressive validation): each event is predicted, scored, and only then learned.
 
-HR@k is the share of events whose item stood among the first k of the list; MRR@k the mean of 1 / rank, 0 beyond k.
+HR@k is the share of events whose item is among the first k of the list; MRR@k the mean of 1 / rank, 0 beyond k.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from freshflow._numba import jit_no_refcount
 from freshflow.metrics.ranking_metrics import CUTOFF
 
-__all__ = ["CUTOFF", "RankingMetrics", "PrequentialMetrics"]
-
-ROLLING_WINDOW_EVENTS = 5_000  # events of the rolling figures
+ROLLING_WINDOW_EVENTS = 5_000  # events of the recent metrics
 UNFILLED_SLOT, N_RANK_BINS = CUTOFF + 1, CUTOFF + 2
 
 
 class RankingMetrics:
     """HR@20 and MRR@20 over all events and over the last `ROLLING_WINDOW_EVENTS`.
 
-    Both figures follow from counts of ranks, which leave no rounding error behind when they leave the window: `total_counts`
-    and `recent_counts` (22,) hold how often an item stood at each rank up to `CUTOFF`, at 0, how often at none of them, and,
-    at 21, how often there was no event yet. `recent_ranks` (5000,) are the ranks of the last events, a ring.
+    Both metrics follow from counts of ranks, which leave no rounding error when they leave the window.
+
+    Attributes:
+        events: Number of events.
+        total_counts: Counts (22,) of ranks up to `CUTOFF`; index 0 counts events without a rank.
+        recent_counts: The same over the window; index 21 counts its unfilled slots.
+        recent_ranks: Ring buffer of the ranks of the last events (5000,).
     """
 
     def __init__(self) -> None:
@@ -34,12 +36,12 @@ class RankingMetrics:
         self.recent_ranks = np.full(ROLLING_WINDOW_EVENTS, UNFILLED_SLOT, np.int8)
 
     def add(self, ranks: Sequence[int]) -> None:
-        """Count events whose items stood at `ranks` (from 1), or, where it is 0, on no list."""
+        """Count events by the ranks of their items, from 1, or 0 for none."""
         _count_ranks(self.total_counts, self.recent_counts, self.recent_ranks, self.events, np.array(ranks, np.int64))
         self.events += len(ranks)
 
     def values(self) -> dict[str, float]:
-        """The figures by name; 0 before the first event."""
+        """Return the metrics by name; 0 before the first event."""
         (hr20, mrr20), (recent_hr20, recent_mrr20) = (
             _hit_rate_and_mrr(self.total_counts.tolist()),
             _hit_rate_and_mrr(self.recent_counts.tolist()),
@@ -55,7 +57,7 @@ def _count_ranks(
     events: int,
     ranks: NDArray[np.int64],
 ) -> None:
-    """Count `ranks` (N,), which follow `events` others; the arrays are those of `RankingMetrics`."""
+    """Count `ranks` (N,) after `events` others, in the arrays of a `RankingMetrics`."""
     for n in range(len(ranks)):
         rank = ranks[n] if 0 < ranks[n] <= CUTOFF else 0
         slot = (events + n) % ROLLING_WINDOW_EVENTS
@@ -72,8 +74,9 @@ def _hit_rate_and_mrr(counts: list[int]) -> tuple[float, float]:
 
 
 class PrequentialMetrics(msgspec.Struct):
-    """The job's lists, made at the moment of need and last published before it, beside the simplest rival: the most
-    popular items of the last 200 events.
+    """Metrics of lists made just before each event, of the lists published last, and of the most popular items.
+
+    Popularity is that of the last 200 events.
     """
 
     fresh: RankingMetrics = msgspec.field(default_factory=RankingMetrics)

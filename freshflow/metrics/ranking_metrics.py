@@ -1,11 +1,11 @@
-"""The figures of progressive validation, from the rank at which each event's item stood on its list.
+"""Ranking metrics from the rank of each event's item on its list.
 
-With one item to find per event, and its rank r from 1,
+With one relevant item per event, and its rank r from 1,
 
     HR@k = mean of [r <= k],    MRR@k = mean of [r <= k] / r,    NDCG@k = mean of [r <= k] / log2(1 + r).
 
-A rank is kept in a byte, so that an evaluation can look back over its whole stream: `MISSED` where the item was not
-among the first `CUTOFF`, `NOT_COUNTED` where the question was not asked.
+A rank takes a byte, so that an evaluation can keep those of its whole stream: `NOT_RANKED` for an item beyond the first
+`CUTOFF`, `NOT_COUNTED` for an event without a prediction.
 """
 
 from collections.abc import Container, Iterable
@@ -15,16 +15,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "CUTOFF",
-    "NOT_RANKED",
-    "NOT_COUNTED",
-    "MetricValues",
-    "compute_metrics",
-    "compute_metrics_by_part",
-    "rank_in_list",
-]
-
 CUTOFF = 20  # the k of HR@k and MRR@k
 NOT_RANKED = 0
 NOT_COUNTED = 255
@@ -33,7 +23,7 @@ Ranks = NDArray[np.uint8]
 
 
 class MetricValues(msgspec.Struct, frozen=True):
-    """How many events were counted, and the means over them; 0 without any."""
+    """Number of counted events, and the means over them; 0 without events."""
 
     events: int = 0
     hr10: float = 0.0
@@ -43,7 +33,12 @@ class MetricValues(msgspec.Struct, frozen=True):
 
 
 def rank_in_list(item_id: str, items: Iterable[str], excluded: Container[str] = ()) -> int:
-    """The rank of an item among the first `CUTOFF` of a list, those in `excluded` left out, or `NOT_RANKED`.
+    """Return the rank of an item among the first `CUTOFF` of a list, or `NOT_RANKED`.
+
+    Args:
+        item_id: The item.
+        items: The list.
+        excluded: Items of the list to skip.
 
     >>> items = ["a", "b", "c"]
     >>> rank_in_list("c", items), rank_in_list("c", items, excluded={"a"}), rank_in_list("d", items)
@@ -56,7 +51,7 @@ def rank_in_list(item_id: str, items: Iterable[str], excluded: Container[str] = 
 
 
 def compute_metrics(ranks: Ranks) -> MetricValues:
-    """The figures of `ranks` (N,).
+    """Return the metrics of `ranks` (N,).
 
     >>> compute_metrics(np.array([1, 3, NOT_RANKED, NOT_COUNTED], np.uint8))
     MetricValues(events=3, hr10=0.6666666666666666, hr20=0.6666666666666666, mrr20=0.4444444444444444, ndcg20=0.5)
@@ -75,5 +70,5 @@ def compute_metrics(ranks: Ranks) -> MetricValues:
 
 
 def compute_metrics_by_part(ranks: Ranks, n_parts: int) -> list[MetricValues]:
-    """The figures of `n_parts` consecutive parts of equal length, as far as that goes."""
+    """Return the metrics of `n_parts` consecutive parts of almost equal length."""
     return [compute_metrics(part) for part in np.array_split(ranks, n_parts)]

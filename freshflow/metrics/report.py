@@ -1,6 +1,7 @@
-"""What goes to the metrics sink: how a partition stands, that it has forgotten a user, and how two variants differ.
+"""Records of the metrics sink: reports of partitions, receipts of forgotten users, and comparisons of variants.
 
-A record has its kind and when it was made (epoch milliseconds), then the fields of the `KINDS` it is of that are known.
+A record has its kind, the time at which it was made (epoch milliseconds), and the fields of its `RECORD_TYPES` entry
+that have a value.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,50 +13,36 @@ from msgspec import Meta
 from freshflow.events.model import SourceRef
 from freshflow.metrics.ab_test import METRIC_NAMES, Difference, VariantSums, combine_sums, metric_difference
 
-__all__ = [
-    "RECORD_TYPES",
-    "Comparison",
-    "VariantDifferences",
-    "RecordKind",
-    "Receipt",
-    "Report",
-    "VariantMetrics",
-    "encode_comparison",
-    "encode_receipt",
-    "encode_report",
-    "sums_by_variant",
-]
-
 RecordKind = Literal["partition", "forget", "comparison"]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """How a partition stands after its latest event. `freshflow.metrics.catalogue` says what its numbers are."""
+    """Counts and quality of a partition after its latest event; `freshflow.metrics.catalogue` defines the figures."""
 
-    partition: Annotated[int, Meta(description="The partition that reports.")]
+    partition: Annotated[int, Meta(description="Number of the partition.")]
     event_ts: Annotated[int, Meta(description="Time of its latest event, in epoch milliseconds.")]
-    counts: Annotated[dict[str, int], Meta(description="What it has counted, and how large its tables are.")]
+    counts: Annotated[dict[str, int], Meta(description="Counts, and sizes of tables.")]
     quality: Annotated[
-        dict[str, float], Meta(description="How well it predicts; each event is predicted, then learned.")
+        dict[str, float], Meta(description="Quality of predictions; each event is predicted, then learned.")
     ]
-    variant: Annotated[str | None, Meta(description="The name of its configuration, if that has one.")] = None
+    variant: Annotated[str | None, Meta(description="Name of the configuration, if it has one.")] = None
     sums: Annotated[
-        VariantSums | None, Meta(description="What it takes to compare this variant with another, if it has a name.")
+        VariantSums | None, Meta(description="Sums to compare this variant with another, if it has a name.")
     ] = None
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """Evidence that a partition has forgotten the user whom a forget event names, without the name."""
+    """Evidence that a partition has forgotten the user of a forget event, without the id."""
 
-    partition: Annotated[int, Meta(description="The partition that has forgotten.")]
+    partition: Annotated[int, Meta(description="Number of the partition.")]
     event_ts: Annotated[int, Meta(description="Time of the forget event, in epoch milliseconds.")]
-    source: Annotated[SourceRef, Meta(description="Where the forget event stands.")]
-    known: Annotated[bool, Meta(description="Whether there was something to forget.")]
-    forgotten: Annotated[int, Meta(description="Forget events that the partition has obeyed so far.")]
+    source: Annotated[SourceRef, Meta(description="Place of the forget event in the input.")]
+    known: Annotated[bool, Meta(description="Whether the user was known.")]
+    forgotten: Annotated[int, Meta(description="Forget events carried out by the partition so far.")]
 
 
 class VariantMetrics(msgspec.Struct, frozen=True):
-    """The figures of a variant over all its partitions, named as in `quality`."""
+    """Metrics of a variant over all its partitions, named as in `quality`."""
 
     events: int
     hr20: float
@@ -65,21 +52,21 @@ class VariantMetrics(msgspec.Struct, frozen=True):
 
 
 class VariantDifferences(msgspec.Struct, frozen=True):
-    """The second variant's figures less the first's, with 95 % intervals, which take 30 groups of users each."""
+    """Metrics of the second variant less those of the first, with 95 % intervals from 30 groups of users on."""
 
-    of: Annotated[str, Meta(description="The names of both, as `second - first`.")]
-    hr20: Annotated[Difference, Meta(description="Of HR@20.")]
-    mrr20: Annotated[Difference, Meta(description="Of MRR@20, likewise.")]
-    published_hr20: Annotated[Difference, Meta(description="Of HR@20 of what users were last sent, likewise.")]
-    published_mrr20: Annotated[Difference, Meta(description="Of its MRR@20, likewise.")]
+    of: Annotated[str, Meta(description="Names of both, as `second - first`.")]
+    hr20: Annotated[Difference, Meta(description="Difference of HR@20.")]
+    mrr20: Annotated[Difference, Meta(description="Difference of MRR@20.")]
+    published_hr20: Annotated[Difference, Meta(description="Difference of HR@20 of the lists published last.")]
+    published_mrr20: Annotated[Difference, Meta(description="Difference of MRR@20 of the lists published last.")]
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """How two variants stand and differ (`freshflow.metrics.ab_test`)."""
+    """Metrics of two variants, and their differences (`freshflow.metrics.ab_test`)."""
 
-    event_ts: Annotated[int, Meta(description="Time of the latest event in it, in epoch milliseconds.")]
-    variants: Annotated[dict[str, VariantMetrics], Meta(description="The figures of each, by name.")]
-    difference: Annotated[VariantDifferences, Meta(description="How far they are apart.")]
+    event_ts: Annotated[int, Meta(description="Time of the latest event, in epoch milliseconds.")]
+    variants: Annotated[dict[str, VariantMetrics], Meta(description="Metrics by variant.")]
+    difference: Annotated[VariantDifferences, Meta(description="Differences of the metrics.")]
 
 
 RECORD_TYPES: dict[RecordKind, type[msgspec.Struct]] = {
@@ -92,17 +79,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_report(report: Report, computed_at_ms: int) -> tuple[None, bytes]:
-    """A record for the metrics sink: the report, its kind and when it was made (epoch milliseconds)."""
+    """Encode a report for the metrics sink, with the time at which it was made (epoch milliseconds)."""
     return _encode_record("partition", report, computed_at_ms)
 
 
 def encode_receipt(receipt: Receipt, computed_at_ms: int) -> tuple[None, bytes]:
-    """The same of a receipt."""
+    """Encode a receipt for the metrics sink, with the time at which it was made (epoch milliseconds)."""
     return _encode_record("forget", receipt, computed_at_ms)
 
 
 def sums_by_variant(reports: Iterable[Report]) -> dict[str, VariantSums]:
-    """What is known of each variant from the reports of partitions, in the order of their numbers."""
+    """Return the sums of each variant from the reports of partitions, in the order of their numbers."""
     parts_by_variant: dict[str, list[VariantSums]] = {}
     for report in sorted(reports, key=lambda report: report.partition):
         if report.variant is not None and report.sums is not None:
@@ -111,7 +98,7 @@ def sums_by_variant(reports: Iterable[Report]) -> dict[str, VariantSums]:
 
 
 def encode_comparison(reports: Sequence[Report], computed_at_ms: int) -> tuple[None, bytes]:
-    """A record for the metrics sink: how two variants stand and differ, by the reports of all their partitions."""
+    """Encode the comparison of two variants for the metrics sink, from the reports of all their partitions."""
     sums = sums_by_variant(reports)
     (first, first_sums), (second, second_sums) = sums.items()
     comparison = Comparison(

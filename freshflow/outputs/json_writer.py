@@ -23,13 +23,8 @@ NULL = np.frombuffer(b"null", np.uint8)
 MINUS, POINT, COMMA, OPEN_BRACKET, CLOSE_BRACKET, CLOSE_BRACE = (np.uint8(ord(c)) for c in "-.,[]}")
 UINT_1, UINT_2, UINT_10, UINT_100 = (np.uint64(n) for n in (1, 2, 10, 100))
 DIGIT_PAIRS = np.frombuffer("".join(f"{n:02}" for n in range(100)).encode(), np.uint8)
-_reason_texts = [
-    f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in PUBLISHED_REASONS
-]
-REASON_BYTES = np.frombuffer(b"".join(_reason_texts), np.uint8)
-REASON_OFFSETS = np.cumsum([0, *map(len, _reason_texts)])
-# Maximum bytes of an item without its ids: the parts above, 10 digits before the point, and 6 punctuation marks.
-MAX_FIXED_BYTES = len(ITEM_PREFIX) + len(SCORE_PREFIX) + max(map(len, _reason_texts)) + 10 + SCORE_DECIMALS + 6
+# Bytes of an item at most, without its ids and reason: the above, 10 digits before the point, and 6 signs.
+MAX_FIXED_BYTES = len(ITEM_PREFIX) + len(SCORE_PREFIX) + 10 + SCORE_DECIMALS + 6
 
 
 def encode_items(items: Sequence[ListItem]) -> msgspec.Raw:
@@ -44,6 +39,13 @@ class JsonListWriter:
     """
 
     def __init__(self) -> None:
+        # Rules may have registered reasons since this module was imported.
+        reason_texts = [
+            f',"reason":{msgspec.json.encode(reason).decode()},"because":['.encode() for reason in PUBLISHED_REASONS
+        ]
+        self._reason_bytes = np.frombuffer(b"".join(reason_texts), np.uint8)
+        self._reason_offsets = np.cumsum([0, *map(len, reason_texts)])
+        self._max_item_bytes = MAX_FIXED_BYTES + max(map(len, reason_texts))
         self._clear(0)
 
     def _clear(self, n_rows: int) -> None:
@@ -72,10 +74,10 @@ class JsonListWriter:
             while (row := _first_missing_row(rows, lists.sizes, self.spans)) != NO_ROW:
                 self._add_id(row, msgspec.json.encode(ids[row]))
         out = np.empty(
-            int(lists.sizes.sum()) * (MAX_FIXED_BYTES + 2 * self.max_id_bytes) + 2 * len(lists.sizes), np.uint8
+            int(lists.sizes.sum()) * (self._max_item_bytes + 2 * self.max_id_bytes) + 2 * len(lists.sizes), np.uint8
         )
         ends = np.empty(len(lists.sizes), np.int64)
-        _write_lists(*lists, self.spans, self.pool, out, ends)
+        _write_lists(*lists, self._reason_bytes, self._reason_offsets, self.spans, self.pool, out, ends)
         text = out[: ends[-1] if len(ends) else 0].tobytes()
         return [msgspec.Raw(text[start:end]) for start, end in pairwise([0, *ends.tolist()])]
 
@@ -147,6 +149,8 @@ def _write_lists(
     reasons: NDArray[np.int32],
     sources: NDArray[np.int32],
     sizes: NDArray[np.int32],
+    reason_bytes: NDArray[np.uint8],
+    reason_offsets: NDArray[np.int64],
     spans: NDArray[np.int64],
     pool: NDArray[np.uint8],
     out: NDArray[np.uint8],
@@ -166,7 +170,7 @@ def _write_lists(
             offset = _append_span(pool, spans[row, 0], spans[row, 1], out, offset)
             offset = _append_span(SCORE_PREFIX, 0, len(SCORE_PREFIX), out, offset)
             offset = _write_number(scores[n, position], out, offset)
-            offset = _append_span(REASON_BYTES, REASON_OFFSETS[reason], REASON_OFFSETS[reason + 1], out, offset)
+            offset = _append_span(reason_bytes, reason_offsets[reason], reason_offsets[reason + 1], out, offset)
             if source != NO_ROW:
                 offset = _append_span(pool, spans[source, 0], spans[source, 1], out, offset)
             out[offset], out[offset + 1] = CLOSE_BRACKET, CLOSE_BRACE

@@ -1,7 +1,14 @@
-"""Reasons for which items stand on lists, as numbers in arrays and as words in published records."""
+"""Reasons for which items are on lists, as numbers in arrays and as words in published records."""
 
 from freshflow.ranking.scoring import RANKING_REASONS
 
-# The reasons of the ranking ("searched" too), then those of items that rules and exploration put on a list.
-PUBLISHED_REASONS = (*RANKING_REASONS, "searched", "pinned", "fresh", "explore")
+# The reasons of the ranking ("searched" too), then those of rules and exploration. Rules of plugins register more.
+PUBLISHED_REASONS = [*RANKING_REASONS, "searched", "pinned", "fresh", "explore"]
 NOT_A_CANDIDATE = -1  # the candidate number of an item that was not ranked
+
+
+def register_reason(name: str) -> int:
+    """Return the number of a reason, which is added if it is new."""
+    if name not in PUBLISHED_REASONS:
+        PUBLISHED_REASONS.append(name)
+    return PUBLISHED_REASONS.index(name)

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from freshflow.config.schema import NATIVE_FORMAT, Config
+from freshflow.config.registry import NATIVE_FORMAT
+from freshflow.config.schema import Config
 from freshflow.events.model import CONTROL_TYPES
 from freshflow.io.findings import Finding, failed, passed
 from freshflow.state.backend import StateBackend

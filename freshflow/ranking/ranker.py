@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
+from freshflow.items.statistics import ItemStatistics
 from freshflow.ranking import reranker as shortlist
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
@@ -30,7 +31,7 @@ from freshflow.ranking.kernel import TARGET_INDEX, RankingResults
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choices
 from freshflow.ranking.model_factories import adam
 from freshflow.ranking.query import Query
-from freshflow.ranking.reranker import RERANKER_INPUTS, FeatureValues
+from freshflow.ranking.reranker import RERANKER_INPUTS, FeatureValues, ItemFeatures
 from freshflow.ranking.scoring import Weights
 
 __all__ = ["Ranker", "load_model_factory"]
@@ -49,10 +50,13 @@ class Ranker:
     are none where `ranker.model` is linear.
     """
 
-    def __init__(self, config: RankerConfig, *, content: bool = False) -> None:
+    def __init__(
+        self, config: RankerConfig, *, content: bool = False, item_statistics: ItemStatistics | None = None
+    ) -> None:
         factory = load_model_factory(config.model)
         configured_models: list[Any] = [factory(), factory()]
-        linear_weights = is_linear(configured_models[0])
+        self.item_features = None if item_statistics is None else ItemFeatures(item_statistics)
+        linear_weights = is_linear(configured_models[0]) and not self.item_features
         self.models: list[Any] = configured_models if linear_weights else [adam(), adam()]
         self.rerankers: list[Any] = [] if linear_weights else configured_models
         self.pending_gradients: list[tuple[int, NDArray[np.float64], NDArray[np.float32]]] = []
@@ -92,7 +96,9 @@ class Ranker:
     def rerank(self, queries: Sequence[Query], rankings: RankingResults) -> None:
         """Let the rerankers, if there are any, re-order the best of each query in `rankings`; changes no model."""
         if self.rerankers:
-            shortlist.rerank_shortlists(self.rerankers, queries, rankings, self.weights, self.n_reranked)
+            shortlist.rerank_shortlists(
+                self.rerankers, queries, rankings, self.weights, self.n_reranked, self.item_features
+            )
 
     def record_choice(
         self, model_index: int, gradient: NDArray[np.float64], unit_gradient: NDArray[np.float32]
@@ -110,7 +116,9 @@ class Ranker:
         They learn it at `apply_updates`, so that it does not matter how many queries are answered at once.
         """
         if self.rerankers and rankings.results[q, TARGET_INDEX] >= 0:
-            examples = shortlist.build_examples(query, q, rankings, self.weights, self.n_reranked, self.rng)
+            examples = shortlist.build_examples(
+                query, q, rankings, self.weights, self.n_reranked, self.rng, self.item_features
+            )
             self.pending_examples += [(query.model_index, features, is_target) for features, is_target in examples]
 
     def state(self) -> dict[str, Any]:

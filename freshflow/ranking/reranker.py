@@ -19,9 +19,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from freshflow.items.statistics import ItemStatistics
+from freshflow.ranking.feature_registry import FeatureInputs, registered_features
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
-from freshflow.ranking.kernel import HISTORY_INDEX, N_CANDIDATES, TARGET_INDEX, TARGET_RANK, RankingResults, build_list
+from freshflow.ranking.kernel import (
+    CANDIDATE_ROW,
+    HISTORY_INDEX,
+    N_CANDIDATES,
+    TARGET_INDEX,
+    TARGET_RANK,
+    RankingResults,
+    build_list,
+)
 from freshflow.ranking.query import Query
 from freshflow.ranking.scoring import SCORE_QUANTUM, Weights, feature_names, score_candidates
 
@@ -38,11 +49,47 @@ N_NEGATIVES = 6  # how many of the shortlist are taught as not chosen; 12 do lit
 FeatureValues = dict[str, float]
 
 
+class ItemFeatures:
+    """Registered features (`freshflow.ranking.feature_registry`) of the items of a partition."""
+
+    def __init__(self, item_statistics: ItemStatistics) -> None:
+        self._item_statistics = item_statistics
+        self._functions = registered_features()
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def values(self, query: Query, rows: NDArray[np.int32]) -> list[FeatureValues]:
+        """Compute the features of candidates.
+
+        Args:
+            query: The query.
+            rows: Item rows of the candidates (N,).
+
+        Returns:
+            The values by name, for each candidate.
+        """
+        inputs = FeatureInputs(query, rows, self._item_statistics)
+        columns = {
+            name: np.asarray(function(inputs), np.float64).tolist() for name, function in self._functions.items()
+        }
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 class _Shortlist:
     """The best of query `q` by the first stage, at most `room`: their `candidates`, the best first, and first `scores`."""
 
-    def __init__(self, query: Query, q: int, rankings: RankingResults, weights: Weights, n_reranked: int) -> None:
+    def __init__(
+        self,
+        query: Query,
+        q: int,
+        rankings: RankingResults,
+        weights: Weights,
+        n_reranked: int,
+        item_features: ItemFeatures | None,
+    ) -> None:
         n_candidates = rankings.results[q, N_CANDIDATES]
+        self.query, self.item_features = query, item_features
         self.q, self.rankings = q, rankings
         scores = np.empty(n_candidates)
         score_candidates(
@@ -68,14 +115,25 @@ class _Shortlist:
         context_features = self.rankings.context_features[self.q].tolist()
         feature_rows = self.rankings.features[self.q][:, self.candidates[members]].T.tolist()
         names = (*feature_names(self.rankings.features.shape[1]), *CONTEXT_FEATURES, "log_share")
-        return [
+        values = [
             dict(zip(names, (*feature_row, *context_features, log_share), strict=True))
             for feature_row, log_share in zip(feature_rows, self.log_shares[members].tolist(), strict=True)
+        ]
+        if not self.item_features:
+            return values
+        rows = self.rankings.candidates[self.q, self.candidates[members], CANDIDATE_ROW]
+        return [
+            features | more for features, more in zip(values, self.item_features.values(self.query, rows), strict=True)
         ]
 
 
 def rerank_shortlists(
-    models: Sequence[Any], queries: Sequence[Query], rankings: RankingResults, weights: Weights, n_reranked: int
+    models: Sequence[Any],
+    queries: Sequence[Query],
+    rankings: RankingResults,
+    weights: Weights,
+    n_reranked: int,
+    item_features: ItemFeatures | None = None,
 ) -> None:
     """Re-order the shortlists of queries: scores, places and reasons, and the rank of the item that came.
 
@@ -86,7 +144,7 @@ def rerank_shortlists(
         results = rankings.results[q]
         if not results[N_CANDIDATES] or not (query.k or 0 < results[TARGET_RANK] <= n_reranked):
             continue
-        shortlist = _Shortlist(query, q, rankings, weights, n_reranked)
+        shortlist = _Shortlist(query, q, rankings, weights, n_reranked, item_features)
         if not len(shortlist.candidates):
             continue
         model, min_score = models[query.model_index], shortlist.scores.min()
@@ -111,10 +169,16 @@ def predict_probability(model: Any, features: FeatureValues) -> float:
 
 
 def build_examples(
-    query: Query, q: int, rankings: RankingResults, weights: Weights, n_reranked: int, rng: np.random.Generator
+    query: Query,
+    q: int,
+    rankings: RankingResults,
+    weights: Weights,
+    n_reranked: int,
+    rng: np.random.Generator,
+    item_features: ItemFeatures | None = None,
 ) -> list[tuple[FeatureValues, bool]]:
     """What the item that came teaches a model: (features, whether it came); nothing if it was not on the shortlist."""
-    shortlist = _Shortlist(query, q, rankings, weights, n_reranked)
+    shortlist = _Shortlist(query, q, rankings, weights, n_reranked, item_features)
     target = np.flatnonzero(shortlist.candidates == rankings.results[q, TARGET_INDEX])
     if not len(target):
         return []

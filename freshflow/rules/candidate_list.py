@@ -1,4 +1,4 @@
-"""What rules take and give: the ranked candidates of one query, the best first, more of them than will be shown."""
+"""Input and output of rules: the ranked candidates of one query, the best first, more of them than a list holds."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,16 +11,20 @@ from freshflow.outputs.reasons import NOT_A_CANDIDATE, PUBLISHED_REASONS
 from freshflow.ranking.scoring import SCORE_QUANTUM
 
 PINNED, FRESH, EXPLORE = (PUBLISHED_REASONS.index(name) for name in ("pinned", "fresh", "explore"))
-# What rules add to scores, by the name of its contribution.
-ADJUSTMENTS = ("boost", "price", "value")
+# Names of the rules that adjust scores, in the order in which they run; `freshflow.rules.registry` fills it.
+ADJUSTMENTS: list[str] = []
 
 
 class CandidateList(NamedTuple):
-    """N items in the order in which they would be shown.
+    """N items in the order of the list.
 
-    `rows` and `scores` (N,); `reasons` (N,), indices of `PUBLISHED_REASONS`; `sources` (N,), the row of the item behind the
-    reason, or -1; `candidate_numbers` (N,), the number of the candidate in its answer, or `NOT_A_CANDIDATE`; `adjustments` (N, A), what
-    rules added to the scores, see `ADJUSTMENTS`: the rest is what the ranker gave.
+    Attributes:
+        rows: Item rows (N,).
+        scores: Scores (N,).
+        reasons: Numbers of `PUBLISHED_REASONS` (N,).
+        sources: Rows (N,) of the items behind the reasons, or -1.
+        candidate_numbers: Numbers (N,) of the candidates in the ranking, or `NOT_A_CANDIDATE`.
+        adjustments: Addends of rules to the scores (N, A), in the order of `ADJUSTMENTS`.
     """
 
     rows: NDArray[np.int32]
@@ -32,7 +36,7 @@ class CandidateList(NamedTuple):
 
     @classmethod
     def from_rows(cls, rows: Sequence[int], reason: int) -> "CandidateList":
-        """Items that were not ranked, on a list for this reason; nothing speaks for them, so their score is 0."""
+        """Return items that were not ranked, with this reason and a score of 0."""
         n = len(rows)
         no_sources = np.full(n, NO_ROW, np.int32)
         return cls(
@@ -46,23 +50,31 @@ class CandidateList(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return len(self.rows)
 
     def select(self, indices: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "CandidateList":
-        """The items at these places, in this order."""
+        """Return the items at these indices, in this order."""
         columns: tuple[Any, ...] = tuple(self)
         return CandidateList(*(column[indices] for column in columns))
 
     def concatenate(self, following_items: "CandidateList") -> "CandidateList":
-        """These items and then the others."""
+        """Return these items followed by the others."""
         columns: zip[tuple[Any, Any]] = zip(self, following_items, strict=True)
         return CandidateList(*map(np.concatenate, columns))
 
     def with_adjustment(self, name: str, amounts: NDArray[np.float64], ids: Sequence[str]) -> "CandidateList":
-        """With `amounts` (N,) added to the scores under this name, in the order of the new ones; ties by item id.
+        """Add to the scores, and sort by the new ones, descending, ties by item id.
 
-        Scores stay multiples of the ranker's step, so what is said to be added is exactly the difference.
+        Scores stay multiples of `SCORE_QUANTUM`, so that the recorded adjustment is exactly the difference.
+
+        Args:
+            name: Name of the rule, one of `ADJUSTMENTS`.
+            amounts: Addends (N,).
+            ids: Item ids by row.
+
+        Returns:
+            The items in their new order.
         """
         scores = np.rint((self.scores + amounts) / SCORE_QUANTUM) * SCORE_QUANTUM
         adjustments = self.adjustments.copy()

@@ -1,21 +1,47 @@
-"""Diversity: what stands next is good, and unlike what stands above it (maximal marginal relevance).
+"""Rule `diversity`: the next item has a high score and differs from those above it (maximal marginal relevance).
 
-With d the knob, R(c) the score of c scaled to 0..1 over the candidates, and S the items that stand already, the next is
+With d = `rules.diversity`, R(c) the score of c scaled to 0..1 over the candidates, and S the selected items, the next
+is
 
     argmax_c  (1 - d) R(c) - d max_{s in S} sim(c, s)
 
-(Carbonell & Goldstein, SIGIR 1998, with lambda = 1 - d). Two items are as alike as the larger says of the share of
-their categories (Jaccard) and of how often they are visited together (cosine of co-visitation).
+(Carbonell & Goldstein, SIGIR 1998, with lambda = 1 - d). The similarity of two items is the larger of the Jaccard index
+of their categories and the cosine of their co-visitation counts.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshflow._numba import jit
 from freshflow.items.covisitation import COOCCURRENCE, CoVisits
+from freshflow.items.index import NO_ROW
 from freshflow.rules.candidate_list import CandidateList
+from freshflow.rules.registry import ListSelection, Rule, RuleInputs, register_rule
 
-__all__ = ["diversify"]
+
+@register_rule("diversity", order=50, is_on=lambda config: config.rules.diversity > 0)
+class DiversityRule(Rule):
+    """Rule of `rules.diversity`."""
+
+    def __init__(self, settings: Any, inputs: RuleInputs) -> None:
+        super().__init__(settings, inputs)
+        self._index_by_row = np.empty(0, np.int32)
+
+    def apply(self, candidates: CandidateList, selection: ListSelection) -> CandidateList:
+        """Re-order the free positions of the list."""
+        item_statistics = self.inputs.item_statistics
+        if len(self._index_by_row) < item_statistics.capacity:
+            self._index_by_row = np.full(item_statistics.capacity, NO_ROW, np.int32)
+        return diversify(
+            candidates,
+            self.inputs.item_attributes.categories,
+            item_statistics.tables.covisits,
+            self._index_by_row,
+            self.settings.diversity,
+            selection.n_free,
+        )
 
 
 def diversify(
@@ -26,9 +52,18 @@ def diversify(
     diversity: float,
     k: int,
 ) -> CandidateList:
-    """The first `k` chosen one after the other, then the rest as they were.
+    """Select the first `k` items one after the other; the rest keep their order.
 
-    `categories` (rows, G) are those of items, -1 padded; `index_by_row` (rows,) is -1 before and after.
+    Args:
+        candidates: The items (N), the best first.
+        categories: Categories of all items (rows, G), -1 padded.
+        covisits: Co-visitation counts of all items.
+        index_by_row: Scratch space (rows,), -1 before and after.
+        diversity: The weight d of dissimilarity, 0 to 1.
+        k: Number of items to select.
+
+    Returns:
+        All items in their new order.
     """
     order = np.empty(candidates.size, np.int64)
     if candidates.size:
@@ -61,7 +96,7 @@ def _select_by_marginal_relevance(
     k: int,
     order: NDArray[np.int64],
 ) -> None:
-    """Write the places of items (N,) to `order`; ties to the one that stands first."""
+    """Write the new order of the items (N,) to `order`; of equal items the first wins."""
     size = len(rows)
     is_chosen, max_similarity = np.zeros(size, np.bool_), np.zeros(size)
     for n in range(size):
@@ -96,7 +131,7 @@ def _select_by_marginal_relevance(
 
 @jit
 def _jaccard(first: NDArray[np.int32], second: NDArray[np.int32]) -> float:
-    """The share of categories (G,) of either item that both have; 0 where none are known."""
+    """Return the share of the categories (G,) of either item that both have; 0 without categories."""
     n_common = n_first = n_second = 0
     for a in first:
         n_first += a >= 0

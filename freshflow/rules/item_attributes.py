@@ -1,7 +1,7 @@
-"""What rules go by: the catalogue's word on each item and since when it is there, in columns by item row.
+"""Attributes of items for rules: catalogue data and first-seen times, in columns by item row.
 
-It follows from the configuration and from item knowledge, so it is derived anew where an item event changes something,
-and as a whole where a job is resumed.
+They are derived from the configuration and the item statistics: for single items after item events, and for all items
+when a job resumes.
 """
 
 import math
@@ -15,17 +15,23 @@ from freshflow.items.popularity import FIRST_MS, WEEK
 from freshflow.items.statistics import ItemStatistics
 from freshflow.rules.newest_items import NEVER_SEEN_MS, NewestItems
 
-__all__ = ["MAX_RULE_CATEGORIES", "NO_CODE", "ItemAttributes"]
-
-MAX_RULE_CATEGORIES = 4  # of an item, the first so many
-NO_CODE = -1  # the number of a category or brand that is not there
-# Texts that no item has any more are forgotten once there are so many times as many as item rows, and some.
+MAX_RULE_CATEGORIES = 4  # categories of an item that rules see, the first ones
+NO_CODE = -1  # the code of a missing category or brand
+# Bound on category and brand names, beyond which names without an item are forgotten.
 MAX_NAMES_PER_ROW, MAX_EXTRA_NAMES = 4, 10_000
 
 
 class ItemAttributes:
-    """By item row: `categories` (rows, 4) and `brands` (rows, 1) as numbers; `prices` and `margins`, NaN where not
-    said; `is_blocked`; `boosts`, the logarithms of factors; `first_seen_ms`, when it was published, or else first heard of.
+    """Columns of attributes by item row.
+
+    Attributes:
+        categories: Codes of the first categories (rows, 4), -1 padded.
+        brands: Codes of brands (rows, 1), -1 where unknown.
+        prices: Prices (rows,), NaN where unknown.
+        margins: Margins (rows,), NaN where unknown.
+        is_blocked: Mask of blocked items (rows,).
+        boosts: Logarithms of boost factors (rows,).
+        first_seen_ms: Publication times (rows,), or else times of the first event, in epoch milliseconds.
     """
 
     def __init__(self, config: RulesConfig) -> None:
@@ -44,7 +50,7 @@ class ItemAttributes:
         self._codes: dict[str, int] = {}
 
     def update_rows(self, item_statistics: ItemStatistics, rows: Iterable[int]) -> None:
-        """Take over what is known of the items in `rows`; a row without an item has no traits."""
+        """Update the attributes of the items in `rows`; a row without an item has none."""
         self._grow(item_statistics.capacity)
         for row in rows:
             self._update_row(item_statistics, row)
@@ -52,14 +58,14 @@ class ItemAttributes:
             self.rebuild(item_statistics)
 
     def rebuild(self, item_statistics: ItemStatistics) -> None:
-        """Take over what is known of all items, and forget the rest."""
+        """Derive the attributes of all items anew."""
         self.clear()
         self._grow(item_statistics.capacity)
         for row in range(len(item_statistics.index.ids)):
             self._update_row(item_statistics, row)
 
     def record_visit(self, row: int, ts_ms: int, *, has_published_ms: bool) -> None:
-        """Somebody came for an item at `ts_ms`: if it was not `has_published_ms`, it is there since then at the latest."""
+        """Record a visit at `ts_ms`, which bounds the first-seen time of an item unless `has_published_ms`."""
         previous_ms = int(self.first_seen_ms[row])
         if not has_published_ms and (previous_ms == NEVER_SEEN_MS or ts_ms < previous_ms):
             self._set_first_seen(row, ts_ms)
@@ -105,7 +111,7 @@ class ItemAttributes:
 
 
 def _first_seen_ms(item_statistics: ItemStatistics, row: int) -> int:
-    """When an item was published; else when somebody first came for it or an item event named it."""
+    """Return the publication time of an item, or else the time of its first visit or item event."""
     if not item_statistics.index.ids[row]:
         return NEVER_SEEN_MS
     catalogue, item_counters = item_statistics.catalogue, item_statistics.tables.popularity.counters[row]

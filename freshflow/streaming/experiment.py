@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from freshflow.config.schema import MAX_PARTITIONS, Config, load_config
+from freshflow.config.loader import load_config
+from freshflow.config.schema import MAX_PARTITIONS, Config
 from freshflow.errors import ConfigError
 from freshflow.streaming.partitioning import partition_of
 

@@ -22,7 +22,8 @@ from bytewax.run import cli_main
 
 from freshflow.cluster.protocol import JobSpec
 from freshflow.cluster.supervisor import run_cluster
-from freshflow.config.schema import Config, RefreshConfig, load_config
+from freshflow.config.loader import load_config
+from freshflow.config.schema import Config, RefreshConfig
 from freshflow.evaluation.baselines.vsknn import VSKNN
 from freshflow.evaluation.event_stream import EvaluationStream
 from freshflow.evaluation.replay import evaluate_baselines

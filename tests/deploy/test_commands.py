@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from freshflow.cli.commands import load_command_app
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 
 from .tools import DEPLOY, ROOT, containers, services
 

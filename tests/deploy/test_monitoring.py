@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from freshflow.serving.metrics import ServerMetrics
 from freshflow.serving.responses import Health, InputHealth
-from freshflow.streaming.monitoring.prometheus import METRICS
+from freshflow.streaming.monitoring.metric_specs import metric_specs
 
 from .tools import DEPLOY, ROOT, check, documents
 
@@ -28,7 +28,11 @@ def exposed() -> set[str]:
     figures.list_age_recorder("related")(1.0)
     families = text_string_to_metric_families(figures.render(Health("ok", 1, 1, (health,))).decode())
     served = {sample.name for family in families for sample in family.samples}
-    return OTHERS | served | {metric.name + suffix for metric in METRICS for suffix in SUFFIXES[metric.type]}
+    return (
+        OTHERS
+        | served
+        | {metric.name + suffix for metric in metric_specs().values() for suffix in SUFFIXES[metric.type]}
+    )
 
 
 def panels() -> list[dict[str, Any]]:

@@ -6,14 +6,16 @@
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from freshflow.cli.reference.example_file import EXAMPLE_FILE, example_file
 from freshflow.cli.reference.json_schemas import SCHEMAS, build_schema
 from freshflow.cli.schema import format_schema
 from freshflow.config.schema import DEFAULT_WEIGHTS, Config, UsersConfig
 from freshflow.events.json_schema import WIRE_EVENT_TYPES
-from freshflow.metrics.catalogue import COUNTER_DESCRIPTIONS, QUALITY_DESCRIPTIONS
+from freshflow.metrics.catalogue import COUNT_METRICS, QUALITY_METRICS, Metric
+from freshflow.streaming.monitoring.metric_specs import build_metrics_table
 from tests.docs.commands import commands_reference
 from tests.docs.fields import fields_table
 from tests.docs.pages import DOCS, PAGES
@@ -29,8 +31,9 @@ def _fields(name: str, definition: str) -> Callable[[], str]:
     return lambda: fields_table(build_schema(name), definition)
 
 
-def _named(heads: tuple[str, str], of: dict[str, str]) -> Callable[[], str]:
-    return lambda: table(heads, [(f"`{name}`", says) for name, says in of.items()])
+def _metrics(metrics: Sequence[Metric]) -> Callable[[], str]:
+    rows = [(f"`{metric.name}`", metric.type, metric.unit, metric.description) for metric in metrics]
+    return lambda: table(("name", "type", "unit", "meaning"), rows)
 
 
 def _events(definition: str) -> Callable[[], str]:
@@ -66,8 +69,9 @@ REGIONS: dict[str, Callable[[], str]] = {
     "report": _fields("metrics", "Report"),
     "receipt": _fields("metrics", "Receipt"),
     "comparison": _fields("metrics", "Comparison"),
-    "counts": _named(("count", "meaning"), COUNTER_DESCRIPTIONS),
-    "quality": _named(("metric", "meaning"), QUALITY_DESCRIPTIONS),
+    "counts": _metrics(COUNT_METRICS),
+    "quality": _metrics(QUALITY_METRICS),
+    "prometheus": build_metrics_table,
     "dead letter": _fields("dead-letters", "DeadLetter"),
     "schemas": _schemas,
     "settings": settings_reference,
@@ -78,6 +82,7 @@ REGIONS: dict[str, Callable[[], str]] = {
 
 def generated() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of each file that is generated in whole or in part."""
+    yield EXAMPLE_FILE, example_file()
     for name in SCHEMAS:
         yield DOCS / "schemas" / f"{name}.schema.json", format_schema(build_schema(name)) + "\n"
     for page in PAGES:

@@ -1,9 +1,9 @@
 """Generate the reference of settings from the configuration."""
 
-from typing import Any
 
+from freshflow.cli.reference.example_file import toml_value
 from freshflow.cli.reference.settings import SectionSettings, SettingDoc, sections
-from freshflow.config.validation import is_mapping
+from freshflow.config.section import is_mapping
 from tests.docs.tables import table
 
 
@@ -13,10 +13,7 @@ def settings_reference() -> str:
 
 
 def _section(section: SectionSettings) -> str:
-    rows = [
-        (f"`{one.name.partition('.')[2]}`", _default(one), one.allowed_values, _meaning(one))
-        for one in section.settings
-    ]
+    rows = [(f"`{one.key}`", _default(one), one.allowed_values, _meaning(one)) for one in section.settings]
     return "\n\n".join([f"## {section.name}", section.summary, table(("key", "default", "allowed", "meaning"), rows)])
 
 
@@ -27,13 +24,5 @@ def _meaning(setting: SettingDoc) -> str:
 
 def _default(setting: SettingDoc) -> str:
     if is_mapping(setting.hint):
-        return ", ".join(f"`{key} = {_toml(value)}`" for key, value in setting.default.items())
-    return f"`{_toml(setting.default)}`"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+        return ", ".join(f"`{key} = {toml_value(value)}`" for key, value in setting.default.items())
+    return f"`{toml_value(setting.default)}`"

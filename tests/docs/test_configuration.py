@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.streaming import job
 from tests.docs.pages import DOCS, blocks, write_files
 

@@ -9,7 +9,7 @@ import shlex
 from typer.testing import CliRunner
 
 from freshflow.cli.main import app
-from freshflow.config.schema import load_config
+from freshflow.config.loader import load_config
 from freshflow.events.pseudonyms import Pseudonyms
 from tests.docs.pages import DOCS, blocks, commands
 

@@ -52,7 +52,7 @@ def watched(events: list[Event], settings: Config | None = None) -> Watched:
             due.append((made.metrics.counts["events"], report))
     assert made.metrics.counts["events"] == EVENTS
     assert made.report().counts["drifts"] == len(due)
-    return Watched(due, made.metrics.counts["adapted"], made.metrics.prequential.fresh.values()["hr20"])
+    return Watched(due, made.metrics.counts["drift_adaptations"], made.metrics.prequential.fresh.values()["hr20"])
 
 
 @pytest.fixture(scope="module")
@@ -82,4 +82,4 @@ def test_nothing_is_forgotten_of_a_world_that_stays_as_it_is(seed):
     made, bucket = partition(), UserStore(config().users, 1000)
     for batch in batches(shop(seed, None), 64):
         made.process(ORIGIN, bucket.process(batch))
-    assert made.metrics.counts["adapted"] == 0
+    assert made.metrics.counts["drift_adaptations"] == 0

@@ -155,7 +155,7 @@ def test_lessons_teach_the_ranker_what_it_would_learn_from_its_own_and_count_for
     np.testing.assert_array_equal(taught.ranker.weights.units, alone.ranker.weights.units)
     assert alone.ranker.weights.linear.any()
     counts = taught.report().counts
-    assert (counts["lessons"], counts.get("events", 0)) == (len(events), 0)
+    assert (counts["remote_examples"], counts.get("events", 0)) == (len(events), 0)
     assert taught.report().quality["hr20"] == 0
 
 

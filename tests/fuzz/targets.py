@@ -15,15 +15,8 @@ import msgspec
 
 from freshflow._framing import encode_frame
 from freshflow._safe_pickle import load_plain
-from freshflow.config.schema import (
-    Config,
-    EventsConfig,
-    ItemsConfig,
-    JobConfig,
-    RefreshConfig,
-    UsersConfig,
-    load_config,
-)
+from freshflow.config.loader import load_config
+from freshflow.config.schema import Config, EventsConfig, ItemsConfig, JobConfig, RefreshConfig, UsersConfig
 from freshflow.engine import snapshot
 from freshflow.engine.partition import Partition
 from freshflow.errors import FreshFlowError

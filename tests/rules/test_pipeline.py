@@ -7,14 +7,15 @@ import pytest
 
 from freshflow.items.covisitation import CoVisits
 from freshflow.outputs.reasons import NOT_A_CANDIDATE
+from freshflow.rules.business_value import value_adjustments
 from freshflow.rules.candidate_list import ADJUSTMENTS, FRESH, PINNED, CandidateList
 from freshflow.rules.conversion_rates import CONVERSION_HALF_LIFE_MS, ConversionRates
 from freshflow.rules.diversity import diversify
 from freshflow.rules.freshness import ensure_fresh_items
 from freshflow.rules.newest_items import NEVER_SEEN_MS, NewestItems
 from freshflow.rules.pinning import insert_pinned, split_pinned
+from freshflow.rules.prices import price_adjustments
 from freshflow.rules.quotas import cap_groups
-from freshflow.rules.score_adjustments import price_adjustments, value_adjustments
 
 NONE = np.empty((0, 2), np.int32)
 IDS = [f"i{n}" for n in range(10)]

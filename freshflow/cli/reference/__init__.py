@@ -1,1 +1,1 @@
-"""What there is to look up: settings with their meaning, and JSON Schemas of all that comes in and goes out."""
+"""Reference of settings and JSON Schemas of all inputs and outputs, generated from types."""

@@ -1,31 +1,19 @@
-"""Every setting with its type, default, bounds and meaning.
+"""Reference of all settings, from their types: name, default, allowed values and description."""
 
-Types, defaults and bounds are those of `freshflow.config.schema`; meanings are the comments of `freshflow.example.toml`, the
-one place where they stand.
-"""
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-import re
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from msgspec import Meta
 
 from freshflow.config.schema import TYPE_HINTS, Config
-from freshflow.config.validation import is_mapping
+from freshflow.config.section import bare_type, is_mapping
+from freshflow.events.formats.registry import format_names
 
-__all__ = ["EXAMPLE_FILE", "SectionSettings", "SettingDoc", "sections"]
-
-EXAMPLE_FILE = Path(__file__).parents[2] / "docs" / "freshflow.example.toml"
-COMMENT_PATTERN, HEADER_PATTERN, KEY_PATTERN = (
-    re.compile(r"# ?(.*)"),
-    re.compile(r"\[([\w.]+)\]"),
-    re.compile(r"(\w+) = "),
-)
-ALLOWED_PATTERN = re.compile(r"\[([^]]*)\] ?")
-EXAMPLE_INDENT = "  "  # what a line of a comment begins with that is an example
+ALLOWED_TEXTS = {bool: "true or false", int: "any whole number", float: "any number", str: "text"}
 
 
 class SettingDoc(NamedTuple):
-    """One key. `allowed_values` says in words what the example file has in brackets; `examples` are lines of TOML."""
+    """Documentation of one setting. `examples` are lines of TOML."""
 
     name: str
     hint: Any
@@ -34,61 +22,77 @@ class SettingDoc(NamedTuple):
     description: str
     examples: tuple[str, ...]
 
+    @property
+    def key(self) -> str:
+        """Name of the setting in its section."""
+        return self.name.partition(".")[2]
+
 
 class SectionSettings(NamedTuple):
-    """A table of the file, what it is about, and its keys."""
+    """Documentation of a section and its settings."""
 
     name: str
     summary: str
     settings: tuple[SettingDoc, ...]
 
 
-@cache
 def sections() -> tuple[SectionSettings, ...]:
-    """All sections, in the order of the configuration."""
-    comments = _parse_comments(EXAMPLE_FILE.read_text("utf-8"))
-    return tuple(
-        SectionSettings(
+    """Return all sections, in the order of the configuration."""
+    return tuple(_sections())
+
+
+def _sections() -> Iterator[SectionSettings]:
+    defaults = Config()
+    for section, hints in TYPE_HINTS.items():
+        values = getattr(defaults, section)
+        summary = (type(values).__doc__ or "").partition("\n")[0]
+        yield SectionSettings(
             section,
-            type_.__doc__.partition("\n")[0],
-            tuple(_build_setting(section, key, hint, comments) for key, hint in TYPE_HINTS[section].items()),
+            summary,
+            tuple(_describe_setting(f"{section}.{key}", hint, getattr(values, key)) for key, hint in hints.items()),
         )
-        for section, type_ in get_type_hints(Config).items()
-    )
 
 
-def _build_setting(section: str, key: str, hint: Any, comments: dict[str, list[str]]) -> SettingDoc:
-    lines = comments[f"{section}.{key}"]
-    text = " ".join(line for line in lines if not line.startswith(EXAMPLE_INDENT))
-    allowed_match = ALLOWED_PATTERN.search(text)
-    assert allowed_match is not None, f"{EXAMPLE_FILE}: {section}.{key} does not say in brackets what is allowed"
+def _describe_setting(name: str, hint: Any, default: Any) -> SettingDoc:
+    metas: list[Meta] = [meta for meta in get_args(hint) if isinstance(meta, Meta)]
+    allowed_values = next((meta.extra["allowed"] for meta in metas if meta.extra), None)
+    if name == "events.format":
+        allowed_values = _join_choices(format_names())
     return SettingDoc(
-        f"{section}.{key}",
+        name,
         hint,
-        getattr(getattr(Config(), section), key),
-        allowed_match[1],
-        (text[: allowed_match.start()] + text[allowed_match.end() :]).strip(),
-        tuple(line.strip() for line in lines if line.startswith(EXAMPLE_INDENT)),
+        default,
+        allowed_values or _allowed_values(hint),
+        next(meta.description for meta in metas if meta.description),
+        tuple(example for meta in metas for example in meta.examples or ()),
     )
 
 
-def _parse_comments(text: str) -> dict[str, list[str]]:
-    """The lines of the comment above each key and each table, by its dotted name."""
-    comments_by_name: dict[str, list[str]] = {}
-    section, lines = "", []
-    for line in text.splitlines():
-        if comment := COMMENT_PATTERN.fullmatch(line):
-            lines.append(comment[1])
-            continue
-        if header := HEADER_PATTERN.fullmatch(line):
-            section = header[1]
-            comments_by_name[section] = lines
-        elif key := KEY_PATTERN.match(line):
-            comments_by_name[f"{section}.{key[1]}"] = lines
-        lines = []
-    return comments_by_name
+def _allowed_values(hint: Any) -> str:
+    """Return the values that a type allows, as a table or a comment shows them."""
+    bare = bare_type(hint)
+    if is_mapping(bare):
+        value = get_args(bare)[1]
+        return _allowed_values(value) if get_origin(bare_type(value)) is None else "text, numbers, true or false"
+    if get_origin(bare) is Literal:
+        return _join_choices(get_args(bare))
+    if get_origin(bare) is tuple:
+        return "a list of texts"
+    limits = [meta for meta in get_args(hint) if isinstance(meta, Meta)]
+    return next((text for text in map(_describe_range, limits) if text), ALLOWED_TEXTS[bare])
 
 
-def is_table(setting: SettingDoc) -> bool:
-    """Whether the setting is a table of free entries."""
-    return is_mapping(setting.hint)
+def _describe_range(meta: Meta) -> str:
+    low = f"above {meta.gt:g}" if meta.gt is not None else None if meta.ge is None else f"{meta.ge}"
+    if meta.le is not None or meta.lt is not None:
+        return f"{low} to {meta.le}" if meta.le is not None else f"{low} to below {meta.lt}"
+    if meta.gt is not None:
+        return f"{low}"
+    if low is None:
+        return ""
+    return "0 or more" if meta.ge == 0 else f"at least {low}"
+
+
+def _join_choices(choices: tuple[str, ...]) -> str:
+    *others, last = (f'"{choice}"' for choice in choices)
+    return f"{', '.join(others)} or {last}"

@@ -1,48 +1,46 @@
-"""The engine behind the tables: one decoded record in, the fields of its events in our names out.
+"""Adapter that applies a format mapping: a decoded record in, events with native field names out.
 
-A field is looked for from the inside out: in an item, in its event, in the record, in the envelope around it.
+A field is searched for from the inside out: in an item, in its event, in the record, in the envelope around it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from freshflow.events.csv_rows import parse_cell
 from freshflow.events.fields import VALUE_PLACEHOLDER, InvalidRecordError
-from freshflow.events.formats.mapping import FormatMapping, JsonRecord, lookup_path
+from freshflow.events.formats.mapping import FormatMapping, JsonRecord, TimeFormat, lookup_path
 
-__all__ = ["Adapter", "AdapterResult", "MappedEvent", "EnvelopeContext"]
-
-LITERAL_PREFIX = "="  # begins what a field is, in a renaming, in place of where it stands
+LITERAL_PREFIX = "="  # marks a constant in place of a path
 MIN_MICROSECONDS = 10**14  # the year 5138 in milliseconds, March 1973 in microseconds
-# A time to which an offset is to be added: as in warehouses, with a blank between date and time.
+# A time without an offset, as in warehouses, also with a blank between date and time.
 NAIVE_TIME_PATTERN = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?)(?: UTC)?")
 
 FieldPath = tuple[str, ...]
 
 
 class EnvelopeContext(NamedTuple):
-    """An envelope around a record: its attributes, and what of our fields it says where the record leaves them out."""
+    """An envelope around a record: its attributes, and the native fields that it provides where the record has none."""
 
     attributes: JsonRecord
-    payload_field: str  # of the record in it
+    payload_field: str  # the field that holds the record
     fields: Mapping[str, object]
-    source_names: Mapping[str, str]  # what these fields are called there
+    source_names: Mapping[str, str]  # by native field, its name in the envelope
 
 
 class Scope(NamedTuple):
-    """A part of a record that is searched for fields, and what stands before their names in it."""
+    """A part of a record that is searched for fields, and the prefix of their names for errors."""
 
     values: object
     prefix: str
 
 
 class MappedEvent:
-    """One event: `values` are its fields in our names."""
+    """An event of a record: `values` are its native fields."""
 
-    __slots__ = ("_adapter", "_item", "_scopes", "_envelope", "values")
+    __slots__ = ("_adapter", "_envelope", "_item", "_scopes", "values")
 
     def __init__(
         self,
@@ -59,22 +57,25 @@ class MappedEvent:
         self._item = item
 
     def source_name(self, field_name: str) -> str:
-        """What one of our fields is called where this event comes from."""
+        """Return the name of a native field in the source of the event."""
         return self._adapter.source_name(field_name, self._scopes, self._envelope, self._item)
 
 
 class AdapterResult(NamedTuple):
-    """The events of a record, and by name those that were passed over."""
+    """Events of a record, and the names of the unknown types that were skipped."""
 
     events: list[MappedEvent]
     unknown_types: list[str]
 
 
 class Adapter:
-    """A table with the renamings of a configuration, ours → theirs, which go before it.
+    """A format mapping combined with the field paths of a configuration, which take precedence.
 
-    `types` are theirs → ours, and others are passed over. Without them `type` is a field as any other, of whose values
-    `called` says which are called otherwise here.
+    Args:
+        mapping: The mapping of the format.
+        renames: `events.map`: native field → path in the source, or a constant after `=`.
+        types: Source type → native type; other types are skipped. None reads `type` like any other field.
+        type_aliases: With `types` None, source type → native type; other types keep their names.
     """
 
     def __init__(
@@ -112,9 +113,17 @@ class Adapter:
         self._time_format = mapping.time_format
 
     def read(self, record: JsonRecord, raw: bytes | None, envelope: EnvelopeContext | None = None) -> AdapterResult:
-        """The events of a record whose bytes are `raw`. Raises `InvalidRecordError` that names a field of the record.
+        """Return the events of a record.
 
         Several events of one record share an id: that of the record, or else a digest of its bytes.
+
+        Args:
+            record: The decoded record.
+            raw: Its bytes.
+            envelope: The envelope around it, if any.
+
+        Raises:
+            InvalidRecordError: A field is missing or has a wrong type; the error names it as the source does.
         """
         result = AdapterResult([], [])
         for scopes in self._event_scopes(record, envelope):
@@ -136,7 +145,14 @@ class Adapter:
     def source_name(
         self, field_name: str, scopes: list[Scope], envelope: EnvelopeContext | None, item: Scope | None = None
     ) -> str:
-        """Where a field stands, or all places where it could."""
+        """Return the path of a field in the source, or all paths where it may stand.
+
+        Args:
+            field_name: The native field.
+            scopes: The scopes of the event, innermost first.
+            envelope: The envelope around the record, if any.
+            item: The scope of the item, for an event of an item list.
+        """
         if field_name == "type":
             paths = self._type_paths
         elif item is not None and field_name in self._item_fields:
@@ -158,7 +174,7 @@ class Adapter:
         return " or ".join([*(scopes[0].prefix + name for name in names), *envelope_names])
 
     def _event_scopes(self, record: JsonRecord, envelope: EnvelopeContext | None) -> Iterator[list[Scope]]:
-        """The scopes of each event in a record, from the inside out."""
+        """Yield the scopes of each event of a record, innermost first."""
         prefix = f"{envelope.payload_field}." if envelope else ""
         outer_scopes = [Scope(record, prefix), *([Scope(envelope.attributes, "")] if envelope else [])]
         if self._events_path is None:
@@ -168,13 +184,13 @@ class Adapter:
         events = lookup_path(record, self._events_path)
         if not isinstance(events, list) or not events:
             raise InvalidRecordError(
-                "missing_field", f"{prefix}{name} is missing, empty or no list.", field=prefix + name
+                "missing_field", f"{prefix}{name} is missing, empty or not a list.", field=prefix + name
             )
         for n, event in enumerate(events):
             yield [Scope(event, f"{prefix}{name}[{n}]."), *outer_scopes]
 
     def _resolve_type(self, scopes: list[Scope], envelope: EnvelopeContext | None) -> tuple[str, str | None]:
-        """Their type of an event and ours, which is None where the event is passed over."""
+        """Return the source type of an event and its native type, which is None for an unknown type."""
         if self._fixed_type is not None:
             return str(self._fixed_type), str(self._fixed_type)
         source_type = _find_first(scopes, self._type_paths)
@@ -200,7 +216,7 @@ class Adapter:
     def _shared_fields(
         self, event_type: str, scopes: list[Scope], envelope: EnvelopeContext | None
     ) -> dict[str, object]:
-        """The fields that all events of the items of an event have in common."""
+        """Return the fields that the events of all items of an event share."""
         values: dict[str, object] = {"type": event_type}
         for name, paths in self._fields.items():
             value = _find_first(scopes, paths)
@@ -215,7 +231,7 @@ class Adapter:
     def _split_items(
         self, event_type: str, scopes: list[Scope], envelope: EnvelopeContext | None
     ) -> Iterator[MappedEvent]:
-        """One event an item."""
+        """Yield one event per item."""
         shared_values = self._shared_fields(event_type, scopes, envelope)
         item_list = self._find_item_list(scopes[0])
         if item_list is None:
@@ -233,7 +249,7 @@ class Adapter:
     def _add_search(
         self, source_type: str, scopes: list[Scope], envelope: EnvelopeContext | None, result: AdapterResult
     ) -> None:
-        """A search, if it says what was found; else there is nothing to be put in order."""
+        """Add a search that has results; a search without results has nothing to re-rank and is skipped."""
         values = self._shared_fields("search", scopes, envelope)
         item_list = self._find_item_list(scopes[0])
         if item_list is not None and isinstance(item_list.values, list):
@@ -247,7 +263,7 @@ class Adapter:
     def _add_identify(
         self, source_type: str, scopes: list[Scope], envelope: EnvelopeContext | None, result: AdapterResult
     ) -> None:
-        """What is said of who a guest is, if it names both; calls that only tell traits of one are none."""
+        """Add an identify event that names a user and an anonymous id; calls with traits of one of them are skipped."""
         values = self._shared_fields("identify", scopes, envelope)
         if values.get("user_id") and (values.get("guest_id") or values.get("session_id")):
             result.events.append(MappedEvent(self, values, scopes, envelope))
@@ -255,7 +271,7 @@ class Adapter:
             result.unknown_types.append(f"{source_type} without a user or a guest")
 
     def _find_item_list(self, event: Scope) -> Scope | None:
-        """The list of items in an event, if it has one that is not empty."""
+        """Return the item list of an event, or None if it is missing or empty."""
         for path in self._item_list_paths:
             items = lookup_path(event.values, path)
             if isinstance(items, list) and items:
@@ -273,7 +289,7 @@ def _parse_paths(dotted_paths: tuple[str, ...] | list[str]) -> tuple[FieldPath, 
 
 
 def _find_first(scopes: list[Scope], paths: tuple[FieldPath, ...]) -> object:
-    """What is first found at one of several places, of which the first goes before the second in any scope."""
+    """Return the first value at one of several paths; an earlier path wins over a later one in any scope."""
     for path in paths:
         for values, _ in scopes:
             value = lookup_path(values, path)
@@ -282,8 +298,8 @@ def _find_first(scopes: list[Scope], paths: tuple[FieldPath, ...]) -> object:
     return None
 
 
-def _normalize_time(value: object, time_format: Literal["ours", "microseconds", "utc"]) -> object:
-    """A time in a spelling that is ours; what is no time stays, for a refusal to show it.
+def _normalize_time(value: object, time_format: TimeFormat) -> object:
+    """Return a time in a native notation; other values stay as they are, for the error message.
 
     >>> _normalize_time("1609459200123456", "microseconds"), _normalize_time("2019-10-01 00:00:00 UTC", "utc")
     (1609459200123, '2019-10-01 00:00:00+00:00')

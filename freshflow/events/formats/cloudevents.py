@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 in structured mode, as JSON: an envelope around a record of any shape.
+"""CloudEvents 1.0 in structured mode, as JSON: an envelope around a record of any format.
 
-Source: github.com/cloudevents/spec, cloudevents/formats/json-format.md. `time`, `id` and `type` of the envelope count
-where the record leaves its own out; `source` and `id` together name an event.
+Source: github.com/cloudevents/spec, cloudevents/formats/json-format.md. `time`, `id` and `type` of the envelope fill
+the fields that the record lacks; `source` and `id` together identify an event.
 """
 
 from collections.abc import Callable
@@ -10,23 +10,24 @@ from freshflow.events.fields import InvalidRecordError
 from freshflow.events.formats.adapter import Adapter, AdapterResult, EnvelopeContext
 from freshflow.events.formats.mapping import JsonRecord
 
-__all__ = ["FORMAT", "ENVELOPE_SIGNATURE", "EnvelopeReader"]
-
-FORMAT = "cloudevents"
-ENVELOPE_SIGNATURE = frozenset({"specversion", "id", "source", "type"})  # what every envelope has
+ENVELOPE_SIGNATURE = frozenset({"specversion", "id", "source", "type"})  # fields of every envelope
 
 
 class EnvelopeReader:
-    """Reads the record in an envelope by the adapter that `inside` chooses for it."""
+    """Reader of the record in an envelope, by the adapter that `choose_adapter` returns for it."""
 
     def __init__(self, choose_adapter: Callable[[JsonRecord], Adapter]) -> None:
         self._choose_adapter = choose_adapter
 
     def read(self, record: JsonRecord, raw: bytes | None) -> AdapterResult:
-        """The events of the record in an envelope. Raises `InvalidRecordError`."""
+        """Return the events of the record in an envelope.
+
+        Raises:
+            InvalidRecordError: `data` is not a JSON object, or a field of the record is invalid.
+        """
         payload = record.get("data")
         if not isinstance(payload, dict):
-            reason = "data is missing or no JSON object" + (
+            reason = "data is missing or not a JSON object" + (
                 ": data_base64 is not read." if "data_base64" in record else "."
             )
             raise InvalidRecordError("missing_field", reason, field="data")

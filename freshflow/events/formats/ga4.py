@@ -5,8 +5,7 @@ developers.google.com/analytics/devguides/collection/protocol/ga4/reference.
 """
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 GA4_EVENT_TYPES = {
     "view_item": "view",
@@ -26,7 +25,7 @@ BIGQUERY_EXPORT = FormatMapping(
     fields={
         "user_id": ("user_id", "user_pseudo_id"),
         "ts": ("event_timestamp",),
-        # A session's number is unique within its user only, and compared within its user only.
+        # A session number is unique within its user only, and is compared within its user only.
         "session_id": ("event_params.ga_session_id.int_value",),
         "query": ("event_params.search_term.string_value",),
     },
@@ -54,4 +53,4 @@ MEASUREMENT_PROTOCOL = FormatMapping(
     time_format="microseconds",
 )
 
-MAPPINGS = (BIGQUERY_EXPORT, MEASUREMENT_PROTOCOL)
+register_format(BIGQUERY_EXPORT, MEASUREMENT_PROTOCOL)

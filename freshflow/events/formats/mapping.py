@@ -1,7 +1,7 @@
-"""What is known of another shape, as data: how to tell it, and where our fields stand in it.
+"""Format mappings as data: the signature of a format, and the paths of the native fields in it.
 
-A place is a dotted path: `params.items` is `items` in `params`. In a list of {"key", "value"} pairs, as BigQuery
-exports them, a name means the value of that key; in any other list, a number is an index.
+A path is dotted: `params.items` is `items` in `params`. In a list of {"key", "value"} pairs, as BigQuery exports them,
+a name selects the value of that key; in any other list, a number is an index.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,12 @@ from typing import Literal
 import msgspec
 from msgspec import structs
 
-__all__ = ["Layout", "FormatMapping", "lookup_path"]
-
 JsonRecord = dict[str, object]
+TimeFormat = Literal["native", "microseconds", "utc"]
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """A file without a header: the names of its cells, a pattern of its first line, and what separates the cells."""
+    """A file without a header: its column names, a pattern of its first line, and its separator."""
 
     columns: tuple[str, ...]
     first_line: str
@@ -24,14 +23,23 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 class FormatMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """One shape of records. Of several places for a field the first that is filled counts.
+    """Mapping from one kind of record of a format to native events. Of several paths the first with a value counts.
 
-    `signatures`: sets of names, any of which no other shape has. `type` is that of all events, or `type_paths` is where it
-    stands and `types` say what theirs are called here; events of other types are passed over. `events_path` is a list of
-    events in a record, `item_list_paths` are lists of items in an event, and `item_fields` places within one of these; an event
-    without such a list has its item in itself. Event times are "ours" (seconds, milliseconds, ISO 8601 with an offset),
-    "microseconds", or "utc" where no offset is written. Where guests are known, `anonymous_id_paths` are the places for
-    `format_user_id` that name no user but a device, and before them any others, and `anonymous_types` are known, too.
+    Attributes:
+        format: Name of the format, a value of `events.format`.
+        fields: Paths of each native field.
+        signatures: Sets of field names; a record with all names of one set is of this format, and of no other.
+        type: Type of all events, if they have one.
+        type_paths: Paths of the source type, otherwise.
+        types: Source type → native type; events of other types are skipped.
+        events_path: Path of a list of events in the record.
+        item_list_paths: Paths of lists of items in an event. An event without such a list is an event of one item.
+        item_fields: Paths of native fields in an entry of an item list.
+        time_format: "native" (epoch seconds or milliseconds, ISO 8601 with an offset), "microseconds", or "utc" for
+            times without an offset.
+        layouts: Files without a header.
+        anonymous_id_paths: Those paths of `user_id`, and others, that identify a device; used with `users.guests`.
+        anonymous_types: Additional `types` with `users.guests`.
     """
 
     format: str
@@ -43,13 +51,13 @@ class FormatMapping(msgspec.Struct, frozen=True, kw_only=True):
     events_path: str | None = None
     item_list_paths: tuple[str, ...] = ()
     item_fields: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    time_format: Literal["ours", "microseconds", "utc"] = "ours"
+    time_format: TimeFormat = "native"
     layouts: tuple[Layout, ...] = ()
     anonymous_id_paths: tuple[str, ...] = ()
     anonymous_types: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def with_anonymous(self) -> "FormatMapping":
-        """The table where guests are known: a device is no user."""
+        """Return the mapping with device ids as anonymous ids instead of user ids."""
         user_paths = tuple(path for path in self.fields.get("user_id", ()) if path not in self.anonymous_id_paths)
         fields = (
             {**self.fields, "user_id": user_paths, "guest_id": self.anonymous_id_paths}
@@ -59,14 +67,14 @@ class FormatMapping(msgspec.Struct, frozen=True, kw_only=True):
         return structs.replace(self, fields=fields, types={**self.types, **self.anonymous_types})
 
     def matches(self, names: frozenset[str], columns: tuple[str, ...] | None) -> bool:
-        """Whether a record with these names, or a row with these columns, is of this shape."""
+        """Return whether a record with these field names, or a row with these columns, is of this format."""
         if columns is not None and any(columns == layout.columns for layout in self.layouts):
             return True
         return any(signature <= names for signature in self.signatures)
 
 
 def lookup_path(record: object, path: tuple[str, ...]) -> object:
-    """What stands at a place; None where nothing does.
+    """Return the value at a path, or None.
 
     >>> lookup_path({"params": [{"key": "n", "value": {"int": 3}}], "items": ["a"]}, ("params", "n", "int"))
     3

@@ -1,11 +1,10 @@
-"""The MovieLens data sets: `ratings.csv` (20M, 25M, 32M, small), `ratings.dat` (1M, 10M) and `u.data` (100k).
+"""MovieLens data sets: `ratings.csv` (20M, 25M, 32M, small), `ratings.dat` (1M, 10M) and `u.data` (100k).
 
 Source: their READMEs at files.grouplens.org/datasets/movielens.
 """
 
 from freshflow.events.formats.mapping import FormatMapping, Layout
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 RATING_COLUMNS = ("userId", "movieId", "rating", "timestamp")
 
@@ -20,4 +19,4 @@ RATINGS = FormatMapping(
     ),
 )
 
-MAPPINGS = (RATINGS,)
+register_format(RATINGS)

@@ -1,8 +1,7 @@
-"""The OTTO data set: a session a line, with its events. Source: github.com/otto-de/recsys-dataset."""
+"""OTTO data set: one session a line, with its events. Source: github.com/otto-de/recsys-dataset."""
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 OTTO_SESSION = FormatMapping(
     format="otto",
@@ -13,4 +12,4 @@ OTTO_SESSION = FormatMapping(
     events_path="events",
 )
 
-MAPPINGS = (OTTO_SESSION,)
+register_format(OTTO_SESSION)

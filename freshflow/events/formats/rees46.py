@@ -1,8 +1,7 @@
-"""The REES46 data sets, `2019-Oct.csv` and others. Source: rees46.com/en/datasets."""
+"""REES46 data sets, `2019-Oct.csv` and others. Source: rees46.com/en/datasets."""
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 REES46_EVENT = FormatMapping(
     format="rees46",
@@ -18,4 +17,4 @@ REES46_EVENT = FormatMapping(
     time_format="utc",
 )
 
-MAPPINGS = (REES46_EVENT,)
+register_format(REES46_EVENT)

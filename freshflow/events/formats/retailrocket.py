@@ -1,8 +1,7 @@
-"""The RetailRocket data set, `events.csv`. Source: kaggle.com/datasets/retailrocket/ecommerce-dataset."""
+"""RetailRocket data set, `events.csv`. Source: kaggle.com/datasets/retailrocket/ecommerce-dataset."""
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 RETAILROCKET_EVENT = FormatMapping(
     format="retailrocket",
@@ -12,4 +11,4 @@ RETAILROCKET_EVENT = FormatMapping(
     fields={"user_id": ("visitorid",), "item_id": ("itemid",), "ts": ("timestamp",)},
 )
 
-MAPPINGS = (RETAILROCKET_EVENT,)
+register_format(RETAILROCKET_EVENT)

@@ -1,16 +1,15 @@
-"""Segment: calls of the e-commerce spec (V2, and the names of V1), as RudderStack and others send them, too.
+"""Segment: calls of the e-commerce spec (V2, and the names of V1), which RudderStack and others send, too.
 
 Source: segment.com/docs/connections/spec/ecommerce/v2 and segment.com/docs/connections/spec/common.
 """
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 SEGMENT_CALL = FormatMapping(
     format="segment",
     signatures=(frozenset({"messageId", "userId"}), frozenset({"messageId", "anonymousId"})),
-    type_paths=("event", "type"),  # a call that is no track call has no event: it is a page, an identify, …
+    type_paths=("event", "type"),  # only track calls have an event; other calls are a page, an identify, …
     types={
         "Product Viewed": "view",
         "Product Clicked": "click",
@@ -36,8 +35,8 @@ SEGMENT_CALL = FormatMapping(
     },
     item_list_paths=("properties.products",),
     item_fields={"item_id": ("product_id", "sku")},
-    anonymous_id_paths=("previousId", "anonymousId"),  # the first is in alias calls alone
+    anonymous_id_paths=("previousId", "anonymousId"),  # the first is in alias calls only
     anonymous_types={"identify": "identify", "alias": "identify"},
 )
 
-MAPPINGS = (SEGMENT_CALL,)
+register_format(SEGMENT_CALL)

@@ -1,12 +1,11 @@
 """Snowplow: enriched events as JSON (the analytics SDKs' shape) with the e-commerce action and its product entities.
 
-Sources: docs.snowplow.io, "Ecommerce events" and "Snowplow atomic event properties"; columns of warehouses carry the
-version of the schema, which the SDKs leave at its first number.
+Sources: docs.snowplow.io, "Ecommerce events" and "Snowplow atomic event properties"; warehouse columns carry the
+version of the schema, of which the SDKs write the first number only.
 """
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 ECOMMERCE_ACTION = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
 PRODUCT_CONTEXT = "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1"
@@ -37,4 +36,4 @@ ENRICHED_EVENT = FormatMapping(
     time_format="utc",
 )
 
-MAPPINGS = (ENRICHED_EVENT,)
+register_format(ENRICHED_EVENT)

@@ -1,8 +1,7 @@
-"""The Taobao data set, `UserBehavior.csv`, without a header. Source: tianchi.aliyun.com/dataset/649."""
+"""Taobao data set, `UserBehavior.csv`, without a header. Source: tianchi.aliyun.com/dataset/649."""
 
 from freshflow.events.formats.mapping import FormatMapping, Layout
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 BEHAVIOR_COLUMNS = ("user_id", "item_id", "category_id", "behavior_type", "timestamp")
 
@@ -14,4 +13,4 @@ USER_BEHAVIOR = FormatMapping(
     layouts=(Layout(BEHAVIOR_COLUMNS, r"\d+,\d+,\d+,(pv|fav|cart|buy),-?\d+"),),
 )
 
-MAPPINGS = (USER_BEHAVIOR,)
+register_format(USER_BEHAVIOR)

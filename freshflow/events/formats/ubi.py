@@ -1,11 +1,10 @@
-"""User Behavior Insights, as OpenSearch and others keep them: events, and queries with what they found.
+"""User Behavior Insights of OpenSearch and others: events, and queries with their results.
 
 Source: the schemas 1.3.0 of github.com/o19s/ubi and docs.opensearch.org/latest/search-plugins/ubi.
 """
 
 from freshflow.events.formats.mapping import FormatMapping
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 OBJECT_PATH = "event_attributes.object"
 INTERACTION_TYPES = (
@@ -51,4 +50,4 @@ UBI_QUERY = FormatMapping(
     anonymous_id_paths=("client_id",),
 )
 
-MAPPINGS = (UBI_EVENT, UBI_QUERY)
+register_format(UBI_EVENT, UBI_QUERY)

@@ -1,11 +1,10 @@
-"""The YooChoose data set (RecSys Challenge 2015), `yoochoose-clicks.dat` and `yoochoose-buys.dat`, without headers.
+"""YooChoose data set (RecSys Challenge 2015), `yoochoose-clicks.dat` and `yoochoose-buys.dat`, without headers.
 
-It knows no users but sessions. Source: the data set's README, dataset-README.txt.
+Sessions stand for users. Source: the data set's README, dataset-README.txt.
 """
 
 from freshflow.events.formats.mapping import FormatMapping, Layout
-
-__all__ = ["MAPPINGS"]
+from freshflow.events.formats.registry import register_format
 
 SESSION_FIELDS = {
     "user_id": ("session_id",),
@@ -28,4 +27,5 @@ BUYS = FormatMapping(
     layouts=(Layout(("session_id", "timestamp", "item_id", "price", "quantity"), LINE_PREFIX_PATTERN + r",\d+,\d+"),),
 )
 
-MAPPINGS = (CLICKS, BUYS)
+register_format(CLICKS)
+register_format(BUYS)

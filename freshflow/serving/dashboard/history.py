@@ -137,7 +137,7 @@ class ReportHistory:
             self._intervals.append(Interval(report.event_ts, report.computed_at, n_events, hit_counts))
         if report.count("drifts") > previous.count("drifts"):
             self.drift_markers.append(DriftMarker(report.event_ts, report.partition, steep=False))
-        if report.count("adapted") > previous.count("adapted"):
+        if report.count("drift_adaptations") > previous.count("drift_adaptations"):
             self._mark_steep_drift(report)
 
     def _mark_steep_drift(self, report: PartitionReportRecord) -> None:

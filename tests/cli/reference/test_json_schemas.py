@@ -11,12 +11,12 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
+from freshflow.cli.reference.example_file import EXAMPLE_FILE
 from freshflow.cli.reference.json_schemas import build_schema
-from freshflow.cli.reference.settings import EXAMPLE_FILE
 from freshflow.config.schema import Config
 from freshflow.events.model import Origin, Rejected
 from freshflow.events.reject_codes import REJECT_CODES, RejectCode
-from freshflow.metrics.catalogue import COUNTER_DESCRIPTIONS, QUALITY_DESCRIPTIONS, describe_metric
+from freshflow.metrics.catalogue import COUNT_METRICS, QUALITY_METRICS, find_metric
 from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.outputs.reasons import PUBLISHED_REASONS
 from freshflow.outputs.records import LIST_REASONS, Cause
@@ -106,9 +106,9 @@ def test_the_job_did_all_that_there_is_to_do(written):
 def test_what_is_counted_is_told(written):
     reports = [one for one in written["metrics"] if one["kind"] == "partition"]
     names = {name for report in reports for name in report["counts"]}
-    assert not [name for name in names if describe_metric(name, COUNTER_DESCRIPTIONS) is None]
+    assert not [name for name in names if find_metric(name, COUNT_METRICS) is None]
     figures = {name for report in reports for name in report["quality"]}
-    assert not [name for name in figures if describe_metric(name, QUALITY_DESCRIPTIONS) is None]
+    assert not [name for name in figures if find_metric(name, QUALITY_METRICS) is None]
 
 
 def broken(record: Json) -> Iterator[Json]:

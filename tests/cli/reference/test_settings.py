@@ -1,41 +1,38 @@
-"""The reference of settings: what the example file says is allowed is what is allowed."""
+"""The reference of settings: allowed values follow from types, and every setting has a description."""
 
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import pytest
+from msgspec import Meta
 
-from freshflow.cli.reference.settings import sections
-from freshflow.config.validation import is_mapping
+from freshflow.cli.reference.settings import _allowed_values, sections
+from freshflow.config.section import PositiveNumber
 
 SETTINGS = [setting for section in sections() for setting in section.settings]
 
 
-def spelled(hint: Any) -> str:
-    """How the example file says what a type allows."""
-    if get_origin(hint) is Literal:
-        *others, last = (f'"{value}"' for value in get_args(hint))
-        return f"{', '.join(others)} or {last}"
-    if get_origin(hint) is Annotated:
-        of, meta = get_args(hint)
-        if of is str:
-            return "text"
-        low = f"above {meta.gt}" if meta.gt is not None else f"{meta.ge}"
-        if meta.le is not None or meta.lt is not None:
-            return f"{low} to {meta.le}" if meta.le is not None else f"{low} to below {meta.lt}"
-        if meta.gt is not None:
-            return low
-        return "0 or more" if meta.ge == 0 else f"at least {meta.ge}"
-    return {bool: "true or false"}.get(hint, "")
+@pytest.mark.parametrize(
+    ("hint", "text"),
+    [
+        (Annotated[int, Meta(ge=1, le=200)], "1 to 200"),
+        (Annotated[int, Meta(ge=0)], "0 or more"),
+        (Annotated[int, Meta(ge=100)], "at least 100"),
+        (PositiveNumber, "above 0"),
+        (Annotated[float, Meta(gt=0, le=1)], "above 0 to 1"),
+        (Annotated[float, Meta(ge=0, lt=1)], "0 to below 1"),
+        (Annotated[bool, Meta(description="d")], "true or false"),
+        (Annotated[str, Meta(min_length=1)], "text"),
+        (Literal["a", "b", "c"], '"a", "b" or "c"'),
+        (tuple[str, ...], "a list of texts"),
+        (Annotated[dict[str, PositiveNumber], Meta(description="d")], "above 0"),
+        (dict[str, str | int | float | bool], "text, numbers, true or false"),
+    ],
+)
+def test_allowed_values_follow_from_the_type(hint: Any, text: str) -> None:
+    assert _allowed_values(hint) == text
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_what_the_example_file_allows_is_what_the_type_allows(setting):
-    if not is_mapping(setting.hint):
-        assert setting.allowed.startswith(spelled(setting.hint))
-    assert setting.allowed
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_a_meaning_is_a_sentence_without_what_is_allowed(setting):
+def test_description_is_a_sentence_without_allowed_values(setting):
     assert setting.description[0].isupper() and setting.description[-1] in ".:)", setting.description
-    assert setting.allowed not in setting.description or setting.allowed == "text"
+    assert setting.allowed_values not in setting.description or setting.allowed_values == "text"

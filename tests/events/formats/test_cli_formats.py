@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from freshflow.config.schema import EventsConfig, load_config
+from freshflow.config.loader import load_config
+from freshflow.config.schema import EventsConfig
 from freshflow.errors import ConfigError
 from freshflow.events.model import Interaction, Origin, RawBatch, Request
 from freshflow.events.parser import EventParser

@@ -1,12 +1,14 @@
 """Each format on lines from its public specification or README."""
 
 import json
-from typing import get_args
 
 import pytest
 
-from freshflow.config.schema import EventFormat, EventsConfig
-from freshflow.events.formats.registry import FORMATS, create_layout_finder
+from freshflow.config import registry as config_registry
+from freshflow.config.schema import EventsConfig
+from freshflow.events.formats import registry
+from freshflow.events.formats.mapping import FormatMapping
+from freshflow.events.formats.registry import create_layout_finder, register_format
 from freshflow.events.model import Interaction, Origin, RawBatch, Search
 from freshflow.events.parser import EventParser
 
@@ -209,8 +211,26 @@ def test_a_rating_scales_its_event():
     assert (event.value, event.weight) == (4.0, 0.8)
 
 
-def test_the_configuration_names_all_formats():
-    assert get_args(EventFormat) == FORMATS
+def test_registered_format_is_read_by_name_and_detected(monkeypatch):
+    monkeypatch.setattr(registry, "_mappings_by_format", dict(registry._mappings_by_format))
+    monkeypatch.setattr(config_registry, "_formats", [*config_registry._formats])
+    plays = FormatMapping(
+        format="plays",
+        signatures=(frozenset({"listener", "track"}),),
+        type="watch",
+        fields={"user_id": ("listener",), "item_id": ("track",), "ts": ("at",)},
+    )
+    register_format(plays)
+    assert config_registry.format_names()[-1] == "plays"
+    for name in ("auto", "plays"):
+        (event,), _, _ = parsed({"listener": "u1", "track": "t1", "at": 1_764_000_000}, format=name)
+        assert (event.type, event.user_id, event.item_id) == ("watch", "u1", "t1")
+
+
+@pytest.mark.parametrize("names", [("ga4",), ("freshflow",), ("one", "two")])
+def test_register_format_rejects_taken_or_several_names(names):
+    with pytest.raises(ValueError, match="name"):
+        register_format(*(FormatMapping(format=name, fields={}) for name in names))
 
 
 # Several events of one record
@@ -249,7 +269,7 @@ def test_of_a_record_with_a_broken_event_none_is_taken():
         (SEGMENT | {"timestamp": True}, "timestamp = true is not allowed"),
         (UBI | {"timestamp": "2018-11-13T20:20:39"}, "timestamp = '2018-11-13T20:20:39' has no UTC offset"),
         (UBI | {"event_attributes": {"object": {"object_id": []}}}, "event_attributes.object.object_id = a list"),
-        (OTTO | {"events": []}, "events is missing, empty or no list"),
+        (OTTO | {"events": []}, "events is missing, empty or not a list"),
         (ENVELOPE, "data is missing"),
         (ENVELOPE | {"data": {"user_id": "u"}}, "data.item_id is missing"),
         (ENVELOPE | {"data": {"user_id": "u", "item_id": "i"}, "time": "noon"}, "time = 'noon' is not a time"),

@@ -31,8 +31,9 @@ from freshflow.simulator.write import shop_lines
 from freshflow.streaming.experiment import Variants
 from freshflow.streaming.job import JobUrls
 from freshflow.streaming.messages import PartitionOutput
+from freshflow.streaming.monitoring.metric_specs import metric_specs
 from freshflow.streaming.monitoring.progress import JobStats
-from freshflow.streaming.monitoring.prometheus import METRICS, JobCollector, build_metrics_table
+from freshflow.streaming.monitoring.prometheus import JobCollector
 
 ROOT = Path(__file__).parents[3]
 PAGE, RUNBOOK = ROOT / "freshflow" / "docs" / "reference" / "metrics.md", ROOT / "deploy" / "RUNBOOK.md"
@@ -111,7 +112,7 @@ def test_what_is_scraped_is_what_the_table_says(
     assert total(samples, "freshflow_events_total") == figure(said, "events in") == kinds.total()
     assert total(samples, "freshflow_published_total") == figure(said, "lists out") > 0
     assert total(samples, "freshflow_lists_unchanged_total") == figure(said, "lists that did not change")
-    assert total(samples, "freshflow_left_out_total", kind="duplicate") == figure(said, "duplicates")
+    assert total(samples, "freshflow_filtered_total", kind="duplicate") == figure(said, "duplicates")
     assert total(samples, "freshflow_rejected_total") == figure(said, "rejected") == kinds["broken"] > 0
     for key, count in samples["freshflow_rejected_total"].items():
         assert count == figure(said, dict(key)["code"])
@@ -151,11 +152,11 @@ def test_a_counter_starts_from_zero_where_the_job_was_resumed_and_a_gauge_does_n
     progress.record_output(PartitionOutput(0, [], report, [], initial_counts=before, list_ages_ms=ages_ms), 10)
     alone = Variants([Config(job=JobConfig(partitions=4))])
     samples = collected(progress, alone)
-    assert samples["freshflow_learned_total"][("partition", "3"),] == 5
+    assert samples["freshflow_training_examples_total"][("partition", "3"),] == 5
     assert samples["freshflow_table_size"] == {(("partition", "3"), ("table", "items")): 70}
     assert [samples["freshflow_freshness_seconds_bucket"][("le", le),] for le in ("0.01", "0.025", "+Inf")] == [1, 2, 3]
     assert {family.name for family in JobCollector(progress, alone).collect()} == {
-        metric.name.removesuffix("_total") for metric in METRICS
+        name.removesuffix("_total") for name in metric_specs()
     }
 
 
@@ -174,9 +175,9 @@ def test_everything_a_partition_counts_is_told(tmp_path: Path, run_here: Callabl
     progress = run_here(places, **sections)
     samples = collected(progress, Variants([Config(**sections)]))
     counts = progress.reports[0].counts
-    told = {name for metric in METRICS for name in metric.count_names.values()}
+    told = {name for metric in metric_specs().values() for name in metric.count_names.values()}
     assert set(counts) <= told
-    for metric in METRICS:
+    for metric in metric_specs().values():
         for value, name in metric.count_names.items():
             labels = {"partition": "0"} | ({metric.labels[1]: value} if value else {})
             assert total(samples, metric.name, **labels) == counts.get(name, 0), metric.name
@@ -193,7 +194,7 @@ def test_what_is_of_a_partition_is_told_of_its_variant_and_by_rule_where_it_has_
         report = Report(partition, 0, {"events": 10, "rule_blocked": 3}, {"hr20": 0.5})
         progress.record_output(PartitionOutput(0, [], report, []), 10)
     samples = collected(progress, Variants([calm, bold]))
-    assert total(samples, "freshflow_learned_total", variant="calm") == 20
+    assert total(samples, "freshflow_training_examples_total", variant="calm") == 20
     assert total(samples, "freshflow_hit_rate_at_20", variant="bold", partition="3") == 0.5
     assert total(samples, "freshflow_refresh_max_share", variant="calm") == 0
     assert total(samples, "freshflow_refresh_max_share", variant="bold") > 0
@@ -202,17 +203,13 @@ def test_what_is_of_a_partition_is_told_of_its_variant_and_by_rule_where_it_has_
     assert total(samples, "freshflow_rule_removed_total", rule="blocked") == 6
     assert removed[("partition", "2"), ("rule", "fresh"), ("variant", "bold")] == 0
     without = collected(progress, Variants([Config(job=JobConfig(partitions=4))]))
-    assert {name for labels in without["freshflow_learned_total"] for name, _ in labels} == {"partition"}
-
-
-def test_the_page_has_the_table_of_the_code() -> None:
-    assert build_metrics_table() in PAGE.read_text("utf-8")
+    assert {name for labels in without["freshflow_training_examples_total"] for name, _ in labels} == {"partition"}
 
 
 @pytest.mark.parametrize("page", [PAGE, RUNBOOK])
 def test_a_page_names_only_metrics_there_are(page: Path) -> None:
     ends = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
-    samples = {metric.name + end for metric in METRICS for end in ("", *ends.get(metric.type, ()))}
+    samples = {metric.name + end for metric in metric_specs().values() for end in ("", *ends.get(metric.type, ()))}
     asked = set(re.findall(r"\bfreshflow_[a-z0-9_]+", page.read_text("utf-8")))
     assert asked
     assert asked <= samples
