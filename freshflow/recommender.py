@@ -7,15 +7,11 @@ import msgspec
 from msgspec import structs
 
 from freshflow.config.schema import NATIVE_FORMAT, Config
-from freshflow.engine.partition import Partition
+from freshflow.engine.pipeline import Pipeline
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.outputs.records import ListItem, Output, RecommendationList
-from freshflow.users.anonymous import AnonymousStore
-from freshflow.users.store import UserStore
-
-__all__ = ["Recommender"]
 
 LIBRARY_ORIGIN = Origin("file", "-")
 INITIAL_EVENT_MS = 1_000_000_000_000  # the time before the first event, which nothing depends on
@@ -49,9 +45,8 @@ class Recommender:
         native_config = structs.replace(self.config.events, format=NATIVE_FORMAT, map={}, types={})
         self._parser = EventParser(self.config.events, pseudonyms, has_anonymous_users=has_anonymous_users)
         self._native_parser = EventParser(native_config, pseudonyms, has_anonymous_users=has_anonymous_users)
-        self._anonymous_store = AnonymousStore.for_partition(self.config) if has_anonymous_users else None
-        self._user_store = UserStore.for_partition(self.config)
-        self._partition = Partition(0, self.config, lambda: 0)
+        job = structs.replace(self.config.job, partitions=1)
+        self._pipeline = Pipeline(structs.replace(self.config, job=job), lambda: 0, checks_clock_skew=False)
         self._position = 0
 
     def learn_one(self, event: Mapping[str, Any]) -> None:
@@ -96,10 +91,10 @@ class Recommender:
 
     def report(self) -> dict[str, float]:
         """HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity alone."""
-        return self._partition.report().quality
+        return self._pipeline.reports()[0].quality
 
     def _request_list(self, record: Mapping[str, Any], ts_ms: int | None) -> list[ListItem]:
-        now_ms = self._partition.event_ts or INITIAL_EVENT_MS if ts_ms is None else ts_ms
+        now_ms = self._pipeline.event_ts or INITIAL_EVENT_MS if ts_ms is None else ts_ms
         (published_list,) = self._process({**record, "ts": now_ms}, self._native_parser)
         assert isinstance(published_list, RecommendationList)
         return list(_decode_items(published_list.items))
@@ -110,5 +105,4 @@ class Recommender:
         events, rejected_records = parser.parse(RawBatch(LIBRARY_ORIGIN, ((self._position, raw),), 0))
         if rejected_records:
             raise ValueError(rejected_records[0].reason)
-        identified_events = events if self._anonymous_store is None else self._anonymous_store.process(events)
-        return self._partition.process(LIBRARY_ORIGIN, self._user_store.process(identified_events), self._position)
+        return self._pipeline.process(LIBRARY_ORIGIN, events, self._position).outputs

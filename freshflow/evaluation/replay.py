@@ -132,9 +132,9 @@ def _steps_with_requests(
     What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
     of it, it is the bare event.
     """
-    steps: list[Step | Interaction] = [step for part in batch.steps_by_partition for step in part]
+    steps: list[Step | Interaction] = [*batch.steps, *batch.excluded_events]
     request: ListRequested | None = None
-    for step in sorted([*steps, *batch.excluded_events], key=_event_position):
+    for step in sorted(steps, key=_event_position):
         if isinstance(step, ListRequested):
             request = step
         elif isinstance(step, UserInteraction | BotEvent | Interaction):

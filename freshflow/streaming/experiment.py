@@ -2,7 +2,7 @@
 
 A variant is a group of partitions. Of V variants with P partitions each, variant v has those from v P to v P + P - 1. A
 user's variant is a hash of the user id, salted with the names of the variants: another experiment splits users anew. It
-has nothing to do with the hash that says which of its partitions a user belongs to (`freshflow.streaming.partitioning`).
+has nothing to do with the hash that says which of its partitions a user belongs to (`freshflow.engine.routing`).
 
 What the job does before an event is known to be of a partition, and what is counted as an event, is the same for all.
 """
@@ -17,8 +17,8 @@ import msgspec
 from msgspec import structs
 
 from freshflow.config.schema import MAX_PARTITIONS, Config, load_config
+from freshflow.engine.routing import Topology, partition_of
 from freshflow.errors import ConfigError
-from freshflow.streaming.partitioning import partition_of
 
 __all__ = ["VARIANT_SECTIONS", "Variants", "load_configs", "load_variants", "variant_of_user"]
 
@@ -81,6 +81,10 @@ class Variants(msgspec.Struct, frozen=True):
             return partial(partition_of, n_partitions=self.n_partitions)
         names, n_per_variant = self.names, self.n_partitions_per_variant
         return lambda user_id: variant_of_user(user_id, names) * n_per_variant + partition_of(user_id, n_per_variant)
+
+    def topology(self) -> Topology:
+        """Return the split of users over the partitions of the job."""
+        return Topology(self.n_partitions, self.partitioner(), len(self.configs))
 
     def split_settings(self) -> dict[str, Any]:
         """What shapes the split; a job that is resumed must have the same."""

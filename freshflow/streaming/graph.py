@@ -17,6 +17,8 @@ from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from freshflow.config.schema import Config
+from freshflow.engine.messages import EventBatch, RemoteEventBatch, StepBatch
+from freshflow.engine.stages import route_read_events
 from freshflow.events.model import RawBatch, Rejected
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
@@ -25,14 +27,13 @@ from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.state.backend import StateBackend
 from freshflow.streaming.experiment import Variants
 from freshflow.streaming.failure_recorder import FailureRecorder
-from freshflow.streaming.messages import EventBatch, PartitionOutput, RemoteEventBatch, StepBatch
+from freshflow.streaming.messages import PartitionOutput
 from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.operators.ab_report import comparison_stage
-from freshflow.streaming.operators.anonymous import anonymous_stage
-from freshflow.streaming.operators.partitions import partition_stage
-from freshflow.streaming.operators.users import user_stage
+from freshflow.streaming.operators.anonymous import anonymous_operator
+from freshflow.streaming.operators.partitions import partition_operator
+from freshflow.streaming.operators.users import user_operator
 from freshflow.streaming.partitioning import partition_key
-from freshflow.streaming.routing import route_events
 
 __all__ = ["Endpoints", "build_flow"]
 
@@ -85,7 +86,7 @@ def build_flow(
     event_batches, anonymous_rejects = parse_branch.falses, []
     if config.users.guests:
         anonymous_outputs = op.stateful_batch(
-            "guests", event_batches, wrap_builder("guests", anonymous_stage(variants, clock, state_backend))
+            "guests", event_batches, wrap_builder("guests", anonymous_operator(variants, clock, state_backend))
         )
         anonymous_branch = op.branch(
             "guests-refused", op.map("hand-over", anonymous_outputs, _drop_key), _is_reject_list
@@ -95,7 +96,7 @@ def build_flow(
             [op.map("guests-refusal", anonymous_branch.trues, _drop_key)],
         )
     user_outputs = op.stateful_batch(
-        "users", event_batches, wrap_builder("users", user_stage(variants, clock, state_backend))
+        "users", event_batches, wrap_builder("users", user_operator(variants, clock, state_backend))
     )
     user_payloads = op.map("route", user_outputs, _drop_key)
     user_branch = op.branch("refused", user_payloads, _is_reject_list)
@@ -143,7 +144,7 @@ def _add_partition_steps(
     outputs = []
     for variant, config in enumerate(variants.configs):
         step = variants.step_id(variant)
-        build = partition_stage(
+        build = partition_operator(
             config, clock, state_backend, live=live, has_related=has_related, split_settings=variants.split_settings()
         )
         variant_steps = (
@@ -175,7 +176,7 @@ def _build_parser(
 
     Every bucket is told how far has been read.
     """
-    config, n_partitions, partitioner = variants.configs[0], variants.n_partitions, variants.partitioner()
+    config, topology = variants.configs[0], variants.topology()
     has_anonymous_users = config.users.guests
     parser = EventParser(
         config.events,
@@ -189,9 +190,14 @@ def _build_parser(
         job_stats.record_read(batch)
         end_position = batch.records[-1][0]
         keyed_batches: list[KeyedEventBatch | list[Rejected]] = [
-            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, partition_events, end_position))
-            for n, partition_events in enumerate(
-                route_events(events, n_partitions, partitioner, has_anonymous_users=has_anonymous_users)
+            (partition_key(event_batch.partition), event_batch)
+            for event_batch in route_read_events(
+                batch.origin,
+                events,
+                batch.read_ms,
+                end_position,
+                topology,
+                has_anonymous_users=has_anonymous_users,
             )
         ]
         return [*keyed_batches, rejects] if rejects else keyed_batches
