@@ -110,7 +110,7 @@ class UserStage(StoreStage):
         self._anonymous_counts: dict[str, int] = {}  # the counters of the own partition's anonymous stage
 
     def process(self, batch: UserStageInput) -> Iterable[UserStageOutput]:
-        """Take a batch and return the steps for the own partition, rejected events, and remote events, in this order."""
+        """Take a batch; return the steps for the own partition, then rejected events, then remote events."""
         if type(batch) is ForwardedBatch:
             return self._process_forwarded(batch)
         assert type(batch) is EventBatch

@@ -29,7 +29,7 @@ from freshflow.streaming.experiment import Variants
 from freshflow.streaming.failure_recorder import FailureRecorder
 from freshflow.streaming.messages import PartitionOutput
 from freshflow.streaming.monitoring.progress import JobStats
-from freshflow.streaming.operators.ab_report import comparison_stage
+from freshflow.streaming.operators.ab_report import comparison_operator
 from freshflow.streaming.operators.anonymous import anonymous_operator
 from freshflow.streaming.operators.partitions import partition_operator
 from freshflow.streaming.operators.users import user_operator
@@ -165,7 +165,7 @@ def _add_comparison(
 ) -> KeyedStream[OutBatch]:
     """A comparison of the variants whenever a partition reports, for the metrics."""
     reports = op.flat_map("to-compare", outputs, lambda keyed: [("", keyed[1].report)] if keyed[1].metrics else [])
-    build = failures.wrap_builder("comparison", comparison_stage(variants, clock))
+    build = failures.wrap_builder("comparison", comparison_operator(variants, clock))
     return op.stateful_batch("comparison", reports, build)
 
 
