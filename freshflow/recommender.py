@@ -1,4 +1,4 @@
-"""The recommender as a library: the job's own core without a dataflow, for notebooks and tests."""
+"""The recommender as a library: the job's own pipeline without a dataflow, for notebooks and tests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,18 +8,14 @@ from msgspec import structs
 
 from freshflow.config.registry import NATIVE_FORMAT
 from freshflow.config.schema import Config
-from freshflow.engine.partition import Partition
+from freshflow.engine.pipeline import Pipeline
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.outputs.records import ListItem, Output, RecommendationList
-from freshflow.users.anonymous import AnonymousStore
-from freshflow.users.store import UserStore
-
-__all__ = ["Recommender"]
 
 LIBRARY_ORIGIN = Origin("file", "-")
-INITIAL_EVENT_MS = 1_000_000_000_000  # the time before the first event, which nothing depends on
+INITIAL_EVENT_MS = 1_000_000_000_000  # the time before the first event; no result depends on it
 _decode_items = msgspec.json.Decoder(tuple[ListItem, ...]).decode
 
 
@@ -38,9 +34,9 @@ class Recommender:
     >>> round(recommender.report()["hr20"], 3)
     0.6
 
-    What `learn_one` takes, and what becomes of it, is as with the events of a job: late and repeated ones are dropped,
-    `item` events fill the catalogue, `forget` forgets, and with `users.guests` `identify` says who a guest is. Lists
-    that a job would publish are not made known; they are made all the same, as the job's figures are taken from them.
+    Events are those of a job: late and repeated ones are dropped, `item` events fill the catalogue, `forget` deletes a
+    user, and with `users.guests`, `identify` links an anonymous user to a user. The lists that a job would publish are
+    not returned; they are made all the same, since the quality figures are taken from them.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -50,13 +46,12 @@ class Recommender:
         native_config = structs.replace(self.config.events, format=NATIVE_FORMAT, map={}, types={})
         self._parser = EventParser(self.config.events, pseudonyms, has_anonymous_users=has_anonymous_users)
         self._native_parser = EventParser(native_config, pseudonyms, has_anonymous_users=has_anonymous_users)
-        self._anonymous_store = AnonymousStore.for_partition(self.config) if has_anonymous_users else None
-        self._user_store = UserStore.for_partition(self.config)
-        self._partition = Partition(0, self.config, lambda: 0)
+        job = structs.replace(self.config.job, partitions=1)
+        self._pipeline = Pipeline(structs.replace(self.config, job=job), lambda: 0, checks_clock_skew=False)
         self._position = 0
 
     def learn_one(self, event: Mapping[str, Any]) -> None:
-        """Take the next event, in any shape that a job reads. Raises `ValueError` with the reason if it is none."""
+        """Learn the next event, in any format that a job reads. Raises `ValueError` with the reason if invalid."""
         self._process(event, self._parser)
 
     def recommend(
@@ -68,11 +63,17 @@ class Recommender:
         ts_ms: int | None = None,
         exclude_seen: bool = False,
     ) -> list[ListItem]:
-        """The `k` best items for a user at `ts_ms` (epoch milliseconds; as of the last event), the best first.
+        """Return the best items for a user, the best first. Nothing is learned from it.
 
-        `k` is `lists.k` unless given, and at most 200; `exclude_seen` leaves out what the user knows. For a guest, give
-        the `session_id` or `guest_id` as `session_id` in place of the user's id. It teaches nothing. Raises
-        `ValueError` if one of them is not allowed.
+        Args:
+            user_id: The user.
+            k: The number of items, at most 200; by default `lists.k`.
+            session_id: The `session_id` or `guest_id` of an anonymous user, in place of `user_id`.
+            ts_ms: The event time in epoch milliseconds; by default that of the last event.
+            exclude_seen: True to leave out the items that the user knows.
+
+        Raises:
+            ValueError: If an argument is not allowed.
         """
         identity = {"user_id": user_id, "session_id": session_id}
         return self._request_list({"type": "request", **identity, "k": k, "exclude_seen": exclude_seen}, ts_ms)
@@ -87,20 +88,30 @@ class Recommender:
         session_id: str | None = None,
         ts_ms: int | None = None,
     ) -> list[ListItem]:
-        """The `items` that a search engine found for `query`, in the order that suits the user.
+        """Return the results of a search engine in the order that suits the user.
 
-        The search is learned, as a `search` event is: what the user goes for next may have been chosen from it. The
-        rest is as with `recommend`.
+        The search is learned, as a `search` event is: the user's next visits may be choices from it.
+
+        Args:
+            user_id: The user.
+            query: The text of the search.
+            items: The results of the search engine, the best first.
+            k: The number of items to return; by default all.
+            session_id: The `session_id` or `guest_id` of an anonymous user, in place of `user_id`.
+            ts_ms: The event time in epoch milliseconds; by default that of the last event.
+
+        Raises:
+            ValueError: If an argument is not allowed.
         """
         identity = {"user_id": user_id, "session_id": session_id}
         return self._request_list({"type": "search", **identity, "query": query, "items": list(items), "k": k}, ts_ms)
 
     def report(self) -> dict[str, float]:
-        """HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity alone."""
-        return self._partition.report().quality
+        """Return HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity."""
+        return self._pipeline.reports()[0].quality
 
     def _request_list(self, record: Mapping[str, Any], ts_ms: int | None) -> list[ListItem]:
-        now_ms = self._partition.event_ts or INITIAL_EVENT_MS if ts_ms is None else ts_ms
+        now_ms = self._pipeline.event_ts or INITIAL_EVENT_MS if ts_ms is None else ts_ms
         (published_list,) = self._process({**record, "ts": now_ms}, self._native_parser)
         assert isinstance(published_list, RecommendationList)
         return list(_decode_items(published_list.items))
@@ -111,5 +122,4 @@ class Recommender:
         events, rejected_records = parser.parse(RawBatch(LIBRARY_ORIGIN, ((self._position, raw),), 0))
         if rejected_records:
             raise ValueError(rejected_records[0].reason)
-        identified_events = events if self._anonymous_store is None else self._anonymous_store.process(events)
-        return self._partition.process(LIBRARY_ORIGIN, self._user_store.process(identified_events), self._position)
+        return self._pipeline.process(LIBRARY_ORIGIN, events, self._position).outputs

@@ -1,8 +1,8 @@
-"""Signals of other partitions, held until this partition's own stream has come as far.
+"""Remote events, buffered until the partition's own stream has come as far.
 
-The records of one origin are split over the partitions and arrive here again in any order. Visits of other partitions
-are taken in by position, so that a list never knows what stands below its event in the same file or topic partition.
-Between origins there is no order to keep. Every partition hears of every batch that was read, so none waits for long.
+The records of one origin are split over the partitions, and their events reach the other partitions in any order. A
+partition takes them by position, so that a list never knows an event below its own in the same file or topic partition.
+Events of different origins have no order. Every partition gets every batch that was read, so none waits for long.
 """
 
 from bisect import bisect_right
@@ -11,16 +11,14 @@ from operator import attrgetter
 
 from freshflow.users.updates import RemoteEvent, Step
 
-__all__ = ["MAX_BUFFERED_EVENTS", "RemoteEventBuffer"]
-
-# Visits held at most, of all origins together; beyond it they are taken in at once.
+# Buffered events of all origins together; beyond it the buffer is flushed.
 MAX_BUFFERED_EVENTS = 4096
 
 _position_of = attrgetter("position")
 
 
 class RemoteEventBuffer:
-    """Visits by origin that are not folded in yet, and how far the own stream of each origin has come."""
+    """Remote events by origin, and the position that the own stream of each origin has reached."""
 
     def __init__(
         self,
@@ -31,13 +29,19 @@ class RemoteEventBuffer:
         self.position_by_origin = position_by_origin or {}
 
     def add(self, origin: str, events: Iterable[RemoteEvent]) -> None:
-        """Hold visits of an origin, in any order."""
+        """Buffer events of an origin, in any order."""
         self.events_by_origin.setdefault(origin, []).extend(events)
 
     def merge(self, origin: str, steps: Sequence[Step], end_position: int | None = None) -> list[Step]:
-        """`steps` of an origin with the signals that are due, all of this origin in the order of positions.
+        """Merge the remote events that are due into steps.
 
-        `end_position` is how far the origin has been read, whether or not the rest of it is for this partition.
+        Args:
+            origin: The key of the steps' origin.
+            steps: The steps of the own stream, in order.
+            end_position: The position up to which the origin has been read, for this partition or for others.
+
+        Returns:
+            The due events of other origins, then the steps and due events of this origin by position.
         """
         if end_position is not None or steps:
             last_position = end_position if end_position is not None else steps[-1].position
@@ -49,7 +53,7 @@ class RemoteEventBuffer:
         return [*(event for events in due_events.values() for event in events), *sorted(origin_steps, key=_position_of)]
 
     def _pop_due(self, origin: str) -> list[RemoteEvent]:
-        """Take out what the own stream of the origin has reached, in order."""
+        """Remove and return the events that the own stream of the origin has reached, in order."""
         reached_position = self.position_by_origin.get(origin)
         if reached_position is None:
             return []
@@ -60,11 +64,11 @@ class RemoteEventBuffer:
         return events[:n_due]
 
     def drain_overflow(self) -> list[RemoteEvent]:
-        """All held signals if they are more than `MAX_BUFFERED_EVENTS`, else none."""
+        """Remove and return all events if there are more than `MAX_BUFFERED_EVENTS`, else none."""
         return self.drain() if sum(map(len, self.events_by_origin.values())) > MAX_BUFFERED_EVENTS else []
 
     def drain(self) -> list[RemoteEvent]:
-        """All held signals, by origin and position; none are held any more."""
+        """Remove and return all events, by origin and position."""
         events = [
             event
             for origin in sorted(self.events_by_origin)

@@ -1,22 +1,15 @@
-"""The job's partitions without Bytewax: the steps of a batch in, the answers and the pushed lists out.
-
-This is the code of the graph's partition stage and the order of its calls: signals are heard before the own steps are
-taken. With one partition there are none, and `Partition.take` is all there is.
-"""
+"""The partitions of a job in one process: batches of steps in, answers and pushed lists out."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from freshflow.config.schema import Config
-from freshflow.engine.partition import Partition
+from freshflow.engine.pipeline import PartitionPipeline
 from freshflow.evaluation.event_stream import EvaluationBatch
 from freshflow.outputs.records import Output, RecommendationList
-from freshflow.users.updates import UserInteraction
 
-__all__ = ["InProcessJob", "BatchLists", "EventPosition", "PushedList", "SearchScores"]
-
-EventPosition = tuple[int, int]  # of an event: its record's position, and which of the record's events it is
+EventPosition = tuple[int, int]  # the position of an event's record, and the number of the event in it
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -27,7 +20,7 @@ _decode_items = msgspec.json.Decoder(list[_Item]).decode
 
 
 class PushedList(msgspec.Struct, frozen=True):
-    """A list published on the job's own account, for the event at `position`."""
+    """A list that the job published without a request, after the event at `position`."""
 
     position: EventPosition
     user_id: str
@@ -35,14 +28,14 @@ class PushedList(msgspec.Struct, frozen=True):
 
 
 class BatchLists(msgspec.Struct, frozen=True):
-    """What a batch made the job say: answers by the place of their request, and pushed lists in order of place."""
+    """The lists published after a batch: answers by the position of their request, and pushed lists in order."""
 
     lists_by_request: dict[EventPosition, list[str]]
     pushed_lists: list[PushedList]
 
 
 class SearchScores(msgspec.Struct, frozen=True):
-    """How many items were chosen from searches, and how high they stood in our answers and in the engine's order."""
+    """The number of items chosen from searches, and their MRR@20 in the answers and in the engine's order."""
 
     chosen: int
     mrr20: float
@@ -53,22 +46,16 @@ class InProcessJob:
     """All partitions of a job, in one process."""
 
     def __init__(self, config: Config) -> None:
-        self.partitions = [Partition(number, config, lambda: 0) for number in range(config.job.partitions)]
+        self._pipeline = PartitionPipeline(config, lambda: 0)
 
     def process(self, batch: EvaluationBatch) -> BatchLists:
-        """What is asked and published in a batch of steps; learns from it."""
-        if len(self.partitions) > 1:
-            self._broadcast_remote_events(batch)
-        outputs: list[Output] = []
-        for partition, steps in zip(self.partitions, batch.steps_by_partition, strict=True):
-            outputs += partition.process(batch.origin, steps, batch.end_position)
-            partition.flush_if_full(batch.origin)
-        return _collect_lists(outputs)
+        """Learn from a batch, and return the lists that are published."""
+        return _collect_lists(self._pipeline.process(batch.by_partition))
 
     @property
     def search_scores(self) -> SearchScores | None:
-        """The searches of all partitions, if anything was chosen from one."""
-        reports = [partition.report() for partition in self.partitions]
+        """The scores of the searches of all partitions; None if no result was chosen."""
+        reports = self._pipeline.reports()
         n_by_partition = [report.counts["search_choices"] for report in reports]
         n_chosen = sum(n_by_partition)
         if not n_chosen:
@@ -78,13 +65,6 @@ class InProcessJob:
             for name in ("search_mrr20", "engine_mrr20")
         )
         return SearchScores(n_chosen, ranker_mrr20, engine_mrr20)
-
-    def _broadcast_remote_events(self, batch: EvaluationBatch) -> None:
-        for sender_index, steps in enumerate(batch.steps_by_partition):
-            remote_events = [step.remote_event for step in steps if isinstance(step, UserInteraction)]
-            for receiver_index, partition in enumerate(self.partitions):
-                if receiver_index != sender_index:
-                    partition.buffer_remote_events(batch.origin, remote_events)
 
 
 def _collect_lists(outputs: Iterable[Output]) -> BatchLists:

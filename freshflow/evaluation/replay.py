@@ -1,8 +1,8 @@
 """Progressive validation over a file: each event is predicted from earlier events, then learned.
 
-The job is evaluated by its own code: the parser, the user buckets and the partitions of the graph, called in the
-graph's order (`stream.py`, `job.py`), with a request before each event as a consumer would make it. Baselines are asked
-at the same moments, with the same context, and know what the job's lists know: every event up to the one they predict.
+The job is evaluated by its own code, the parser and the pipeline (`freshflow.engine.pipeline`), with a request before
+each event as a consumer would make it. Baselines are asked at the same moments, with the same context, and know the
+same events: those up to the one they predict.
 """
 
 from collections import deque
@@ -21,14 +21,12 @@ from freshflow.metrics.ranking_metrics import CUTOFF
 from freshflow.users.profile import Context, context_at
 from freshflow.users.updates import BotEvent, ListRequested, ProfileMerged, RemoteExample, Step, UserInteraction
 
-__all__ = ["EvaluationResult", "evaluate_baselines", "evaluate_job"]
-
 Clock = Callable[[], float]  # seconds, from any moment on
-ProgressCallback = Callable[[int], object]  # is told how many events have been read
+ProgressCallback = Callable[[int], object]  # called with the number of events that have been read
 
 
 class EvaluationResult(msgspec.Struct):
-    """The scores of one recommender, the seconds it took, the users and items that were met; the job's searches."""
+    """The scores of one recommender, its time, the history of users and items, and the scores of the job's searches."""
 
     scores: Scores = msgspec.field(default_factory=Scores)
     duration_s: float = 0.0
@@ -39,7 +37,13 @@ class EvaluationResult(msgspec.Struct):
 def evaluate_job(
     stream: EvaluationStream, clock: Clock, on_progress: ProgressCallback = lambda _: None
 ) -> EvaluationResult:
-    """Evaluate the job's answers and what it pushed before each event; `seconds` hold reading and answering."""
+    """Evaluate the job's answers, and the lists it had published before each event.
+
+    Args:
+        stream: The events with requests.
+        clock: Any clock in seconds; the duration covers reading and answering.
+        on_progress: Called after each batch.
+    """
     job, result = InProcessJob(stream.config), EvaluationResult()
     scores, history = result.scores, result.history
     pushed_by_user: dict[str, list[str]] = {}
@@ -84,9 +88,15 @@ def evaluate_baselines(
     clock: Clock,
     on_progress: ProgressCallback = lambda _: None,
 ) -> dict[str, EvaluationResult]:
-    """Evaluate baselines side by side; `seconds` hold what each took to recommend and to learn.
+    """Evaluate baselines side by side.
 
-    They are asked for as many items as it takes to fill a list after those the user has seen are taken out.
+    Each is asked for as many items as fill a list without those that the user has seen.
+
+    Args:
+        stream: The events with requests.
+        baselines: The baselines by name.
+        clock: Any clock in seconds; the duration of each covers recommending and learning.
+        on_progress: Called after each batch.
     """
     history = StreamHistory()
     results = {name: EvaluationResult(history=history) for name in baselines}
@@ -126,15 +136,14 @@ def _steps_with_requests(
 ) -> Iterator[
     tuple[UserInteraction | BotEvent | Interaction | Forget | ProfileMerged | ItemUpdate, ListRequested | None]
 ]:
-    """Interactions of all partitions by place, each with the question put before it; who is forgotten, or identified;
-    and items.
+    """Yield the steps of all partitions by position, interactions with the request before them.
 
-    What nothing is learned from (duplicates, late events, noise) was asked about as any other. Where no step has come
-    of it, it is the bare event.
+    Interactions that nothing is learned from (duplicates, late and bot events) have a request like any other; those
+    that no step follows from are yielded as they are.
     """
-    steps: list[Step | Interaction] = [step for part in batch.steps_by_partition for step in part]
+    steps: list[Step | Interaction] = [*batch.steps, *batch.excluded_events]
     request: ListRequested | None = None
-    for step in sorted([*steps, *batch.excluded_events], key=_event_position):
+    for step in sorted(steps, key=_event_position):
         if isinstance(step, ListRequested):
             request = step
         elif isinstance(step, UserInteraction | BotEvent | Interaction):

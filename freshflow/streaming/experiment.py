@@ -3,7 +3,7 @@
 A variant is a group of partitions. Of V variants with P partitions each, variant v has those from v P to v P + P - 1. A
 user's variant is a hash of the user id, salted with the names of the variants, so that another experiment splits users
 differently. It is independent of the hash that selects the user's partition within the variant
-(`freshflow.streaming.partitioning`).
+(`freshflow.engine.routing`).
 
 All variants share the parser and the user stage, and so count the same events.
 """
@@ -19,8 +19,8 @@ from msgspec import structs
 
 from freshflow.config.loader import load_config
 from freshflow.config.schema import MAX_PARTITIONS, Config
+from freshflow.engine.routing import Topology, partition_of
 from freshflow.errors import ConfigError
-from freshflow.streaming.partitioning import partition_of
 
 # Sections that only partitions read, so that variants may differ in them; all other sections must be equal.
 VARIANT_SECTIONS = (
@@ -81,6 +81,10 @@ class Variants(msgspec.Struct, frozen=True):
             return partial(partition_of, n_partitions=self.n_partitions)
         names, n_per_variant = self.names, self.n_partitions_per_variant
         return lambda user_id: variant_of_user(user_id, names) * n_per_variant + partition_of(user_id, n_per_variant)
+
+    def topology(self) -> Topology:
+        """Return the split of users over the partitions of the job."""
+        return Topology(self.n_partitions, self.partitioner(), len(self.configs))
 
     def split_settings(self) -> dict[str, Any]:
         """Return the settings that define the split; a resumed job must have the same."""

@@ -17,6 +17,8 @@ from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from freshflow.config.schema import Config
+from freshflow.engine.messages import EventBatch, RemoteEventBatch, StepBatch
+from freshflow.engine.stages import route_read_events
 from freshflow.events.model import RawBatch, Rejected
 from freshflow.events.parser import EventParser
 from freshflow.events.pseudonyms import Pseudonyms
@@ -24,15 +26,14 @@ from freshflow.io.record import OutBatch
 from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.state.backend import StateBackend
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.messages import EventBatch, PartitionOutput, RemoteEventBatch, StepBatch
+from freshflow.streaming.messages import PartitionOutput
 from freshflow.streaming.monitoring.progress import JobStats
 from freshflow.streaming.observed import FailureRecorder, StepObserver
-from freshflow.streaming.operators.ab_report import comparison_stage
-from freshflow.streaming.operators.anonymous import anonymous_stage
-from freshflow.streaming.operators.partitions import partition_stage
-from freshflow.streaming.operators.users import user_stage
+from freshflow.streaming.operators.ab_report import comparison_operator
+from freshflow.streaming.operators.anonymous import anonymous_operator
+from freshflow.streaming.operators.partitions import partition_operator
+from freshflow.streaming.operators.users import user_operator
 from freshflow.streaming.partitioning import partition_key
-from freshflow.streaming.routing import route_events
 
 _logger = getLogger("freshflow")
 
@@ -89,13 +90,13 @@ def build_flow(
     parse_branch = op.branch("rejected", op.flat_map("parse", raw_batches, parse), lambda item: isinstance(item, list))
     event_batches, rejects = parse_branch.falses, [parse_branch.trues]
     if config.users.guests:
-        build_anonymous = observer("guests").observe_logic(anonymous_stage(variants, clock, state_backend))
+        build_anonymous = observer("guests").observe_logic(anonymous_operator(variants, clock, state_backend))
         anonymous_outputs = op.stateful_batch("guests", event_batches, build_anonymous)
         anonymous_payloads = op.map("hand-over", anonymous_outputs, _drop_key)
         anonymous_branch = op.branch("guests-refused", anonymous_payloads, _is_reject_list)
         event_batches = anonymous_branch.falses
         rejects.append(op.map("guests-refusal", anonymous_branch.trues, _drop_key))
-    build_users = observer("users").observe_logic(user_stage(variants, clock, state_backend))
+    build_users = observer("users").observe_logic(user_operator(variants, clock, state_backend))
     user_payloads = op.map("route", op.stateful_batch("users", event_batches, build_users), _drop_key)
     user_branch = op.branch("refused", user_payloads, _is_reject_list)
     rejects.append(op.map("refusal", user_branch.trues, _drop_key))
@@ -152,7 +153,7 @@ def _add_partition_steps(
     outputs = []
     for variant, config in enumerate(variants.configs):
         step = variants.step_id(variant)
-        build = partition_stage(
+        build = partition_operator(
             config, clock, state_backend, live=live, has_related=has_related, split_settings=variants.split_settings()
         )
         variant_steps = (
@@ -176,7 +177,7 @@ def _add_comparison(
 ) -> KeyedStream[OutBatch]:
     """Add the comparison of variants to the metrics: one record after each report of a partition."""
     reports = op.flat_map("to-compare", outputs, lambda keyed: [("", keyed[1].report)] if keyed[1].metrics else [])
-    build = observer("comparison").observe_logic(comparison_stage(variants, clock))
+    build = observer("comparison").observe_logic(comparison_operator(variants, clock))
     return op.stateful_batch("comparison", reports, build)
 
 
@@ -187,7 +188,7 @@ def _build_parser(
 
     Every bucket gets a batch, also an empty one, as it carries the position read so far.
     """
-    config, n_partitions, partitioner = variants.configs[0], variants.n_partitions, variants.partitioner()
+    config, topology = variants.configs[0], variants.topology()
     has_anonymous_users = config.users.guests
     parser = EventParser(
         config.events,
@@ -201,9 +202,14 @@ def _build_parser(
         job_stats.record_read(batch)
         end_position = batch.records[-1][0]
         keyed_batches: list[KeyedEventBatch | list[Rejected]] = [
-            (partition_key(n), EventBatch(n, batch.origin, batch.read_ms, partition_events, end_position))
-            for n, partition_events in enumerate(
-                route_events(events, n_partitions, partitioner, has_anonymous_users=has_anonymous_users)
+            (partition_key(event_batch.partition), event_batch)
+            for event_batch in route_read_events(
+                batch.origin,
+                events,
+                batch.read_ms,
+                end_position,
+                topology,
+                has_anonymous_users=has_anonymous_users,
             )
         ]
         return [*keyed_batches, rejects] if rejects else keyed_batches

@@ -1,21 +1,14 @@
-"""Partitions of users, and the keys by which Bytewax routes partitions to workers.
+"""Keys under which Bytewax routes partitions to workers.
 
-A user's partition is crc32(user id) modulo the partitions: stable across processes and versions, as Python's own hash
-is not. Bytewax sends a key to worker SipHash-1-3(key) modulo the workers; few keys balance badly by chance, so a
-partition's name carries a salt with which partition p lands on worker p modulo n, for any n workers that divide 64.
+Bytewax sends a key to worker SipHash-1-3(key) modulo the workers; few keys balance badly by chance, so a partition's
+key carries a salt with which partition p lands on worker p modulo n, for any n workers that divide 64.
 """
 
 from functools import cache
 from itertools import count
-from zlib import crc32
 
 MAX_BALANCED_WORKERS = 64  # names are balanced for 1, 2, 4, ... 64 workers
 MASK_64_BITS = (1 << 64) - 1
-
-
-def partition_of(user_id: str, n_partitions: int) -> int:
-    """Return the partition that owns the user."""
-    return crc32(user_id.encode("utf-8", "surrogatepass")) % n_partitions
 
 
 @cache

@@ -17,12 +17,12 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from freshflow.config.schema import Config
+from freshflow.engine.messages import EventBatch
 from freshflow.events.model import Origin, RawBatch
 from freshflow.events.parser import EventParser
 from freshflow.state.backend import StateBackend
-from freshflow.streaming.messages import EventBatch
-from freshflow.streaming.operators.partitions import PartitionStage, partition_stage
-from freshflow.streaming.operators.users import UserStage, user_stage
+from freshflow.streaming.operators.partitions import PartitionOperator, partition_operator
+from freshflow.streaming.operators.users import UserOperator, user_operator
 
 from .machine import described, median, show
 from .measure import ROOT, Json, measured
@@ -140,7 +140,7 @@ def _epochs(folder: Path, events: int) -> None:
     ]
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     show(
-        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.store.users):,} users and "
+        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.stage.store.users):,} users and "
         f"{counts['items']:,} items",
         ["", "pause, median", "most"],
         [
@@ -151,9 +151,9 @@ def _epochs(folder: Path, events: int) -> None:
     )
 
 
-def _stages(config: Config, keeping: StateBackend, *stored: bytes) -> tuple[UserStage, PartitionStage]:
+def _stages(config: Config, keeping: StateBackend, *stored: bytes) -> tuple[UserOperator, PartitionOperator]:
     users, partition = stored or (None, None)
-    return user_stage(config, lambda: 0, keeping)(users), partition_stage(config, lambda: 0, keeping, live=False)(
+    return user_operator(config, lambda: 0, keeping)(users), partition_operator(config, lambda: 0, keeping, live=False)(
         partition
     )
 

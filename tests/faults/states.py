@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 
 from freshflow.config.schema import Config
+from freshflow.engine.messages import EventBatch
 from freshflow.engine.partition import Partition
 from freshflow.engine.snapshot import _collect_state, state_settings
 from freshflow.state.recovery_store import open_state_backend
 from freshflow.streaming.experiment import Variants
-from freshflow.streaming.messages import EndOfInput, EventBatch, PartitionMessage
-from freshflow.streaming.operators.partitions import PartitionStage
-from freshflow.streaming.operators.users import UserStage
+from freshflow.streaming.messages import EndOfInput, PartitionMessage
+from freshflow.streaming.operators.partitions import PartitionOperator
+from freshflow.streaming.operators.users import UserOperator
 
 __all__ = ["differences", "positions", "states", "totals", "users"]
 
@@ -32,11 +33,13 @@ def states(folder: Path, config: Config) -> States:
     for (step, key), blob in sorted(_latest(folder).items()):
         stored = pickle.loads(blob)
         if step == "users":
-            bucket = UserStage(variants, lambda: 0, keeping.open_state(stored, EventBatch | EndOfInput, shape)).store
+            bucket = UserOperator(
+                variants, lambda: 0, keeping.open_state(stored, EventBatch | EndOfInput, shape)
+            ).stage.store
             found[f"users {key}"] = {"users": list(bucket.users.items()), "interactions": bucket.n_interactions}
         elif step == "partitions":
             kept = keeping.open_state(stored, PartitionMessage, state_settings(config) | shape)
-            partition = PartitionStage(config, lambda: 0, kept, live=False).partition
+            partition = PartitionOperator(config, lambda: 0, kept, live=False).partition
             if partition is not None:
                 found[f"partitions {key}"] = _plain(partition)
     return found
@@ -99,6 +102,10 @@ def _latest(folder: Path) -> dict[tuple[str, str], bytes]:
 def _plain(partition: Partition) -> dict[str, Any]:
     """All that a snapshot holds of a partition, as values that can be compared."""
     ranker = partition.ranker
-    models = {"ranker": ranker.state(), "validation": partition.metrics.prequential, "drift": partition.metrics.drift_detector}
+    models = {
+        "ranker": ranker.state(),
+        "validation": partition.metrics.prequential,
+        "drift": partition.metrics.drift_detector,
+    }
     kept = {name: value for name, value in _collect_state(partition).items() if name not in ("models", "settings")}
     return kept | models | {"report": partition.report()}

@@ -9,11 +9,12 @@ import msgspec
 
 import freshflow
 from freshflow.engine import snapshot
+from freshflow.engine.messages import StepBatch
 from freshflow.engine.partition import Partition
 from freshflow.events.model import Interaction
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
-from freshflow.streaming.messages import BatchGroup, EndOfInput, RefreshTick, StepBatch
+from freshflow.streaming.messages import BatchGroup, EndOfInput, RefreshTick
 from freshflow.users.store import UserStore
 
 from .targets import CONFIG, JOURNAL, ORIGIN, PARSER, RawBatch

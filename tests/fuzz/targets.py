@@ -18,7 +18,9 @@ from freshflow._safe_pickle import load_plain
 from freshflow.config.loader import load_config
 from freshflow.config.schema import Config, EventsConfig, ItemsConfig, JobConfig, RefreshConfig, UsersConfig
 from freshflow.engine import snapshot
+from freshflow.engine.messages import EventBatch
 from freshflow.engine.partition import Partition
+from freshflow.engine.routing import partition_of
 from freshflow.errors import FreshFlowError
 from freshflow.events.fields import MAX_DIMENSIONS, MAX_ID_CHARS, MAX_IDS
 from freshflow.events.formats.registry import create_layout_finder
@@ -32,8 +34,7 @@ from freshflow.io.kafka.client import parse_kafka_servers, parse_kafka_url
 from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.outputs.records import encode_all
 from freshflow.state.backend import MANIFEST_MAGIC, StateBackend
-from freshflow.streaming.messages import EventBatch, PartitionMessage
-from freshflow.streaming.partitioning import partition_of
+from freshflow.streaming.messages import PartitionMessage
 from freshflow.users import store as bucket
 from freshflow.users.store import UserStore
 

@@ -17,16 +17,17 @@ from typer.testing import CliRunner, Result
 
 from freshflow.cli.main import app
 from freshflow.config.schema import Config, JobConfig, RankerConfig, RefreshConfig, UsersConfig, VariantConfig
+from freshflow.engine.messages import EventBatch, RemoteEventBatch
+from freshflow.engine.routing import partition_of
 from freshflow.errors import ConfigError, SnapshotError
 from freshflow.events.model import Interaction, Origin
 from freshflow.state.backend import StateBackend
 from freshflow.state.recovery_store import lock_recovery_dir, open_state_backend
 from freshflow.streaming.experiment import VARIANT_SECTIONS, Variants, load_configs, load_variants, variant_of_user
 from freshflow.streaming.job import JobUrls, StopFlag, assemble, flow_from_environment, run_flow
-from freshflow.streaming.messages import EventBatch, RemoteEventBatch
 from freshflow.streaming.monitoring.progress import JobStats
-from freshflow.streaming.operators.users import user_stage
-from freshflow.streaming.partitioning import partition_key, partition_of
+from freshflow.streaming.operators.users import user_operator
+from freshflow.streaming.partitioning import partition_key
 from freshflow.users.updates import RemoteExample
 
 Json = dict[str, Any]
@@ -84,7 +85,7 @@ def test_a_job_without_variants_places_users_as_ever():
 
 def test_rankers_learn_from_users_of_their_own_variant_and_item_knowledge_from_all():
     made = variants(2)
-    stage = user_stage(made, lambda: 0, StateBackend(is_enabled=True))(None)
+    stage = user_operator(made, lambda: 0, StateBackend(is_enabled=True))(None)
     user = next(user for user in USERS if made.partitioner()(user) == 1)
     events = [Interaction(1, "view", user, "i", 1_700_000_000_000)]
     routed, _ = stage.on_batch([EventBatch(1, Origin("file", "f"), 0, list(events), 1)])

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from freshflow.streaming.messages import EventBatch, ForwardedBatch, RemoteEventBatch, StepBatch
+from freshflow.engine.messages import EventBatch, ForwardedBatch, RemoteEventBatch, StepBatch
 from freshflow.users.store import UserStore
 from freshflow.users.updates import UserInteraction
 from tests.builders.streams import ORIGIN, config, request, search, view

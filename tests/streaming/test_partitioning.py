@@ -10,7 +10,8 @@ from bytewax.testing import TestingSink, TestingSource, cluster_main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshflow.streaming.partitioning import partition_key, partition_of, worker_of
+from freshflow.engine.routing import partition_of
+from freshflow.streaming.partitioning import partition_key, worker_of
 
 ODD_KEYS = ["", "a", "ü", "1234567", "12345678", "123456789", "x" * 40, "key with spaces", "🦊"]
 

@@ -1,1 +1,1 @@
-"""Bytewax operators: thin adapters around the stages."""
+"""Bytewax operators: thin adapters around the stages of the engine."""

@@ -1,4 +1,4 @@
-"""Comparing variants as the job goes: the latest reports of all partitions behind Bytewax's stateful step."""
+"""The operator that compares variants: it holds the latest report of every partition."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,13 +8,11 @@ from freshflow.io.record import OutBatch
 from freshflow.metrics.report import Report, encode_comparison
 from freshflow.streaming.experiment import Variants
 
-__all__ = ["ComparisonStage", "comparison_stage"]
 
-
-class ComparisonStage(StatefulBatchLogic[Report, OutBatch, bytes]):  # type: ignore[misc]
+class ComparisonOperator(StatefulBatchLogic[Report, OutBatch, bytes]):  # type: ignore[misc]
     """Reports in, comparisons out, once every partition has reported.
 
-    The state is what the last reports said, which say it again: there is nothing to keep.
+    Nothing is stored for recovery: the partitions report again.
     """
 
     def __init__(self, variants: Variants, clock: Callable[[], int]) -> None:
@@ -33,10 +31,10 @@ class ComparisonStage(StatefulBatchLogic[Report, OutBatch, bytes]):  # type: ign
         return ([records] if records else []), StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> bytes:
-        """Nothing."""
+        """Return no bytes."""
         return b""
 
 
-def comparison_stage(variants: Variants, clock: Callable[[], int]) -> Callable[[bytes | None], ComparisonStage]:
-    """The builder Bytewax calls for the only key."""
-    return lambda stored: ComparisonStage(variants, clock)
+def comparison_operator(variants: Variants, clock: Callable[[], int]) -> Callable[[bytes | None], ComparisonOperator]:
+    """Return the builder that Bytewax calls for the only key."""
+    return lambda stored: ComparisonOperator(variants, clock)

@@ -1,4 +1,4 @@
-"""The partition stage: item knowledge, ranker and published lists behind Bytewax's stateful step."""
+"""The operator of a partition: items, ranker and published lists behind Bytewax's stateful step."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -8,8 +8,10 @@ from typing import Any
 from bytewax.operators import StatefulBatchLogic
 
 from freshflow.config.schema import Config
+from freshflow.engine.messages import RemoteEventBatch, StepBatch
 from freshflow.engine.partition import Partition
 from freshflow.engine.snapshot import dump, freeze, load, state_settings
+from freshflow.engine.stages import process_partition_batches
 from freshflow.events.model import Forget, Origin
 from freshflow.io.record import OutBatch
 from freshflow.metrics.report import encode_receipt, encode_report
@@ -31,20 +33,16 @@ from freshflow.streaming.messages import (
     PartitionOutput,
     RefreshTick,
     RelatedItemsSwitch,
-    RemoteEventBatch,
-    StepBatch,
 )
-
-__all__ = ["PartitionStage", "partition_stage"]
 
 _CLEANUP_POLL_S = 1.0
 
 
-class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionOutput, bytes]):  # type: ignore[misc]
-    """Steps in, encoded lists and figures out. The partition is made at its first batch, which says its number.
+class PartitionOperator(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionOutput, bytes]):  # type: ignore[misc]
+    """Batches in, encoded records and reports out. The first batch, which has the partition's number, creates it.
 
-    In a `live` job its lists are looked at by the clock, too, while no event makes it look at them. Related
-    items are part of the state where they are wanted.
+    In a `live` job, features are also asked for what is due by the clock while no event comes. The setting
+    `has_related` is part of the state, so that a replayed changelog takes the same path.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         self._reports_list_ages = live and bool(config.metrics.address)
         self.event_clock = EventClock(0, clock()) if live and (config.refresh.interval_s > 0 or has_related) else None
         self._origin: Origin | None = None
-        self.initial_counts: dict[str, int] = {}  # the counts that are resumed from
+        self.initial_counts: dict[str, int] = {}  # the counters of the resumed state
         if keyed_state.snapshot is not None:
             self.partition = load(keyed_state.snapshot, config, clock)
             keyed_state.snapshot = None
@@ -77,27 +75,24 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
 
     def on_batch(self, values: list[StepBatch | RemoteEventBatch]) -> tuple[Iterable[PartitionOutput], bool]:
         """Take what has arrived."""
-        number = values[0].partition
         if self.has_related != (self.partition is not None and self.partition.publishes_related):
-            self._log_and_process(RelatedItemsSwitch(number, self.has_related))
+            self._log_and_process(RelatedItemsSwitch(values[0].partition, self.has_related))
         return self._log_and_process(
             BatchGroup(values), sum(len(batch.steps) for batch in values if isinstance(batch, StepBatch))
         )
 
     def notify_at(self) -> datetime | None:
-        """When to look at the lists if no event makes the partition look before; soon, if files are to be deleted."""
-        refresh_time = (
+        """Return when the next check by the clock is, if no event comes before; soon, if files are to be deleted."""
+        check_time = (
             None if self.event_clock is None else datetime.fromtimestamp(self.event_clock.next_check_ms / 1000, UTC)
         )
         cleanup_time = (
             datetime.now(UTC) + timedelta(seconds=_CLEANUP_POLL_S) if self.keyed_state.has_files_to_delete else None
         )
-        return min(
-            (wakeup_time for wakeup_time in (refresh_time, cleanup_time) if wakeup_time is not None), default=None
-        )
+        return min((wakeup_time for wakeup_time in (check_time, cleanup_time) if wakeup_time is not None), default=None)
 
     def on_notify(self) -> tuple[Iterable[PartitionOutput], bool]:
-        """Look at the lists, unless an event has just made the partition do so."""
+        """Check by the clock what is due, unless events have just done so."""
         clock_ms, event_clock = self.clock(), self.event_clock
         if event_clock is None or self.partition is None or clock_ms < event_clock.next_check_ms:
             return [], StatefulBatchLogic.RETAIN
@@ -105,7 +100,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         return self._log_and_process(RefreshTick(event_clock.now_ms(clock_ms)))
 
     def on_eof(self) -> tuple[Iterable[PartitionOutput], bool]:
-        """Take in what is held, and report once more."""
+        """Take the remote events that are still buffered, and report once more."""
         return self._log_and_process(EndOfInput())
 
     def _log_and_process(self, message: PartitionMessage, n_events: int = 0) -> tuple[Iterable[PartitionOutput], bool]:
@@ -113,7 +108,7 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         return self._process(message), StatefulBatchLogic.RETAIN
 
     def _process(self, message: PartitionMessage) -> list[PartitionOutput]:
-        """What follows from the state and what is taken, and nothing else."""
+        """Return what follows from the state and a message, and from nothing else."""
         if isinstance(message, BatchGroup):
             return self._process_batches(message.batches)
         if isinstance(message, RelatedItemsSwitch):
@@ -133,40 +128,27 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         return [PartitionOutput(self.clock(), [], report, metrics, related_lists, self.initial_counts)]
 
     def _process_batches(self, batches: list[StepBatch | RemoteEventBatch]) -> list[PartitionOutput]:
-        """Take each batch by itself; hold signals first, so that an own batch finds all that arrived with it."""
-        for batch in batches:
-            if isinstance(batch, RemoteEventBatch):
-                self._partition_of_batch(batch).buffer_remote_events(batch.origin, batch.remote_events)
-        outputs = [self._process_steps(batch) for batch in batches if isinstance(batch, StepBatch)]
-        partition = self._partition_of_batch(batches[-1])
-        flushed = partition.flush_if_full(batches[-1].origin)
-        return [*outputs, self._build_output(partition, flushed, self.clock())] if flushed else outputs
-
-    def _partition_of_batch(self, batch: StepBatch | RemoteEventBatch) -> Partition:
-        self._origin = batch.origin
-        return self._get_or_create_partition(batch.partition)
+        self._origin = batches[-1].origin
+        if self.partition is None:
+            self.partition = Partition(batches[0].partition, self.config, self.clock)
+        partition, partition_outputs = self.partition, list[PartitionOutput]()
+        for batch, outputs in process_partition_batches(partition, batches):
+            if batch is None:
+                partition_outputs.append(self._build_output(partition, outputs, self.clock()))
+                continue
+            if self.config.users.guests and any(type(step) is Forget for step in batch.steps):
+                self.keyed_state.compact_now()  # the changelog may name an anonymous user of the forgotten one
+            if self.event_clock is not None:
+                self.event_clock.advance(partition.event_ts, batch.read_ms, partition.n_checks, self.clock())
+            partition_outputs.append(self._build_output(partition, outputs, batch.read_ms))
+        return partition_outputs
 
     def _switch_related_items(self, switch: RelatedItemsSwitch) -> None:
-        """Publish related items from here on, or stop; it is a resume under another configuration."""
+        """Publish related items from here on, or stop: resume the partition under the other setting."""
         if self.partition is None:
             self.partition = Partition(switch.partition, self.config, self.clock, publishes_related=switch.is_enabled)
         else:
             self.partition = load(dump(self.partition), self.config, self.clock, publishes_related=switch.is_enabled)
-
-    def _get_or_create_partition(self, number: int) -> Partition:
-        if self.partition is None:
-            self.partition = Partition(number, self.config, self.clock)
-        return self.partition
-
-    def _process_steps(self, batch: StepBatch) -> PartitionOutput:
-        partition = self._partition_of_batch(batch)
-        partition.update_user_counts(batch.counts)
-        outputs = partition.process(batch.origin, batch.steps, batch.end_position)
-        if self.config.users.guests and any(type(step) is Forget for step in batch.steps):
-            self.keyed_state.compact_now()  # what was taken so far may name a guest of who is to be forgotten
-        if self.event_clock is not None:
-            self.event_clock.advance(partition.event_ts, batch.read_ms, partition.n_checks, self.clock())
-        return self._build_output(partition, outputs, batch.read_ms)
 
     def _build_output(self, partition: Partition, outputs: list[Output], read_ms: int) -> PartitionOutput:
         related_lists = _encode_related_lists(outputs)
@@ -175,22 +157,16 @@ class PartitionStage(StatefulBatchLogic[StepBatch | RemoteEventBatch, PartitionO
         report = partition.report_if_due()
         receipts = partition.drain_receipts()
         if receipts:
-            self.keyed_state.compact_now()  # what was taken so far names who is to be forgotten
+            self.keyed_state.compact_now()  # the changelog names the user to be forgotten
         metrics: OutBatch = [encode_receipt(receipt, self.clock()) for receipt in receipts]
         metrics += [encode_report(report, self.clock())] if report else []
         list_ages_ms = _list_ages_ms(list_outputs) if self._reports_list_ages else []
         return PartitionOutput(
-            read_ms,
-            lists,
-            partition.report(),
-            metrics,
-            related_lists,
-            self.initial_counts,
-            list_ages_ms,
+            read_ms, lists, partition.report(), metrics, related_lists, self.initial_counts, list_ages_ms
         )
 
     def snapshot(self) -> bytes:
-        """What recovery needs of the partition, if there is one; Bytewax asks in any case."""
+        """Return what recovery needs of the partition, if there is one."""
         return b"" if self.partition is None else self.keyed_state.checkpoint(partial(freeze, self.partition))
 
 
@@ -199,12 +175,12 @@ def _encode_related_lists(outputs: list[Output]) -> OutBatch:
 
 
 def _list_ages_ms(outputs: list[ListOutput]) -> list[int]:
-    """From event to list, of the lists that an event caused: those of a refresh are caused by the world."""
+    """Return the time from event to list, of lists that an event of their user caused."""
     lists = (output for output in outputs if isinstance(output, RecommendationList) and output.cause != "refresh")
     return [output.computed_at - output.event_ts for output in lists]
 
 
-def partition_stage(
+def partition_operator(
     config: Config,
     clock: Callable[[], int],
     state_backend: StateBackend,
@@ -212,12 +188,18 @@ def partition_stage(
     live: bool,
     has_related: bool = False,
     split_settings: dict[str, Any] | None = None,
-) -> Callable[[bytes | None], PartitionStage]:
-    """The builder Bytewax calls for a new key, or with what was stored of one that is resumed.
+) -> Callable[[bytes | None], PartitionOperator]:
+    """Return the builder that Bytewax calls for a new key, or with the stored state of a resumed one.
 
-    `split_settings` are settings of how the job's users are split (`Variants.split_settings`), if they are several variants'.
+    Args:
+        config: The configuration of the partition's variant.
+        clock: The processing time in epoch milliseconds.
+        state_backend: The storage of states.
+        live: True if events are read as they happen.
+        has_related: True if related items have a sink.
+        split_settings: The settings that split users (`Variants.split_settings`), if there are several variants.
     """
     settings = state_settings(config) | (split_settings or Variants([config]).split_settings())
-    return lambda stored: PartitionStage(
+    return lambda stored: PartitionOperator(
         config, clock, state_backend.open_state(stored, PartitionMessage, settings), live=live, has_related=has_related
     )

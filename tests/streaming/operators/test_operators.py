@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from freshflow.config.schema import Config, RankerConfig
+from freshflow.engine.messages import EventBatch, RemoteEventBatch, StepBatch
 from freshflow.events.model import Event
 from freshflow.items.visit import ItemVisit
 from freshflow.state import backend as keeping
 from freshflow.state.backend import StateBackend
-from freshflow.streaming.messages import EventBatch, RemoteEventBatch, StepBatch
-from freshflow.streaming.operators.partitions import PartitionStage, partition_stage
-from freshflow.streaming.operators.users import UserStage, user_stage
+from freshflow.streaming.operators.partitions import PartitionOperator, partition_operator
+from freshflow.streaming.operators.users import UserOperator, user_operator
 from tests.builders.streams import COMPUTED_AT, ORIGIN, batches, config, stream, view
 from tests.refresh.test_scheduler import news
 
@@ -29,9 +29,9 @@ class Job:
     ) -> None:
         self.clock_ms = COMPUTED_AT
         users, partition = (blob or None for blob in stored)
-        self.users: UserStage = user_stage(settings, lambda: self.clock_ms, keeping)(users)
-        build = partition_stage(settings, lambda: self.clock_ms, keeping, live=True, has_related=related)
-        self.partition: PartitionStage = build(partition)
+        self.users: UserOperator = user_operator(settings, lambda: self.clock_ms, keeping)(users)
+        build = partition_operator(settings, lambda: self.clock_ms, keeping, live=True, has_related=related)
+        self.partition: PartitionOperator = build(partition)
 
     def take(self, events: list[Event]) -> Outputs:
         """What is published after a batch of events, with signals of another partition among them."""
@@ -93,7 +93,7 @@ def test_they_go_on_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any(b'"refresh"' in value for lists in published for _, value in lists if value) == refreshed
     assert any(value.startswith(b'{"item_id"') for lists in published for _, value in lists if value)
     assert resumed.partition.partition.report() == uninterrupted.partition.partition.report()
-    assert resumed.users.store.users == uninterrupted.users.store.users
+    assert resumed.users.stage.store.users == uninterrupted.users.stage.store.users
     weights = [job.partition.partition.ranker.weights for job in (resumed, uninterrupted)]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
     assert any((tmp_path / "states").glob("*.base"))

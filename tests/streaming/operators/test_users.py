@@ -6,12 +6,14 @@ import msgspec
 from msgspec import structs
 
 from freshflow.config.schema import Config, JobConfig
+from freshflow.engine.messages import EventBatch, StepBatch
+from freshflow.engine.routing import partition_of
 from freshflow.events.model import Forget, Interaction, ItemUpdate, Origin, Search
 from freshflow.state.backend import StateBackend
-from freshflow.streaming.messages import BatchGroup, EventBatch, PartitionMessage, StepBatch
+from freshflow.streaming.messages import BatchGroup, PartitionMessage
 from freshflow.streaming.operators.base import IDLE_TIMEOUT_S
-from freshflow.streaming.operators.users import UserStage, user_stage
-from freshflow.streaming.partitioning import partition_key, partition_of
+from freshflow.streaming.operators.users import UserOperator, user_operator
+from freshflow.streaming.partitioning import partition_key
 from freshflow.users.profile import NEW_USER
 from freshflow.users.updates import BotEvent, UserEvicted
 
@@ -21,8 +23,8 @@ ORIGIN = Origin("topic", "events")
 OWN = partition_of("u", 4)
 
 
-def stage(snapshot: bytes | None = None) -> UserStage:
-    return user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, StateBackend(is_enabled=True))(snapshot)
+def stage(snapshot: bytes | None = None) -> UserOperator:
+    return user_operator(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, StateBackend(is_enabled=True))(snapshot)
 
 
 def batch(*days: float, first: int = 1) -> EventBatch:
@@ -82,7 +84,7 @@ def test_events_of_one_record_are_resumed_from_a_journal_as_those_they_were(tmp_
     search = Search(2, "u", START_MS, "q", ("i1",), nth=3)
     forget, update = Forget(3, "other", START_MS), ItemUpdate(4, "i1", START_MS)
     keeping = StateBackend(is_enabled=True, folder=tmp_path / "states")
-    build = user_stage(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, keeping)
+    build = user_operator(Config(job=JobConfig(partitions=4)), lambda: CLOCK_MS, keeping)
     made = build(None)
     taken = EventBatch(OWN, ORIGIN, CLOCK_MS, [structs.replace(first, event_id=None), *waiting, search, update], 4)
     made.on_batch([taken])
@@ -90,7 +92,7 @@ def test_events_of_one_record_are_resumed_from_a_journal_as_those_they_were(tmp_
     for one in (made, resumed):
         own = [step for key, out in one.on_eof()[0] if key == KEY for step in out.steps]
         assert [(step.position, step.nth) for step in own] == [(2, 0), (2, 1), (2, 2), (2, 3), (4, 0)]
-        assert one.store.counts == {}
+        assert one.stage.store.counts == {}
     batch_ = BatchGroup(
         [StepBatch(OWN, ORIGIN, 0, [*own, forget, BotEvent(waiting[1], NEW_USER), UserEvicted(2, "u", True, 1)], 4, {})]
     )

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from freshflow.config.schema import Config, JobConfig, RankerConfig, UsersConfig
+from freshflow.engine.routing import Topology, partition_of, route_events, route_forwarded_events
 from freshflow.events.model import Event, Forget, Identify, Interaction, ItemUpdate, Origin, Request
-from freshflow.streaming.partitioning import partition_of
-from freshflow.streaming.routing import route_events, route_forwarded_events
 from freshflow.users.anonymous import AnonymousStore
 from freshflow.users.resequencer import Resequencer
 from freshflow.users.store import UserStore
@@ -44,12 +43,12 @@ def steps(events: list[Event], partitions: int, size: int, seed: int = 0) -> dic
     )
     guests = [AnonymousStore.for_partition(config) for _ in range(partitions)]
     users, handovers = [UserStore.for_partition(config) for _ in guests], [Resequencer() for _ in guests]
-    queues = defaultdict(list)
+    queues, topology = defaultdict(list), Topology.of_partitions(partitions)
     for start in range(0, len(events), size):
         batch = events[start : start + size]
-        for sender, part in enumerate(route_events(batch, partitions, has_anonymous_users=True)):
+        for sender, part in enumerate(route_events(batch, topology, has_anonymous_users=True)):
             handed, _, upto = guests[sender].process_batch(ORIGIN, part, 0, batch[-1].position)
-            for to, several in enumerate(route_forwarded_events(handed, sender, partitions)):
+            for to, several in enumerate(route_forwarded_events(handed, sender, topology)):
                 queues[sender, to].append((several, upto))
     made, random = defaultdict(list), np.random.default_rng(seed)
     while waiting := [pair for pair, queue in queues.items() if queue]:
@@ -77,6 +76,8 @@ def test_everybody_has_the_same_steps_whatever_the_partitions_batches_and_ways(s
 def test_catalogue_events_go_everywhere_and_who_is_forgotten_only_where_guests_are_known():
     item, forget = ItemUpdate(1, "i", START_MS), Forget(2, "u", START_MS)
     own = partition_of("u", 3)
-    assert route_events([item, forget], 3) == [[item, forget] if n == own else [item] for n in range(3)]
-    told = route_events([item, forget], 3, has_anonymous_users=True)
+    assert route_events([item, forget], Topology.of_partitions(3)) == [
+        [item, forget] if n == own else [item] for n in range(3)
+    ]
+    told = route_events([item, forget], Topology.of_partitions(3), has_anonymous_users=True)
     assert [part[1].is_in_other_bucket for part in told] == [n != own for n in range(3)]
