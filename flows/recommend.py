@@ -5,7 +5,11 @@ FRESHFLOW_INPUT and FRESHFLOW_OUTPUT name the topics; the defaults are those of 
 
 import os
 
-from freshflow.streaming.job import flow_from_environment
+from freshflow._process import configure_job_process
+
+configure_job_process()  # before the next import, which loads numpy, Numba and River
+
+from freshflow.streaming.job import flow_from_environment  # noqa: E402
 
 flow = flow_from_environment(
     os.environ,

@@ -1,4 +1,4 @@
-"""Modules that are imported when something of them is used: a library asks for them, and our use of it needs none."""
+"""Imports that are put off until one of the imported names is used."""
 
 import sys
 from collections.abc import Iterator
@@ -7,11 +7,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["lazy_imports"]
-
 
 class _LazyName:
-    """What was imported by name from a module that is not there yet."""
+    """A name imported from a module that is not imported yet."""
 
     def __init__(self, module: str, name: str) -> None:
         self._target = (module, name)
@@ -29,16 +27,16 @@ class _LazyName:
 
 class _LazyModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system asks for these, and none of them is what a module is for
+        if name.startswith("__"):  # the import system asks for these
             raise AttributeError(name)
         return _LazyName(self.__name__, name)
 
 
 @contextmanager
 def lazy_imports(*modules: str) -> Iterator[None]:
-    """Within the block, these `modules` are imported in name only; the real ones are when one of their names is used.
+    """Put placeholders for `modules` into `sys.modules` within the block; a name of one imports the real module at use.
 
-    What is imported after the block finds the real ones. One that is there already stays what it is.
+    Modules that are imported already stay as they are. Imports after the block find the real modules.
     """
     deferred_names = [name for name in modules if name not in sys.modules]
     sys.modules.update((name, _LazyModule(name)) for name in deferred_names)

@@ -1,40 +1,33 @@
-"""Compiled functions: the inner loops of ranking and folding in, turned into machine code by Numba at first use.
+"""Compiled functions: the inner loops of ranking and item statistics as machine code, compiled by Numba at first use.
 
-What a call of numpy costs is paid per call, and one event makes some two hundred of them; compiled, the same
-arithmetic takes a twentieth of the time (docs/decisions/0006-compiled-loops.md). The machine code is kept in a
-folder, so that only the first start after an installation or an update waits for the compiler.
+A call of numpy costs about a microsecond, and one event makes some two hundred of them; compiled, the same arithmetic
+takes a twentieth of the time (docs/decisions/0006-compiled-loops.md). The machine code is cached in a folder, so only
+the first start after an installation or an update waits for the compiler.
 """
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from llvmlite import binding
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from freshflow._lazy_import import lazy_imports
-
-with lazy_imports("scipy.linalg", "scipy.linalg.cython_blas"):  # which Numba looks for, and no function of ours calls
-    import numba.np.arraymath
-
-__all__ = ["jit", "copy_bytes", "jit_inline", "jit_no_refcount"]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _find_cache_folder() -> str | None:
-    """A folder of this user's for the machine code of these very sources; None if there is nowhere to write.
+    """Return this user's folder for the machine code of exactly these sources; None if no folder is writable.
 
-    Numba looks at the file of a function only, not at those of the functions that it calls: a name made of all sources
-    keeps machine code from outliving any of them.
+    Numba compares the file of a function only, not those of the functions that it calls: a folder name hashed from all
+    sources keeps machine code from outliving any of them.
     """
     if os.environ.get("NUMBA_CACHE_DIR"):
         return os.environ["NUMBA_CACHE_DIR"]
@@ -55,58 +48,62 @@ def _find_cache_folder() -> str | None:
     return None
 
 
-def _pin_cpu_target() -> None:
-    """Compile for what all processors of the last ten years can do, and not for what this one can do beside.
-
-    Lists depend on the order in which numbers are added up, and that on how many a processor takes at once. So they are
-    the same bytes on all of these, and 512 bits at a time were no faster. Others, and who says otherwise, go by Numba.
-    """
-    host_features = binding.get_host_cpu_features()
-    if (
-        numba.config.CPU_NAME is None
-        and numba.config.CPU_FEATURES is None
-        and all(map(host_features.get, ("avx2", "fma")))
-    ):
-        numba.config.CPU_NAME, numba.config.CPU_FEATURES = "haswell", ""
-
-
-_pin_cpu_target()
-
-# Sums may be reordered; not-a-number and infinity keep their meaning. Nothing is divided by way of an estimate of the
-# reciprocal, which is another one on processors of another make.
+# Sums may be reordered; NaN and infinity keep their meaning. Division never uses an estimate of the reciprocal, which
+# differs between makes of processors.
 JIT_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
 
 _CACHE_FOLDER = _find_cache_folder()
-if _CACHE_FOLDER is not None:
-    numba.config.CACHE_DIR = _CACHE_FOLDER
 
 
 def jit(function: Function) -> Function:
-    """The function as machine code. Additions may be reordered; division by zero gives infinity, as in numpy."""
-    dispatcher: Function = numba.njit(cache=_CACHE_FOLDER is not None, _nrt=True, **JIT_OPTIONS)(function)
-    return dispatcher
+    """Compile a function. Additions may be reordered; division by zero gives infinity, as in numpy."""
+    return _compile_cached(function, _nrt=True)
 
 
 def jit_no_refcount(function: Function) -> Function:
-    """The same for a function that makes no array and returns none: nothing in it counts references to arrays.
+    """Compile a function that neither makes nor returns an array, without counting references to arrays.
 
-    Counting one up and down, wherever an array is handed on or cut, is a call and a locked instruction each time.
+    Each count is a call and a locked instruction, wherever an array is passed on or sliced.
     """
-    dispatcher: Function = numba.njit(cache=_CACHE_FOLDER is not None, _nrt=False, **JIT_OPTIONS)(function)
-    return dispatcher
+    return _compile_cached(function, _nrt=False)
 
 
 def jit_inline(function: Function) -> Function:
-    """The same for a small function that is called for every candidate: it becomes part of its callers.
+    """Compile a small function that is called for every candidate as part of its callers.
 
-    Handing arrays to a function counts their references up and down, which costs more than what it does with them.
+    Passing arrays to a function counts their references up and down, which costs more than the body of a small one.
     """
     dispatcher: Function = numba.njit(inline="always", **JIT_OPTIONS)(function)
     return dispatcher
 
 
+def _compile_cached(function: Function, **options: Any) -> Function:
+    with _numba_cache_dir(_CACHE_FOLDER):
+        dispatcher: Function = numba.njit(cache=_CACHE_FOLDER is not None, **options, **JIT_OPTIONS)(function)
+    return dispatcher
+
+
+@contextmanager
+def _numba_cache_dir(folder: str | None) -> Iterator[None]:
+    """Set Numba's cache folder for the functions declared in the block: it reads the setting when it declares one."""
+    previous_folder = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = folder or previous_folder
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = previous_folder
+
+
 def copy_bytes(source: NDArray[np.uint8], start: int, target: NDArray[np.uint8], target_start: int, count: int) -> None:
-    """Copy `count` bytes, from `start` of one array to `target_start` of another, as the C library does."""
+    """Copy bytes between arrays; compiled, with the C library's memcpy.
+
+    Args:
+        source: (N,) uint8.
+        start: The first byte to copy.
+        target: (M,) uint8, changed in place.
+        target_start: Where the first byte goes.
+        count: The number of bytes.
+    """
     target[target_start : target_start + count] = source[start : start + count]
 
 

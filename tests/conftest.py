@@ -1,5 +1,9 @@
 """What tests of whole jobs share: jobs in processes of their own and in this one, and events to give them."""
 
+from freshflow._process import configure_job_process
+
+configure_job_process()  # as commands do, so that tests and the commands that they run share the machine code
+
 import json
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Modules that are imported when something of them is used."""
+"""Imports that are put off until a name is used."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 from freshflow._lazy_import import lazy_imports
 
 
-def test_a_name_of_a_module_that_is_imported_later_is_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lazy_name_resolves_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "fractions", raising=False)
     with lazy_imports("fractions"):
         import fractions
@@ -19,15 +19,15 @@ def test_a_name_of_a_module_that_is_imported_later_is_what_it_names(monkeypatch:
     assert not hasattr(fractions, "__wrapped__")
 
 
-def test_a_module_that_is_there_stays_what_it_is() -> None:
-    import fractions as there
+def test_imported_module_is_not_replaced() -> None:
+    import fractions as imported
 
     with lazy_imports("fractions"):
-        assert sys.modules["fractions"] is there
-    assert sys.modules["fractions"] is there
+        assert sys.modules["fractions"] is imported
+    assert sys.modules["fractions"] is imported
 
 
-def test_modules_are_imported_again_when_the_block_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_in_block_removes_the_placeholders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "fractions", raising=False)
     with pytest.raises(ZeroDivisionError), lazy_imports("fractions"):
         _ = 1 / 0

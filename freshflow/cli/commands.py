@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-__all__ = ["COMMAND_HELP", "LazyCommandGroup", "load_command_app"]
+from freshflow._process import configure_job_process
 
 # What `freshflow --help` says of each, which is the first sentence of its function: `freshflow.cli.run:run` and so on.
 COMMAND_HELP = {
@@ -25,6 +25,8 @@ COMMAND_HELP = {
     "topics": "The topics of a job.",
 }
 
+JOB_COMMANDS = ("run", "check", "evaluate")  # these process events, and need numpy, Numba and River
+
 
 class LazyCommandGroup(TyperGroup):
     """A group that knows of its commands only what its help says, until one of them is called."""
@@ -40,7 +42,9 @@ class LazyCommandGroup(TyperGroup):
 
 
 def load_command_app(name: str) -> typer.Typer:
-    """The command of this name, or group of commands, as an app of its own."""
+    """Return the command or group of commands of this name as an app of its own, and prepare this process for it."""
+    if name in JOB_COMMANDS:
+        configure_job_process()
     module = import_module(f"freshflow.cli.{name}")
     command_group: typer.Typer | None = getattr(module, "app", None)
     if command_group is not None:

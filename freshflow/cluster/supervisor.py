@@ -81,7 +81,7 @@ class _WorkerProcess:
         self.failure: WorkerFailure | None = None
         with worker_connection, _block_signals(FORWARDED_SIGNALS):
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "freshflow.cluster.worker", str(index), str(worker_connection.fileno())],
+                [sys.executable, "-P", "-m", "freshflow.cluster", str(index), str(worker_connection.fileno())],
                 stdin=None if job.urls.input == "-" else subprocess.DEVNULL,
                 stderr=sys.stderr,  # it may not be descriptor 2
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},

@@ -1,4 +1,4 @@
-"""Worker process of a job: `python -m freshflow.cluster.worker <index> <descriptor>`, started by the supervisor.
+"""Worker process of a job: `python -m freshflow.cluster <index> <descriptor>`, started by the supervisor.
 
 It obeys the messages of its channel and ends at once when the channel is closed: the supervisor is gone then, and a job
 that is started again must not find this process still writing.
@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -130,6 +129,3 @@ def _failure_message(error: BaseException) -> WorkerFailure:
         return WorkerFailure()
     return WorkerFailure(error=f"{type(error).__name__}: {error}".splitlines()[-1])
 
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

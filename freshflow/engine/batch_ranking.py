@@ -8,7 +8,7 @@ from freshflow.config.schema import Config
 from freshflow.engine.micro_batch import MAX_BATCH_QUERIES, build_visit_batch
 from freshflow.items.statistics import ItemStatistics
 from freshflow.items.visit import ItemVisit
-from freshflow.ranking.candidates import CandidateBuffer
+from freshflow.ranking.candidate_buffer import CandidateBuffer
 from freshflow.ranking.kernel import RANK_STEP, RankingResults, process_batch
 from freshflow.ranking.query import Query, build_query_batch
 from freshflow.ranking.ranker import Ranker

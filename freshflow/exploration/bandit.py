@@ -13,6 +13,7 @@ those that do not stand on the list yet. An explored item has the propensity p c
 both given what stands above.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from math import ceil
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._river import bandit, proba
+from freshflow._river import proba
 from freshflow.config.schema import ExploreConfig
 
 __all__ = ["Choice", "Exploration", "UpperBoundPolicy", "open_positions"]
@@ -38,8 +39,8 @@ class Choice(NamedTuple):
     propensity: float
 
 
-class UpperBoundPolicy(bandit.base.Policy):  # type: ignore[misc]
-    """A policy of River's that draws arms with probabilities proportional to their upper bounds.
+class UpperBoundPolicy:
+    """Draws arms with probabilities proportional to the upper bounds of their reward distributions (River's Beta).
 
     >>> policy = UpperBoundPolicy()
     >>> for _ in range(3):
@@ -50,22 +51,23 @@ class UpperBoundPolicy(bandit.base.Policy):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        super().__init__(proba.Beta(1, PRIOR_FAILURES))
+        self._rewards: defaultdict[str, proba.Beta] = defaultdict(_prior)
+
+    def update(self, arm: str, is_taken: bool) -> None:
+        """Count whether an arm was taken where it was shown."""
+        self._rewards[arm].update(is_taken)
 
     def probabilities(self, arms: Sequence[str]) -> NDArray[np.float64]:
-        """The probability (N,) of each of `arms`."""
-        rewards = [self._rewards.get(arm, self.reward_obj) for arm in arms]
+        """Return the probability (N,) of each of `arms`."""
+        prior = _prior()
+        rewards = [self._rewards.get(arm, prior) for arm in arms]
         a, b = (np.array([getattr(reward, name) for reward in rewards], np.float64) for name in ("alpha", "beta"))
         bounds = a / (a + b) + np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
         return np.asarray(bounds / bounds.sum(), np.float64)
 
-    def _pull(self, arm_ids: list[str]) -> str:
-        return arm_ids[int(np.argmax(self.probabilities(arm_ids)))]
-
     def remove_arm(self, arm: str) -> None:
         """Forget an arm."""
         self._rewards.pop(arm, None)
-        self._counts.pop(arm, None)
 
     def state(self) -> dict[str, tuple[float, float]]:
         """The distributions of arms; see `restore`."""
@@ -75,6 +77,10 @@ class UpperBoundPolicy(bandit.base.Policy):  # type: ignore[misc]
         """Go on from a `state`."""
         for arm, (alpha, beta) in state.items():
             self._rewards[arm].alpha, self._rewards[arm].beta = alpha, beta
+
+
+def _prior() -> proba.Beta:
+    return proba.Beta(1, PRIOR_FAILURES)
 
 
 def open_positions(length: int, share: float) -> tuple[int, float]:

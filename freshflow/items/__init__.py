@@ -1,1 +1,1 @@
-"""What is known of items: co-visitation, popularity, the catalogue; complete in every partition."""
+"""Item statistics: co-visitation, popularity, embeddings and catalogue, complete in every partition."""

@@ -1,4 +1,4 @@
-"""The catalogue: what item events said of an item. Items without an entry are taken to be available."""
+"""The catalogue: the attributes of items from item events. Items without an entry count as available."""
 
 import numpy as np
 from msgspec import structs
@@ -7,14 +7,17 @@ from numpy.typing import NDArray
 from freshflow.events.model import ItemUpdate
 from freshflow.items.index import extend_rows
 
-__all__ = ["ItemCatalogue"]
-
 
 class ItemCatalogue:
-    """`available` (rows,) bool, read by every ranking; the rest of an entry stands in `entries`, by row.
+    """The catalogue of a partition.
 
-    `first_entry_ms` (rows,) is the event time of an item's first entry; it means nothing where there is none. An embedding is
-    left out: as numbers of Python's it takes twenty kilobytes (see `freshflow.items.embeddings`).
+    An entry leaves out the embedding, which would take twenty kilobytes as Python numbers (see
+    `freshflow.items.embeddings`).
+
+    Attributes:
+        available: (rows,) bool, read by every ranking.
+        first_entry_ms: (rows,) event time of an item's first entry; undefined for rows without one.
+        entries: The merged item events by row.
     """
 
     def __init__(self, capacity: int = 0) -> None:
@@ -32,7 +35,7 @@ class ItemCatalogue:
         return catalogue
 
     def update(self, row: int, update: ItemUpdate) -> None:
-        """Take over what `update` says of the item in `row`; what it leaves out stays."""
+        """Merge `update` into the entry of a row; fields that it leaves out stay."""
         if update.available is not None:
             self.available[row] = update.available
         if update.embedding is not None:
@@ -48,7 +51,7 @@ class ItemCatalogue:
         self.first_entry_ms = extend_rows(self.first_entry_ms, capacity)
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Forget `rows`."""
+        """Remove the entries of `rows`."""
         self.available[rows] = True
         for row in rows.tolist():
             self.entries.pop(row, None)

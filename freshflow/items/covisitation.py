@@ -1,14 +1,14 @@
-"""Co-visitation: which items come together, and in which order.
+"""Co-visitation: which items are visited together, and in which order.
 
 For each item x a row of M neighbour slots y with three weights:
 
     forward[x, y]  += 1 / n   when y came n steps after x (directed)
-    together[x, y] += 1       when x and y stood in one context (undirected, kept in both rows)
+    together[x, y] += 1       when x and y were in one context (undirected, stored in both rows)
     follow[x, y]   += 1       when y came right after x (directed)
 
-and the sums of all that was ever added to the row. The slots are in order: by falling `together`, those that have had
-theirs for longest first, and free ones behind them, so who reads can stop early. A full row gives up its weakest slot
-(by `together`, then by `forward`), so it is the heavy part of the item's true neighbours.
+and the sums of all increments of the row. Slots are sorted by falling `together`, ties by age, free slots last, so a
+reader can stop early. A full row gives up its weakest slot (by `together`, then by `forward`), so it holds the heaviest
+of the item's true neighbours.
 """
 
 from typing import NamedTuple
@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 from freshflow._numba import jit, jit_inline, jit_no_refcount
 from freshflow.items.index import extend_rows
 
-__all__ = ["NEXT_VISIT", "FORWARD", "COOCCURRENCE", "CoVisits", "add_pairs"]
-
 FORWARD, COOCCURRENCE, NEXT_VISIT = range(3)
 EMPTY_SLOT = -1
 
 
 class CoVisits(NamedTuple):
-    """Neighbour slots of all items: `neighbours` (rows, M) int32, `weights` (rows, M, 3) float32, `sums` (rows, 3).
+    """Neighbour slots of all items.
 
-    The sums are float64: float32 stops counting single increments at 2^24, some million events of a hot item.
+    Attributes:
+        neighbours: (rows, M) int32 item rows.
+        weights: (rows, M, 3) float32.
+        sums: (rows, 3) float64: float32 stops counting single increments at 2^24, some million events of a hot item.
     """
 
     neighbours: NDArray[np.int32]
@@ -37,12 +38,12 @@ class CoVisits(NamedTuple):
 
     @classmethod
     def empty(cls, capacity: int, slots: int) -> "CoVisits":
-        """Room for `capacity` items with `slots` neighbours each."""
+        """Return room for `capacity` items with `slots` neighbours each."""
         neighbours = np.full((capacity, slots), EMPTY_SLOT, np.int32)
         return cls(neighbours, np.zeros((capacity, slots, 3), np.float32), np.zeros((capacity, 3)))
 
     def with_capacity(self, capacity: int) -> "CoVisits":
-        """The same with room for `capacity` items."""
+        """Return a copy with room for `capacity` items."""
         return CoVisits(
             extend_rows(self.neighbours, capacity, EMPTY_SLOT),
             extend_rows(self.weights, capacity),
@@ -50,11 +51,11 @@ class CoVisits(NamedTuple):
         )
 
     def head(self, n_rows: int) -> "CoVisits":
-        """The same of the first `n_rows` items alone."""
+        """Return views of the first `n_rows` items."""
         return CoVisits(self.neighbours[:n_rows], self.weights[:n_rows], self.sums[:n_rows])
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Clear `rows`, and every slot in which they are someone's neighbour."""
+        """Clear `rows`, and every slot in which they are neighbours."""
         is_removed = np.zeros(len(self.neighbours), np.bool_)
         is_removed[rows] = True
         self.sums[rows] = 0
@@ -65,7 +66,7 @@ class CoVisits(NamedTuple):
 
 @jit
 def _compact_slots(neighbours: NDArray[np.int32], weights: NDArray[np.float32], is_removed: NDArray[np.bool_]) -> None:
-    """Take neighbours that are `is_removed` (rows,) out of all slots; those behind them move up."""
+    """Remove neighbours that are `is_removed` (rows,) from all slots; those behind them move up."""
     for x in range(len(neighbours)):
         n_kept = 0
         for n in range(neighbours.shape[1]):
@@ -89,9 +90,15 @@ def add_pairs(
     context: NDArray[np.int32],
     weight: float,
 ) -> None:
-    """Fold in that `item` came in `context` (L,), the most recent first, -1 where an item is not known.
+    """Count that an item was visited in a context; an item in its own context makes no pair.
 
-    The arrays are those of `CoVisits`; `weight` scales the increments. An item in its own context makes no pair.
+    Args:
+        neighbours: (rows, M) of `CoVisits`.
+        weights: (rows, M, 3) of `CoVisits`.
+        sums: (rows, 3) of `CoVisits`.
+        item: The row of the visited item.
+        context: (L,) item rows, the latest first, -1 for unknown items.
+        weight: Scales the increments.
     """
     for n in range(len(context)):
         context_item = context[n]
@@ -116,9 +123,15 @@ def _add_weights(
     cooccurrence: float,
     next_visit: float,
 ) -> None:
-    """Add to the weights of neighbour `y`, in its slot, the first free one or the weakest; and keep the slots in order.
+    """Add to the weights of neighbour `y` in its slot, the first free or the weakest, and keep the slots sorted.
 
-    `neighbours` (M,) and `weights` (M, 3) are those of one item.
+    Args:
+        neighbours: (M,) of one item.
+        weights: (M, 3) of one item.
+        y: The row of the neighbour.
+        forward: The increment of `forward`.
+        cooccurrence: The increment of `together`.
+        next_visit: The increment of `follow`.
     """
     slot = 0
     while slot < len(neighbours) and neighbours[slot] != y and neighbours[slot] != EMPTY_SLOT:
@@ -153,7 +166,7 @@ def _move_slot(neighbours: NDArray[np.int32], weights: NDArray[np.float32], sour
 
 @jit_no_refcount
 def _weakest_slot(weights: NDArray[np.float32]) -> int:
-    """The slot of a full row that has the least `together`, then the least `forward`, then for longest."""
+    """Return the slot of a full row with the least `together`, then the least `forward`, then the greatest age."""
     last_slot = len(weights) - 1
     weakest_slot = last_slot
     for slot in range(last_slot - 1, -1, -1):

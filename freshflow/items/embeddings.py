@@ -1,13 +1,12 @@
-"""What items are, for those that nobody has touched yet: their embeddings and categories, and which are the newest.
+"""Content of items for those that few users have visited: embeddings, categories and launch times.
 
-An embedding e is kept as the whole numbers v = round(127 e / max |e|) in a byte each, and as 1 / |v|, so that
+An embedding e is stored as the integers v = round(127 e / max |e|), a byte each, and as 1 / |v|, so that
 
-    like(x, y) = v_x . v_y / (|v_x| |v_y|),   within some hundredths of a percent of the cosine of what was given.
+    like(x, y) = v_x . v_y / (|v_x| |v_y|),   within some hundredths of a percent of the cosine of the embeddings.
 
-The *pool* are the newest items of which anything is known that few have visited: what company cannot recommend yet.
-Where the newest are wanted, it is enough to know that an item is new: its event says when it was published, or comes
-before all visits. The pool is in the order of launches; where it is full, visited items leave it first, then the
-oldest.
+The *pool* holds the newest items with content and few visits, which co-visitation cannot recommend yet. Where the
+newest items are wanted, it is enough that an item is new: its event has a publication time, or precedes all visits.
+The pool is sorted by launch time; when it is full, visited items leave it first, then the oldest.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,35 +19,29 @@ from freshflow.config.schema import ContentConfig
 from freshflow.events.model import ItemUpdate
 from freshflow.items.index import NO_ROW, extend_rows
 
-__all__ = [
-    "MAX_CATEGORIES_PER_ITEM",
-    "N_CATEGORISED",
-    "N_IN_POOL",
-    "N_NEAREST",
-    "N_NEWEST",
-    "WARM_VISITS",
-    "ItemEmbeddings",
-    "EmbeddingStore",
-]
-
-WARM_VISITS = 20  # visits from which on an item has company enough to be found by it
-MAX_CATEGORIES_PER_ITEM = 8  # of which anything is kept: the first that an item event names
-MAX_CATEGORIES = 10_000  # different ones; those that are met later are not told apart from none
+WARM_VISITS = 20  # from this many on, co-visitation finds the item
+MAX_CATEGORIES_PER_ITEM = 8  # the first that an item event names
+MAX_CATEGORIES = 10_000  # later categories are ignored
 NO_CATEGORY = -1
-QUANTIZATION_MAX = 127  # of a byte with a sign
+QUANTIZATION_MAX = 127  # of a signed byte
 
-# Places of `Contents.facts`.
+# Positions in `ItemEmbeddings.counts`.
 N_IN_POOL, N_NEAREST, N_NEWEST, N_CATEGORISED = range(4)
 
 
 class ItemEmbeddings(NamedTuple):
-    """Arrays by item row; all have no rows where content is off.
+    """Arrays by item row; they have no rows where content is off.
 
-    `vectors` (rows, D) int8 and `inverse_norms` (rows,) = 1 / |v|, 0 where there is none; `categories` (rows, 8) numbers, or
-    -1; `launch_ms` (rows,); `is_hidden` (rows,) are never to be candidates. `centroid` (D,) is the mean of v / |v| over
-    all items, `category_sizes` (C,) says how many items a category has. `pool` (P,) holds rows by rising time of launch.
-    `counts` (4,): how many are in the pool, how many of the nearest and of the newest are wanted as candidates, and how
-    many items have categories.
+    Attributes:
+        vectors: (rows, D) int8, v.
+        inverse_norms: (rows,) float32, 1 / |v|, 0 without an embedding.
+        categories: (rows, 8) category codes, -1 for none.
+        launch_ms: (rows,) launch time, 0 for none.
+        is_hidden: (rows,) never a candidate.
+        centroid: (D,) the mean of v / |v| over all items.
+        category_sizes: (C,) number of items of each category.
+        pool: (P,) item rows by rising launch time.
+        counts: (4,) items in the pool; candidates wanted of the nearest and of the newest; items with categories.
     """
 
     vectors: NDArray[np.int8]
@@ -63,7 +56,7 @@ class ItemEmbeddings(NamedTuple):
 
     @classmethod
     def empty(cls, config: ContentConfig) -> "ItemEmbeddings":
-        """What is known of no item yet."""
+        """Return arrays for no items."""
         width = config.dimensions
         return cls(
             vectors=np.zeros((0, width), np.int8),
@@ -78,7 +71,7 @@ class ItemEmbeddings(NamedTuple):
         )
 
     def with_capacity(self, capacity: int) -> "ItemEmbeddings":
-        """The same with room for `capacity` items."""
+        """Return a copy with room for `capacity` items."""
         return self._replace(
             vectors=extend_rows(self.vectors, capacity),
             inverse_norms=extend_rows(self.inverse_norms, capacity),
@@ -88,7 +81,7 @@ class ItemEmbeddings(NamedTuple):
         )
 
     def head(self, n_rows: int) -> "ItemEmbeddings":
-        """The same of the first `n_rows` items alone."""
+        """Return views of the first `n_rows` items."""
         return self._replace(
             vectors=self.vectors[:n_rows],
             inverse_norms=self.inverse_norms[:n_rows],
@@ -104,11 +97,11 @@ class ItemEmbeddings(NamedTuple):
 
 
 class EmbeddingStore:
-    """Keeps `arrays` as item events fill them; nothing is kept unless content is on.
+    """Fills `arrays` from item events; keeps nothing unless content is on.
 
-    The first embedding says how many numbers an embedding has, unless `config.dimensions` does; another one with
-    another number of them is left out, and counted in `n_dimension_mismatches`. An embedding of zeros says nothing, and is left out.
-    Items of these `blocked_ids` ids are hidden.
+    The first embedding fixes the number of dimensions, unless `config.dimensions` does. Embeddings with another number
+    are ignored and counted in `n_dimension_mismatches`; embeddings of zeros are ignored. Items with `blocked_ids` are
+    hidden.
     """
 
     def __init__(self, config: ContentConfig, blocked_ids: Collection[str] = ()) -> None:
@@ -125,7 +118,13 @@ class EmbeddingStore:
             self.arrays = self.arrays.with_capacity(capacity)
 
     def update(self, row: int, update: ItemUpdate, visits: NDArray[np.float64]) -> None:
-        """Take over what an item event says of the item in `row`; `visits` (rows,) are those of all items."""
+        """Store the content of an item event.
+
+        Args:
+            row: The row of the item.
+            update: The item event.
+            visits: (rows,) visits of all items.
+        """
         if not self.config.is_enabled:
             return
         if update.categories is not None:
@@ -138,12 +137,12 @@ class EmbeddingStore:
         is_new = self.config.newest > 0 and (update.published_ms is not None or not visits[row])
         if (has_content or is_new) and not arrays.launch_ms[row]:
             published_ms = update.ts_ms if update.published_ms is None else update.published_ms
-            arrays.launch_ms[row] = min(published_ms, update.ts_ms) or 1  # 0 is for what was never launched
+            arrays.launch_ms[row] = min(published_ms, update.ts_ms) or 1  # 0 means never launched
             if visits[row] < WARM_VISITS:
                 self._add_to_pool(row, visits)
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Forget `rows`."""
+        """Clear `rows`."""
         if not self.config.is_enabled:
             return
         arrays, is_dropped = self.arrays, np.zeros(len(self.arrays.inverse_norms), np.bool_)
@@ -160,7 +159,10 @@ class EmbeddingStore:
 
     def state(self) -> dict[str, Any]:
         """All there is to keep beside `arrays`; see `restore`."""
-        return {name: getattr(self, name) for name in ("category_codes", "vector_sum", "n_embedded", "n_dimension_mismatches")}
+        return {
+            name: getattr(self, name)
+            for name in ("category_codes", "vector_sum", "n_embedded", "n_dimension_mismatches")
+        }
 
     def restore(self, state: dict[str, Any], arrays: ItemEmbeddings, ids: Sequence[str]) -> None:
         """Go on from a `state` and its arrays, with items of these `ids` by row.
@@ -215,14 +217,14 @@ class EmbeddingStore:
             self.arrays.inverse_norms[row] = 0
 
     def _add_to_centroid(self, row: int, sign: int) -> None:
-        """Let the vector of `row` count in the centre, or no more."""
+        """Add the vector of `row` to the centroid (`sign` 1) or remove it (`sign` -1)."""
         arrays = self.arrays
         self.vector_sum += sign * (arrays.vectors[row] * np.float64(arrays.inverse_norms[row]))
         self.n_embedded += sign
         arrays.centroid[:] = self.vector_sum / max(self.n_embedded, 1)
 
     def _add_to_pool(self, row: int, visits: NDArray[np.float64]) -> None:
-        """Put an item into the pool where its time of launch belongs, if there is room or it is not the oldest."""
+        """Insert an item into the pool by launch time, if there is room or it is not the oldest."""
         arrays, counts = self.arrays, self.arrays.counts
         if counts[N_IN_POOL] == len(arrays.pool):
             self._filter_pool(visits[arrays.pooled_rows] < WARM_VISITS)

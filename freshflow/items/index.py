@@ -1,4 +1,4 @@
-"""Item ids and the rows their numbers stand in: every array of the item knowledge is indexed by these rows."""
+"""Item ids and their rows, which index every array of the item statistics."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_ROW", "ItemIndex", "extend_rows"]
-
 NO_ROW = -1
 
 
 class ItemIndex:
-    """A bounded two-way table of item id and row. Rows of dropped items are given to new ones."""
+    """A bounded two-way table of item ids and rows. Rows of dropped items are reused."""
 
     def __init__(self, max_items: int) -> None:
         self.max_items = max_items
@@ -30,27 +28,31 @@ class ItemIndex:
         return len(self._row_of) >= self.max_items
 
     def get(self, item_id: str) -> int:
-        """The row of an id, or `NO_ROW`."""
+        """Return the row of an id, or `NO_ROW`."""
         return self._row_of.get(item_id, NO_ROW)
 
     def known_rows(self, item_ids: Iterable[str]) -> list[int]:
-        """The rows of known ids, in order; unknown ids are left out."""
+        """Return the rows of known ids in order; unknown ids are left out."""
         get = self._row_of.get
         return [row for item in item_ids if (row := get(item)) is not None]
 
     def lookup_rows(self, item_ids: Iterable[str]) -> list[int]:
-        """The row of each id, in order, `NO_ROW` for unknown ones."""
+        """Return the row of each id in order, `NO_ROW` for unknown ones."""
         return list(map(self._row_of.get, item_ids, repeat(NO_ROW)))
 
     def padded_rows(self, id_lists: Sequence[Sequence[str]], length: int) -> NDArray[np.int32]:
-        """The rows of several times at most `length` ids (N, length), `NO_ROW` for unknown ones and behind the last."""
+        """Return the rows (N, length) of N lists of at most `length` ids, `NO_ROW` for unknown ids and as padding."""
         padded_rows = np.full((len(id_lists), length), NO_ROW, np.int32)
         lengths = np.array([len(ids) for ids in id_lists], np.int64)
         padded_rows[np.arange(length) < lengths[:, None]] = self.lookup_rows(chain.from_iterable(id_lists))
         return padded_rows
 
     def add(self, item_id: str) -> int:
-        """The row of an id, giving it one if it is new. Raises `IndexError` when the table is full."""
+        """Return the row of an id, assigning one if it is new.
+
+        Raises:
+            IndexError: The table is full.
+        """
         row = self._row_of.get(item_id)
         if row is not None:
             return row
@@ -66,7 +68,7 @@ class ItemIndex:
         return row
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Forget the ids of `known_rows`, which become free."""
+        """Remove the ids of `rows`, which become free."""
         for row in rows.tolist():
             del self._row_of[self.ids[row]]
             self.ids[row] = ""
@@ -87,7 +89,7 @@ class ItemIndex:
 
 
 def extend_rows(array: NDArray[Any], n_rows: int, fill: float = 0) -> NDArray[Any]:
-    """A copy of `array` with `n_rows` rows, the new ones holding `fill`."""
+    """Return a copy of `array` with `n_rows` rows, the new ones filled with `fill`."""
     extended = np.full((n_rows, *array.shape[1:]), fill, array.dtype)
     extended[: len(array)] = array
     return extended

@@ -1,7 +1,7 @@
-"""Popularity of items over six memories: the last 50, 200 and 2,000 events, and half-lives of an hour, a day, a week.
+"""Popularity of items over three windows (50, 200 and 2,000 events) and three half-lives (an hour, a day, a week).
 
-A decayed count after events at times t_i is  c(t) = sum_i 2^(-(t - t_i) / h). It is kept as its value at the item's
-latest event and decayed when read, so time costs nothing (forward decay: Cormode et al., ICDE 2009).
+A decayed count after events at times t_i is  c(t) = sum_i 2^(-(t - t_i) / h). It is stored as of the item's latest
+event and decayed when read, so passing time costs nothing (forward decay: Cormode et al., ICDE 2009).
 """
 
 from typing import NamedTuple
@@ -12,37 +12,23 @@ from numpy.typing import NDArray
 from freshflow._numba import jit, jit_no_refcount
 from freshflow.items.index import NO_ROW, extend_rows
 
-__all__ = [
-    "HALF_LIVES_MS",
-    "WINDOWS",
-    "ItemPopularity",
-    "count_event",
-    "decay_factors",
-    "find_top_rows",
-    "find_recent_rows",
-]
-
-MS_PER_HOUR = 3_600_000.0
-HOURS_PER_DAY, DAYS_PER_WEEK = 24, 7
-HALF_LIVES_MS = (
-    MS_PER_HOUR,
-    MS_PER_HOUR * HOURS_PER_DAY,
-    MS_PER_HOUR * HOURS_PER_DAY * DAYS_PER_WEEK,
-)  # an hour, a day, a week
-WINDOWS = (50, 200, 2_000)  # in events: what is popular at this moment, right now, and has been for a while
+HALF_LIVES_MS = (3_600_000.0, 86_400_000.0, 604_800_000.0)  # an hour, a day, a week
+WINDOWS = (50, 200, 2_000)  # in events
 RING_SIZE = max(WINDOWS)
 
-# Columns of `Popularity.memories` and places of `Popularity.clock`.
+# Columns of `ItemPopularity.counters` and positions in `ItemPopularity.clock`.
 FIRST_MS, LAST_MS, HOUR, DAY, WEEK, FIRST_WINDOW = range(6)
 N_EVENTS, LATEST_MS, TOTAL_HOUR, TOTAL_DAY, TOTAL_WEEK = range(5)
 
 
 class ItemPopularity(NamedTuple):
-    """`counters` (rows, 8) of each item: first and latest event time, decayed counts as of the latter (an hour's, a
-    day's, a week's), counts in the last 50, 200 and 2,000 events. Times mean nothing where nothing was counted.
+    """Popularity counters of all items.
 
-    `ring` holds the rows of the last 2,000 events. `clock` (5,) counts the events, and holds the latest event time and
-    the decayed counts of all items together as of then.
+    Attributes:
+        counters: (rows, 8) first and latest event time; decayed counts as of the latter for an hour, a day and a week;
+            counts in the last 50, 200 and 2,000 events. Times are undefined for items without events.
+        ring: (2000,) item rows of the latest events.
+        clock: (5,) number of events; latest event time; decayed counts of all items together as of then.
     """
 
     counters: NDArray[np.float64]
@@ -51,22 +37,22 @@ class ItemPopularity(NamedTuple):
 
     @classmethod
     def empty(cls, capacity: int) -> "ItemPopularity":
-        """Room for `capacity` items."""
+        """Return room for `capacity` items."""
         return cls(np.zeros((capacity, FIRST_WINDOW + len(WINDOWS))), np.full(RING_SIZE, NO_ROW, np.int32), np.zeros(5))
 
     def with_capacity(self, capacity: int) -> "ItemPopularity":
-        """The same with room for `capacity` items."""
+        """Return a copy with room for `capacity` items."""
         return self._replace(counters=extend_rows(self.counters, capacity))
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Forget `rows`."""
+        """Clear `rows`."""
         self.counters[rows] = 0
         self.ring[np.isin(self.ring, rows)] = NO_ROW
 
 
 @jit_no_refcount
 def decay_factors(age_ms: float) -> tuple[float, float, float]:
-    """2^(-age / half-life) for an hour, a day and a week; an hour's is the 24th power of a day's, and so on."""
+    """Return 2^(-age / half-life) for an hour, a day and a week; an hour's is the 24th power of a day's, and so on."""
     week = np.exp2(-age_ms / HALF_LIVES_MS[2])
     week_3 = week * week * week
     day = week_3 * week_3 * week
@@ -79,7 +65,15 @@ def decay_factors(age_ms: float) -> tuple[float, float, float]:
 def count_event(
     counters: NDArray[np.float64], ring: NDArray[np.int32], clock: NDArray[np.float64], row: int, ts_ms: int
 ) -> None:
-    """Count an event on `row` at event time `ts_ms`; the arrays are those of `ItemPopularity`."""
+    """Count an event on an item.
+
+    Args:
+        counters: (rows, 8) of `ItemPopularity`.
+        ring: (2000,) of `ItemPopularity`.
+        clock: (5,) of `ItemPopularity`.
+        row: The item.
+        ts_ms: Event time.
+    """
     item_counters, n_events = counters[row], int(clock[N_EVENTS])
     is_first = item_counters[WEEK] == 0
     _decay_and_increment(item_counters[HOUR : WEEK + 1], 0.0 if is_first else ts_ms - item_counters[LAST_MS])
@@ -102,7 +96,7 @@ def count_event(
 
 @jit_no_refcount
 def _decay_and_increment(counts: NDArray[np.float64], elapsed_ms: float) -> None:
-    """Decay `counts` (3,) by `elapsed_ms` and add one; an event from the past is decayed itself instead."""
+    """Decay `counts` (3,) by the elapsed time and add one; a late event is decayed itself instead."""
     hour, day, week = decay_factors(abs(elapsed_ms))
     if elapsed_ms >= 0:
         counts[0] = counts[0] * hour + 1
@@ -122,7 +116,18 @@ def find_top_rows(
     window: int,
     out_rows: NDArray[np.int32],
 ) -> int:
-    """Write the rows most frequent in window number `window` to `out_rows` (N,), ties to the latest; how many."""
+    """Write the most frequent items of a window, ties to the latest.
+
+    Args:
+        counters: (rows, 8) of `ItemPopularity`; negated for a moment to mark rows.
+        ring: (2000,) of `ItemPopularity`.
+        clock: (5,) of `ItemPopularity`.
+        window: The index of the window.
+        out_rows: (N,) int32, overwritten.
+
+    Returns:
+        The number of rows written.
+    """
     n_events = int(clock[N_EVENTS])
     size = min(WINDOWS[window], n_events)
     column = FIRST_WINDOW + window
@@ -133,13 +138,13 @@ def find_top_rows(
         row = ring[(n_events - 1 - age) % RING_SIZE]
         if row != NO_ROW and counters[row, column] > 0:
             rows[n_distinct], counts[n_distinct] = row, int(counters[row, column])
-            counters[row, column] *= -1  # marked as found
+            counters[row, column] *= -1  # marks the row as found
             n_distinct += 1
     highest = 0
     for i in range(n_distinct):
         counters[rows[i], column] = counts[i]
         highest = max(highest, counts[i])
-    # By falling count, and within a count the latest first: as many places as have a higher count come before.
+    # A counting sort by falling count, the latest first within a count: ranks start at the number of higher counts.
     n_higher = np.zeros(highest + 2, np.int64)
     for i in range(n_distinct):
         n_higher[counts[i]] += 1
@@ -158,7 +163,16 @@ def find_top_rows(
 
 @jit_no_refcount
 def find_recent_rows(ring: NDArray[np.int32], clock: NDArray[np.float64], out_rows: NDArray[np.int32]) -> int:
-    """Write the rows of the last events to `out_rows` (N,), repeats included; how many."""
+    """Write the rows of the latest events, repeats included.
+
+    Args:
+        ring: (2000,) of `ItemPopularity`.
+        clock: (5,) of `ItemPopularity`.
+        out_rows: (N,) int32, overwritten.
+
+    Returns:
+        The number of rows written.
+    """
     n_events, n_written = int(clock[N_EVENTS]), 0
     for age in range(min(len(out_rows), n_events)):
         row = ring[(n_events - 1 - age) % RING_SIZE]

@@ -1,8 +1,8 @@
-"""What people choose after a query: by key (`freshflow.events.query_keys`), which items and how often.
+"""Choices after queries: which items users choose after a query, and how often (keys: `freshflow.events.query_keys`).
 
-A choice counts its weight, and half of it after `HALF_LIFE_MS`: catalogues and fashions change. With c choices of an
-item among n after a query, and p its share after the query's words, or one in C where nothing is known of these, the
-share after the query is  (c + M p) / (n + M):  M choices' worth of doubt, so that a single click proves little.
+A choice counts its weight, and half of it after a month: catalogues and fashions change. With c choices of an item
+among n after a query, and p its share after the query's words, or 1 / C where these have no choices, the share after
+the query is  (c + M p) / (n + M):  a prior worth M = 5 choices, so that a single click proves little.
 """
 
 import math
@@ -14,15 +14,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QueryClicks", "TopClickedItems"]
-
 CLICK_HALF_LIFE_MS = 30 * 86_400_000.0  # a month
 SMOOTHING = 5.0  # M
-MAX_ITEMS_PER_QUERY = 64  # of a query, the least chosen go first
+MAX_ITEMS_PER_QUERY = 64  # of a query; the least chosen is evicted first
 
 
 class TopClickedItems(NamedTuple):
-    """What is chosen most after a query that was asked `n_visits_since_query` visits ago: `items`, and the (share, count) of each."""
+    """The items that are chosen most after a query.
+
+    Attributes:
+        items: Item ids, the most chosen first.
+        share_counts: The share and the count of each.
+        n_visits_since_query: The age of the query in visits of the user.
+    """
 
     items: tuple[str, ...]
     share_counts: tuple[tuple[float, float], ...]
@@ -30,7 +34,7 @@ class TopClickedItems(NamedTuple):
 
 
 class _QueryCounts(msgspec.Struct):
-    """Choices after one query as of `as_of_ms`: `total`, and by item."""
+    """Decayed choices after one query as of `as_of_ms`: in total and by item."""
 
     as_of_ms: int
     total: float = 0.0
@@ -43,7 +47,7 @@ class _QueryCounts(msgspec.Struct):
             self.as_of_ms, self.total = ts_ms, self.total * decay
             self.item_counts = {item: n_clicks * decay for item, n_clicks in self.item_counts.items()}
         else:
-            weight *= decay  # it comes from the past, and has faded itself
+            weight *= decay  # a late choice has decayed itself
         self.total += weight
         if item_id not in self.item_counts and len(self.item_counts) == MAX_ITEMS_PER_QUERY:
             del self.item_counts[min(self.item_counts, key=lambda item: (self.item_counts[item], item))]
@@ -51,38 +55,50 @@ class _QueryCounts(msgspec.Struct):
 
 
 class QueryClicks:
-    """Of at most `max_keys` keys, those that were not chosen after for longest go first."""
+    """Choices by query key, for at most `max_keys` keys; the key without a choice for longest is evicted first."""
 
     def __init__(self, max_keys: int) -> None:
         self.max_keys = max_keys
         self.counts_by_key: dict[str, _QueryCounts] = {}
 
     def add_click(self, keys: Sequence[str], item_id: str, ts_ms: int, weight: float) -> None:
-        """Somebody chose an item after the query that has these keys."""
+        """Count a choice after a query.
+
+        Args:
+            keys: The keys of the query.
+            item_id: The chosen item.
+            ts_ms: Event time.
+            weight: The weight of the choice.
+        """
         if not self.max_keys:
             return
         for key in keys:
             query_counts = self.counts_by_key.pop(key, None) or _QueryCounts(ts_ms)
             query_counts.add_click(item_id, ts_ms, weight)
-            self.counts_by_key[key] = query_counts  # to the end of the order
+            self.counts_by_key[key] = query_counts  # moves to the end of the eviction order
         while len(self.counts_by_key) > self.max_keys:
             del self.counts_by_key[next(iter(self.counts_by_key))]
 
     def has_clicks(self, keys: Sequence[str]) -> bool:
-        """Whether anything was ever chosen after the query or one of its words."""
+        """Return whether there is a choice after the query or one of its words."""
         return any(key in self.counts_by_key for key in keys)
 
     def click_shares(self, keys: Sequence[str], items: Sequence[str]) -> NDArray[np.float64]:
-        """The shares of `items` (C,) after a query; they need not add up to 1, as other items are chosen, too."""
+        """Return the shares of `items` (C,) after a query, which add up to less than 1 if others are chosen, too."""
         uniform = np.full(len(items), 1 / max(1, len(items)))
         word_shares = [self._smoothed_shares(key, items, uniform) for key in keys[1:] if key in self.counts_by_key]
         fallback_shares = np.mean(word_shares, axis=0) if word_shares else uniform
         return self._smoothed_shares(keys[0], items, fallback_shares) if keys else fallback_shares
 
     def top_items(self, keys: Sequence[str], limit: int, n_visits_since_query: int) -> TopClickedItems | None:
-        """The `limit` items that are chosen most after a query, the best first; None where nothing is known of it.
+        """Return the items that are chosen most after a query, the most chosen first; None where there are no choices.
 
-        Where nothing was chosen after the query itself, its words speak for it.
+        Where there is no choice after the query itself, those after its words count.
+
+        Args:
+            keys: The keys of the query.
+            limit: The greatest number of items.
+            n_visits_since_query: Copied to the result.
         """
         word_counts = [self.counts_by_key[key] for key in keys[1:] if key in self.counts_by_key]
         shares, counts = dict[str, float](), dict[str, float]()

@@ -1,4 +1,4 @@
-"""Item knowledge: rows, co-visitation, popularity and catalogue of a partition, grown and bounded together."""
+"""Item statistics of a partition: its rows, co-visitation, popularity, content and catalogue."""
 
 from collections.abc import Collection
 
@@ -15,22 +15,16 @@ from freshflow.items.popularity import FIRST_MS, HALF_LIVES_MS, LAST_MS, WEEK, I
 from freshflow.items.revisits import VISITS, Revisits
 from freshflow.items.tables import ItemTables, TopItems
 
-__all__ = ["ItemStatistics"]
-
 INITIAL_ROWS = 1024
-CLOCK_SAMPLE_VISITS = (
-    63  # latest visits whose items' clocks say what time it is, which one from the future does not move
-)
-ITEM_EVICTION_DIVISOR = (
-    16  # a full table drops its least popular sixteenth at once, so that the search for them is rare
-)
+CLOCK_SAMPLE_VISITS = 63  # latest visits whose median tells the time, so that one from the future does not matter
+ITEM_EVICTION_DIVISOR = 16  # a full table evicts its least popular sixteenth at once, so that evictions are rare
 
 
 class ItemStatistics:
-    """What a partition knows of items: at most `config.max`, the least popular (half-life of a week) go first.
+    """Statistics of at most `config.max` items; the least popular (half-life of a week) are evicted first.
 
-    Those of which nothing was heard for `config.idle_s` go when `evict_idle` is called; `n_evicted` counts all who went.
-    `tables` are indexed by row and change in place (`freshflow.items.tables`); they are replaced when they grow.
+    Items without an event for `config.idle_s` are evicted by `evict_idle`; `n_evicted` counts all evictions. `tables`
+    are indexed by row, change in place (`freshflow.items.tables`) and are replaced when they grow.
     """
 
     def __init__(
@@ -55,14 +49,14 @@ class ItemStatistics:
             embeddings=self.embedding_store.arrays,
         )
         self.n_evicted = self.n_idle_evicted = 0
-        self.evicted_rows = np.empty(0, np.int64)  # rows that were given up since someone last asked
+        self.evicted_rows = np.empty(0, np.int64)  # since the last call of `drain_evicted_rows`
 
     def admission_affects_others(self, item_id: str) -> bool:
-        """Whether admitting the item would change what is known of others, or make one known again that was dropped."""
+        """Return whether admitting an item would change the statistics of others, or bring back an evicted one."""
         return self.index.get(item_id) == NO_ROW and (self.n_evicted > 0 or self.index.is_full)
 
     def admit(self, item_id: str, now_ms: int) -> None:
-        """Give an item a row; what is known of it does not change yet. May drop the least popular others."""
+        """Assign a row to an item, with no statistics yet; may evict the least popular others."""
         if self.index.get(item_id) != NO_ROW:
             return
         if self.index.is_full:
@@ -71,17 +65,17 @@ class ItemStatistics:
             self._grow()
 
     def drain_evicted_rows(self) -> NDArray[np.int64]:
-        """The rows that were given up since the last call: they may mean other items by now."""
+        """Return the rows evicted since the last call; they may belong to other items by now."""
         evicted_rows, self.evicted_rows = self.evicted_rows, np.empty(0, np.int64)
         return evicted_rows
 
     @property
     def capacity(self) -> int:
-        """How many rows the tables have."""
+        """The number of rows of the tables."""
         return len(self.tables.available)
 
     def decay_covisits(self, factor: float) -> None:
-        """Let all that came together so far count `factor` of what it did."""
+        """Multiply all co-visitation counts by `factor`."""
         if factor == 1:
             return
         covisits = self.tables.covisits
@@ -89,7 +83,7 @@ class ItemStatistics:
             weights *= factor
 
     def update_catalogue(self, update: ItemUpdate) -> None:
-        """Take over an item event; an item that nobody has touched gets a row, too."""
+        """Store an item event; an item without visits gets a row, too."""
         self.admit(update.item_id, update.ts_ms)
         row = self.index.get(update.item_id)
         self.catalogue.update(row, update)
@@ -102,11 +96,11 @@ class ItemStatistics:
             self.tables = self.tables._replace(embeddings=embedding_store.arrays)
         if (
             embedding_store.config.is_enabled and not item_counters[WEEK]
-        ):  # so it is as old as its launch until somebody comes
+        ):  # before its first visit it ages from its launch
             item_counters[FIRST_MS] = item_counters[LAST_MS] = embedding_store.arrays.launch_ms[row]
 
     def is_available(self, item_id: str) -> bool:
-        """Whether the catalogue allows the item; what it does not know is available."""
+        """Return whether an item is available; items without an entry in the catalogue are."""
         row = self.index.get(item_id)
         return row == NO_ROW or bool(self.catalogue.available[row])
 
@@ -125,7 +119,7 @@ class ItemStatistics:
         )
 
     def _evict_least_popular(self, now_ms: int) -> None:
-        """Drop the least popular items, a share of them at once, what is still to be found by content last."""
+        """Evict a share of the least popular items at once, items in the pool of content last."""
         known_rows = np.flatnonzero([bool(item) for item in self.index.ids])
         popularity = self.tables.popularity
         age_ms = np.maximum(now_ms - popularity.counters[known_rows, LAST_MS], 0)
@@ -134,9 +128,9 @@ class ItemStatistics:
         self._evict(known_rows[np.lexsort((week_counts, is_pooled))[: self._max_evictions]])
 
     def evict_idle(self) -> None:
-        """Drop items that were neither visited nor in an item event for `config.idle_s`, the longest gone first.
+        """Evict items without a visit or an item event for `config.idle_s`, the longest idle first.
 
-        No more go at once than when the table is full.
+        At most as many are evicted at once as when the table is full.
         """
         if not self.config.idle_s:
             return

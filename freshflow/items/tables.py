@@ -1,4 +1,4 @@
-"""All tables of item knowledge together, and how a visit is folded into them."""
+"""All arrays of the item statistics together, and how a visit updates them."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,18 @@ from freshflow.items.embeddings import ItemEmbeddings
 from freshflow.items.popularity import N_EVENTS, ItemPopularity, count_event, find_top_rows
 from freshflow.items.revisits import Revisits, count_revisit
 
-__all__ = ["TOP_ITEM_WINDOWS", "TopItems", "ItemTables", "update_tables"]
-
-# (window, found anew after so many events) of all visits, and of opening ones. To look through 2,000 costs more.
+# (window, update interval in events) of all visits, then of session starts. A scan of 2,000 events costs more.
 TOP_ITEM_WINDOWS = ((1, 8), (2, 64), (1, 8), (2, 64))
 
 
 class TopItems(NamedTuple):
-    """What is popular, for candidates: `rows` (4, N), of which `sizes` (4,) are filled; at most `limits` (4,) each."""
+    """Popular items for candidates.
+
+    Attributes:
+        rows: (4, N) item rows: over a short and a long window, of all visits and of session starts.
+        sizes: (4,) number of rows that are filled.
+        limits: (4,) the greatest number of each.
+    """
 
     rows: NDArray[np.int32]
     sizes: NDArray[np.int64]
@@ -26,13 +30,13 @@ class TopItems(NamedTuple):
 
     @classmethod
     def empty(cls, limits: tuple[int, int, int, int]) -> "TopItems":
-        """Room for as many as are `limits`: right now and for a while, of all visits and of opening ones."""
+        """Return room for `limits` items of each kind."""
         rows = np.full((len(TOP_ITEM_WINDOWS), max(*limits, 1)), -1, np.int32)
         return cls(rows, np.zeros(len(TOP_ITEM_WINDOWS), np.int64), np.array(limits, np.int64))
 
 
 class ItemTables(NamedTuple):
-    """What is known of items, by row; `session_start_popularity` is the popularity of visits that opened a session."""
+    """The arrays of the item statistics, by item row; `session_start_popularity` counts visits that start a session."""
 
     covisits: CoVisits
     revisits: Revisits
@@ -47,7 +51,16 @@ class ItemTables(NamedTuple):
 def update_tables(
     tables: ItemTables, item: int, context: NDArray[np.int32], ts_ms: int, is_session_start: bool, weight: float
 ) -> None:
-    """Learn a visit of row `item` at `ts_ms` in `context` (L,) rows, the most recent first, -1 where not known."""
+    """Count a visit.
+
+    Args:
+        tables: Updated in place.
+        item: The row of the item.
+        context: (L,) item rows, the latest first, -1 for unknown items.
+        ts_ms: Event time.
+        is_session_start: The visit starts a session.
+        weight: The sample weight of its co-visitation.
+    """
     covisits, top_items = tables.covisits, tables.top_items
     add_pairs(covisits.neighbours, covisits.weights, covisits.sums, item, context, weight)
     count_revisit(tables.revisits.counts, item, context)

@@ -1,19 +1,24 @@
-"""A visit: what item knowledge learns from an interaction, and what other partitions are told of it."""
+"""A visit: the part of an interaction that item statistics learn and other partitions receive."""
 
 from typing import final
 
 import msgspec
 
-__all__ = ["ItemVisit"]
-
 
 @final
 class ItemVisit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
-    """What item knowledge learns from an interaction: the item, its context and when; no user.
+    """A visit of an item, without its user.
 
-    This is also the signal that other partitions receive. `context` holds item ids, the most recent first; `is_session_start` says
-    that the visit opened a session; `sample_weight` is how much its company counts; `type` is that of the event. `query_keys`
-    are the keys of the query it came after (`freshflow.events.query_keys`), `n_visits_since_search` how many visits came between.
+    Attributes:
+        position: The position of the event in its source.
+        item_id: The item.
+        context: Item ids, the most recent first.
+        ts_ms: Event time.
+        is_session_start: The visit starts a session.
+        sample_weight: The weight of its co-visitation.
+        type: The type of the event.
+        query_keys: Keys of the query that it came after (`freshflow.events.query_keys`).
+        n_visits_since_search: Visits between the query and this one.
     """
 
     position: int

@@ -1,4 +1,4 @@
-"""River's Adam with its arithmetic compiled: the same steps in a third of the time."""
+"""The Adam optimizer with compiled arithmetic: the same steps as River's in a third of the time."""
 
 from typing import Any
 
@@ -6,76 +6,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow._numba import jit_no_refcount
-from freshflow._river import VectorDict, optim
+from freshflow._river import optim
 
-__all__ = ["Adam"]
-
-# A moment below it is none. What falls by a tenth each time ends among numbers without a leading bit, for which
-# processors take a hundred times as long, and stays there.
+# Moments below it are set to zero. A moment decays by a tenth a step and would end among the subnormal numbers, which
+# processors handle about a hundred times slower, and stay there.
 MIN_MOMENT = 1e-30
 
 
-class Adam(optim.Adam):  # type: ignore[misc]
-    """Adam (Kingma and Ba, ICLR 2015), for weights in an array or by name, with g the gradient of the t-th step.
+class Adam(optim.base.Optimizer):  # type: ignore[misc]
+    """Adam (Kingma and Ba, ICLR 2015) for weights in an array, with g the gradient of the t-th step.
 
         m <- b1 m + (1 - b1) g
         v <- b2 v + (1 - b2) g^2
         w <- w - lr (1 - b2^t)^1/2 / (1 - b1^t) m / (v^1/2 + eps)
 
-    where m and v of less than 1e-30 are taken as 0.
+    Moments m and v below 1e-30 are set to 0. Weights that are appended later start with moments of 0.
 
     >>> optimizer = Adam(lr=0.1)
     >>> optimizer.step(np.zeros(2), np.array([1.0, -5.0])).round(6).tolist()
     [-0.1, 0.1]
     """
 
-    def __init__(self, lr: float, beta_1: float = 0.9, beta_2: float = 0.999, eps: float = 1e-8) -> None:
-        super().__init__(lr, beta_1, beta_2, eps)
-        self.names: tuple[Any, ...] = ()
-        self.m: Any = None
-        self.v: Any = None
+    def __init__(self, lr: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, eps: float = 1e-8) -> None:
+        super().__init__(lr)
+        self.beta_1, self.beta_2, self.eps = beta_1, beta_2, eps
+        self.m: NDArray[Any] | None = None
+        self.v: NDArray[Any] | None = None
 
-    def _step_with_vector(self, w: Any, g: Any) -> Any:
-        if not isinstance(w, VectorDict):
-            w -= self._weight_decrease(g)
-            return w
-        names = tuple(g)
-        if names == self.names:
-            gradient = np.array(list(g.values()))
-        else:
-            gradient = self._align_gradient(g)
-            names = self.names
-        w.isub_scaled(VectorDict(dict(zip(names, self._weight_decrease(gradient).tolist(), strict=True))), 1.0)
+    def step(self, w: NDArray[Any], g: NDArray[Any]) -> NDArray[Any]:
+        """Move the weights `w` by one gradient `g` of the same shape, in place, and return them."""
+        self.apply_gradients(w, g[None])
         return w
 
-    def _align_gradient(self, g: Any) -> NDArray[np.float64]:
-        """Make room for names not met before; the gradient (N,) by all of them, 0 where it names none."""
-        new_names = tuple(name for name in g if name not in set(self.names))
-        self.names += new_names
-        if self.m is not None:
-            self.m, self.v = (np.append(array, np.zeros(len(new_names))) for array in (self.m, self.v))
-        return np.array([g.get(name, 0.0) for name in self.names])
-
-    def _weight_decrease(self, gradient: NDArray[Any]) -> NDArray[Any]:
-        """What the weights are to lose."""
-        weights = np.zeros(gradient.shape, gradient.dtype)
-        self._update_weights(weights, gradient[None])
-        return -weights
-
     def apply_gradients(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
-        """Move `weights`, in place, by N gradients (N, ...), one after the other: the same as N calls of `step`."""
-        self._update_weights(weights, gradients)
-        self.n_iterations += len(gradients)
+        """Move the weights by N gradients one after the other, in place: the same as N calls of `step`.
 
-    def _update_weights(self, weights: NDArray[Any], gradients: NDArray[Any]) -> None:
-        if self.m is None:
-            self.m, self.v = (np.zeros(weights.shape, weights.dtype) for _ in range(2))
+        Args:
+            weights: (...) float32 or float64, C-contiguous.
+            gradients: (N, ...) of the same type.
+        """
+        m, v = self._moments(weights)
         step_numbers = self.n_iterations + 1 + np.arange(len(gradients))
         rates = self.learning_rate * (1 - self.beta_2**step_numbers) ** 0.5 / (1 - self.beta_1**step_numbers)
         flat_gradients = gradients.reshape(len(gradients), -1)
-        _adam_steps(
-            weights.ravel(), flat_gradients, self.m.ravel(), self.v.ravel(), rates, self.beta_1, self.beta_2, self.eps
-        )
+        _adam_steps(weights.ravel(), flat_gradients, m.ravel(), v.ravel(), rates, self.beta_1, self.beta_2, self.eps)
+        self.n_iterations += len(gradients)
+
+    def _moments(self, weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return m and v with the shape of `weights`, extended by zeros where weights were appended."""
+        if self.m is None or self.v is None:
+            self.m, self.v = np.zeros_like(weights), np.zeros_like(weights)
+        if len(self.m) < len(weights):
+            new_rows = np.zeros_like(weights[len(self.m) :])
+            self.m, self.v = np.concatenate([self.m, new_rows]), np.concatenate([self.v, new_rows])
+        return self.m, self.v
 
 
 @jit_no_refcount

@@ -1,7 +1,10 @@
 """Features of candidates: bounded or logarithmic numbers, the same for every partition and every data set.
 
-Beside the features of a candidate stand those of the *moment*, which are the same for all candidates of a query: they
-order nothing by themselves, but say to the hidden units (`freshflow.ranking.units`) which evidence counts when.
+The features of a candidate are joined by the context features of the query, which are the same for all its candidates.
+They order nothing by themselves, but tell the hidden units (`freshflow.ranking.scoring`) which evidence counts when.
+
+`FEATURES` and `CONTEXT_FEATURES` name the features in the order of their rows. The functions of this module compute
+them; everything else finds its sizes and positions by these names.
 """
 
 import numpy as np
@@ -15,6 +18,7 @@ from freshflow.items.popularity import (
     HALF_LIVES_MS,
     HOUR,
     LAST_MS,
+    LATEST_MS,
     N_EVENTS,
     TOTAL_DAY,
     TOTAL_HOUR,
@@ -23,10 +27,9 @@ from freshflow.items.popularity import (
     ItemPopularity,
     decay_factors,
 )
-from freshflow.items.popularity import LATEST_MS as LATEST_MS
 from freshflow.items.revisits import VISITS, immediate_repeat_rate, revisit_rate
 from freshflow.items.tables import ItemTables
-from freshflow.ranking.candidates import (
+from freshflow.ranking.candidate_buffer import (
     COVISIT_FEATURES,
     META_BUFFER_INDEX,
     META_CONTEXT_INDEX,
@@ -46,20 +49,8 @@ from freshflow.ranking.query import (
     QueryBatch,
 )
 
-__all__ = [
-    "FEATURES",
-    "GLOBAL_FEATURES",
-    "LAST_200",
-    "CONTEXT_FEATURES",
-    "FIRST_PERSONAL",
-    "FEATURE_SOURCES",
-    "compute_features",
-    "compute_context_features",
-    "compute_popularity_features",
-]
-
 POPULARITY_FEATURES = ("last_50", "last_200", "last_2000", "hour", "day", "week")
-# What speaks for or against going back to an item of the context, and for the last of them once more.
+# Evidence for or against a return to an item of the context; a second copy for the latest of them.
 RETURN_FEATURES = ("return_rate", "stay_rate", "habit", "pause")
 
 FEATURES: tuple[str, ...] = (
@@ -77,7 +68,7 @@ CONTEXT_FEATURES: tuple[str, ...] = (
     *("came_new", "came_again", "came_second", "came_older", "stays", "repeated"),
 )
 
-# Which source a feature speaks for: what a list's `reason` is drawn from.
+# The source of evidence of each feature, which gives the `reason` of a list's item.
 FEATURE_SOURCES: dict[str, str] = {
     name: "together"
     if name in COVISIT_FEATURES
@@ -90,23 +81,24 @@ FEATURE_SOURCES: dict[str, str] = {
 N_SHARE_FEATURES = len(COVISIT_FEATURES) - 2  # the last two are counts
 FIRST_POPULARITY, FIRST_SESSION_START_POPULARITY = FEATURES.index("last_50"), FEATURES.index("opening_last_50")
 LAST_200 = FEATURES.index("last_200")
-# Those that are the same whoever looks.
+# Features that are the same for all users.
 GLOBAL_FEATURES = tuple(n for n, name in enumerate(FEATURES) if FEATURE_SOURCES[name] == "popular")
 AGE, IN_CONTEXT, RETURN_RATE = FEATURES.index("age"), FEATURES.index("in_context"), FEATURES.index("return_rate")
-FIRST_PERSONAL = IN_CONTEXT  # from here on they are about the user's own history and context
+FIRST_PERSONAL = IN_CONTEXT  # from here on, features of the user's history and context
+FIRST_CONTENT = len(FEATURES)  # from here on, features of content (`freshflow.ranking.features_content`)
 RETURN_RATE_LAST, IN_HISTORY = FEATURES.index("return_rate_last"), FEATURES.index("own")
 
 _F32_ONE = np.float32(1)
-SHARE_SCALE = np.float32(100)  # a share of a hundredth is .15 up the logarithmic scale, one of a tenth .52
+SHARE_SCALE = np.float32(100)  # a share of 1 % becomes 0.15, one of 10 % 0.52
 LOG_SCALE = np.float32(1 / np.log(101))
-AGE_SCALE = np.float32(1 / 18)  # logarithm of seconds: a minute is .23, an hour .46, a week .74, two and a half years 1
+AGE_SCALE = np.float32(1 / 18)  # of log seconds: a minute becomes 0.23, a week 0.74, 2.5 years 1
 COUNT_SCALE, VISITS_SCALE, PAUSE_SCALE = np.float32(1 / 5), np.float32(1 / 8), np.float32(1 / 8)
 LENGTH_SCALE = np.float32(1 / 3)
 
 
 @jit_no_refcount
 def _log_age(age_ms: float) -> np.float32:
-    """log(1 + seconds) / 18; 0 for what lies ahead."""
+    """Return log(1 + seconds) / 18; 0 for an age below 0."""
     scaled: np.float32 = np.log(np.float32(1) + np.float32(max(age_ms, 0) * 1e-3)) * AGE_SCALE
     return scaled
 
@@ -115,7 +107,14 @@ def _log_age(age_ms: float) -> np.float32:
 def compute_context_features(
     tables: ItemTables, queries: QueryBatch, q: int, context_features: NDArray[np.float32]
 ) -> None:
-    """Write the features of the moment of query `q` to `context_features` (Z,), in the order of `CONTEXT_FEATURES`."""
+    """Write the context features of a query, in the order of `CONTEXT_FEATURES`.
+
+    Args:
+        tables: The item statistics.
+        queries: The queries of a batch.
+        q: The number of the query.
+        context_features: (Z,) float32, overwritten.
+    """
     last, scalars = queries.context[q, 0], queries.scalars[q]
     length = scalars[QUERY_SESSION_LENGTH]
     context_features[:] = 0
@@ -144,7 +143,7 @@ def _log_count(n: float) -> np.float32:
 
 @jit_no_refcount
 def _repeat_share(scalars: NDArray[np.int64]) -> np.float32:
-    """The share of the running session's events that went back to an item of it."""
+    """Return the share of the session's events that returned to an item of the session."""
     if scalars[QUERY_SESSION_LENGTH] == 0:
         return np.float32(0)
     share: np.float32 = np.float32(1) - np.float32(scalars[QUERY_SESSION_ITEMS]) / np.float32(
@@ -162,10 +161,21 @@ def compute_features(
     n_candidates: int,
     features: NDArray[np.float32],
 ) -> int:
-    """Write the features of the `n_candidates` candidates in `buffer` to `features` (F, C), in the order of `FEATURES`.
+    """Write the features of the candidates in `buffer`, in the order of `FEATURES`.
 
-    A feature of all candidates is one row, so that the arithmetic takes several candidates at a time. How many of them,
-    from the first on, may have features of their own history or context (from `FIRST_PERSONAL` on); of others these are 0.
+    A feature of all candidates is one row, so that the arithmetic is vectorised over candidates.
+
+    Args:
+        tables: The item statistics.
+        queries: The queries of a batch.
+        q: The number of the query.
+        buffer: The candidates.
+        n_candidates: The number of candidates.
+        features: (F, C) float32, overwritten.
+
+    Returns:
+        The number of candidates, counted from the first, that may have features of the user's history or context (from
+        `FIRST_PERSONAL` on); for the others these are 0.
     """
     metadata, covisit_features = buffer.metadata, buffer.covisit_features
     for i in range(n_candidates):
@@ -198,7 +208,7 @@ def compute_features(
 def _compute_return_features(
     counts: NDArray[np.float64], scalars: NDArray[np.int64], metadata: NDArray[np.int32], x: NDArray[np.float32]
 ) -> None:
-    """What speaks for going back to an item of the context."""
+    """Write the features of an item of the context: evidence for or against a return to it."""
     context_index, row = metadata[META_CONTEXT_INDEX], metadata[META_ROW]
     x[IN_CONTEXT] = 1
     x[IN_CONTEXT + 1] = _F32_ONE / np.float32(context_index + 1)
@@ -216,7 +226,7 @@ def _compute_return_features(
 
 @jit_no_refcount
 def _compute_history_features(count: int, idle_ms: int, rank: int, x: NDArray[np.float32]) -> None:
-    """What speaks for going back to an item of the user's history, the latest but `rank` - 1."""
+    """Write the features of an item of the user's history, the `rank`-th latest."""
     x[IN_HISTORY] = 1
     x[IN_HISTORY + 1] = _log_count(count) * COUNT_SCALE
     x[IN_HISTORY + 2] = max(1 - _log_age(idle_ms), np.float32(0))
@@ -227,7 +237,14 @@ def _compute_history_features(count: int, idle_ms: int, rank: int, x: NDArray[np
 def compute_popularity_features(
     tables: ItemTables, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32]
 ) -> None:
-    """Write what is known of items whoever looks: the popularities, age, idle time and visits of `rows` (C,)."""
+    """Write the features that are the same for all users: popularities, age, idle time and visits.
+
+    Args:
+        tables: The item statistics.
+        now_ms: Event time.
+        rows: (C,) item rows.
+        features: (F, C) float32; only these features are written.
+    """
     n_items, memories, counts = len(rows), tables.popularity.counters, tables.revisits.counts
     _compute_popularity_shares(tables.popularity, now_ms, rows, features, FIRST_POPULARITY)
     _compute_popularity_shares(tables.session_start_popularity, now_ms, rows, features, FIRST_SESSION_START_POPULARITY)
@@ -245,7 +262,15 @@ def compute_popularity_features(
 def _compute_popularity_shares(
     popularity: ItemPopularity, now_ms: int, rows: NDArray[np.int32], features: NDArray[np.float32], first_feature: int
 ) -> None:
-    """Write the shares of `rows` in all events, over each memory, to the six features from number `first_feature` on."""
+    """Write the shares of the items in all events over each window and half-life to six features.
+
+    Args:
+        popularity: The counters of all items.
+        now_ms: Event time.
+        rows: (C,) item rows.
+        features: (F, C) float32.
+        first_feature: The first of the six features.
+    """
     n_items, memories, clock = len(rows), popularity.counters, popularity.clock
     ages_ms = np.empty(n_items, np.float32)
     totals = _decayed_totals(clock, now_ms)
@@ -267,6 +292,6 @@ def _compute_popularity_shares(
 
 @jit_no_refcount
 def _decayed_totals(clock: NDArray[np.float64], now_ms: int) -> tuple[float, float, float]:
-    """Decayed counts of all items together at `now_ms`; none is higher before its latest event."""
+    """Return the decayed counts of all items together at `now_ms`, as of the latest event if that is later."""
     hour, day, week = decay_factors(max(now_ms - clock[LATEST_MS], 0.0))
     return max(clock[TOTAL_HOUR] * hour, 1e-9), max(clock[TOTAL_DAY] * day, 1e-9), max(clock[TOTAL_WEEK] * week, 1e-9)

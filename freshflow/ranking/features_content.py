@@ -1,12 +1,13 @@
-"""Items by what they are: candidates that resemble what the user has touched, and what their likeness says.
+"""Content: candidates that resemble the items of a user, by embeddings and categories, and the features of similarity.
 
-A taste is the mean of the vectors of touched items, the n-th latest weighted by d^n: of the context (d = 0.8), and of
-the user's history (d = 0.95). With c the mean of v / |v| over all items, a likeness is what is above that of any item,
+A taste t is the mean of the embeddings of a user's items, the n-th latest weighted by d^n: of the context (d = 0.8)
+and of the history (d = 0.95). With c the mean of v / |v| over all items, the similarity of an item y is what exceeds
+the average item's,
 
-    like(t, y) = (t . v_y / |v_y| - t . c) / |t|,   0 where one of both has no vector,
+    like(t, y) = (t . v_y / |v_y| - t . c) / |t|,   0 where one of both has no embedding,
 
-since of many models' embeddings any two resemble each other. An item's categories are liked as much as the touched
-items share them, by the same weights, and by what is above their share in all items.
+since the embeddings of many models resemble each other. The affinity to a category is its weighted share in the
+user's items, less its share in all items.
 """
 
 import numpy as np
@@ -18,17 +19,7 @@ from freshflow.items.index import NO_ROW
 from freshflow.items.revisits import VISITS
 from freshflow.items.tables import ItemTables
 
-__all__ = [
-    "COLD",
-    "CONTENT_FEATURES",
-    "clear_tastes",
-    "compute_content_features",
-    "compute_tastes",
-    "has_content",
-    "select_cold_items",
-]
-
-# Features of all candidates, behind all others, where content is on.
+# Names of the features, which follow all others where content is on.
 CONTENT_FEATURES = (
     *("like_last", "like_most", "like_context", "like_taste"),
     *("category_context", "category_taste"),
@@ -37,7 +28,7 @@ CONTENT_FEATURES = (
 LIKE_LAST, LIKE_MOST, LIKE_CONTEXT, LIKE_TASTE = range(4)
 CATEGORY_CONTEXT, CATEGORY_TASTE = range(4, 6)
 COLD, COLD_AGE = 6, 11
-_NO_CANDIDATE = -1  # see `freshflow.ranking.candidates.Scratch`
+_NO_CANDIDATE = -1  # see `freshflow.ranking.candidate_buffer`
 
 CONTEXT_TASTE, HISTORY_TASTE = range(2)  # rows of tastes
 CONTEXT_DECAY, HISTORY_DECAY = np.float32(0.8), np.float32(0.95)
@@ -56,7 +47,7 @@ def _dot_int8(vectors: NDArray[np.int8], row: int, vector: NDArray[np.int8]) -> 
 
 @jit_inline
 def has_content(embeddings: ItemEmbeddings) -> bool:
-    """Whether content is on."""
+    """Return whether content is on."""
     return bool(embeddings.counts[N_NEAREST] + embeddings.counts[N_NEWEST] > 0)
 
 
@@ -69,10 +60,15 @@ def compute_tastes(
     taste_norms: NDArray[np.float32],
     category_shares: NDArray[np.float32],
 ) -> None:
-    """Write the tastes of the `context` rows, the latest first, and of `history`, the latest last, -1 where not known.
+    """Write the tastes of a context and of a history.
 
-    `tastes` (2, D) are theirs as vectors, `taste_norms` (2, 2) hold 1 / |t| and t . c / |t|; `category_shares` (2, C) by category,
-    which are all 0 before, see `clear_tastes`.
+    Args:
+        embeddings: The embeddings and categories of all items.
+        context: (L,) item rows, the latest first, -1 for unknown items.
+        history: (N,) item rows, the latest last, -1 for unknown items.
+        tastes: (2, D) int8, overwritten by the vectors t.
+        taste_norms: (2, 2), overwritten by 1 / |t| and t . c / |t|.
+        category_shares: (2, C) by category; must be 0 before, see `clear_tastes`.
     """
     latest_rows = np.empty(MAX_TASTE_ITEMS, np.int32)
     n = 0
@@ -147,7 +143,14 @@ def clear_tastes(
     history: NDArray[np.int32],
     category_shares: NDArray[np.float32],
 ) -> None:
-    """Make `category_shares` all 0 again."""
+    """Reset the category shares that `compute_tastes` wrote to 0.
+
+    Args:
+        embeddings: The embeddings and categories of all items.
+        context: (L,) as in `compute_tastes`.
+        history: (N,) as in `compute_tastes`.
+        category_shares: (2, C), all 0 afterwards.
+    """
     for row in context:
         if row >= 0:
             for code in embeddings.categories[row]:
@@ -169,7 +172,7 @@ def _similarity(
     inverse_norm: np.float32,
     mean_dot: np.float32,
 ) -> np.float32:
-    """How much more a row resembles a taste of this length than any item does."""
+    """Return like(t, y) of an item row and a taste with this inverse norm 1 / |t| and mean t . c / |t|."""
     similarity = np.float32(0)
     if inverse_norms[row] > 0 and inverse_norm > 0:
         similarity = _dot_int8(vectors, row, taste) * inverse_norms[row] * inverse_norm - mean_dot
@@ -184,7 +187,7 @@ def _category_affinity(
     row: int,
     category_shares: NDArray[np.float32],
 ) -> np.float32:
-    """How much more of a taste than of all items has the categories of a row, on average over these."""
+    """Return the mean over a row's categories of their share in the taste less their share in all items."""
     total, n = np.float32(0), 0
     for position in range(categories.shape[1]):
         code = categories[row, position]
@@ -204,10 +207,20 @@ def select_cold_items(
     category_shares: NDArray[np.float32],
     selected: NDArray[np.int32],
 ) -> int:
-    """Write rows of the pool to `selected`: what the taste likes best, by vector and category, ties to the newest; and the
-    newest. How many.
+    """Select items of the pool that few users have visited: those that the tastes prefer, then the newest.
 
-    Left out is what has been visited enough, is hidden or not available or, by `index_by_row` (rows,), must not be shown.
+    Ties of preference go to the newer item. Items that are warm, hidden, unavailable or banned are left out.
+
+    Args:
+        tables: The item statistics.
+        index_by_row: (rows,) of `CandidateBuffer`; banned rows are below `NO_CANDIDATE`.
+        tastes: (2, D) of `compute_tastes`.
+        taste_norms: (2, 2) of `compute_tastes`.
+        category_shares: (2, C) of `compute_tastes`.
+        selected: (nearest + 2 newest,) int32, overwritten by item rows.
+
+    Returns:
+        The number of rows written.
     """
     embeddings, available, counts = tables.embeddings, tables.available, tables.revisits.counts
     hidden = embeddings.is_hidden
@@ -234,7 +247,7 @@ def select_cold_items(
     similarities = np.empty(n_nearest, np.float32)
     for i in range(embeddings.counts[N_IN_POOL] - 1, -1, -1):
         if n_nearest + n_newest == 0:
-            break  # the newest are all there, and nothing else was asked for
+            break  # all newest items are selected, and no nearest are wanted
         row = pool[i]
         if counts[row, VISITS] >= WARM_VISITS or hidden[row] or not available[row] or index_by_row[row] < _NO_CANDIDATE:
             continue
@@ -271,8 +284,19 @@ def compute_content_features(
     similar_rows: NDArray[np.int32],
     features: NDArray[np.float32],
 ) -> None:
-    """Write the features `CONTENT_FEATURES` of candidates in `rows` (N,) to `features` (12, C), and which row of the `context`
-    each resembles most, or -1, to `similar_rows` (N,). `ages` (C,) is the feature of that name.
+    """Write the features `CONTENT_FEATURES` of candidates, and the item of the context that each resembles most.
+
+    Args:
+        embeddings: The embeddings and categories of all items.
+        counts: (rows, 4) of `Revisits`.
+        context: (L,) item rows, the latest first, -1 for unknown items.
+        tastes: (2, D) of `compute_tastes`.
+        taste_norms: (2, 2) of `compute_tastes`.
+        category_shares: (2, C) of `compute_tastes`.
+        rows: (N,) the candidates' item rows.
+        ages: (C,) the candidates' feature "age".
+        similar_rows: (N,) int32, overwritten by a row of the context or -1.
+        features: (12, C) float32, overwritten.
     """
     vectors, inverse_norms, categories, sizes = (
         embeddings.vectors,
@@ -340,7 +364,7 @@ def compute_content_features(
 
 @jit_inline
 def _category_overlap(categories: NDArray[np.int32], row: int, other_row: int) -> np.float32:
-    """The share of the categories of one row that are the other's, too."""
+    """Return the share of a row's categories that the other row has, too."""
     n_common, n = np.float32(0), np.float32(0)
     for code in categories[row]:
         if code >= 0:

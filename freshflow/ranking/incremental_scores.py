@@ -1,15 +1,15 @@
-"""Keeping lists fresh without ranking them anew: what speaks for an item whoever looks, and what for one user's sake.
+"""Refreshing lists without a full ranking: a score is a part that is the same for all users plus a user's residual.
 
-For a user who does nothing, hardly anything but popularity moves between two looks at a list. Let g(i) be the score of
-item i at the opening of a session for someone of whom nothing else is known. A full ranking at time t0 leaves, for each
-of the user's P best items, the rest  r(i) = score(i) - g0(i),  for all others the mean rest b of what nothing personal
-speaks for, and the logarithm of the sum Z of exp(score). Later, the score of an item is
+For an idle user, little but popularity changes between two looks at a list. Let g(i) be the score of item i at the
+start of a session for a typical user. A full ranking at time t0 leaves, for each of the user's P best items, the
+residual  r(i) = score(i) - g0(i),  for all others the mean residual b of candidates without personal evidence, and the
+logarithm of Z, the sum of exp(score). Later the score of an item is
 
-    s(i) = g(i) + r(i)   of the user's own P,   and   g(j) + b   of what is popular by then,
+    s(i) = g(i) + r(i)   for the user's own P items,   g(j) + b   for items that are popular by then,
 
-so one column of scores serves all users. It is exact for items whose score is the sum of the two parts, and close to it
-where hidden units cross them. As the ranker is a model of choice, exp(s(i)) / Z is the probability that i is what the
-user comes for next: what a new list gains over the last one is the difference of the sums of these over its items.
+so one column of scores serves all users. It is exact for items whose score is the sum of the two parts, and close
+where hidden units combine them. As the ranker is a choice model, exp(s(i)) / Z is the probability that the user's next
+item is i: the gain of a new list over the last is the difference of the sums of these over its items.
 """
 
 from typing import NamedTuple
@@ -20,22 +20,13 @@ from numpy.typing import NDArray
 from freshflow._numba import jit, jit_no_refcount
 from freshflow.items.popularity import find_recent_rows
 from freshflow.items.tables import ItemTables
-from freshflow.ranking.candidates import N_RECENT_EVENTS
+from freshflow.ranking.candidate_buffer import N_RECENT_EVENTS
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES, GLOBAL_FEATURES, compute_popularity_features
 from freshflow.ranking.math_kernels import LN_2, scale_exp2
 from freshflow.ranking.scoring import Weights, quantize, score_candidates
 
-__all__ = [
-    "N_BASELINE_ITEMS",
-    "UserBaselines",
-    "global_scores",
-    "refresh_lists",
-    "collect_popular_rows",
-    "write_baseline",
-]
-
-N_BASELINE_ITEMS = 40  # items of which a user's own part of the score is kept
-RESIDUAL_SAMPLE_SIZE = 40  # candidates from which the mean rest is taken
+N_BASELINE_ITEMS = 40  # P, items of which a user's residual is kept
+RESIDUAL_SAMPLE_SIZE = 40  # candidates whose mean residual is b
 
 NO_INDEX = -1
 BANNED_MARK = -1
@@ -45,14 +36,19 @@ OPENS_FEATURE, PAUSE_FEATURE, HISTORY_FEATURE = (
     CONTEXT_FEATURES.index("history"),
 )
 LAST_VISITS_FEATURE = CONTEXT_FEATURES.index("last_visits")
-# The moment for which everyone's scores are made: after a day, by someone of twenty items who last saw a common one.
+# The typical user of g: after a pause of a day, with twenty items, the last of them a common one.
 TYPICAL_PAUSE, TYPICAL_HISTORY, TYPICAL_LAST_VISITS = np.float32(1.42), np.float32(1.01), np.float32(1.0)
 
 
 class UserBaselines(NamedTuple):
-    """What is kept of U users' lists: `list_rows` (U, K) rows; of their P best items the rows `item_rows` (U, P), -1 for none,
-    the rests `residuals`, and `reasons` (U, P, 2): the reason, and the row of the item behind it or -1; and `levels`
-    (U, 2): the mean rest of all other items, and log Z.
+    """Stored lists of U users.
+
+    Attributes:
+        list_rows: (U, K) item rows of the last list.
+        item_rows: (U, P) item rows of the user's best items, -1 for none.
+        residuals: (U, P) r.
+        levels: (U, 2) b and log Z.
+        reasons: (U, P, 2) the reason, and the item row behind it or -1.
     """
 
     list_rows: NDArray[np.int32]
@@ -64,9 +60,15 @@ class UserBaselines(NamedTuple):
 
 @jit
 def collect_popular_rows(tables: ItemTables, rows: NDArray[np.int32], is_collected: NDArray[np.bool_]) -> int:
-    """Write the distinct available rows of all leading items and of the latest events to `rows`; how many.
+    """Write the distinct available rows of all leading and latest items.
 
-    `is_collected` (item rows,) is all False before and after.
+    Args:
+        tables: The item statistics.
+        rows: (N,) int32, overwritten.
+        is_collected: (item rows,) bool, all False before and after.
+
+    Returns:
+        The number of rows written.
     """
     recent_rows = np.empty(N_RECENT_EVENTS, np.int32)
     n_recent = find_recent_rows(tables.popularity.ring, tables.popularity.clock, recent_rows)
@@ -100,7 +102,7 @@ def _global_context_features() -> NDArray[np.float32]:
 def _compute_global_scores(
     linear: NDArray[np.float64], unit_weights: NDArray[np.float32], features: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """g (N,) of items from `features` (F, N), of which only those count that are the same for everyone."""
+    """Return g (N,) of items with these features (F, N), using only the features that are the same for all users."""
     items = features.shape[1]
     masked_features = np.zeros((unit_weights.shape[1] - len(CONTEXT_FEATURES) - 1, items), np.float32)
     for f in GLOBAL_FEATURES:
@@ -120,7 +122,16 @@ def global_scores(
     rows: NDArray[np.int32],
     score_by_row: NDArray[np.float64],
 ) -> None:
-    """Write g of item `rows` at `now_ms` to `score_by_row`, by item row, where it is NaN; -1 is no row."""
+    """Write g of items into a table where it is NaN.
+
+    Args:
+        tables: The item statistics.
+        linear: (F + H,) w and a.
+        unit_weights: (H, F + Z + 1) V.
+        now_ms: Event time.
+        rows: (N,) item rows; -1 is ignored.
+        score_by_row: (item rows,) float64.
+    """
     missing_rows = np.empty(len(rows), np.int32)
     n = 0
     for row in rows:
@@ -144,9 +155,16 @@ def write_baseline(
     residuals: NDArray[np.float32],
     levels: NDArray[np.float32],
 ) -> None:
-    """Write what is to be kept of a full ranking: the `residuals` (P,) of the best and the `levels` (2,), see `UserBaselines`.
+    """Write what refreshes need of a full ranking.
 
-    `candidates` (C, 4), `features` (F, C) and `scores` (C,) are those of the ranking, the best stand at `top_candidates` (P,).
+    Args:
+        weights: The weights that scored it.
+        candidates: (C, 4) of `RankingResults`.
+        features: (F, C) of `RankingResults`.
+        scores: (C,) of `RankingResults`.
+        top_candidates: (at most P,) the best candidates.
+        residuals: (P,) r, overwritten.
+        levels: (2,) b and log Z, overwritten.
     """
     n, n_sampled = len(top_candidates), 0
     sample_indices = np.empty(RESIDUAL_SAMPLE_SIZE, np.int64)
@@ -192,14 +210,29 @@ def refresh_lists(
     refresh_indices: NDArray[np.int32],
     gains: NDArray[np.float64],
 ) -> int:
-    """Make the lists of users in `slots` (S,) as they would be now, and keep those worth a message.
+    """Compute the lists of users as of now, and keep those whose expected gain is worth a message.
 
-    `activity_probabilities` (S,) are those that the user acts soon; a list is worth it if the hits it gains, times that, are at least
-    `gain_threshold`. Between the places `banned_starts` (S + 1,), `banned_rows` holds rows that must not be shown to a user. `popular_rows` (N,)
-    are the rows that everyone may be shown, by falling g, which `score_by_row` holds by item row.
-    Writes what each gains, in this sense, to `gains` (S,), the numbers in `slots` of those kept to `refresh_indices`, and their
-    lists to `list_rows` (S, K), -1 padded, with `list_scores` and `item_indices`, indices into the user's own items or -1. Own items
-    are put in the order of their scores.
+    Args:
+        tables: The item statistics.
+        linear: (F + H,) w and a.
+        unit_weights: (H, F + Z + 1) V.
+        now_ms: Event time.
+        baselines: The stored lists; own items are put in the order of their new scores.
+        slots: (S,) the users, as rows of `baselines`.
+        activity_probabilities: (S,) that the user acts soon.
+        banned_rows: Item rows that must not be shown, user by user.
+        banned_starts: (S + 1,) positions in `banned_rows`.
+        gain_threshold: The least gain, hits gained times activity probability, of a list that is kept.
+        score_by_row: (item rows,) g, NaN where unknown; filled as needed.
+        popular_rows: (N,) item rows that may be shown to everyone, by falling g.
+        list_rows: (S, K) int32, overwritten by the lists that are kept, padded with -1.
+        item_indices: (S, K) int32, overwritten by indices into the user's own items or -1.
+        list_scores: (S, K) float64, overwritten.
+        refresh_indices: (S,) int32, overwritten by the numbers in `slots` of the lists that are kept.
+        gains: (S,) float64, overwritten.
+
+    Returns:
+        The number of lists that are kept.
     """
     n_refreshed = 0
     _fill_global_scores(tables, linear, unit_weights, now_ms, baselines, slots, score_by_row)
@@ -261,7 +294,7 @@ def _fill_global_scores(
     slots: NDArray[np.int32],
     score_by_row: NDArray[np.float64],
 ) -> None:
-    """Write g of all items that users in `slots` have of their own or on their lists to `score_by_row`, where it is NaN."""
+    """Write g of all own items and list items of the users into `score_by_row` where it is NaN."""
     missing_rows = np.empty(len(slots) * (baselines.item_rows.shape[1] + baselines.list_rows.shape[1]), np.int32)
     n = 0
     for slot in slots:
@@ -281,9 +314,9 @@ def _sort_items(
     reasons: NDArray[np.int32],
     item_scores: NDArray[np.float64],
 ) -> None:
-    """Put a user's own items (P,), and what is kept of each, in the order of their scores, which go to `item_scores` (P,).
+    """Sort a user's own items (P,) and their residuals and reasons by score; unavailable items come last.
 
-    They are nearly so from the last time. Those that are not available come last.
+    An insertion sort: they are nearly sorted from the last time. The scores go to `item_scores` (P,).
     """
     for i in range(len(item_rows)):
         row, residual = item_rows[i], residuals[i]
@@ -314,9 +347,21 @@ def _merge_lists(
     item_indices: NDArray[np.int32],
     scores: NDArray[np.float64],
 ) -> int:
-    """Write the best of a user's own items and of the popular ones to `list_rows` (K,); how many. Ties to the own.
+    """Merge a user's own items and the popular ones, both in the order of their scores; ties go to the own.
 
-    Both are in the order of their scores; popular ones that are marked are left out.
+    Args:
+        item_rows: (P,) own items.
+        item_scores: (P,).
+        popular_rows: (N,) popular items; those with a mark are left out.
+        score_by_row: (item rows,) g.
+        bias: b.
+        mark_by_row: (item rows,).
+        list_rows: (K,) int32, overwritten.
+        item_indices: (K,) int32, overwritten.
+        scores: (K,) float64, overwritten.
+
+    Returns:
+        The number of items written.
     """
     n = next_item = next_popular = 0
     while n < len(list_rows):

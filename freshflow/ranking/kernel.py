@@ -1,4 +1,4 @@
-"""From queries and visits in stream order to lists: the compiled loop over a batch, and what it found."""
+"""The compiled loop over a batch: rank queries and count visits in stream order, and write lists."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,26 @@ from numpy.typing import NDArray
 from freshflow._numba import jit, jit_no_refcount
 from freshflow.items.index import NO_ROW
 from freshflow.items.tables import ItemTables, update_tables
-from freshflow.ranking.candidates import (
+from freshflow.ranking.candidate_buffer import (
     META_COVISIT_INDEX,
     META_HISTORY_INDEX,
     META_ROW,
     META_SIMILAR_ROW,
     SEARCH_COVISIT,
     CandidateBuffer,
-    generate_candidates,
     pad_to_simd_width,
 )
-from freshflow.ranking.features import AGE, CONTEXT_FEATURES, LAST_200, compute_context_features, compute_features
+from freshflow.ranking.candidates import generate_candidates
+from freshflow.ranking.features import (
+    AGE,
+    CONTEXT_FEATURES,
+    FIRST_CONTENT,
+    LAST_200,
+    compute_context_features,
+    compute_features,
+)
 from freshflow.ranking.features_content import COLD, clear_tastes, compute_content_features, has_content
+from freshflow.ranking.gradients import choice_gradient
 from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, write_baseline
 from freshflow.ranking.query import (
     HISTORY_START,
@@ -30,27 +38,23 @@ from freshflow.ranking.query import (
     QUERY_TARGET_ROW,
     QueryBatch,
 )
-from freshflow.ranking.scoring import (
-    FIRST_CONTENT,
-    REASON_AGAIN,
-    REASON_SEARCH,
-    REASON_SIMILAR,
-    REASON_TOGETHER,
-    Weights,
-    assign_reasons,
-    choice_gradient,
-    rank_by_value,
-    score_candidates,
-    select_top_k,
-)
-
-__all__ = ["RankingResults", "Visits", "process_batch", "build_list"]
+from freshflow.ranking.reasons import REASON_AGAIN, REASON_SEARCH, REASON_SIMILAR, REASON_TOGETHER, assign_reasons
+from freshflow.ranking.scoring import Weights, score_candidates
+from freshflow.ranking.top_k import append_tied_candidates, rank_by_value, select_top_k
 
 RANK_STEP, LEARN_STEP = 0, 1
 
 
 class Visits(NamedTuple):
-    """Visits in arrays: `items` (V,), `contexts` (V, L) -1 padded, `ts_ms`, `is_session_start` and `weights` (V,)."""
+    """V visits as arrays.
+
+    Attributes:
+        items: (V,) item rows.
+        contexts: (V, L) item rows, the latest first, padded with -1.
+        ts_ms: (V,) event time.
+        is_session_start: (V,).
+        weights: (V,) sample weights.
+    """
 
     items: NDArray[np.int32]
     contexts: NDArray[np.int32]
@@ -59,27 +63,33 @@ class Visits(NamedTuple):
     weights: NDArray[np.float64]
 
 
-# Columns of `Answers.facts`, of `Answers.candidates` and of `Answers.places`.
+# Columns of `RankingResults.results`, of `candidates` and of `entries`.
 N_CANDIDATES, N_LISTED, N_TIED, TARGET_INDEX, TARGET_RANK, TARGET_POPULARITY_RANK = range(6)
 CANDIDATE_ROW, HISTORY_INDEX, COVISIT_ROW, SIMILAR_ROW = range(4)
 ENTRY_CANDIDATE, ENTRY_ROW, ENTRY_REASON, ENTRY_SOURCE_ROW = range(4)
 
 
 class RankingResults(NamedTuple):
-    """What was found for Q queries with C candidates at most, and lists of K at most.
+    """Results for Q queries with at most C candidates and lists of at most K items.
 
-    `results` (Q, 6): how many candidates; how many of them are listed; the places among which ids must break ties, 0 if
-    none; where the item that came stands among the candidates, or -1, its rank by score, 0 if it is none of them, and
-    its rank by what was popular right now. `candidates` (Q, C, 4): row, index into the user's history or -1, row of the
-    item of the context that speaks most for it, -1, or -2 where a search does, and row of the one that it resembles
-    most or -1. `scores` (Q, C), `context_features` (Q, Z). `features` (Q, F, C) and `units` (Q, H, C), or those of the last query
-    only, where Q = 1 for these two.
-
-    The list is in `entries` (Q, K, 4): candidate, row, index of `REASONS`, row of the item behind the reason or -1; and
-    `entry_scores` (Q, K). Rows behind its end are -1, but where there are ties, all candidates that may be meant stand
-    there. Where the item that came stands among the candidates, `gradient` (Q, F + H) and `unit_gradient`
-    (Q, H, F + Z + 1) are what that teaches. `baseline_items` (Q, P, 3), of the best as in `entries`, `baseline_residuals` (Q, P) and `baseline_levels`
-    (Q, 2) are what is kept for refreshes (`freshflow.ranking.incremental_scores`).
+    Attributes:
+        results: (Q, 6) number of candidates; length of the list; number of candidates among which ids must break ties,
+            or 0; index of the target item among the candidates or -1; its rank by score, 0 if it is no candidate; its
+            rank by popularity.
+        candidates: (Q, C, 4) item row; position in the user's history or -1; item row of the strongest co-visitation in
+            the context, -1, or `SEARCH_COVISIT`; row of the most similar item of the context or -1.
+        context_features: (Q, Z).
+        features: (Q, F, C), or (1, F, C) of the last query only.
+        units: (Q, H, C), or (1, H, C) of the last query only.
+        scores: (Q, C).
+        entries: (Q, K, 4) of the list: candidate; item row; reason; item row behind the reason or -1. Item rows behind
+            the end are -1. Where there are ties, all tied candidates stand here.
+        entry_scores: (Q, K).
+        baseline_items: (Q, P, 3) of the best, as in `entries`, for refreshes (`freshflow.ranking.incremental_scores`).
+        baseline_residuals: (Q, P).
+        baseline_levels: (Q, 2).
+        gradient: (Q, F + H) of the choice of the target item, if it is a candidate.
+        unit_gradient: (Q, H, F + Z + 1) likewise.
     """
 
     results: NDArray[np.int32]
@@ -107,10 +117,18 @@ class RankingResults(NamedTuple):
         keep_features: bool,
         n_features: int = FIRST_CONTENT,
     ) -> "RankingResults":
-        """Room for so many queries, candidates of each, items of a list, hidden units, and features.
+        """Return empty results.
 
-        Features and hidden units are `keep_features` of every query, or overwritten by those of the next: they take most of the
-        memory, and memory that is written anew each time is not in the cache.
+        Features and hidden units take most of the memory. Unless they are kept, every query overwrites those of the one
+        before, which stay in the processor's cache.
+
+        Args:
+            n_queries: Q.
+            n_candidates: C.
+            max_length: K.
+            n_units: H.
+            keep_features: Keep the features and hidden units of every query.
+            n_features: F.
         """
         n_feature_rows, max_length = n_queries if keep_features else 1, max(max_length, n_candidates, N_BASELINE_ITEMS)
         return cls(
@@ -141,10 +159,17 @@ def process_batch(
     rankings: RankingResults,
     max_candidates: int,
 ) -> None:
-    """Take `steps` (N,) in order: the next of `queries` is ranked (0), or the next of `visits` folded in (1).
+    """Rank queries and count visits in order, so that each list includes every visit before it and none after it.
 
-    So each list knows every visit before it and none after it. At most `max_candidates` candidates are ranked, or as many as are
-    wanted.
+    Args:
+        tables: The item statistics, updated in place.
+        weights: The weights to score with.
+        steps: (N,) `RANK_STEP` for the next query, `LEARN_STEP` for the next visit.
+        queries: The queries of the batch.
+        visits: The visits of the batch.
+        buffer: Overwritten.
+        rankings: Overwritten.
+        max_candidates: The greatest number of candidates that are ranked, unless a list is longer.
     """
     q = v = 0
     for step in steps:
@@ -252,7 +277,7 @@ def _fill_content_features(
     n_candidates: int,
     features: NDArray[np.float32],
 ) -> None:
-    """Write what content says of the `n_candidates` candidates of query `q`, and be done with the query's tastes."""
+    """Write the content features of a query's candidates and reset the query's tastes."""
     embeddings, counts, metadata, context = (
         tables.embeddings,
         tables.revisits.counts,
@@ -284,7 +309,16 @@ def build_list(
     q: int,
     rankings: RankingResults,
 ) -> None:
-    """Write what follows from the scores of query `q`: the rank of the item that came, places and reasons."""
+    """Write what follows from the scores of a query: the rank of the target item, the list and its reasons.
+
+    Args:
+        linear: (F + H,) w and a.
+        unit_weights: (H, F + Z + 1) V.
+        k: The length of the list.
+        exclude_seen: Leave out the items of the user's history.
+        q: The number of the query.
+        rankings: Its results, updated in place.
+    """
     results = rankings.results[q]
     n_candidates = results[N_CANDIDATES]
     scores, candidates, entries = (
@@ -299,7 +333,7 @@ def build_list(
         skip_marks[:] = candidates[:, HISTORY_INDEX]
     n_listed, has_ties = select_top_k(scores, skip_marks, k, entries[:, ENTRY_CANDIDATE])
     n_entries = (
-        _append_tied_candidates(scores, skip_marks, entries[:, ENTRY_CANDIDATE], n_listed) if has_ties else n_listed
+        append_tied_candidates(scores, skip_marks, entries[:, ENTRY_CANDIDATE], n_listed) if has_ties else n_listed
     )
     results[N_LISTED], results[N_TIED] = n_listed, n_entries if has_ties else 0
     feature_row = q if len(rankings.features) > 1 else 0
@@ -348,18 +382,3 @@ def build_list(
             entries[n, ENTRY_SOURCE_ROW] = candidates[candidate_indices[n], SIMILAR_ROW]
     for n in range(n_entries, len(entries)):
         entries[n, ENTRY_ROW] = NO_ROW
-
-
-@jit_no_refcount
-def _append_tied_candidates(
-    scores: NDArray[np.float64], skip_marks: NDArray[np.int32], candidate_indices: NDArray[np.int32], n_listed: int
-) -> int:
-    """Write all candidates that score as the last of a list behind those that score more; how many there are then."""
-    last_score, n = scores[candidate_indices[n_listed - 1]], 0
-    while scores[candidate_indices[n]] > last_score:
-        n += 1
-    for i in range(len(scores)):
-        if scores[i] == last_score and skip_marks[i] < 0:
-            candidate_indices[n] = i
-            n += 1
-    return n

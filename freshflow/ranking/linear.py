@@ -1,19 +1,19 @@
-"""River's logistic regressions, alone or behind scalers, as models of a choice: what they are taught, what they say.
+"""Linear models of a choice, alone or behind River's scalers: how they learn one and how they score.
 
-A choice whose log-likelihood has the gradient d by the weights is one example for a logistic regression: features d,
-label True, sample weight 1 / (1 - sigma(w . d)), since its own gradient is (1 - sigma(w . d)) d. With plain SGD the
-step is exactly  w <- w + alpha d.
+The log-likelihood of a choice has the gradient d by the weights (`freshflow.ranking.scoring`). `ChoiceRegression`
+takes it as it is. For River's logistic regressions it is one example: features d, label True and sample weight
+1 / (1 - sigma(w . d)), since the gradient of their loss is -(1 - sigma(w . d)) d. With plain SGD the step is exactly
+w <- w + alpha d.
 
 **Behind scalers** the score of a candidate is  w . t(x),  with t(x)_i = s_i x_i + b_i, so
 
     score(x) = sum_i w_i s_i x_i + offset,   offset = intercept + sum_i w_i b_i
 
-and its effective weights are w_i s_i; StandardScaler has s_i = 1 / sigma_i, b_i = -mu_i / sigma_i. An offset is the
-same for all candidates and cancels in the choice, whose gradient by w_i is s_i d_i. That is what the regression is
-taught, and not t(d): centred, d would lose its mean, and with it everything that is to be learned. The scalers
-themselves learn from d. So they measure by how much a feature sets the item that came apart from what was expected,
-which is what its weight multiplies: what is the same for all candidates has no spread, however much it varies from one
-moment to the next.
+and its effective weights are w_i s_i; StandardScaler has s_i = 1 / sigma_i, b_i = -mu_i / sigma_i. The offset is the
+same for all candidates and cancels in the choice, whose gradient by w_i is s_i d_i. The regression learns from this
+gradient and not from t(d): centring would remove the mean of d, which is the signal. The scalers themselves learn
+from d, so they measure how much a feature sets the chosen item apart from the expected one, which is what its weight
+multiplies. A feature that is the same for all candidates has no spread, however much it varies over time.
 """
 
 from typing import Any
@@ -21,12 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._river import VectorDict, compose, linear_model, optim, preprocessing
-from freshflow.ranking.adam import Adam
+from freshflow._river import compose, optim, preprocessing
+from freshflow.ranking.choice_regression import ChoiceRegression
 
-__all__ = ["effective_weights", "is_linear", "learn_choice", "learn_choices"]
-
-# Scalers that map every feature by itself, and by a straight line.
+# Scalers that map every feature on its own, by a straight line.
 SCALERS = (
     preprocessing.StandardScaler,
     preprocessing.AdaptiveStandardScaler,
@@ -34,23 +32,41 @@ SCALERS = (
     preprocessing.MaxAbsScaler,
     preprocessing.RobustScaler,
 )
-# Where sigma is 1 to the last bit, the product of weight and gradient would be 0 / 0.
+# Where sigma rounds to 1, the product of sample weight and gradient would be 0 / 0.
 MIN_RESIDUAL = 1e-12
-# What is the same for all candidates has a gradient of rounding errors only, which a scaler would blow up.
+# A feature that is the same for all candidates has a gradient of rounding errors, which a scaler would amplify.
 MIN_GRADIENT = 1e-6
 
 NamedValues = dict[str, float]
 
 
 def is_linear(model: Any) -> bool:
-    """Whether `model` is a logistic regression, alone or behind scalers: what can be taught choices."""
+    """Return whether `model` is a logistic regression, alone or behind scalers, and so can learn choices."""
     scalers, estimator = _split_pipeline(model)
-    logistic = hasattr(estimator, "weights") and isinstance(getattr(estimator, "loss", None), optim.losses.Log)
-    return logistic and all(type(scaler) in SCALERS for scaler in scalers)
+    is_logistic = isinstance(estimator, ChoiceRegression) or (
+        hasattr(estimator, "weights") and isinstance(getattr(estimator, "loss", None), optim.losses.Log)
+    )
+    return is_logistic and all(type(scaler) in SCALERS for scaler in scalers)
+
+
+def learn_choices(model: Any, names: tuple[str, ...], gradients: NDArray[np.float64]) -> None:
+    """Train a linear `model` on choices, one after the other.
+
+    Args:
+        model: A model that `is_linear`.
+        names: The features (F,).
+        gradients: (N, F), of the log-likelihood of each choice by the weights.
+    """
+    scalers, regression = _split_pipeline(model)
+    if isinstance(regression, ChoiceRegression) and not scalers:
+        regression.learn_choices(names, gradients)
+        return
+    for gradient in gradients.tolist():
+        learn_choice(model, dict(zip(names, gradient, strict=True)))
 
 
 def learn_choice(model: Any, gradient: NamedValues) -> None:
-    """Teach a linear `model` a choice whose log-likelihood has this gradient by feature."""
+    """Train a linear `model` on a choice whose log-likelihood has this gradient by feature."""
     scalers, regression = _split_pipeline(model)
     if scalers:
         gradient = {name: value if abs(value) > MIN_GRADIENT else 0.0 for name, value in gradient.items()}
@@ -58,42 +74,24 @@ def learn_choice(model: Any, gradient: NamedValues) -> None:
         scaler.learn_one(gradient)
         at_zero = scaler.transform_one(dict.fromkeys(gradient, 0.0))
         gradient = {name: value - at_zero[name] for name, value in scaler.transform_one(gradient).items()}
+    if isinstance(regression, ChoiceRegression):
+        regression.learn_choices(tuple(gradient), np.array([[*gradient.values()]]))
+        return
     intercept = regression.intercept
     residual = 1 - regression.predict_proba_one(gradient)[True]
     regression.learn_one(gradient, True, 1 / max(residual, MIN_RESIDUAL))
-    regression.intercept = intercept  # no choice says anything of it, and examples that are all True would raise it
-
-
-def learn_choices(model: Any, names: tuple[str, ...], gradients: NDArray[np.float64]) -> None:
-    """Teach a linear `model` choices (N, F) whose features are called `names`, one after the other.
-
-    Where there are no scalers and the optimizer is our Adam, that is done on arrays: as the step follows from the
-    gradient of a choice alone, it is the same as `learn_choice`, at a twentieth of the cost.
-    """
-    regression = model if isinstance(model, linear_model.LogisticRegression) else None
-    optimizer = getattr(regression, "optimizer", None)
-    if regression is None or not isinstance(optimizer, Adam) or optimizer.names != names or _has_penalty(regression):
-        for gradient in gradients.tolist():
-            learn_choice(model, dict(zip(names, gradient, strict=True)))
-        return
-    weights = np.array(list(regression.weights.values()))
-    optimizer.apply_gradients(weights, -gradients)
-    regression._weights = VectorDict(dict(zip(names, weights.tolist(), strict=True)))
-
-
-def _has_penalty(regression: linear_model.LogisticRegression) -> bool:
-    return bool(regression.l1 or regression.l2)
+    regression.intercept = intercept  # a choice says nothing about it, and examples that are all True would raise it
 
 
 def effective_weights(model: Any, names: tuple[str, ...]) -> tuple[NDArray[np.float64], float]:
-    """The weights (N,) by which a linear `model` scores features called `names`, and the offset of all scores."""
+    """Return the weights (N,) by which a linear `model` scores the features `names`, and the offset of all scores."""
     scalers, regression = _split_pipeline(model)
     weight_by_name = regression.weights
     values = (
         weight_by_name.values() if tuple(weight_by_name) == names else (weight_by_name.get(name, 0.0) for name in names)
     )
     weights = np.fromiter(values, np.float64, len(names))
-    offset = float(regression.intercept)
+    offset = float(getattr(regression, "intercept", 0.0))
     if not weight_by_name or not scalers:
         return weights, offset
     at_zero, at_one = (_transform(scalers, dict.fromkeys(names, value)) for value in (0.0, 1.0))
@@ -107,7 +105,7 @@ def _transform(scalers: list[Any], features: NamedValues) -> NDArray[np.float64]
 
 
 def _split_pipeline(model: Any) -> tuple[list[Any], Any]:
-    """The steps before the last, and the last."""
+    """Return the steps before the last, and the last."""
     if not isinstance(model, compose.Pipeline):
         return [], model
     *scalers, estimator = model.steps.values()

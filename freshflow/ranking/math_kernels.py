@@ -1,7 +1,7 @@
-"""Logarithm and power of two over arrays of float32, in a form that compiles to several numbers at a time.
+"""Logarithm and power of two over float32 arrays, as polynomials that compile to vector instructions.
 
-The C library takes one number after the other, some 10 ns each, and features hold some thousands of logarithms for
-every list. Both are within 4e-7 of it, relatively, or within 1e-7 where the result is smaller than that.
+The C library takes one number at a time, about 10 ns each, and a list has thousands of logarithms among its features.
+The relative error against it is at most 4e-7, the absolute error at most 1e-7 where the result is smaller than that.
 """
 
 from typing import Any
@@ -13,8 +13,6 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from freshflow._numba import jit_no_refcount
-
-__all__ = ["LN_2", "scale_exp2", "scale_log1p", "round_up_to_simd_width"]
 
 Scalar = float | np.float32
 
@@ -28,19 +26,19 @@ EXP2_COEFFICIENTS = tuple(
     np.float32(np.log(2) ** n / factorial) for n, factorial in enumerate((1, 1, 2, 6, 24, 120, 720))
 )
 EXPONENT_SHIFT, EXPONENT_BIAS, FRACTION_MASK = 23, 127, 0x007FFFFF
-MIN_EXPONENT = np.float32(-64)  # below it a power is 0: products must not lose their leading bit, which takes long
-SIMD_WIDTH = 8  # numbers of float32 that a processor takes; what a loop has left over is taken one by one, for as long
+MIN_EXPONENT = np.float32(-64)  # below it a power is 0: products must not become subnormal, which is slow
+SIMD_WIDTH = 8  # float32 numbers in a vector; the remainder of a loop takes as long, one by one
 
 
 @jit_no_refcount
 def round_up_to_simd_width(n: int) -> int:
-    """`n`, or the next number of which a loop leaves nothing over."""
+    """Return the next multiple of the vector width, at least `n`: a loop over that many numbers has no remainder."""
     return (n + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _float_to_bits(typing: Any, value: Any) -> Any:
-    """The bits of a float32 as an int32."""
+    """Return the bits of a float32 as an int32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(32))
@@ -50,7 +48,7 @@ def _float_to_bits(typing: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _bits_to_float(typing: Any, bits: Any) -> Any:
-    """The float32 that has these bits."""
+    """Return the float32 with these bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
@@ -60,7 +58,14 @@ def _bits_to_float(typing: Any, bits: Any) -> Any:
 
 @jit_no_refcount
 def scale_log1p(x: NDArray[np.float32], n: int, factor: Scalar, scale: Scalar) -> None:
-    """The first `n` numbers become  scale log(1 + factor x);  none may be negative."""
+    """Replace the first `n` numbers by  scale log(1 + factor x).
+
+    Args:
+        x: (at least n,) float32, not negative; changed in place.
+        n: The number of values.
+        factor: The factor of x.
+        scale: The factor of the logarithm.
+    """
     factor, scale = np.float32(factor), np.float32(scale)
     for i in range(n):
         value = _F32_ONE + factor * x[i]
@@ -81,12 +86,19 @@ def scale_log1p(x: NDArray[np.float32], n: int, factor: Scalar, scale: Scalar) -
 
 @jit_no_refcount
 def scale_exp2(x: NDArray[np.float32], ages: NDArray[np.float32], n: int, factor: Scalar) -> None:
-    """The first `n` numbers become  x 2^(-factor age),  or 0 if the power is below 2^-64;  no age may be negative."""
+    """Replace the first `n` numbers by  x 2^(-factor age);  by 0 where the power is below 2^-64.
+
+    Args:
+        x: (at least n,) float32, changed in place.
+        ages: (at least n,) float32, not negative.
+        n: The number of values.
+        factor: The factor of the ages.
+    """
     factor = np.float32(-factor)
     for i in range(n):
         exponent = factor * ages[i]
         power = max(exponent, MIN_EXPONENT)
-        integer = np.int32(power - _F32_HALF)  # towards zero, which is to the nearest below it
+        integer = np.int32(power - _F32_HALF)  # truncation of a number below 0 rounds to the nearest
         r = power - np.float32(integer)
         series = EXP2_COEFFICIENTS[4] + r * (EXP2_COEFFICIENTS[5] + r * EXP2_COEFFICIENTS[6])
         series = EXP2_COEFFICIENTS[0] + r * (

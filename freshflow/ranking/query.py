@@ -1,4 +1,4 @@
-"""A query: for whom, and for which moment, items are to be ranked; and many of them in arrays."""
+"""A query: the user and the moment for which items are ranked; and the queries of a batch as arrays."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -12,18 +12,22 @@ from freshflow.items.index import NO_ROW, ItemIndex
 from freshflow.items.query_choices import TopClickedItems
 from freshflow.users.profile import COUNT_TYPE, TIME_TYPE, Context, UserProfile
 
-__all__ = ["CONTEXT_LENGTH", "QueryBatch", "Query", "build_query_batch"]
-
-CONTEXT_LENGTH = 10  # items of the context whose neighbours are looked up
+CONTEXT_LENGTH = 10  # latest items of the context that count
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
-    """What ranking needs to know of a user at `now_ms` (event time).
+    """What ranking needs to know about a user at `now_ms`.
 
-    `restrict_to` restricts the candidates to these item ids, all of which are ranked (search); `exclude_seen` leaves out
-    what the history holds. `k` items are wanted. `target_item` is the item that came, where that is known: what is learned.
-    `store_baseline` says that the ranking is the user's base for refreshes (`freshflow.ranking.incremental_scores`). `query_clicks` is what people
-    choose after the search that the user comes from, so many visits ago.
+    Attributes:
+        profile: The user's profile.
+        context: The user's most recent interactions.
+        now_ms: Event time.
+        k: The length of the list; 0 for none.
+        target_item: The item of the event, where there is one: the ranking is scored and learns from it.
+        restrict_to: Item ids that are all ranked, and no others (search).
+        exclude_seen: Leaves out the items of the history.
+        store_baseline: Keeps the ranking as the user's baseline for refreshes (`freshflow.ranking.incremental_scores`).
+        query_clicks: The items that users choose after the search that this user comes from.
     """
 
     profile: UserProfile
@@ -38,11 +42,11 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def model_index(self) -> int:
-        """Which of the ranker's models answers: 0 where the user has a context, 1 where there is none."""
+        """The ranker's model for this query: 0 for users with a context, 1 for those without."""
         return 0 if self.context.items else 1
 
 
-# Columns of `Queries.facts`.
+# Columns of `QueryBatch.scalars`.
 (
     QUERY_NOW_MS,
     QUERY_SESSION_LENGTH,
@@ -58,21 +62,28 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     QUERY_STORE_BASELINE,
     QUERY_SEARCH_AGE,
 ) = range(13)
-# Columns of `Queries.starts`.
+# Columns of `QueryBatch.starts`.
 HISTORY_START, BANNED_START, RESTRICT_TO_START, QUERY_CLICKS_START = range(4)
 
 
 class QueryBatch(NamedTuple):
-    """Q queries.
+    """Q queries as arrays. Variable-length parts are flat, between the positions in `starts`.
 
-    `scalars` (Q, 13): event time; events and distinct items of the running session; the pause before; where the latest
-    item stood in the session (-1: new) and how often it came again at once; the row of the item that came, or -1; how
-    many items are wanted; whether seen items are left out; whether the candidates are restricted to `restrict_to`; the
-    model; whether the ranking is a base; how many visits ago a search was that counts.
-    `context` (Q, 10) rows, the most recent first, -1 padded. The rest is flat, between the places `starts` (Q + 1, 4):
-    `history`, `seen_ms` and `counts` (N,) rows of the user's items, the latest last, with event time and count;
-    `banned_rows` rows that must not be shown; `restrict_to` rows of a search; `query_clicks` rows of what people choose after the search
-    that came before, with `click_shares` and `click_counts` (M,), how often.
+    Attributes:
+        scalars: (Q, 13) event time; events and distinct items of the session; pause before the event in ms; position of
+            the latest item in the session (-1: new) and its immediate repeats; row of the target item or -1; length of
+            the list; whether seen items are excluded; whether candidates are restricted; model; whether the baseline is
+            stored; age of the search in visits.
+        context: (Q, 10) item rows, the latest first, padded with -1.
+        starts: (Q + 1, 4) of the history, the banned rows, the restriction and the query's clicks.
+        history: (N,) item rows of the users' histories, the latest last, -1 for unknown items.
+        seen_ms: (N,) event time of each.
+        counts: (N,) interactions with each.
+        banned_rows: Item rows that must not be shown.
+        restrict_to: Item rows of searches.
+        query_clicks: (M,) item rows that users choose after a search.
+        click_shares: (M,) their shares of these choices.
+        click_counts: (M,) their number of choices.
     """
 
     scalars: NDArray[np.int64]
@@ -89,14 +100,14 @@ class QueryBatch(NamedTuple):
 
 
 def build_query_batch(item_index: ItemIndex, queries: Sequence[Query]) -> QueryBatch:
-    """The arrays of `queries`; rows of items that are not known are -1 in the history, and left out elsewhere."""
+    """Return the arrays of `queries`; unknown items are -1 in the history and left out elsewhere."""
     profiles, contexts = [query.profile for query in queries], [query.context for query in queries]
     scalars: list[int] = []
     starts, n_history = [0, 0, 0, 0], 0
     banned_rows: list[int] = []
     restrict_to: list[int] = []
     query_clicks: list[int] = []
-    click_stats: list[tuple[float, float]] = []  # shares and choices
+    click_stats: list[tuple[float, float]] = []  # share and count of each
     for query, profile, context in zip(queries, profiles, contexts, strict=True):
         length, target_item, search_age = context.session_length, query.target_item, 0
         n_history += len(profile.items)

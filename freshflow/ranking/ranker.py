@@ -1,16 +1,15 @@
-"""The ranker of a partition: River models over features and hidden units, and the hidden units themselves.
+"""The ranker of a partition: linear models over features and hidden units, and the hidden units.
 
     score(c) = w . x(c) + a . u(c)                        (freshflow.ranking.scoring)
 
-The weights w and a are those of a River logistic regression, one for moments with a context and one for those without.
-What is learned is a choice among the candidates; one `learn_one` per event teaches from all of them at once, with any
-of River's optimisers (freshflow.ranking.linear).
+The weights w and a are those of a River logistic regression, one for users with a context and one for those without.
+It learns the choice among all candidates of an event at once (freshflow.ranking.linear).
 
-The hidden units start random and unheard (a = 0), so a new ranker is the linear one, and learns which crosses of
-features pay. They are moved by Adam along their own gradient of the same log-likelihood.
+The hidden units start random with a = 0, so a new ranker is linear, and learns which combinations of features help.
+Adam moves them along their own gradient of the same log-likelihood.
 
-Where `ranker.model` makes something else than a logistic regression, two such models re-order the best candidates of
-the default ranker, which scores and learns as ever (freshflow.ranking.reranker).
+Where `ranker.model` is not a logistic regression, two such models re-order the best candidates of the default ranker,
+which scores and learns as always (freshflow.ranking.reranker).
 """
 
 import importlib
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.items.statistics import ItemStatistics
-from freshflow.ranking import reranker as shortlist
+from freshflow.ranking import reranker
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
 from freshflow.ranking.features_content import CONTENT_FEATURES
@@ -34,20 +33,34 @@ from freshflow.ranking.query import Query
 from freshflow.ranking.reranker import RERANKER_INPUTS, FeatureValues, ItemFeatures
 from freshflow.ranking.scoring import Weights
 
-__all__ = ["Ranker", "load_model_factory"]
-
 UNIT_LEARNING_RATE = 0.001  # of Adam, for the hidden units
-UNIT_INIT_STD = 0.2  # standard deviation of their first weights
+UNIT_INIT_STD = 0.2  # standard deviation of the initial V
 RANKER_SEED = 1
 
-STATE_FIELDS = ("models", "units", "optimizer", "n_updates", "n_applied_updates", "rerankers", "pending_gradients", "pending_examples", "rng")
+STATE_FIELDS = (
+    "models",
+    "units",
+    "optimizer",
+    "n_updates",
+    "n_applied_updates",
+    "rerankers",
+    "pending_gradients",
+    "pending_examples",
+    "rng",
+)
 
 
 class Ranker:
-    """Holds the weights to score with, and teaches the models; scores follow what was learned at `apply_updates`.
+    """Holds the weights to score with and trains the models; the weights change at `apply_updates` only.
 
-    With `content` there are its features, too. `models` are linear. `rerankers` re-order what these rank best; there
-    are none where `ranker.model` is linear.
+    Args:
+        config: The settings of the ranker.
+        content: Include the features of content.
+
+    Attributes:
+        models: Linear models, with a context and without.
+        rerankers: Models that re-order what these rank best; empty where `ranker.model` is linear.
+        weights: The weights to score with.
     """
 
     def __init__(
@@ -74,7 +87,7 @@ class Ranker:
         self.weights = Weights(initial_weights, self.units.copy())
 
     def apply_updates(self) -> None:
-        """Learn what there was to learn by now, and score with it."""
+        """Learn all pending choices and examples, and score with the result from now on."""
         model_indices = {model_index for model_index, _, _ in self.pending_gradients}
         for model_index in sorted(model_indices):
             gradients = np.array([gradient for index, gradient, _ in self.pending_gradients if index == model_index])
@@ -94,29 +107,37 @@ class Ranker:
         self.weights = Weights(linear_weights, self.units.copy())
 
     def rerank(self, queries: Sequence[Query], rankings: RankingResults) -> None:
-        """Let the rerankers, if there are any, re-order the best of each query in `rankings`; changes no model."""
+        """Let the rerankers, if there are any, re-order the best of each query in `rankings`; no model changes."""
         if self.rerankers:
-            shortlist.rerank_shortlists(
+            reranker.rerank_shortlists(
                 self.rerankers, queries, rankings, self.weights, self.n_reranked, self.item_features
             )
 
     def record_choice(
         self, model_index: int, gradient: NDArray[np.float64], unit_gradient: NDArray[np.float32]
     ) -> None:
-        """Note a choice for `model_index` (0 with a context, 1 without) whose log-likelihood has these gradients.
+        """Keep a choice until `apply_updates` learns it.
 
-        It is learned at `apply_updates`, together with others.
+        Args:
+            model_index: 0 with a context, 1 without.
+            gradient: (F + H,) of the choice's log-likelihood by w and a; copied.
+            unit_gradient: (H, F + Z + 1) of the choice's log-likelihood by V; copied.
         """
         self.pending_gradients.append((model_index, gradient.copy(), unit_gradient.copy()))
         self.n_updates += 1
 
     def record_rerank_examples(self, query: Query, q: int, rankings: RankingResults) -> None:
-        """Note what the item that came to query number `q` teaches the rerankers, if there are any.
+        """Keep the examples of a query for the rerankers, if there are any, until `apply_updates` learns them.
 
-        They learn it at `apply_updates`, so that it does not matter how many queries are answered at once.
+        So the number of queries in a batch makes no difference.
+
+        Args:
+            query: The query.
+            q: Its number.
+            rankings: The results of its batch.
         """
         if self.rerankers and rankings.results[q, TARGET_INDEX] >= 0:
-            examples = shortlist.build_examples(
+            examples = reranker.build_examples(
                 query, q, rankings, self.weights, self.n_reranked, self.rng, self.item_features
             )
             self.pending_examples += [(query.model_index, features, is_target) for features, is_target in examples]
@@ -131,12 +152,16 @@ class Ranker:
 
 
 def load_model_factory(path: str) -> Callable[[], Any]:
-    """The function that `package.module:function` names, tried out once. Raises `ConfigError`."""
+    """Import the function that `package.module:function` names, and try it out once.
+
+    Raises:
+        ConfigError: The function cannot be imported or called, or its model does not learn and predict as a classifier.
+    """
     module, _, name = path.partition(":")
     try:
         factory = getattr(importlib.import_module(module), name)
         model = factory()
-    except Exception as error:  # whatever a module of the user's raises
+    except Exception as error:  # a user's module may raise anything
         raise ConfigError(
             f"ranker.model = {path!r} cannot be loaded ({error}); give package.module:function."
         ) from None
@@ -144,8 +169,8 @@ def load_model_factory(path: str) -> Callable[[], Any]:
         features = dict.fromkeys(RERANKER_INPUTS, 0.0)
         model.learn_one(features, True)
         model.learn_one(features, False)
-        shortlist.predict_probability(model, features)
-    except Exception as error:  # whatever a model of the user's raises
+        reranker.predict_probability(model, features)
+    except Exception as error:  # a user's model may raise anything
         raise ConfigError(
             f"ranker.model = {path!r} gives a {type(model).__name__}, which cannot tell what is chosen ({error}); "
             "give a function that returns a River classifier with learn_one and predict_proba_one."

@@ -1,17 +1,17 @@
 """The second stage of a ranker: any River classifier, which re-orders the best candidates of the linear first stage.
 
-Of the `room` candidates with the highest first scores s, the one to which the model gives the n-th highest chance
-p(c) = predict_proba_one(c)[True] comes n-th. Their scores become
+Of the `n_reranked` candidates with the highest first-stage scores s, the order is by falling probability
+p(c) = predict_proba_one(c)[True]. Their scores become
 
     score(c) = log-odds p(c) + offset + e n(c),   e = 1e-6,
 
-where n(c) is the place, from 1, of its first score among those there are, the lowest first, and the offset makes the
-lowest log-odds the lowest first score. So the others keep their scores
-and stay below; differences are log-odds; and what a model gives the same chance, as a tree does, or one that has
-learned nothing yet, stays as the first stage had it.
+where n(c) counts the distinct first-stage scores up to s(c), from 1, and the offset maps the lowest log-odds to the
+lowest first-stage score. So the other candidates keep their scores and stay below; differences are log-odds; and
+candidates with equal probabilities, as from a leaf of a tree or a model that has learned nothing, keep their order.
 
-The model learns pointwise, from the shortlists that held the item that came: this as True, some others as False. These
-are drawn, for the best-ranked others are a biased sample: what ranks high would be pushed down because it does.
+The model learns pointwise, from shortlists with the target item: it is the positive example, some of the others are
+the negatives. The negatives are drawn at random: the best-ranked would be a biased sample, and items would lose rank
+because they rank high.
 """
 
 import math
@@ -36,15 +36,13 @@ from freshflow.ranking.kernel import (
 from freshflow.ranking.query import Query
 from freshflow.ranking.scoring import SCORE_QUANTUM, Weights, feature_names, score_candidates
 
-__all__ = ["RERANKER_INPUTS", "FeatureValues", "predict_probability", "build_examples", "rerank_shortlists"]
-
-# What the model is asked with: the candidate, the moment, and log P(c) as the first stage has it. Where content is on,
-# its features stand behind those of the candidate.
+# Inputs of the model: features, context features, and log P(c) of the first stage. Where content is on, its features
+# follow the other features.
 RERANKER_INPUTS = (*FEATURES, *CONTEXT_FEATURES, "log_share")
 MIN_LOG_SHARE = -20.0
 MIN_PROBABILITY = 1e-9  # log-odds stay within 21 of 0
 TIE_OFFSET = 1e-6  # e
-N_NEGATIVES = 6  # how many of the shortlist are taught as not chosen; 12 do little better and cost twice as much
+N_NEGATIVES = 6  # negatives of an example; 12 are little better and cost twice as much
 
 FeatureValues = dict[str, float]
 
@@ -77,7 +75,7 @@ class ItemFeatures:
 
 
 class _Shortlist:
-    """The best of query `q` by the first stage, at most `room`: their `candidates`, the best first, and first `scores`."""
+    """The `n_reranked` best candidates of query `q` by the first stage, the best first, with their scores."""
 
     def __init__(
         self,
@@ -111,7 +109,7 @@ class _Shortlist:
         self.log_shares = np.maximum(log_shares, MIN_LOG_SHARE)
 
     def features(self, members: Sequence[int]) -> list[FeatureValues]:
-        """What the model is asked with, for the members with these numbers."""
+        """Return the model's inputs for the candidates at these positions of the shortlist."""
         context_features = self.rankings.context_features[self.q].tolist()
         feature_rows = self.rankings.features[self.q][:, self.candidates[members]].T.tolist()
         names = (*feature_names(self.rankings.features.shape[1]), *CONTEXT_FEATURES, "log_share")
@@ -135,10 +133,17 @@ def rerank_shortlists(
     n_reranked: int,
     item_features: ItemFeatures | None = None,
 ) -> None:
-    """Re-order the shortlists of queries: scores, places and reasons, and the rank of the item that came.
+    """Re-order the shortlists of queries: scores, lists and reasons, and the rank of the target item.
 
-    Where no list is wanted and the item that came is not on the shortlist, nothing depends on the order, and nothing is
-    done. `weights` are those the answers were made with.
+    Queries without a list whose target item is not on the shortlist are skipped: nothing depends on their order.
+
+    Args:
+        models: The rerankers, with a context and without.
+        queries: The queries of the batch.
+        rankings: Their results, updated in place.
+        weights: The weights that scored them.
+        n_reranked: The length of a shortlist.
+        item_features: Registered features, if there are any.
     """
     for q, query in enumerate(queries):
         results = rankings.results[q]
@@ -163,7 +168,7 @@ def rerank_shortlists(
 
 
 def predict_probability(model: Any, features: FeatureValues) -> float:
-    """The chance that `model` gives a candidate, within bounds; the least if it knows nothing of any choice."""
+    """Return the model's probability that a candidate is chosen, within bounds; the lower bound before any example."""
     p = (model.predict_proba_one(features) or {}).get(True, 0.0)
     return min(max(p, MIN_PROBABILITY), 1 - MIN_PROBABILITY) if p == p else MIN_PROBABILITY
 
@@ -177,7 +182,17 @@ def build_examples(
     rng: np.random.Generator,
     item_features: ItemFeatures | None = None,
 ) -> list[tuple[FeatureValues, bool]]:
-    """What the item that came teaches a model: (features, whether it came); nothing if it was not on the shortlist."""
+    """Return the training examples of a query, (inputs, label); none if the target item is not on the shortlist.
+
+    Args:
+        query: The query.
+        q: Its number.
+        rankings: The results of its batch.
+        weights: The weights that scored it.
+        n_reranked: The length of a shortlist.
+        rng: Draws the negatives.
+        item_features: Registered features, if there are any.
+    """
     shortlist = _Shortlist(query, q, rankings, weights, n_reranked, item_features)
     target = np.flatnonzero(shortlist.candidates == rankings.results[q, TARGET_INDEX])
     if not len(target):

@@ -1,4 +1,4 @@
-"""The list of a query: a total order where scores are equal, and what each feature adds to a score."""
+"""The total order of a list where scores are equal, and the exact contributions to a score."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,16 @@ from freshflow.ranking.features import CONTEXT_FEATURES
 from freshflow.ranking.kernel import ENTRY_ROW, N_LISTED, N_TIED, RankingResults
 from freshflow.ranking.scoring import Weights, feature_names
 
-__all__ = ["break_ties", "score_contributions", "explain_score"]
-
-SCORE_TOLERANCE = 1e-7  # below what sets the scores of a shortlist apart from those of the first stage
+SCORE_TOLERANCE = 1e-7  # less than a re-ranker changes a score by (`TIE_OFFSET`)
 
 
 def break_ties(q: int, rankings: RankingResults, ids: Sequence[str]) -> None:
-    """Order the list of query number `q` by falling score and then by item id, where scores alone do not tell.
+    """Order a list by falling score and then by item id, where scores alone do not decide.
 
-    `ids` are item ids by row.
+    Args:
+        q: The number of the query.
+        rankings: The results of its batch; the list is reordered in place.
+        ids: Item ids by row.
     """
     n_tied, n_listed = rankings.results[q, N_TIED], rankings.results[q, N_LISTED]
     entries, scores = rankings.entries[q, :n_tied], rankings.entry_scores[q, :n_tied]
@@ -31,10 +32,17 @@ def break_ties(q: int, rankings: RankingResults, ids: Sequence[str]) -> None:
 def score_contributions(
     q: int, candidate: int, rankings: RankingResults, weights: Weights, model_index: int
 ) -> NDArray[np.float64]:
-    """What each input (F + Z + 1,) adds to the score of a candidate; they add up to it.
+    """Return the contribution (F + Z + 1,) of each input to a candidate's score; they add up to it.
 
-    A feature adds w_f x_f. A hidden unit adds a_h u_h, shared out among its inputs as they make up its sum:
-    V_h,i input_i / (V_h . input).
+    A feature contributes w_f x_f. The contribution a_h u_h of a hidden unit is divided among its inputs by their shares
+    of its sum, V_h,i input_i / (V_h . input).
+
+    Args:
+        q: The number of the query.
+        candidate: The index of the candidate.
+        rankings: The results of the query's batch.
+        weights: The weights that scored it.
+        model_index: The model of the query.
     """
     x = rankings.features[q, :, candidate].astype(np.float64)
     inputs = np.concatenate([x, rankings.context_features[q], [1.0]])
@@ -52,9 +60,17 @@ def score_contributions(
 def explain_score(
     q: int, candidate: int, rankings: RankingResults, weights: Weights, model_index: int
 ) -> dict[str, float]:
-    """The `score_contributions` by name, those of nothing left out; they add up to the score of the candidate.
+    """Return the non-zero `score_contributions` by name.
 
-    A score that is not theirs is a shortlist's (`freshflow.ranking.reranker`); it has one contribution, "model".
+    If they do not add up to the score, a re-ranker made it (`freshflow.ranking.reranker`), and the only contribution is
+    "model".
+
+    Args:
+        q: The number of the query.
+        candidate: The index of the candidate.
+        rankings: The results of the query's batch.
+        weights: The weights that scored it.
+        model_index: The model of the query.
     """
     score = float(rankings.scores[q, candidate])
     shares = score_contributions(q, candidate, rankings, weights, model_index).tolist()

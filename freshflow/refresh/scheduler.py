@@ -21,7 +21,8 @@ from freshflow.outputs.json_writer import JsonListWriter, encode_items
 from freshflow.outputs.records import ListItem
 from freshflow.ranking.incremental_scores import collect_popular_rows, global_scores, refresh_lists
 from freshflow.ranking.kernel import RankingResults
-from freshflow.ranking.scoring import REASON_AGAIN, REASON_NEW, REASON_POPULAR, REASON_SIMILAR, REASON_TOGETHER, Weights
+from freshflow.ranking.reasons import REASON_AGAIN, REASON_NEW, REASON_POPULAR, REASON_SIMILAR, REASON_TOGETHER
+from freshflow.ranking.scoring import Weights
 from freshflow.refresh.active_users import (
     EMPTY_ENTRY,
     FULL_RANKING_MS,

@@ -11,20 +11,19 @@ over the results c of one search, with the features
     known    whether anybody has visited c
 
 The weights begin at 1, 1, 0, 0, 0. Where nothing is known of the query, `chosen` is 0 for all, and the order is the
-engine's, whatever was learned. What is learned is the choice of an item among those shown (`freshflow.ranking.linear`).
+engine's, whatever was learned. What is learned is the choice of an item among those shown (`freshflow.ranking.choice_regression`).
 
 **Position.** What stands on top is chosen because it does. As far as the engine's order was shown, the weight of
 `engine` takes that up. Where our own order is shown, what it puts on top gains by that, too; nothing corrects for it.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._river import VectorDict, linear_model
 from freshflow.ranking.adam import Adam
-from freshflow.ranking.linear import effective_weights, learn_choices
+from freshflow.ranking.choice_regression import ChoiceRegression
 from freshflow.ranking.scoring import SCORE_QUANTUM
 
 __all__ = [
@@ -75,14 +74,14 @@ class SearchRanker:
     """The model of a partition; `n_updates` counts the choices it has learned from."""
 
     def __init__(self) -> None:
-        self.model: Any = linear_model.LogisticRegression(optimizer=Adam(lr=SEARCH_LEARNING_RATE), intercept_lr=0.0)
-        self.model._weights = VectorDict(dict(zip(SEARCH_FEATURES, INITIAL_WEIGHTS, strict=True)))
+        initial_weights = dict(zip(SEARCH_FEATURES, INITIAL_WEIGHTS, strict=True))
+        self.model = ChoiceRegression(Adam(lr=SEARCH_LEARNING_RATE), initial_weights)
         self.n_updates = 0
 
     @property
     def weights(self) -> NDArray[np.float64]:
         """(F,), in the order of `SEARCH_FEATURES`."""
-        return effective_weights(self.model, SEARCH_FEATURES)[0]
+        return self.model.values.copy()
 
     def contributions(self, features: NDArray[np.float64], *, is_known_query: bool) -> NDArray[np.float64]:
         """What each feature adds to the score of each result (C, F): whole multiples of `SCORE_QUANTUM`, which add up exactly.
@@ -102,5 +101,5 @@ class SearchRanker:
         scores = features @ self.weights
         shares = np.exp(scores - scores.max())
         gradient = features[target_index] - shares @ features / shares.sum()
-        learn_choices(self.model, SEARCH_FEATURES, gradient[None] * weight)
+        self.model.learn_choices(SEARCH_FEATURES, gradient[None] * weight)
         self.n_updates += 1

@@ -6,3 +6,7 @@ No part of the tests, beyond a smoke run of what compares. Jobs read batches of 
 changes nothing in what a job makes of a stream, so a disturbed job's lists and state are those of an undisturbed one,
 to the last bit with one partition.
 """
+
+from freshflow._process import configure_job_process
+
+configure_job_process()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
+from freshflow.ranking.gradients import choice_gradient
 from freshflow.ranking.kernel import (
     CANDIDATE_ROW,
     HISTORY_INDEX,
@@ -16,7 +17,7 @@ from freshflow.ranking.kernel import (
 )
 from freshflow.ranking.query import Query
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.scoring import choice_gradient, score_candidates
+from freshflow.ranking.scoring import score_candidates
 from freshflow.users.profile import Context, UserProfile
 
 F, Z = len(FEATURES), len(CONTEXT_FEATURES)

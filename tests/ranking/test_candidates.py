@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from freshflow.config.schema import RankingConfig
 from freshflow.events.model import ItemUpdate
 from freshflow.items.query_choices import TopClickedItems
-from freshflow.ranking.candidates import N_RECENT_EVENTS, SEARCH_COVISIT
+from freshflow.ranking.candidate_buffer import N_RECENT_EVENTS, SEARCH_COVISIT
 from freshflow.ranking.kernel import COVISIT_ROW, HISTORY_INDEX
 from freshflow.users.profile import UserProfile
 

@@ -12,6 +12,7 @@ from river import tree as trees
 from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.ranking.adam import Adam
+from freshflow.ranking.choice_regression import ChoiceRegression
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choice, learn_choices
 from freshflow.ranking.model_factories import SGD_LEARNING_RATE
 from freshflow.ranking.ranker import Ranker, load_model_factory
@@ -82,7 +83,7 @@ def test_river_s_own_sgd_takes_the_step_w_plus_a_times_y_minus_sigma_times_x():
     assert model.weights == pytest.approx({"p": 0.1 - 0.2 * sigma, "q": -0.05 + 0.1 * sigma}, abs=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", [optim.SGD(0.1), Adam(0.01)], ids=["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [optim.SGD(0.1), optim.Adam(0.01)], ids=["sgd", "adam"])
 def test_an_intercept_neither_grows_nor_stops_the_learning(optimizer):
     model = linear_model.LogisticRegression(optimizer, intercept_lr=0.5, intercept_init=0.25)
     for _ in range(1000):
@@ -128,67 +129,12 @@ def test_scores_stay_as_they_were_until_they_are_taken_over():
     assert not np.array_equal(answered(taught_one, x).scores, before)
 
 
-# Adam
-
-
-def test_adam_takes_river_s_steps_by_name():
-    random = np.random.default_rng(3)
-    ours, rivers = (linear_model.LogisticRegression(made(lr=0.01)) for made in (Adam, optim.Adam))
-    for n in range(200):
-        names = [f"x{i}" for i in range(8 if n > 50 else 5)]  # new features come in
-        example = dict(zip(names, random.normal(0, 1, len(names)).tolist(), strict=True))
-        for model in (ours, rivers):
-            model.learn_one(example, n % 3 == 0, 1.5)
-    assert ours.weights == pytest.approx(rivers.weights, abs=1e-12)
-
-
-def test_adam_takes_river_s_steps_in_arrays():
-    random = np.random.default_rng(4)
-    weights = [np.zeros((9, 3), np.float32) for _ in range(2)]
-    optimizers = [Adam(lr=0.001), optim.Adam(lr=0.001)]
-    for _ in range(200):
-        gradient = random.normal(0, 1, (9, 3)).astype(np.float32)
-        weights = [optimizer.step(old, gradient.copy()) for optimizer, old in zip(optimizers, weights, strict=True)]
-    np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-6)
-
-
-def test_moments_of_what_is_taught_no_more_end_at_nothing_and_not_among_numbers_without_a_leading_bit():
-    optimizer, weights = Adam(lr=0.001), np.zeros(2, np.float32)
-    optimizer.apply_gradients(weights, np.array([[1e-3, 1e-19]], np.float32))
-    for _ in range(20):
-        optimizer.apply_gradients(weights, np.zeros((100, 2), np.float32))
-        for moments in (optimizer.m, optimizer.v):
-            assert ((moments == 0) | (np.abs(moments) >= np.finfo(np.float32).tiny)).all()
-    assert not optimizer.m.any()
-
-
-def test_adam_takes_a_gradient_in_any_order_of_memory():
-    gradient = np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3))
-    plain, fortran = Adam(lr=0.1), Adam(lr=0.1)
-    for _ in range(3):
-        ours, others = plain.step(np.zeros((2, 3)), gradient.copy("C")), fortran.step(np.zeros((2, 3)), gradient)
-    assert np.array_equal(ours, others)
-
-
-def test_many_steps_of_adam_at_once_are_those_steps_one_by_one():
-    random = np.random.default_rng(5)
-    gradients = random.normal(0, 1, (30, 4, 3)).astype(np.float32)
-    together, one_by_one = (np.ones((4, 3), np.float32) for _ in range(2))
-    fast, plain = Adam(lr=0.01), Adam(lr=0.01)
-    fast.apply_gradients(together, gradients[:13])
-    fast.apply_gradients(together, gradients[13:])
-    for gradient in gradients:
-        one_by_one = plain.step(one_by_one, gradient)
-    assert np.array_equal(together, one_by_one)
-    assert fast.n_iterations == plain.n_iterations == 30
-
-
 LINEAR = {
-    "adam": lambda: linear_model.LogisticRegression(Adam(0.01)),
+    "adam": lambda: ChoiceRegression(Adam(0.01)),
     "river's adam": lambda: linear_model.LogisticRegression(optim.Adam(0.01)),
     "sgd": lambda: linear_model.LogisticRegression(optim.SGD(0.1)),
-    "penalised": lambda: linear_model.LogisticRegression(Adam(0.01), l2=0.1),
-    "scaled": lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(Adam(0.01)),
+    "penalised": lambda: linear_model.LogisticRegression(optim.Adam(0.01), l2=0.1),
+    "scaled": lambda: preprocessing.StandardScaler() | ChoiceRegression(Adam(0.01)),
 }
 
 
@@ -276,6 +222,8 @@ def test_a_scaled_pipeline_hits_about_as_often_as_adam():
 @pytest.mark.parametrize(
     ("model", "linear"),
     [
+        (ChoiceRegression(), True),
+        (preprocessing.StandardScaler() | ChoiceRegression(), True),
         (linear_model.LogisticRegression(), True),
         (compose.Pipeline(linear_model.LogisticRegression()), True),
         (preprocessing.StandardScaler() | linear_model.LogisticRegression(), True),

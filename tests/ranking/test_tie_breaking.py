@@ -15,9 +15,8 @@ from freshflow.ranking.kernel import (
     RankingResults,
     build_list,
 )
-from freshflow.ranking.scoring import UNIT_INPUTS
 from freshflow.ranking.tie_breaking import score_contributions
-from tests.ranking.worlds import NOTHING_LEARNED, UNITS, Chosen, Ranked, World, chosen, trained, weights
+from tests.ranking.worlds import N_UNIT_INPUTS, NOTHING_LEARNED, UNITS, Chosen, Ranked, World, chosen, trained, weights
 
 ITEMS = 8
 NAMES = [f"x{n}" for n in range(ITEMS - 1, -1, -1)]  # rows stand against the order of ids: x7 has row 0
@@ -108,7 +107,7 @@ def test_contributions_add_up_to_the_score(model, units, seed):
         assert len(items) == 4
         for item in items:
             shares = score_contributions(q, item.candidate, ranked.answers, ranker.weights, query.model_index)
-            assert shares.shape == (len(UNIT_INPUTS),)
+            assert shares.shape == (N_UNIT_INPUTS,)
             assert item.score == pytest.approx(shares.sum(), abs=1e-9)
 
 

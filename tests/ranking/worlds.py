@@ -10,7 +10,7 @@ from freshflow.engine.micro_batch import build_visit_batch
 from freshflow.items.statistics import ItemStatistics
 from freshflow.items.tables import update_tables
 from freshflow.items.visit import ItemVisit
-from freshflow.ranking.candidates import CandidateBuffer
+from freshflow.ranking.candidate_buffer import CandidateBuffer
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURES
 from freshflow.ranking.kernel import (
     CANDIDATE_ROW,
@@ -28,7 +28,8 @@ from freshflow.ranking.kernel import (
 )
 from freshflow.ranking.query import Query, build_query_batch
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.scoring import RANKING_REASONS, UNIT_INPUTS, Weights
+from freshflow.ranking.reasons import RANKING_REASONS
+from freshflow.ranking.scoring import Weights
 from freshflow.ranking.tie_breaking import break_ties
 from freshflow.users.profile import COUNT_TYPE, TIME_TYPE, Context, UserProfile, pack_numbers
 
@@ -36,12 +37,13 @@ START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
 RANKING = RankingConfig()
 UNITS = 16
+N_UNIT_INPUTS = len(FEATURES) + len(CONTEXT_FEATURES) + 1
 
 
 def weights(**linear: float) -> Weights:
     """Weights that are zero but for these features, in both models."""
     one = [linear.get(name, 0.0) for name in FEATURES] + [0.0] * UNITS
-    return Weights(np.array([one, one]), np.zeros((UNITS, len(UNIT_INPUTS)), np.float32))
+    return Weights(np.array([one, one]), np.zeros((UNITS, N_UNIT_INPUTS), np.float32))
 
 
 NOTHING_LEARNED = weights()
@@ -213,6 +215,6 @@ def trained(model: str = "sgd", seed: int = 0, steps: int = 20, units: int = UNI
     for number in (0, 1):
         for _ in range(steps):
             gradient = random.normal(0, 1, len(FEATURES) + units)
-            ranker.record_choice(number, gradient, random.normal(0, 1, (units, len(UNIT_INPUTS))).astype(np.float32))
+            ranker.record_choice(number, gradient, random.normal(0, 1, (units, N_UNIT_INPUTS)).astype(np.float32))
     ranker.apply_updates()
     return ranker
