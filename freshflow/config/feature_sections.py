@@ -187,7 +187,7 @@ class BusinessValueConfig(Section, frozen=True):
 
     @property
     def is_enabled(self) -> bool:
-        """Whether items differ in value."""
+        """True if items differ in value."""
         return bool(self.cart or self.purchase or self.margin)
 
 
@@ -295,5 +295,5 @@ class ContentConfig(Section, frozen=True):
 
     @property
     def is_enabled(self) -> bool:
-        """Whether content adds candidates."""
+        """True if content adds candidates."""
         return self.max_candidates > 0

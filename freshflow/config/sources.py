@@ -4,8 +4,8 @@ Each source is read into a list of settings, one for each value, with its origin
 with the same path the last one counts. Values are not checked here.
 
 A string of the form `${NAME}` in the file is replaced by the environment variable NAME, which keeps secrets out of the
-file. `FRESHFLOW_<SECTION>_<KEY>` overrides a key (`FRESHFLOW_LISTS_K=10`); its value is parsed as TOML, or else taken as
-a string. `FRESHFLOW_KAFKA_OPTIONS_SASL_PASSWORD` sets the librdkafka option `sasl.password`; its value and that of
+file. `FRESHFLOW_<SECTION>_<KEY>` overrides a key (`FRESHFLOW_LISTS_K=10`); its value is parsed as TOML, or else taken
+as a string. `FRESHFLOW_KAFKA_OPTIONS_SASL_PASSWORD` sets the librdkafka option `sasl.password`; its value and that of
 FRESHFLOW_PRIVACY_KEY are taken literally. Other variables that begin with FRESHFLOW_ are ignored.
 """
 
@@ -79,8 +79,8 @@ def settings_from_environment(
 ) -> list[Setting]:
     """Return the settings among environment variables.
 
-    Variables whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) are ignored. A retired name becomes
-    a setting of that name, which `check_setting` rejects with the new name.
+    Variables whose second word is no section (FRESHFLOW_INPUT, FRESHFLOW_TEST_KAFKA) are ignored. A retired name
+    becomes a setting of that name, which `check_setting` rejects with the new name.
 
     Args:
         environment: All environment variables.

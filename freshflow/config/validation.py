@@ -143,7 +143,7 @@ def _suggest_name(name: str, names: Iterable[str]) -> str:
 
 
 def check_consistency(config: Config, settings_by_path: SettingsByPath) -> None:
-    """Check what no single type can: settings that contradict each other, and names with a syntax.
+    """Check settings against each other, and the syntax of names and addresses.
 
     Raises:
         ConfigError: A combination of settings is not allowed.
@@ -212,7 +212,8 @@ def _check_privacy_key(config: Config, settings_by_path: SettingsByPath) -> None
         problem = f"has {len(key)} characters" if key else "is missing"
         raise ConfigError(
             f"{origin}: privacy.pseudonymise needs a privacy.key of at least {MIN_KEY_CHARS} characters, which "
-            f"{problem}; set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to the output of `openssl rand -hex 32`."
+            f"{problem}; set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to the output of "
+            "`openssl rand -hex 32`."
         )
 
 

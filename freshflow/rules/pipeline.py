@@ -108,11 +108,11 @@ class Rules:
             rule.ensure_items()
 
     def state(self) -> dict[str, Any]:
-        """All there is to keep; see `restore`."""
+        """Return the state; see `restore`."""
         return {"counts": dict(self.counts), "outcomes": vars(self.conversion_rates)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`, with item knowledge as it was then; it is empty where there were no rules then."""
+        """Continue from a `state`, with the item statistics as they were then; it is empty if there were no rules."""
         self.counts.update(state.get("counts", {}))
         vars(self.conversion_rates).update(state.get("outcomes", {}))
         self.item_attributes.rebuild(self.item_statistics)

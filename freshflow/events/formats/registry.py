@@ -81,7 +81,7 @@ class FormatSelector:
 
     @property
     def accepts_native(self) -> bool:
-        """Whether a record may be read as a native event without a look at its fields."""
+        """True if a record may be read as a native event without a look at its fields."""
         return self._format in (AUTO_FORMAT, NATIVE_FORMAT) and self._native_adapter is None
 
     def find_reader(self, record: JsonRecord, columns: Columns) -> RecordReader | None:
