@@ -47,7 +47,7 @@ def test_what_calls_a_function_is_refused_before_it_is_called(tmp_path, monkeypa
         ("freshflow.engine.snapshot", "pickle"),
         ("freshflow.engine.snapshot", "pickle.loads"),
         ("freshflow.ranking.ranker", "importlib.import_module"),
-        ("freshflow.ranking.ranker", "model_factory"),
+        ("freshflow.ranking.ranker", "load_model_factory"),
         ("river.datasets", "CreditCard"),
         ("river.stream", "iter_csv"),
         ("builtins", "exec"),

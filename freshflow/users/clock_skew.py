@@ -148,7 +148,7 @@ class SkewDetector:
         skew = format_duration((first_event.ts_ms - clock_ms) / 1000)
         reason = (
             f"{subject} = {first_event.ts_ms} lies {skew} ahead of all events before it, more than "
-            "events.jump_s, and those after it are not as late: set the clock of what sent it."
+            "events.max_clock_skew_s, and those after it are not as late: set the clock of what sent it."
         )
         guest_id = (
             event.user_id[len(ANONYMOUS_PREFIX) :] if self.has_anonymous and is_anonymous_id(event.user_id) else None

@@ -25,18 +25,18 @@ def scored(simulate, tmp_path):
 
 def test_batches_of_256_find_what_single_records_find(scored):
     one, other = (scored(batch_size=size) for size in (1, 256))
-    assert one.values("all").hr20 > 0.4
+    assert one.metric_values("all").hr20 > 0.4
     for kind in SCORE_KINDS:
-        assert other.values(kind) == one.figures(kind), kind
+        assert other.metric_values(kind) == one.metric_values(kind), kind
 
 
 def test_eight_partitions_find_what_one_finds_within_a_hundredth(scored):
-    one, eight = (scored(partitions=partitions).values("all") for partitions in (1, 8))
+    one, eight = (scored(partitions=partitions).metric_values("all") for partitions in (1, 8))
     assert eight.hr20 == pytest.approx(one.hr20, rel=0.01)
     assert eight.mrr20 == pytest.approx(one.mrr20, rel=0.01)
 
 
 def test_rankers_that_learn_from_their_own_users_alone_find_less_at_first(scored):
-    shared, alone = (scored(shared=events, partitions=8).values("all") for events in (20_000, 0))
+    shared, alone = (scored(shared=events, partitions=8).metric_values("all") for events in (20_000, 0))
     assert alone.hr20 < 0.98 * shared.hr20
     assert alone.mrr20 < 0.98 * shared.mrr20

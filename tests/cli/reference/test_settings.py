@@ -31,11 +31,11 @@ def spelled(hint: Any) -> str:
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_what_the_example_file_allows_is_what_the_type_allows(setting):
     if not is_mapping(setting.hint):
-        assert setting.allowed.startswith(spelled(setting.hint))
-    assert setting.allowed
+        assert setting.allowed_values.startswith(spelled(setting.hint))
+    assert setting.allowed_values
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_a_meaning_is_a_sentence_without_what_is_allowed(setting):
     assert setting.description[0].isupper() and setting.description[-1] in ".:)", setting.description
-    assert setting.allowed not in setting.description or setting.allowed == "text"
+    assert setting.allowed_values not in setting.description or setting.allowed_values == "text"

@@ -143,7 +143,7 @@ def test_metrics_and_dead_letters_are_read_as_they_grow_and_failures_told(tmp_pa
     with run_collector(answers, sources, Config().kafka, system_time_ms) as watch:
         (tmp_path / "metrics.jsonl").write_bytes(report(1000, 1, 1) + b"\n" + report(2000, 501, 2) + b"\n")
         wait_until(lambda: bool(watch.chart_series()["quality"]))
-        assert watch.chart_series()["quality"][0].ours == 0.5
+        assert watch.chart_series()["quality"][0].hr20 == 0.5
         append(tmp_path / "letters.jsonl", {"reason": "r", "code": "c", "source": {}, "rejected_at": system_time_ms()})
         wait_until(lambda: watch.current_values()["refusals"] == 1)
         append(tmp_path / "lists.jsonl", LIST | {"user_id": "u2", "computed_at": system_time_ms()})
