@@ -1,8 +1,8 @@
-"""Give refused records back to the job, once their cause is mended: `python deploy/drain.py DEAD_LETTERS EVENTS CODE`.
+"""Return rejected records to the job once their cause is fixed: `python deploy/drain.py DEAD_LETTERS EVENTS CODE`.
 
-DEAD_LETTERS and EVENTS are topics' addresses, `kafka://HOST:PORT/TOPIC`; CODE is that of the letters.
-What was given back is not given back again: a consumer group for each code, freshflow-drain-CODE, keeps how far that
-has come. Options of Kafka's client come from the environment, as those of the job (FRESHFLOW_KAFKA_OPTIONS_...).
+DEAD_LETTERS and EVENTS are topics, `kafka://HOST:PORT/TOPIC`; CODE is the reject code of the dead letters to return.
+A record is returned once: a consumer group for each code, freshflow-drain-CODE, holds the offsets. Options of Kafka's
+client come from the environment, as those of the job (FRESHFLOW_KAFKA_OPTIONS_...).
 """
 
 import base64
@@ -15,39 +15,45 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from freshflow.config.schema import load_config
 from freshflow.errors import FreshFlowError, OutputError
-from freshflow.io.kafka.client import client_options, connect, parse_kafka_url, partitions_of
+from freshflow.io.kafka.client import client_options, create_client, list_partitions, parse_kafka_url
 
 WAIT_S = 30.0
 
 
 def main(dead_letters: str, events: str, code: str) -> None:
-    """Give them back, and say how many."""
+    """Return the records with a code to the topic of events and print their number.
+
+    Args:
+        dead_letters: The topic of dead letters.
+        events: The topic that the job reads.
+        code: The reject code.
+    """
     config = load_config(None, os.environ).kafka
     servers, topic = parse_kafka_url(dead_letters)
     options = client_options(servers, config, "source") | {"group.id": f"freshflow-drain-{code}"}
-    places = [TopicPartition(topic, partition) for partition in partitions_of(options, topic, config.timeout_s)]
+    places = [TopicPartition(topic, partition) for partition in list_partitions(options, topic, config.timeout_s)]
     target_servers, target = parse_kafka_url(events)
-    partitions_of(client_options(target_servers, config, "source"), target, config.timeout_s)
-    consumer = connect(Consumer, options)
-    producer = connect(Producer, client_options(target_servers, config, "sink"))
+    list_partitions(client_options(target_servers, config, "source"), target, config.timeout_s)
+    consumer = create_client(Consumer, options)
+    producer = create_client(Producer, client_options(target_servers, config, "sink"))
     refused: list[KafkaError] = []
     given = kept = 0
     for place in consumer.committed(places, timeout=WAIT_S):
         low, end = consumer.get_watermark_offsets(place, timeout=WAIT_S)
-        place.offset = max(low, place.offset)  # below 0: nothing was committed
+        place.offset = max(low, place.offset)  # below 0: no offset was committed
         consumer.assign([place])
         while place.offset < end:
             message = consumer.poll(WAIT_S)
             if message is None:
                 raise OutputError(f"{dead_letters} did not answer within {WAIT_S:.0f} s; try again.")
             if message.error() is not None:
-                if message.error().code() == KafkaError._PARTITION_EOF:  # before `end`, where transactions leave marks
+                if message.error().code() == KafkaError._PARTITION_EOF:  # before `end`, behind markers of transactions
                     break
                 raise KafkaException(message.error())
             place.offset = message.offset() + 1
             letter = msgspec.json.decode(message.value())
             if letter.get("code") == code:
-                raw = _whole(letter)
+                raw = _original_record(letter)
                 given, kept = (given, kept + 1) if raw is None else (given + 1, kept)
                 if raw is not None:
                     producer.produce(target, raw, on_delivery=lambda error, _: error and refused.append(error))
@@ -60,8 +66,8 @@ def main(dead_letters: str, events: str, code: str) -> None:
     print(f"{given} records given back; of {kept} others the letters do not hold the whole record")  # noqa: T201
 
 
-def _whole(letter: dict[str, Any]) -> bytes | None:
-    """The record as it came, if the letter has all of it."""
+def _original_record(letter: dict[str, Any]) -> bytes | None:
+    """Return the original record; None if the dead letter does not hold all of it."""
     if letter.get("truncated"):
         return None
     if isinstance(raw := letter.get("raw"), str):

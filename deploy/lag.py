@@ -9,12 +9,12 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from freshflow.state.offset_publisher import stored_offsets
+from freshflow.state.offset_publisher import read_stored_offsets
 
 
 def main(servers: str, topic: str, recovery: str) -> None:
     """Print offsets, and what is between them."""
-    read = stored_offsets(Path(recovery))
+    read = read_stored_offsets(Path(recovery))
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "freshflow-lag"})
     print("partition       read        end     behind")  # noqa: T201
     for partition in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions):
