@@ -128,4 +128,3 @@ def _failure_message(error: BaseException) -> WorkerFailure:
     if not isinstance(error, Exception):
         return WorkerFailure()
     return WorkerFailure(error=f"{type(error).__name__}: {error}".splitlines()[-1])
-
