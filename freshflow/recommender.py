@@ -37,6 +37,10 @@ class Recommender:
     Events are those of a job: late and repeated ones are dropped, `item` events fill the catalogue, `forget` deletes a
     user, and with `users.guests`, `identify` links an anonymous user to a user. The lists that a job would publish are
     not returned; they are made all the same, since the quality figures are taken from them.
+
+    Numba compiles for this machine's processor, and numpy uses the threads that it is configured to use: the library
+    changes no setting of its process. A job compiles for a common processor instead, so the last bits of scores may
+    differ between the two, and the first use of each waits for the compiler.
     """
 
     def __init__(self, config: Config | None = None) -> None:

@@ -1,1 +1,1 @@
-"""From what is known of a user and of the items to an order of items: candidates, features, a River model, top-k."""
+"""Ranking of items for a user: candidates, features, scores of a River model, the top k, and learning."""

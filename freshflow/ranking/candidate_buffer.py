@@ -12,38 +12,22 @@ from freshflow.items.revisits import VISITS
 from freshflow.ranking.math_kernels import round_up_to_simd_width
 
 N_RECENT_EVENTS = 32  # latest events whose items are candidates
-
-
 COVISIT_FEATURES = (
     *("forward_last", "forward_second", "forward_sum", "forward_max"),
     *("together_last", "together_second", "together_sum", "together_max"),
     *("follow_last", "backward_last", "cosine", "two_steps"),
     *("count_last", "count_sum"),
 )
-
-
 FORWARD_LAST, FORWARD_SECOND, FORWARD_SUM, FORWARD_MAX = range(4)
-
-
 TOGETHER_LAST, TOGETHER_SECOND, TOGETHER_SUM, TOGETHER_MAX = range(4, 8)
-
-
 FOLLOW_LAST, BACKWARD_LAST, COSINE, TWO_STEPS = range(8, 12)
-
-
 COUNT_LAST, COUNT_SUM = range(12, 14)
 
-
 MAX_GENERATED = 4096  # candidates of one query before pruning; further ones are ignored
-
-
 NO_CANDIDATE, BANNED_CANDIDATE = -1, -2  # in `index_by_row`: not a candidate yet; must not become one
-
 
 # Columns of `CandidateBuffer.metadata`.
 N_METADATA = 7
-
-
 (
     META_ROW,
     META_HISTORY_INDEX,
@@ -53,15 +37,9 @@ N_METADATA = 7
     META_SIMILAR_ROW,
     META_BUFFER_INDEX,
 ) = range(N_METADATA)
-
-
 SEARCH_COVISIT = -2  # in `META_COVISIT_INDEX`: a search is the strongest evidence
-
-
 # Sources other than co-visitation, in `META_FLAGS`.
 FLAG_HISTORY, FLAG_POPULAR, FLAG_COLD_START = 1, 2, 4
-
-
 # The last column of `covisit_features`: the strength of the evidence at `META_COVISIT_INDEX`.
 COVISIT_STRENGTH = len(COVISIT_FEATURES)
 

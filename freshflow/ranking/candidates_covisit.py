@@ -32,8 +32,6 @@ from freshflow.ranking.candidate_buffer import (
 from freshflow.ranking.query import CONTEXT_LENGTH, QUERY_CLICKS_START, QUERY_SEARCH_AGE, QueryBatch
 
 AGE_DECAY = np.float32(0.8)  # weight of the next older item of the context
-
-
 # Two steps: the latest items of the context, their strongest neighbours, and the strongest neighbours of these.
 TWO_STEP_SOURCES, TWO_STEP_BRIDGES, TWO_STEP_TARGETS = 3, 6, 16
 

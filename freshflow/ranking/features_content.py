@@ -1,8 +1,8 @@
 """Content: candidates that resemble the items of a user, by embeddings and categories, and the features of similarity.
 
 A taste t is the mean of the embeddings of a user's items, the n-th latest weighted by d^n: of the context (d = 0.8)
-and of the history (d = 0.95). With c the mean of v / |v| over all items, the similarity of an item y is what exceeds
-the average item's,
+and of the history (d = 0.95). With c the mean of v / |v| over all items, the similarity of an item y is the
+excess over the average item's,
 
     like(t, y) = (t . v_y / |v_y| - t . c) / |t|,   0 where one of both has no embedding,
 

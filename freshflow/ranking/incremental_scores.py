@@ -26,7 +26,7 @@ from freshflow.ranking.math_kernels import LN_2, scale_exp2
 from freshflow.ranking.scoring import Weights, quantize, score_candidates
 
 N_BASELINE_ITEMS = 40  # P, items of which a user's residual is kept
-RESIDUAL_SAMPLE_SIZE = 40  # candidates whose mean residual is b
+RESIDUAL_SAMPLE_SIZE = 40  # candidates in the mean residual b
 
 NO_INDEX = -1
 BANNED_MARK = -1
@@ -155,7 +155,7 @@ def write_baseline(
     residuals: NDArray[np.float32],
     levels: NDArray[np.float32],
 ) -> None:
-    """Write what refreshes need of a full ranking.
+    """Write the parts of a full ranking that refreshes need.
 
     Args:
         weights: The weights that scored it.

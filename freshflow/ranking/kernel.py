@@ -309,7 +309,7 @@ def build_list(
     q: int,
     rankings: RankingResults,
 ) -> None:
-    """Write what follows from the scores of a query: the rank of the target item, the list and its reasons.
+    """Write the rank of the target item, the list and its reasons, given the scores of a query.
 
     Args:
         linear: (F + H,) w and a.

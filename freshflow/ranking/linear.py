@@ -12,8 +12,8 @@ w <- w + alpha d.
 and its effective weights are w_i s_i; StandardScaler has s_i = 1 / sigma_i, b_i = -mu_i / sigma_i. The offset is the
 same for all candidates and cancels in the choice, whose gradient by w_i is s_i d_i. The regression learns from this
 gradient and not from t(d): centring would remove the mean of d, which is the signal. The scalers themselves learn
-from d, so they measure how much a feature sets the chosen item apart from the expected one, which is what its weight
-multiplies. A feature that is the same for all candidates has no spread, however much it varies over time.
+from d, so they measure how much a feature sets the chosen item apart from the expected one, the quantity that its
+weight multiplies. A feature that is the same for all candidates has no spread, however much it varies over time.
 """
 
 from typing import Any

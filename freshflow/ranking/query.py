@@ -16,7 +16,7 @@ CONTEXT_LENGTH = 10  # latest items of the context that count
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
-    """What ranking needs to know about a user at `now_ms`.
+    """The user, the moment and the options of one ranking.
 
     Attributes:
         profile: The user's profile.
