@@ -1,24 +1,22 @@
-"""Pieces of bytes one after the other, each with its length and its CRC-32 before it, so that damage is seen."""
+"""Frames: pieces of bytes one after the other, each behind its length and its CRC-32, so that damage is noticed."""
 
 from collections.abc import Iterator
 from zlib import crc32
-
-__all__ = ["encode_frame", "decode_frames"]
 
 LENGTH_BYTES, CHECKSUM_BYTES = 4, 4
 
 
 def encode_frame(payload: bytes) -> bytes:
-    """A piece of less than 4 GB with its length and its sum before it.
+    r"""Put the length and the sum of a piece of less than 4 GB before it.
 
     >>> encode_frame(b"two") + encode_frame(b"")
-    b'\\x03\\x00\\x00\\x00f\\x8a\\xca\\x11two\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+    b'\x03\x00\x00\x00f\x8a\xca\x11two\x00\x00\x00\x00\x00\x00\x00\x00'
     """
     return len(payload).to_bytes(LENGTH_BYTES, "little") + crc32(payload).to_bytes(CHECKSUM_BYTES, "little") + payload
 
 
 def decode_frames(buffer: memoryview) -> Iterator[memoryview]:
-    """The pieces. Raises `ValueError` where one is cut short or is not as it was.
+    """Return the pieces in order. Raises `ValueError` at the first that was cut short or changed.
 
     >>> [bytes(piece) for piece in decode_frames(memoryview(encode_frame(b"two") + encode_frame(b"")))]
     [b'two', b'']

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Raw
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.events.model import Identify, Interaction, ItemUpdate, Origin, Request, Search, SourceRef
 from freshflow.items.visit import ItemVisit
 from freshflow.outputs.records import Output
@@ -118,7 +119,8 @@ class Feature:
     """A part of a partition that is on or absent.
 
     Class attributes:
-        name: The key of the feature's state in a snapshot.
+        name: The name of the feature, under which a snapshot stores its state.
+        state_type: The type of the state.
         reads_item_statistics: True if the feature's lists depend on what is known when each is made, so that a
             micro-batch may hold one list only.
         chooses_items: True if the feature chooses items by more than their scores.
@@ -126,6 +128,7 @@ class Feature:
     """
 
     name: ClassVar[str]
+    state_type: ClassVar[type[StateTable]] = StateTable
     reads_item_statistics: ClassVar[bool] = False
     chooses_items: ClassVar[bool] = False
     needs_baselines: ClassVar[bool] = False
@@ -244,8 +247,8 @@ class Feature:
         """Return the feature's quality figures by their name in reports."""
         return {}
 
-    def state(self) -> Any:
-        """Return what `restore` needs; arrays and collections in it may change later."""
+    def state(self) -> StateTable | None:
+        """Return the state if the feature has one; arrays and collections in it may change later."""
         return None
 
     def restore(self, state: Any) -> None:

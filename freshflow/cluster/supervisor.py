@@ -26,9 +26,10 @@ from freshflow.cluster.protocol import (
     WorkerReady,
 )
 from freshflow.errors import ProcessError
+from freshflow.state.bytewax_store import worker_of
 from freshflow.state.recovery_store import disk_full_error
 from freshflow.streaming.monitoring.progress import JobStats, JobStatsSnapshot
-from freshflow.streaming.partitioning import partition_key, worker_of
+from freshflow.streaming.partitioning import partition_key
 
 LOOPBACK_HOST = "127.0.0.1"
 SUPERVISOR_POLL_S = 0.1  # longest delay until a signal is passed on

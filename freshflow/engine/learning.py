@@ -76,8 +76,7 @@ class Learning:
 
     def _detect_drift(self, user_id: str, rank: int) -> None:
         """Down-weight co-visitation counts after a severe drop of the hit rate."""
-        hit = float(0 < rank <= CUTOFF)
-        if self._metrics.drift_detector.update(hit, crc32(user_id.encode())) == "steep fall":
+        if self._metrics.drift_detector.update(0 < rank <= CUTOFF, crc32(user_id.encode())) == "steep fall":
             self._metrics.counts["drift_adaptations"] += 1
             self._item_statistics.decay_covisits(self._drift_decay)
 

@@ -19,7 +19,7 @@ def _unpack(struct_type: type[_PickledAsMsgpack], payload: bytes) -> _PickledAsM
     return msgspec.msgpack.decode(payload, type=struct_type)
 
 
-class EventBatch(_PickledAsMsgpack, frozen=True, tag=True):
+class EventBatch(_PickledAsMsgpack, frozen=True, tag="event_batch"):
     """Events of one origin for one partition, in order; every partition gets the catalogue events.
 
     `end_position` is the last position that was read, so that a partition knows how far the origin has come.
@@ -32,7 +32,7 @@ class EventBatch(_PickledAsMsgpack, frozen=True, tag=True):
     end_position: int
 
 
-class ForwardedBatch(_PickledAsMsgpack, frozen=True, tag=True):
+class ForwardedBatch(_PickledAsMsgpack, frozen=True, tag="forwarded_batch"):
     """Events that the anonymous stage of partition `sender` forwards, complete up to `end_position` of their origin.
 
     `counts` are the sender's counters, for its own partition only.
@@ -47,7 +47,7 @@ class ForwardedBatch(_PickledAsMsgpack, frozen=True, tag=True):
     counts: dict[str, int]
 
 
-class StepBatch(_PickledAsMsgpack, frozen=True, tag=True):
+class StepBatch(_PickledAsMsgpack, frozen=True, tag="step_batch"):
     """Steps of a partition's own users and catalogue events, in order; `counts` are the counters of the user stage."""
 
     partition: int
@@ -58,7 +58,7 @@ class StepBatch(_PickledAsMsgpack, frozen=True, tag=True):
     counts: dict[str, int]
 
 
-class RemoteEventBatch(_PickledAsMsgpack, frozen=True, tag=True):
+class RemoteEventBatch(_PickledAsMsgpack, frozen=True, tag="remote_event_batch"):
     """Events of another partition's users, for a partition to learn from."""
 
     partition: int

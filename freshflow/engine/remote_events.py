@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
+from freshflow._state_tables import StateTable
 from freshflow.users.updates import RemoteEvent, Step
 
 # Buffered events of all origins together; beyond it the buffer is flushed.
@@ -17,16 +18,19 @@ MAX_BUFFERED_EVENTS = 4096
 _position_of = attrgetter("position")
 
 
+class RemoteEventsState(StateTable, frozen=True):
+    """State of a remote event buffer, by the key of an origin."""
+
+    events: dict[str, list[RemoteEvent]]
+    positions: dict[str, int]
+
+
 class RemoteEventBuffer:
     """Remote events by origin, and the position that the own stream of each origin has reached."""
 
-    def __init__(
-        self,
-        events_by_origin: dict[str, list[RemoteEvent]] | None = None,
-        position_by_origin: dict[str, int] | None = None,
-    ) -> None:
-        self.events_by_origin = events_by_origin or {}
-        self.position_by_origin = position_by_origin or {}
+    def __init__(self) -> None:
+        self.events_by_origin: dict[str, list[RemoteEvent]] = {}
+        self.position_by_origin: dict[str, int] = {}
 
     def add(self, origin: str, events: Iterable[RemoteEvent]) -> None:
         """Buffer events of an origin, in any order."""
@@ -76,3 +80,11 @@ class RemoteEventBuffer:
         ]
         self.events_by_origin = {}
         return events
+
+    def state(self) -> RemoteEventsState:
+        """Return the state."""
+        return RemoteEventsState(self.events_by_origin, self.position_by_origin)
+
+    def restore(self, state: RemoteEventsState) -> None:
+        """Continue from a state."""
+        self.events_by_origin, self.position_by_origin = state.events, state.positions

@@ -1,55 +1,54 @@
-"""A partition as versioned bytes, and back: what recovery stores.
+"""Snapshots of a partition: the typed states of its owners, as tables of one snapshot.
 
-After a version line come the lengths and CRC-32 sums of the parts and the parts: a pickle of plain values and River
-models, and the numpy arrays it refers to. Nothing is unpickled that is not as it was written, and no code is executed
-then (`freshflow._safe_pickle`). It carries the settings it was made under; a snapshot under others is refused, never
-resumed from wrongly.
+A snapshot carries the settings that shaped it; one that was made under other settings is refused.
 """
 
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-from zlib import crc32
 
-import msgspec
-import numpy as np
-
-from freshflow._safe_pickle import ByteBuffer, load_restricted
+from freshflow._state_tables import PieceFactory, SnapshotFormat, StateTable, TableReader
 from freshflow.config.schema import Config
 from freshflow.engine.partition import Partition
-from freshflow.engine.remote_events import RemoteEventBuffer
-from freshflow.errors import SnapshotError
+from freshflow.engine.remote_events import RemoteEventsState
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.feature import TriggerEvent
-from freshflow.items.catalogue import ItemCatalogue
-from freshflow.items.index import ItemIndex
-from freshflow.items.revisits import Revisits
-from freshflow.items.tables import ItemTables
-from freshflow.metrics.ab_test import UserGroups
+from freshflow.items.catalogue import CatalogueState
+from freshflow.items.embeddings import EmbeddingsState
+from freshflow.items.index import IndexState
+from freshflow.items.statistics import ItemsState
+from freshflow.metrics.ab_test import UserGroupsState
+from freshflow.metrics.drift import DriftState
+from freshflow.metrics.prequential import PrequentialState
 from freshflow.ranking.feature_registry import registered_features
 from freshflow.ranking.features import FEATURES
 from freshflow.ranking.features_content import CONTENT_FEATURES
-from freshflow.users.profile import UserProfile
+from freshflow.ranking.ranker import RankerState
+from freshflow.refresh.active_users import ActiveUsersState
+from freshflow.state.settings_guard import check_settings
 
-__all__ = ["PARTITION_SNAPSHOT_VERSION", "check_settings", "dump", "freeze", "load", "state_settings"]
+PARTITION_SNAPSHOT = SnapshotFormat(b"freshflow-partition-15\n", "a partition", "a damaged partition")
 
-PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-14\n"
-ALIGNMENT_BYTES = (
-    64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
-)
-LENGTH_DTYPE = np.dtype("<u8")
-USERS_PER_CHUNK = 1000  # users encoded in one call, which lets no other thread run
+
+class PartitionState(StateTable, frozen=True):
+    """State of a partition itself: its number, the settings that shape it, its counts and its latest event."""
+
+    number: int
+    settings: dict[str, Any]
+    publishes_related: bool
+    counts: dict[str, int]
+    event_ts: int
+    latest_event: TriggerEvent | None
+    n_reported_events: int
 
 
 def dump(partition: Partition) -> bytes:
-    """The partition as bytes; it goes on unchanged."""
-    return b"".join(_encode_pieces(_collect_state(partition)))
+    """Encode a partition as bytes; it stays as it is."""
+    return PARTITION_SNAPSHOT.dump(collect_tables(partition))
 
 
-def freeze(partition: Partition) -> Callable[[], Iterator[ByteBuffer]]:
-    """What makes the pieces of a `dump` of the partition as it is now, later and in another thread."""
-    state = _copy_state(_collect_state(partition))
-    return lambda: _encode_pieces(state)
+def freeze(partition: Partition) -> PieceFactory:
+    """Copy the state of a partition; the result encodes the pieces of its `dump` later, in another thread."""
+    return PARTITION_SNAPSHOT.freeze(collect_tables(partition))
 
 
 def load(
@@ -66,155 +65,72 @@ def load(
     Raises:
         SnapshotError: If the dump is of another version, made under other settings, or damaged.
     """
-    if not snapshot.startswith(PARTITION_SNAPSHOT_VERSION):
-        raise SnapshotError(
-            "The recovery folder holds a partition of another version of FreshFlow; resume with that version, "
-            "or start anew with an empty --recovery folder."
-        )
-    try:
-        return _decode_partition(snapshot, config, clock, publishes_related)
-    except SnapshotError:
-        raise
-    except Exception as error:  # there is no end to what a pickle that was tampered with can raise
-        raise SnapshotError(
-            f"The recovery folder holds a damaged partition ({type(error).__name__}: {error}); restore it, or give an "
-            "empty one."
-        ) from error
+    with PARTITION_SNAPSHOT.open(snapshot) as tables:
+        state = tables.read("partition", PartitionState)
+        check_settings(state.settings, state_settings(config))
+        if publishes_related is None:
+            publishes_related = state.publishes_related
+        partition = Partition(state.number, config, clock, publishes_related=publishes_related)
+        _restore(partition, state, tables)
+        return partition
 
 
-def _decode_partition(
-    snapshot: bytes | bytearray, config: Config, clock: Callable[[], int], publishes_related: bool | None
-) -> Partition:
-    package = config.ranker.model.partition(":")[0].partition(".")[0]
-    pickled_state, *arrays = _decode_parts(snapshot)
-    state = load_restricted(bytes(pickled_state), arrays)
-    check_settings(state["settings"], state_settings(config))
-    models = load_restricted(state["models"], [], package)
-    if publishes_related is None:
-        publishes_related = state["publishes_related"]
-    partition = Partition(state["number"], config, clock, publishes_related=publishes_related)
-    item_statistics, ranker = partition.item_statistics, partition.ranker
-    item_statistics.index = ItemIndex.from_state(config.items.max, *state["rows"])
-    item_statistics.tables = _tables_from_arrays(item_statistics.tables, state["tables"])
-    item_statistics.embedding_store.restore(
-        state["contents"], item_statistics.tables.embeddings, item_statistics.index.ids
-    )
-    item_statistics.tables = item_statistics.tables._replace(embeddings=item_statistics.embedding_store.arrays)
-    item_statistics.catalogue = ItemCatalogue.from_columns(item_statistics.tables.available, *state["catalogue"])
-    item_statistics.n_evicted, item_statistics.n_idle_evicted = state["evicted"]
-    ranker_state, partition.metrics.prequential, partition.metrics.drift_detector = models
-    ranker.restore(ranker_state)
-    partition.remote_events = RemoteEventBuffer(**state["signals"])
-    active_users_state = state["active_users"]
-    active_users_state["users"] = [
-        user for chunk in active_users_state["users"] for user in msgspec.msgpack.decode(chunk, type=list[UserProfile])
-    ]
-    partition.active_users.restore(active_users_state)
-    for feature in partition.features:
-        feature.restore(state["features"].get(feature.name))
-    partition.metrics.user_groups = UserGroups(state["by_user"])
-    partition.metrics.counts.update(state["counts"])
-    partition.event_ts = state["event_ts"]
-    partition.latest_event = None if state["latest"] is None else TriggerEvent(*state["latest"])
-    partition.metrics.n_reported_events = state["reported"]
-    return partition
-
-
-def _collect_state(partition: Partition) -> dict[str, Any]:
-    item_statistics, ranker = partition.item_statistics, partition.ranker
-    return {
-        "settings": state_settings(partition.config),
-        "rows": item_statistics.index.state(),
-        "tables": _tables_to_arrays(item_statistics.tables, len(item_statistics.index.ids)),
-        "catalogue": (
-            item_statistics.catalogue.entries,
-            item_statistics.catalogue.first_entry_ms[: len(item_statistics.index.ids)],
+def collect_tables(partition: Partition) -> dict[str, StateTable]:
+    """Return the states of a partition's owners by name."""
+    item_statistics, metrics = partition.item_statistics, partition.metrics
+    n_rows = len(item_statistics.index.ids)
+    tables: dict[str, StateTable] = {
+        "partition": PartitionState(
+            number=partition.number,
+            settings=state_settings(partition.config),
+            publishes_related=partition.publishes_related,
+            counts=dict(metrics.counts),
+            event_ts=partition.event_ts,
+            latest_event=partition.latest_event,
+            n_reported_events=metrics.n_reported_events,
         ),
-        "contents": item_statistics.embedding_store.state(),
-        "evicted": (item_statistics.n_evicted, item_statistics.n_idle_evicted),
-        # Small, and it changes in place.
-        "models": pickle.dumps(
-            (ranker.state(), partition.metrics.prequential, partition.metrics.drift_detector), protocol=5
-        ),
-        "number": partition.number,
-        "publishes_related": partition.publishes_related,
-        "features": {feature.name: feature.state() for feature in partition.features},
-        "signals": vars(partition.remote_events),
+        "item_index": item_statistics.index.state(),
+        "catalogue": item_statistics.catalogue.state(n_rows),
+        "embeddings": item_statistics.embedding_store.state(n_rows),
+        "items": item_statistics.state(),
+        "ranker": partition.ranker.state(),
         "active_users": partition.active_users.state(),
-        "by_user": partition.metrics.user_groups.table,
-        "counts": dict(partition.metrics.counts),
-        "event_ts": partition.event_ts,
-        "latest": None if partition.latest_event is None else tuple(partition.latest_event),
-        "reported": partition.metrics.n_reported_events,
+        "remote_events": partition.remote_events.state(),
+        "prequential_metrics": metrics.prequential.state(),
+        "drift": metrics.drift_detector.state(),
+        "user_groups": metrics.user_groups.state(),
     }
+    feature_states = ((feature.name, feature.state()) for feature in partition.features)
+    return tables | {_feature_table(name): state for name, state in feature_states if state is not None}
 
 
-def _copy_state(value: Any) -> Any:
-    """Arrays and collections as they are now, down to values that do not change."""
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if isinstance(value, dict):
-        mutable_types = (np.ndarray, dict, list, tuple)
-        return {
-            name: _copy_state(element) if isinstance(element, mutable_types) else element
-            for name, element in value.items()
-        }
-    if type(value) is tuple:
-        return tuple(map(_copy_state, value))
-    return value.copy() if isinstance(value, list) else value
+def _restore(partition: Partition, state: PartitionState, tables: TableReader) -> None:
+    item_statistics, metrics = partition.item_statistics, partition.metrics
+    item_statistics.index.restore(tables.read("item_index", IndexState))
+    item_statistics.catalogue.restore(tables.read("catalogue", CatalogueState))
+    item_statistics.embedding_store.restore(tables.read("embeddings", EmbeddingsState), item_statistics.index.ids)
+    item_statistics.restore(tables.read("items", ItemsState))
+    partition.ranker.restore(tables.read("ranker", RankerState))
+    partition.active_users.restore(tables.read("active_users", ActiveUsersState))
+    partition.remote_events.restore(tables.read("remote_events", RemoteEventsState))
+    metrics.prequential.restore(tables.read("prequential_metrics", PrequentialState))
+    metrics.drift_detector.restore(tables.read("drift", DriftState))
+    metrics.user_groups.restore(tables.read("user_groups", UserGroupsState))
+    metrics.counts.update(state.counts)
+    metrics.n_reported_events = state.n_reported_events
+    partition.event_ts, partition.latest_event = state.event_ts, state.latest_event
+    for feature in partition.features:
+        name = _feature_table(feature.name)
+        feature.restore(tables.read(name, feature.state_type) if name in tables else None)
 
 
-def _encode_pieces(state: dict[str, Any]) -> Iterator[ByteBuffer]:
-    active_users_state = state["active_users"]
-    users = active_users_state["users"]
-    encoded_users = [
-        msgspec.msgpack.encode(users[start : start + USERS_PER_CHUNK])
-        for start in range(0, len(users), USERS_PER_CHUNK)
-    ]
-    state = state | {"active_users": active_users_state | {"users": encoded_users}}
-    buffers: list[pickle.PickleBuffer] = []
-    pickled_state = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
-    parts: list[ByteBuffer] = [pickled_state, *(buffer.raw() for buffer in buffers)]
-    for part in (PARTITION_SNAPSHOT_VERSION, _encode_table(parts), *parts):
-        yield part
-        yield bytes(-len(part) % ALIGNMENT_BYTES)
-
-
-def _encode_table(parts: list[ByteBuffer]) -> bytes:
-    """How many parts there are, the length and sum of each, and the sum of all this."""
-    numbers = [len(parts), *(number for part in parts for number in (len(part), crc32(part)))]
-    table = np.array(numbers, LENGTH_DTYPE).tobytes()
-    return table + np.array([crc32(table)], LENGTH_DTYPE).tobytes()
-
-
-def _decode_parts(snapshot: bytes | bytearray) -> list[memoryview]:
-    """The parts of a snapshot, to be written to. Raises `ValueError` where one is cut short or is not as it was."""
-    contents = np.frombuffer(bytearray(snapshot), np.uint8)
-    (n_parts,) = contents[ALIGNMENT_BYTES : ALIGNMENT_BYTES + LENGTH_DTYPE.itemsize].view(LENGTH_DTYPE).tolist()
-    table_bytes = (2 + 2 * n_parts) * LENGTH_DTYPE.itemsize
-    offset = _next_offset(ALIGNMENT_BYTES, table_bytes)
-    if offset > len(contents):
-        raise ValueError(f"it is too short for {n_parts} parts")
-    *table, table_crc = contents[ALIGNMENT_BYTES : ALIGNMENT_BYTES + table_bytes].view(LENGTH_DTYPE).tolist()
-    if crc32(contents.data[ALIGNMENT_BYTES : ALIGNMENT_BYTES + table_bytes - LENGTH_DTYPE.itemsize]) != table_crc:
-        raise ValueError("the lengths of its parts are not those that were written")
-    parts = []
-    for length, crc in zip(table[1::2], table[2::2], strict=True):
-        part = contents.data[offset : offset + length]
-        if len(part) < length or crc32(part) != crc:
-            raise ValueError(f"the {length} bytes from byte {offset} on are not those that were written")
-        parts.append(part)
-        offset = _next_offset(offset, length)
-    return parts
-
-
-def _next_offset(offset: int, length: int) -> int:
-    """Where the next part begins."""
-    return offset + length + -length % ALIGNMENT_BYTES
+def _feature_table(name: str) -> str:
+    """Return the name of a feature's table, which no other owner has."""
+    return f"features.{name}"
 
 
 def state_settings(config: Config) -> dict[str, Any]:
-    """The settings that shape the state; another value needs another state."""
+    """Return the settings that shape the state of a partition, by name; another value needs another state."""
     pseudonyms = Pseudonyms.from_config(config.privacy)
     return {
         "job.partitions": config.job.partitions,
@@ -234,42 +150,3 @@ def state_settings(config: Config) -> dict[str, Any]:
             *registered_features(),
         ],
     }
-
-
-def check_settings(stored_settings: dict[str, Any], current_settings: dict[str, Any]) -> None:
-    """Raise `SnapshotError` if what was stored was made under other settings than are wanted now."""
-    for name, value in current_settings.items():
-        if stored_settings.get(name) != value:
-            raise SnapshotError(
-                f"The recovery folder was written with {name} = {stored_settings.get(name)!r}, and this job has {value!r}; "
-                "go back to the old value, or start anew with an empty --recovery folder."
-            )
-
-
-def _tables_to_arrays(tables: ItemTables, n_rows: int) -> dict[str, Any]:
-    """The arrays of all tables by name, as plain tuples; of those that have a row an item, the `n_rows` in use."""
-    used_tables = tables._replace(
-        covisits=tables.covisits.head(n_rows),
-        revisits=Revisits(tables.revisits.counts[:n_rows]),
-        popularity=tables.popularity._replace(counters=tables.popularity.counters[:n_rows]),
-        session_start_popularity=tables.session_start_popularity._replace(
-            counters=tables.session_start_popularity.counters[:n_rows]
-        ),
-        available=tables.available[:n_rows],
-        embeddings=tables.embeddings.head(n_rows),
-    )
-    return {name: tuple(part) if isinstance(part, tuple) else part for name, part in used_tables._asdict().items()}
-
-
-def _tables_from_arrays(template: ItemTables, arrays: dict[str, Any]) -> ItemTables:
-    """The tables whose `_tables_to_arrays` these are; `template` says their types.
-
-    Where another number of leaders is wanted now, they are found anew with the next visits.
-    """
-    parts: dict[str, Any] = {
-        name: type(part)(*arrays[name]) if isinstance(part, tuple) else arrays[name]
-        for name, part in template._asdict().items()
-    }
-    tables = ItemTables(**parts)
-    is_unchanged = np.array_equal(tables.top_items.limits, template.top_items.limits)
-    return tables if is_unchanged else tables._replace(top_items=template.top_items)

@@ -86,7 +86,7 @@ class RawBatch(msgspec.Struct, frozen=True):
 
 
 @final
-class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
+class Interaction(msgspec.Struct, frozen=True, tag="interaction", tag_field="kind", gc=False, omit_defaults=True):
     """An action of a user on an item; `weight` is the configured weight of its type."""
 
     position: int
@@ -124,7 +124,7 @@ class Interaction(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
 
 
 @final
-class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Request(msgspec.Struct, frozen=True, tag="request", tag_field="kind", gc=False):
     """A request for a user's current list, which is no training example; `k` None means the configured length."""
 
     position: int
@@ -137,7 +137,7 @@ class Request(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False)
 
 
 @final
-class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
+class Search(msgspec.Struct, frozen=True, tag="search", tag_field="kind"):
     """A request to order the result ids of a search engine for a user."""
 
     position: int
@@ -152,7 +152,7 @@ class Search(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 
 @final
-class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
+class ItemUpdate(msgspec.Struct, frozen=True, tag="item_update", tag_field="kind"):
     """A catalogue entry, the only event of its record; fields that are None leave the known values unchanged."""
 
     nth: ClassVar[int] = 0
@@ -170,7 +170,7 @@ class ItemUpdate(msgspec.Struct, frozen=True, tag=True, tag_field="kind"):
 
 
 @final
-class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Forget(msgspec.Struct, frozen=True, tag="forget", tag_field="kind", gc=False):
     """A request to delete a user's data, the only event of its record.
 
     The user stage sets the flags: `is_known` if it had state of the user, `is_in_other_bucket` on copies for buckets
@@ -186,7 +186,7 @@ class Forget(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
 
 
 @final
-class Identify(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class Identify(msgspec.Struct, frozen=True, tag="identify", tag_field="kind", gc=False):
     """The identification of an anonymous user: from now on, `anonymous_id` is `user_id` (`freshflow.events.identity`).
 
     It can also precede the other event of a record that names both ids.

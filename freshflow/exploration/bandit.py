@@ -16,15 +16,14 @@ both given what stands above.
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from math import ceil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshflow._river import proba
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import ExploreConfig
-
-__all__ = ["Choice", "Exploration", "UpperBoundPolicy", "open_positions"]
 
 # A new item is expected to be taken once in so many times: about as often as the last places of lists are.
 PRIOR_FAILURES = 20
@@ -91,6 +90,16 @@ def open_positions(length: int, share: float) -> tuple[int, float]:
     """
     n_open = min(ceil(2 * share * length), length - 1)
     return (n_open, min(0.5, share * length / n_open)) if n_open > 0 else (0, 0.0)
+
+
+class ExplorationState(StateTable, frozen=True):
+    """State of exploration: visits and reward (alpha, beta) by arm; by user the time and the arms of a pending list."""
+
+    arms: dict[str, int]
+    rewards: dict[str, tuple[float, float]]
+    pending_users: dict[str, tuple[int, tuple[str, ...]]]
+    n_shown: int
+    n_taken: int
 
 
 class Exploration:
@@ -164,15 +173,14 @@ class Exploration:
             if len(self.pending_users) > MAX_PENDING_USERS:
                 del self.pending_users[next(iter(self.pending_users))]
 
-    def state(self) -> dict[str, Any]:
-        """All there is to keep; see `restore`."""
-        fields = {name: getattr(self, name) for name in ("arms", "pending_users", "n_shown", "n_taken")}
-        return {"own": fields, "policy": self.policy.state()}
+    def state(self) -> ExplorationState:
+        """Return the state."""
+        return ExplorationState(self.arms, self.policy.state(), self.pending_users, self.n_shown, self.n_taken)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`; if fewer arms are kept now, with the youngest."""
-        fields = state["own"]
-        vars(self).update(fields | {"arms": dict(fields["arms"]), "pending_users": dict(fields["pending_users"])})
-        self.policy.restore(state["policy"])
+    def restore(self, state: ExplorationState) -> None:
+        """Continue from a state; if fewer arms are kept now, with the youngest."""
+        self.arms, self.pending_users = dict(state.arms), dict(state.pending_users)
+        self.n_shown, self.n_taken = state.n_shown, state.n_taken
+        self.policy.restore(state.rewards)
         while len(self.arms) > self.config.arms:
             self._remove_arm(next(iter(self.arms)))

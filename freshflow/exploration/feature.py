@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
 
 from freshflow.config.schema import ExploreConfig
 from freshflow.events.model import Identify, Interaction, Origin, Request, Search
 from freshflow.exploration.apply import EXPLORATION_POLICY, apply_exploration
-from freshflow.exploration.bandit import Exploration
+from freshflow.exploration.bandit import Exploration, ExplorationState
 from freshflow.feature import Feature, ListBatch
 from freshflow.items.statistics import ItemStatistics
 from freshflow.items.visit import ItemVisit
@@ -21,6 +20,7 @@ class ExplorationFeature(Feature):
     """The bandit of a partition, which puts young items into some of the last places of feed lists."""
 
     name = "exploration"
+    state_type = ExplorationState
     reads_item_statistics = True
 
     def __init__(self, config: ExploreConfig, item_statistics: ItemStatistics) -> None:
@@ -71,11 +71,11 @@ class ExplorationFeature(Feature):
         """Return the numbers of explored items that were shown and taken."""
         return {"explored": self.exploration.n_shown, "explored_taken": self.exploration.n_taken}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> ExplorationState:
         """Return the state of the bandit."""
         return self.exploration.state()
 
-    def restore(self, state: dict[str, Any] | None) -> None:
+    def restore(self, state: ExplorationState | None) -> None:
         """Continue from a `state`, or with no arms."""
         if state is not None:
             self.exploration.restore(state)

@@ -4,8 +4,18 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable, ValueColumn
 from freshflow.events.model import ItemUpdate
 from freshflow.items.index import extend_rows
+
+
+class CatalogueState(StateTable, frozen=True):
+    """State of a catalogue: `entries` of item `rows` (N,); `available` and `first_entry_ms` of all rows (R,)."""
+
+    rows: NDArray[np.int64]
+    entries: ValueColumn[ItemUpdate]
+    available: NDArray[np.bool_]
+    first_entry_ms: NDArray[np.int64]
 
 
 class ItemCatalogue:
@@ -25,14 +35,19 @@ class ItemCatalogue:
         self.first_entry_ms = np.zeros(capacity, np.int64)
         self.entries: dict[int, ItemUpdate] = {}
 
-    @classmethod
-    def from_columns(
-        cls, available: NDArray[np.bool_], entries: dict[int, ItemUpdate], first_entry_ms: NDArray[np.int64]
-    ) -> "ItemCatalogue":
-        """The catalogue with these columns and entries."""
-        catalogue = cls()
-        catalogue.available, catalogue.entries, catalogue.first_entry_ms = available, entries, first_entry_ms
-        return catalogue
+    def state(self, n_rows: int) -> CatalogueState:
+        """Return the state of the first `n_rows` rows, which are those in use."""
+        return CatalogueState(
+            np.array(list(self.entries), np.int64),
+            ValueColumn(list(self.entries.values())),
+            self.available[:n_rows],
+            self.first_entry_ms[:n_rows],
+        )
+
+    def restore(self, state: CatalogueState) -> None:
+        """Continue from a state."""
+        self.available, self.first_entry_ms = state.available, state.first_entry_ms
+        self.entries = dict(zip(state.rows.tolist(), state.entries.values, strict=True))
 
     def update(self, row: int, update: ItemUpdate) -> None:
         """Merge `update` into the entry of a row; fields that it leaves out stay."""

@@ -10,11 +10,12 @@ The pool is sorted by launch time; when it is full, visited items leave it first
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import ContentConfig
 from freshflow.events.model import ItemUpdate
 from freshflow.items.index import NO_ROW, extend_rows
@@ -96,6 +97,28 @@ class ItemEmbeddings(NamedTuple):
         return self.pool[: self.counts[N_IN_POOL]]
 
 
+class EmbeddingsState(StateTable, frozen=True):
+    """State of an embedding store: the columns of `ItemEmbeddings`, and how they continue to be filled.
+
+    `category_codes` gives the number of a category by name. `vector_sum` (D,) is the sum of v / |v| over the
+    `n_embedded` items that have an embedding.
+    """
+
+    vectors: NDArray[np.int8]
+    inverse_norms: NDArray[np.float32]
+    categories: NDArray[np.int32]
+    launch_ms: NDArray[np.int64]
+    is_hidden: NDArray[np.bool_]
+    centroid: NDArray[np.float32]
+    category_sizes: NDArray[np.int32]
+    pool: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    category_codes: dict[str, int]
+    vector_sum: NDArray[np.float64]
+    n_embedded: int
+    n_dimension_mismatches: int
+
+
 class EmbeddingStore:
     """Fills `arrays` from item events; keeps nothing unless content is on.
 
@@ -157,19 +180,43 @@ class EmbeddingStore:
         arrays.launch_ms[rows] = 0
         arrays.is_hidden[rows] = False
 
-    def state(self) -> dict[str, Any]:
-        """All there is to keep beside `arrays`; see `restore`."""
-        return {
-            name: getattr(self, name)
-            for name in ("category_codes", "vector_sum", "n_embedded", "n_dimension_mismatches")
-        }
+    def state(self, n_rows: int) -> EmbeddingsState:
+        """Return the state of the first `n_rows` rows, which are those in use."""
+        arrays = self.arrays.head(n_rows)
+        return EmbeddingsState(
+            vectors=arrays.vectors,
+            inverse_norms=arrays.inverse_norms,
+            categories=arrays.categories,
+            launch_ms=arrays.launch_ms,
+            is_hidden=arrays.is_hidden,
+            centroid=arrays.centroid,
+            category_sizes=arrays.category_sizes,
+            pool=arrays.pool,
+            counts=arrays.counts,
+            category_codes=self.category_codes,
+            vector_sum=self.vector_sum,
+            n_embedded=self.n_embedded,
+            n_dimension_mismatches=self.n_dimension_mismatches,
+        )
 
-    def restore(self, state: dict[str, Any], arrays: ItemEmbeddings, ids: Sequence[str]) -> None:
-        """Go on from a `state` and its arrays, with items of these `ids` by row.
+    def restore(self, state: EmbeddingsState, ids: Sequence[str]) -> None:
+        """Continue from a state, with items of these `ids` by row.
 
-        The pool may have another size by now; the newest stay in it. Other items may be blocked.
+        If the pool has another size now, the newest items stay in it. Items blocked since then are hidden.
         """
-        vars(self).update(state)
+        self.category_codes, self.vector_sum = state.category_codes, state.vector_sum
+        self.n_embedded, self.n_dimension_mismatches = state.n_embedded, state.n_dimension_mismatches
+        arrays = ItemEmbeddings(
+            vectors=state.vectors,
+            inverse_norms=state.inverse_norms,
+            categories=state.categories,
+            launch_ms=state.launch_ms,
+            is_hidden=state.is_hidden,
+            centroid=state.centroid,
+            category_sizes=state.category_sizes,
+            pool=state.pool,
+            counts=state.counts,
+        )
         empty_arrays = ItemEmbeddings.empty(self.config)
         newest_rows = arrays.pooled_rows[max(0, len(arrays.pooled_rows) - len(empty_arrays.pool)) :]
         empty_arrays.pool[: len(newest_rows)], empty_arrays.counts[N_IN_POOL] = newest_rows, len(newest_rows)

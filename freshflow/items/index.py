@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable, ValueColumn
+
 NO_ROW = -1
+
+
+class IndexState(StateTable, frozen=True):
+    """State of an item index: `ids` by row, and `free_rows`, of which the last is given out first."""
+
+    ids: ValueColumn[str]
+    free_rows: NDArray[np.int64]
 
 
 class ItemIndex:
@@ -74,18 +83,15 @@ class ItemIndex:
             self.ids[row] = ""
             self._free_rows.append(row)
 
-    def state(self) -> tuple[list[str], list[int]]:
-        """The ids by row, and the free rows in the order in which they will be given out."""
-        return list(self.ids), list(self._free_rows)
+    def state(self) -> IndexState:
+        """Return the ids by row, and the free rows."""
+        return IndexState(ValueColumn(self.ids), np.array(self._free_rows, np.int64))
 
-    @classmethod
-    def from_state(cls, max_items: int, ids: Sequence[str], free_rows: Sequence[int]) -> "ItemIndex":
-        """The table whose `state` these are."""
-        table = cls(max_items)
-        table.ids, table._free_rows = list(ids), list(free_rows)
-        unused_rows = set(free_rows)
-        table._row_of = {item: row for row, item in enumerate(ids) if row not in unused_rows}
-        return table
+    def restore(self, state: IndexState) -> None:
+        """Continue from a state."""
+        self.ids, self._free_rows = list(state.ids.values), state.free_rows.tolist()
+        unused_rows = set(self._free_rows)
+        self._row_of = {item_id: row for row, item_id in enumerate(self.ids) if row not in unused_rows}
 
 
 def extend_rows(array: NDArray[Any], n_rows: int, fill: float = 0) -> NDArray[Any]:

@@ -33,7 +33,7 @@ class TopClickedItems(NamedTuple):
     n_visits_since_query: int
 
 
-class _QueryCounts(msgspec.Struct):
+class QueryCounts(msgspec.Struct):
     """Decayed choices after one query as of `as_of_ms`: in total and by item."""
 
     as_of_ms: int
@@ -59,7 +59,7 @@ class QueryClicks:
 
     def __init__(self, max_keys: int) -> None:
         self.max_keys = max_keys
-        self.counts_by_key: dict[str, _QueryCounts] = {}
+        self.counts_by_key: dict[str, QueryCounts] = {}
 
     def add_click(self, keys: Sequence[str], item_id: str, ts_ms: int, weight: float) -> None:
         """Count a choice after a query.
@@ -73,7 +73,7 @@ class QueryClicks:
         if not self.max_keys:
             return
         for key in keys:
-            query_counts = self.counts_by_key.pop(key, None) or _QueryCounts(ts_ms)
+            query_counts = self.counts_by_key.pop(key, None) or QueryCounts(ts_ms)
             query_counts.add_click(item_id, ts_ms, weight)
             self.counts_by_key[key] = query_counts  # moves to the end of the eviction order
         while len(self.counts_by_key) > self.max_keys:
@@ -127,12 +127,12 @@ class QueryClicks:
         shares: NDArray[np.float64] = (counts + SMOOTHING * prior) / (query_counts.total + SMOOTHING)
         return shares
 
-    def snapshot(self) -> bytes:
-        """All there is to keep."""
-        return msgspec.msgpack.encode(self.counts_by_key)
+    def state(self) -> dict[str, QueryCounts]:
+        """Return the counts by key."""
+        return self.counts_by_key
 
-    def restore(self, snapshot: bytes) -> None:
-        """Go on from a `snapshot`; a smaller bound keeps the latest keys."""
-        self.counts_by_key = msgspec.msgpack.decode(snapshot, type=dict[str, _QueryCounts])
+    def restore(self, state: dict[str, QueryCounts]) -> None:
+        """Continue from a state; if fewer keys are kept now, with the latest."""
+        self.counts_by_key = state
         for key in list(self.counts_by_key)[: max(0, len(self.counts_by_key) - self.max_keys)]:
             del self.counts_by_key[key]

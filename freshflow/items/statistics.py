@@ -5,6 +5,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import ContentConfig, ItemsConfig, RankingConfig
 from freshflow.events.model import ItemUpdate
 from freshflow.items.catalogue import ItemCatalogue
@@ -18,6 +19,26 @@ from freshflow.items.tables import ItemTables, TopItems
 INITIAL_ROWS = 1024
 CLOCK_SAMPLE_VISITS = 63  # latest visits whose median tells the time, so that one from the future does not matter
 ITEM_EVICTION_DIVISOR = 16  # a full table evicts its least popular sixteenth at once, so that evictions are rare
+
+
+class ItemsState(StateTable, frozen=True):
+    """State of item statistics beside index, catalogue and embeddings: the columns of `ItemTables`, and counts."""
+
+    covisit_neighbours: NDArray[np.int32]
+    covisit_weights: NDArray[np.float32]
+    covisit_sums: NDArray[np.float64]
+    revisit_counts: NDArray[np.float64]
+    popularity_counters: NDArray[np.float64]
+    popularity_ring: NDArray[np.int32]
+    popularity_clock: NDArray[np.float64]
+    session_start_counters: NDArray[np.float64]
+    session_start_ring: NDArray[np.int32]
+    session_start_clock: NDArray[np.float64]
+    top_item_rows: NDArray[np.int32]
+    top_item_sizes: NDArray[np.int64]
+    top_item_limits: NDArray[np.int64]
+    n_evicted: int
+    n_idle_evicted: int
 
 
 class ItemStatistics:
@@ -73,6 +94,48 @@ class ItemStatistics:
     def capacity(self) -> int:
         """The number of rows of the tables."""
         return len(self.tables.available)
+
+    def state(self) -> ItemsState:
+        """Return the state of the rows in use; index, catalogue and embeddings have states of their own."""
+        tables, n_rows = self.tables, len(self.index.ids)
+        covisits = tables.covisits.head(n_rows)
+        return ItemsState(
+            covisit_neighbours=covisits.neighbours,
+            covisit_weights=covisits.weights,
+            covisit_sums=covisits.sums,
+            revisit_counts=tables.revisits.counts[:n_rows],
+            popularity_counters=tables.popularity.counters[:n_rows],
+            popularity_ring=tables.popularity.ring,
+            popularity_clock=tables.popularity.clock,
+            session_start_counters=tables.session_start_popularity.counters[:n_rows],
+            session_start_ring=tables.session_start_popularity.ring,
+            session_start_clock=tables.session_start_popularity.clock,
+            top_item_rows=tables.top_items.rows,
+            top_item_sizes=tables.top_items.sizes,
+            top_item_limits=tables.top_items.limits,
+            n_evicted=self.n_evicted,
+            n_idle_evicted=self.n_idle_evicted,
+        )
+
+    def restore(self, state: ItemsState) -> None:
+        """Continue from a state; index, catalogue and embeddings have been restored before.
+
+        If the configuration asks for another number of top items now, they are found anew with the next visits.
+        """
+        stored_top_items = TopItems(state.top_item_rows, state.top_item_sizes, state.top_item_limits)
+        has_same_limits = np.array_equal(stored_top_items.limits, self.tables.top_items.limits)
+        self.tables = ItemTables(
+            covisits=CoVisits(state.covisit_neighbours, state.covisit_weights, state.covisit_sums),
+            revisits=Revisits(state.revisit_counts),
+            popularity=ItemPopularity(state.popularity_counters, state.popularity_ring, state.popularity_clock),
+            session_start_popularity=ItemPopularity(
+                state.session_start_counters, state.session_start_ring, state.session_start_clock
+            ),
+            top_items=stored_top_items if has_same_limits else self.tables.top_items,
+            available=self.catalogue.available,
+            embeddings=self.embedding_store.arrays,
+        )
+        self.n_evicted, self.n_idle_evicted = state.n_evicted, state.n_idle_evicted
 
     def decay_covisits(self, factor: float) -> None:
         """Multiply all co-visitation counts by `factor`."""

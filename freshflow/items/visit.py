@@ -6,7 +6,7 @@ import msgspec
 
 
 @final
-class ItemVisit(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False, omit_defaults=True):
+class ItemVisit(msgspec.Struct, frozen=True, tag="item_visit", tag_field="kind", gc=False, omit_defaults=True):
     """A visit of an item, without its user.
 
     Attributes:

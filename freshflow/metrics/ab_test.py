@@ -28,6 +28,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.metrics.ranking_metrics import CUTOFF
 
 N_USER_GROUPS = 1000
@@ -123,14 +124,20 @@ def sums_from_table(table: NDArray[np.float64], metrics: Sequence[str] = METRIC_
     return VariantSums(int(np.count_nonzero(table[:, 0])), int(totals[0]), int(products[0, 0]), metric_sums)
 
 
+class UserGroupsState(StateTable, frozen=True):
+    """State of `UserGroups`: the sums (GROUPS, 5)."""
+
+    table: NDArray[np.float64]
+
+
 class UserGroups:
     """Sums over the users of a partition by group: `table` (N_USER_GROUPS, 5) holds N, and X of each metric.
 
     The group of a user is a hash of the id, such as crc32, modulo `N_USER_GROUPS`.
     """
 
-    def __init__(self, table: NDArray[np.float64] | None = None) -> None:
-        self.table = np.zeros((N_USER_GROUPS, 1 + len(METRIC_NAMES))) if table is None else table
+    def __init__(self) -> None:
+        self.table = np.zeros((N_USER_GROUPS, 1 + len(METRIC_NAMES)))
 
     def add(self, users: Sequence[int], ranks: Sequence[int], published_ranks: Sequence[int]) -> None:
         """Count N events.
@@ -147,6 +154,14 @@ class UserGroups:
     def sums(self) -> VariantSums:
         """Return the sums over all groups."""
         return sums_from_table(self.table)
+
+    def state(self) -> UserGroupsState:
+        """Return the state."""
+        return UserGroupsState(self.table)
+
+    def restore(self, state: UserGroupsState) -> None:
+        """Continue from a state."""
+        self.table = state.table
 
 
 def _hits_and_reciprocals(ranks: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

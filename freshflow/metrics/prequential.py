@@ -10,10 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshflow._numba import jit_no_refcount
+from freshflow._state_tables import StateTable
 from freshflow.metrics.ranking_metrics import CUTOFF
 
 ROLLING_WINDOW_EVENTS = 5_000  # events of the recent metrics
 UNFILLED_SLOT, N_RANK_BINS = CUTOFF + 1, CUTOFF + 2
+
+
+class RankingMetricsState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """State of `RankingMetrics`."""
+
+    events: int
+    total_counts: NDArray[np.int64]
+    recent_counts: NDArray[np.int64]
+    recent_ranks: NDArray[np.int8]
+
+
+class PrequentialState(StateTable, frozen=True):
+    """State of `PrequentialMetrics`."""
+
+    fresh: RankingMetricsState
+    published: RankingMetricsState
+    popularity: RankingMetricsState
 
 
 class RankingMetrics:
@@ -47,6 +65,16 @@ class RankingMetrics:
             _hit_rate_and_mrr(self.recent_counts.tolist()),
         )
         return {"hr20": hr20, "mrr20": mrr20, "recent_hr20": recent_hr20, "recent_mrr20": recent_mrr20}
+
+    def state(self) -> RankingMetricsState:
+        """Return the state."""
+        return RankingMetricsState(self.events, self.total_counts, self.recent_counts, self.recent_ranks)
+
+    def restore(self, state: RankingMetricsState) -> None:
+        """Continue from a state."""
+        self.events = state.events
+        self.total_counts, self.recent_counts = state.total_counts, state.recent_counts
+        self.recent_ranks = state.recent_ranks
 
 
 @jit_no_refcount
@@ -82,3 +110,13 @@ class PrequentialMetrics(msgspec.Struct):
     fresh: RankingMetrics = msgspec.field(default_factory=RankingMetrics)
     published: RankingMetrics = msgspec.field(default_factory=RankingMetrics)
     popularity: RankingMetrics = msgspec.field(default_factory=RankingMetrics)
+
+    def state(self) -> PrequentialState:
+        """Return the state."""
+        return PrequentialState(self.fresh.state(), self.published.state(), self.popularity.state())
+
+    def restore(self, state: PrequentialState) -> None:
+        """Continue from a state."""
+        self.fresh.restore(state.fresh)
+        self.published.restore(state.published)
+        self.popularity.restore(state.popularity)

@@ -6,21 +6,21 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from freshflow._safe_pickle import load_plain
-from freshflow.engine import snapshot
+from freshflow.engine.snapshot import PARTITION_SNAPSHOT, state_settings
 from freshflow.errors import SnapshotError
 from freshflow.io.findings import Finding, failed, passed
-from freshflow.state.backend import MANIFEST_MAGIC, read_manifest
+from freshflow.state.bytewax_store import PART_PATTERN, part_paths, read_latest_snapshots
+from freshflow.state.manifest import MANIFEST_MAGIC, read_manifest
 from freshflow.state.recovery_store import LOCK_FILE_NAME, STATES_DIR_NAME
 from freshflow.streaming.experiment import Variants
-from freshflow.users import anonymous, store
+from freshflow.users.anonymous import ANONYMOUS_SNAPSHOT
+from freshflow.users.store import USER_SNAPSHOT
 
 SUBJECT = "recovery"
-SNAPSHOTS_QUERY = "SELECT step_id, state_key, ser_change FROM snaps WHERE ser_change IS NOT NULL ORDER BY snap_epoch"
 MIN_FREE_BYTES, N_STATE_COPIES = 1 << 26, 3  # bytes; new states are written beside the old ones
 
 
@@ -89,13 +89,13 @@ def _expected_states(variants: Variants) -> dict[str, tuple[bytes, dict[str, Any
     """Return the stateful steps with the version line of their states and the settings that shape them."""
     split_settings = variants.split_settings()
     steps = {
-        "guests": (anonymous.ANONYMOUS_SNAPSHOT_VERSION, split_settings),
-        "users": (store.USER_SNAPSHOT_VERSION, split_settings),
+        "guests": (ANONYMOUS_SNAPSHOT.version_line, split_settings),
+        "users": (USER_SNAPSHOT.version_line, split_settings),
     }
     for number, config in enumerate(variants.configs):
         steps[variants.step_id(number)] = (
-            snapshot.PARTITION_SNAPSHOT_VERSION,
-            snapshot.state_settings(config) | split_settings,
+            PARTITION_SNAPSHOT.version_line,
+            state_settings(config) | split_settings,
         )
     return {f"freshflow.{step}": expected for step, expected in steps.items()}
 
@@ -106,21 +106,16 @@ def _count_states(folder: Path, variants: Variants) -> int:
     SQLite writes beside a database even to read it, so copies are read.
     """
     steps = _expected_states(variants)
-    latest: dict[tuple[str, str], bytes] = {}
     with tempfile.TemporaryDirectory(prefix="freshflow-check-") as copy_folder:
-        for path in folder.glob("part-*.sqlite3*"):
+        for path in folder.glob(f"{PART_PATTERN}*"):
             shutil.copy(path, copy_folder)
-        parts = sorted(Path(copy_folder).glob("part-*.sqlite3"))
-        if not parts:
+        if not part_paths(Path(copy_folder)):
             raise SnapshotError(f"The recovery folder {folder} holds something else; give an empty or a new one.")
         try:
-            for part in parts:
-                with closing(sqlite3.connect(part)) as database:
-                    rows = database.execute(SNAPSHOTS_QUERY).fetchall()
-                    latest |= {(step, key): blob for step, key, blob in rows}
+            latest = read_latest_snapshots(Path(copy_folder))
         except sqlite3.Error as error:
             raise SnapshotError(f"The recovery folder {folder} cannot be used ({error}); restore it whole.") from None
-    states = [(*steps[step], load_plain(blob)) for (step, _), blob in latest.items() if step in steps]
+    states = [(*steps[step], load_plain(stored.pickled)) for (step, _), stored in latest.items() if step in steps]
     for version, settings, state in states:
         if state.startswith(MANIFEST_MAGIC):
             reference = read_manifest(state, settings)

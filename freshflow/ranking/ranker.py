@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import RankerConfig
 from freshflow.errors import ConfigError
 from freshflow.items.statistics import ItemStatistics
@@ -29,6 +30,7 @@ from freshflow.ranking.features_content import CONTENT_FEATURES
 from freshflow.ranking.kernel import TARGET_INDEX, RankingResults
 from freshflow.ranking.linear import effective_weights, is_linear, learn_choices
 from freshflow.ranking.model_factories import adam
+from freshflow.ranking.model_state import AdamState, ModelState, adam_state, model_state, restore_adam, restore_model
 from freshflow.ranking.query import Query
 from freshflow.ranking.reranker import RERANKER_INPUTS, FeatureValues, ItemFeatures
 from freshflow.ranking.scoring import Weights
@@ -36,18 +38,31 @@ from freshflow.ranking.scoring import Weights
 UNIT_LEARNING_RATE = 0.001  # of Adam, for the hidden units
 UNIT_INIT_STD = 0.2  # standard deviation of the initial V
 RANKER_SEED = 1
+OWN_PACKAGE = __name__.partition(".")[0]
 
-STATE_FIELDS = (
-    "models",
-    "units",
-    "optimizer",
-    "n_updates",
-    "n_applied_updates",
-    "rerankers",
-    "pending_gradients",
-    "pending_examples",
-    "rng",
-)
+
+class RankerState(StateTable, frozen=True):
+    """State of a ranker.
+
+    `linear_weights` (2, F) and `applied_units` (H, I) are the weights in use, which lag behind the `models` and the
+    `hidden_units` (H, I). N choices wait to be learned: `pending_models` (N,) with `pending_gradients` (N, F) and
+    `pending_unit_gradients` (N, H, I); and examples for the rerankers. `random_state` is that of the PCG64 generator
+    that draws negatives: state and increment, 16 bytes each, and the 32 bits that are left over, if any are.
+    """
+
+    models: list[ModelState]
+    rerankers: list[ModelState]
+    hidden_units: NDArray[np.float32]
+    unit_optimizer: AdamState
+    linear_weights: NDArray[np.float64]
+    applied_units: NDArray[np.float32]
+    n_updates: int
+    n_applied_updates: int
+    pending_models: list[int]
+    pending_gradients: NDArray[np.float64]
+    pending_unit_gradients: NDArray[np.float32]
+    pending_examples: list[tuple[int, FeatureValues, bool]]
+    random_state: tuple[bytes, bytes, int, int]
 
 
 class Ranker:
@@ -67,6 +82,8 @@ class Ranker:
         self, config: RankerConfig, *, content: bool = False, item_statistics: ItemStatistics | None = None
     ) -> None:
         factory = load_model_factory(config.model)
+        package = config.model.partition(":")[0].partition(".")[0]
+        self._model_package = package if package != OWN_PACKAGE else None  # whose types a pickled model may name
         configured_models: list[Any] = [factory(), factory()]
         self.item_features = None if item_statistics is None else ItemFeatures(item_statistics)
         linear_weights = is_linear(configured_models[0]) and not self.item_features
@@ -142,13 +159,62 @@ class Ranker:
             )
             self.pending_examples += [(query.model_index, features, is_target) for features, is_target in examples]
 
-    def state(self) -> dict[str, Any]:
-        """All that was learned, and the weights in use, which lag behind; see `restore`."""
-        return {name: getattr(self, name) for name in STATE_FIELDS} | {"weights": tuple(self.weights)}
+    def state(self) -> RankerState:
+        """Return the state."""
+        return RankerState(
+            models=[model_state(model) for model in self.models],
+            rerankers=[model_state(model) for model in self.rerankers],
+            hidden_units=self.units,
+            unit_optimizer=adam_state(self.optimizer),
+            linear_weights=self.weights.linear,
+            applied_units=self.weights.units,
+            n_updates=self.n_updates,
+            n_applied_updates=self.n_applied_updates,
+            pending_models=[model_index for model_index, _, _ in self.pending_gradients],
+            pending_gradients=np.array([gradient for _, gradient, _ in self.pending_gradients], np.float64),
+            pending_unit_gradients=np.array([gradient for _, _, gradient in self.pending_gradients], np.float32),
+            pending_examples=self.pending_examples,
+            random_state=_random_state(self.rng),
+        )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        vars(self).update(state | {"weights": Weights(*state["weights"])})
+    def restore(self, state: RankerState) -> None:
+        """Continue from a state of a ranker with the same configuration."""
+        self.models, self.rerankers = (
+            [restore_model(model, stored, self._model_package) for model, stored in zip(models, states, strict=True)]
+            for models, states in ((self.models, state.models), (self.rerankers, state.rerankers))
+        )
+        self.units = state.hidden_units
+        restore_adam(self.optimizer, state.unit_optimizer)
+        self.weights = Weights(state.linear_weights, state.applied_units)
+        self.n_updates, self.n_applied_updates = state.n_updates, state.n_applied_updates
+        self.pending_gradients = list(
+            zip(state.pending_models, state.pending_gradients, state.pending_unit_gradients, strict=True)
+        )
+        self.pending_examples = state.pending_examples
+        self.rng = _generator(state.random_state)
+
+
+def _random_state(rng: np.random.Generator) -> tuple[bytes, bytes, int, int]:
+    state = rng.bit_generator.state
+    numbers = state["state"]
+    return (
+        numbers["state"].to_bytes(16, "little"),
+        numbers["inc"].to_bytes(16, "little"),
+        state["has_uint32"],
+        state["uinteger"],
+    )
+
+
+def _generator(random_state: tuple[bytes, bytes, int, int]) -> np.random.Generator:
+    state, increment, has_uint32, uinteger = random_state
+    generator = np.random.default_rng(RANKER_SEED)
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": int.from_bytes(state, "little"), "inc": int.from_bytes(increment, "little")},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+    return generator
 
 
 def load_model_factory(path: str) -> Callable[[], Any]:

@@ -12,12 +12,13 @@ the list was made: who comes seldom is worth a message seldom, but not never.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshflow._numba import jit_no_refcount
+from freshflow._state_tables import StateTable, ValueColumn
 from freshflow.config.schema import RefreshConfig
 from freshflow.items.index import extend_rows
 from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, UserBaselines
@@ -33,6 +34,7 @@ __all__ = [
     "LAST_EVENT_MS",
     "ActivityResult",
     "ActiveUsers",
+    "ActiveUsersState",
 ]
 
 N_IDLE_TIERS, N_HISTORY_CLASSES = 24, 4
@@ -53,6 +55,22 @@ class ActivityResult(NamedTuple):
     slots: NDArray[np.int64]
     is_new: NDArray[np.bool_]
     ranks: NDArray[np.int64]
+
+
+class ActiveUsersState(StateTable, frozen=True):
+    """State of `ActiveUsers`, by slot (U,): ids, profiles, the columns of `UserBaselines`, and activity."""
+
+    ids: ValueColumn[str]
+    profiles: ValueColumn[UserProfile]
+    list_rows: NDArray[np.int32]
+    item_rows: NDArray[np.int32]
+    residuals: NDArray[np.float32]
+    levels: NDArray[np.float32]
+    reasons: NDArray[np.int32]
+    activity_table: NDArray[np.int64]
+    arrival_rates: NDArray[np.float64]
+    group_sizes: NDArray[np.float64]
+    n_evicted: int
 
 
 class ActiveUsers:
@@ -222,40 +240,44 @@ class ActiveUsers:
         self.users.pop()
         return True
 
-    def state(self) -> dict[str, Any]:
-        """All there is to keep; see `restore`."""
-        n_users = len(self.ids)
-        return {
-            "ids": self.ids,
-            "users": self.users,
-            "baselines": tuple(column[:n_users] for column in self.baselines),
-            "activity_table": self.activity_table[:n_users],
-            **{name: getattr(self, name) for name in ("arrival_rates", "group_sizes", "n_evicted")},
-        }
+    def state(self) -> ActiveUsersState:
+        """Return the state."""
+        n_users, baselines = len(self.ids), self.baselines
+        return ActiveUsersState(
+            ids=ValueColumn(self.ids),
+            profiles=ValueColumn(self.users),
+            list_rows=baselines.list_rows[:n_users],
+            item_rows=baselines.item_rows[:n_users],
+            residuals=baselines.residuals[:n_users],
+            levels=baselines.levels[:n_users],
+            reasons=baselines.reasons[:n_users],
+            activity_table=self.activity_table[:n_users],
+            arrival_rates=self.arrival_rates,
+            group_sizes=self.group_sizes,
+            n_evicted=self.n_evicted,
+        )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`. Lists may have had another length then.
+    def restore(self, state: ActiveUsersState) -> None:
+        """Continue from a state; lists may have had another length.
 
-        Where refreshes were off and are on now, nobody is active yet: there is nothing to refresh their lists from.
+        If refreshes were off and are on now, no user is active yet, as there is no baseline to refresh a list from.
         """
-        baselines, (_, k), (_, n_baseline) = (
-            UserBaselines(*state["baselines"]),
-            self.baselines.list_rows.shape,
-            self.baselines.item_rows.shape,
-        )
-        if baselines.item_rows.shape[1] < n_baseline:
+        k, n_baseline = self.baselines.list_rows.shape[1], self.baselines.item_rows.shape[1]
+        if state.item_rows.shape[1] < n_baseline:
             return
-        list_rows = np.full((len(baselines.list_rows), k), EMPTY_ENTRY, np.int32)
-        list_rows[:, : baselines.list_rows.shape[1]] = baselines.list_rows[:, :k]
-        resized_baselines = UserBaselines(
+        list_rows = np.full((len(state.list_rows), k), EMPTY_ENTRY, np.int32)
+        list_rows[:, : state.list_rows.shape[1]] = state.list_rows[:, :k]
+        self.baselines = UserBaselines(
             list_rows,
-            baselines.item_rows[:, :n_baseline],
-            baselines.residuals[:, :n_baseline],
-            baselines.levels,
-            baselines.reasons[:, :n_baseline],
+            state.item_rows[:, :n_baseline],
+            state.residuals[:, :n_baseline],
+            state.levels,
+            state.reasons[:, :n_baseline],
         )
-        users = list(map(intern_ids, state["users"]))
-        vars(self).update(state | {"baselines": resized_baselines, "users": users})
+        self.ids, self.users = list(state.ids.values), list(map(intern_ids, state.profiles.values))
+        self.activity_table = state.activity_table
+        self.arrival_rates, self.group_sizes = state.arrival_rates, state.group_sizes
+        self.n_evicted = state.n_evicted
         self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
 
     def _allocate_slot(self, user_id: str, user: UserProfile) -> int:

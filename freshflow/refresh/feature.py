@@ -1,11 +1,11 @@
 """Refreshes of idle users' lists as a feature of a partition."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import Config
 from freshflow.feature import DueCheck, Feature, ListMaker
 from freshflow.items.statistics import ItemStatistics
@@ -14,13 +14,21 @@ from freshflow.outputs.records import Output
 from freshflow.ranking.kernel import RankingResults
 from freshflow.ranking.ranker import Ranker
 from freshflow.refresh.active_users import ActiveUsers
-from freshflow.refresh.scheduler import RefreshScheduler
+from freshflow.refresh.scheduler import RefreshScheduler, SchedulerState
+
+
+class RefreshState(StateTable, frozen=True):
+    """State of refreshes."""
+
+    scheduler: SchedulerState
+    n_refreshed: int
 
 
 class RefreshFeature(Feature):
     """The refreshes of a partition: after each update of the ranker, or by the clock, lists worth a message."""
 
     name = "refresh"
+    state_type = RefreshState
     needs_baselines = True
 
     def __init__(
@@ -67,12 +75,12 @@ class RefreshFeature(Feature):
         """Return the number of refreshed lists and the lists that the budget allows."""
         return {"refreshed": self._n_refreshed, "refreshes_allowed": int(self.scheduler.tokens)}
 
-    def state(self) -> dict[str, Any]:
-        """Return the budget and the place in the turn of users."""
-        return {"scheduler": self.scheduler.state(), "refreshed": self._n_refreshed}
+    def state(self) -> RefreshState:
+        """Return the state."""
+        return RefreshState(self.scheduler.state(), self._n_refreshed)
 
-    def restore(self, state: dict[str, Any] | None) -> None:
+    def restore(self, state: RefreshState | None) -> None:
         """Continue from a `state`, or with an empty budget."""
         if state is not None:
-            self.scheduler.restore(state["scheduler"])
-            self._n_refreshed = state["refreshed"]
+            self.scheduler.restore(state.scheduler)
+            self._n_refreshed = state.n_refreshed

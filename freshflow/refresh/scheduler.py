@@ -5,8 +5,8 @@ by now, made from the scores that all users share (`freshflow.ranking.incrementa
 gain enough. A user is ranked in full when their session ends, as what they will want at the next one differs.
 """
 
-from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
@@ -44,6 +44,16 @@ MIN_GAIN_THRESHOLD, MAX_GAIN_THRESHOLD, THRESHOLD_STEP = 1 / 1000, 1 / 10, 1.02
 MAX_TOKENS = 1000.0
 # Looks that are left out, at most, after looks that found nothing.
 MAX_SKIPPED_CHECKS = 32
+
+
+class SchedulerState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """State of a refresh scheduler: the budget, and the place in the turn of users."""
+
+    tokens: float
+    gain_threshold: float
+    n_checks_to_skip: int
+    n_checks_skipped: int
+    next_slot: int
 
 
 class RefreshScheduler:
@@ -177,16 +187,20 @@ class RefreshScheduler:
         starts[with_dismissals + 1] = [len(user_rows) for user_rows in rows_by_user]
         return np.array([row for user_rows in rows_by_user for row in user_rows], np.int32), np.cumsum(starts)
 
-    def state(self) -> dict[str, Any]:
-        """Return what `restore` needs."""
-        return {
-            name: getattr(self, name)
-            for name in ("tokens", "gain_threshold", "n_checks_to_skip", "n_checks_skipped", "next_slot")
-        }
+    def state(self) -> SchedulerState:
+        """Return the state."""
+        return SchedulerState(
+            tokens=self.tokens,
+            gain_threshold=self.gain_threshold,
+            n_checks_to_skip=self.n_checks_to_skip,
+            n_checks_skipped=self.n_checks_skipped,
+            next_slot=self.next_slot,
+        )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a `state`."""
-        vars(self).update(state)
+    def restore(self, state: SchedulerState) -> None:
+        """Continue from a state."""
+        self.tokens, self.gain_threshold, self.next_slot = state.tokens, state.gain_threshold, state.next_slot
+        self.n_checks_to_skip, self.n_checks_skipped = state.n_checks_to_skip, state.n_checks_skipped
 
     def _rank_idle_users(self, slots: NDArray[np.int32], now_ms: int, list_maker: ListMaker) -> None:
         """Rank users in full whose session has ended since that was last done."""

@@ -1,23 +1,31 @@
 """Lists of related items as a feature of a partition."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import Config
 from freshflow.events.model import ItemUpdate
 from freshflow.feature import DueCheck, Feature, ListMaker, TriggerEvent
 from freshflow.items.statistics import ItemStatistics
 from freshflow.outputs.records import Output, RelatedItems
-from freshflow.related.publisher import RELATED_CHECK_INTERVAL, RelatedList, RelatedPublisher
+from freshflow.related.publisher import RELATED_CHECK_INTERVAL, PublisherState, RelatedList, RelatedPublisher
+
+
+class RelatedState(StateTable, frozen=True):
+    """State of related items."""
+
+    publisher: PublisherState
+    n_published: int
 
 
 class RelatedFeature(Feature):
     """The related items of a partition, published as co-visitation changes."""
 
     name = "related"
+    state_type = RelatedState
 
     def __init__(self, number: int, config: Config, item_statistics: ItemStatistics, clock: Callable[[], int]) -> None:
         self.publisher = RelatedPublisher(config.related, number, config.job.partitions)
@@ -62,13 +70,12 @@ class RelatedFeature(Feature):
         """Return the number of published lists."""
         return {"related": self._n_published}
 
-    def state(self) -> dict[str, Any]:
-        """Return the lists that were published, by item row."""
-        n_rows = len(self._item_statistics.index.ids)
-        return {"publisher": self.publisher.state(n_rows), "published": self._n_published}
+    def state(self) -> RelatedState:
+        """Return the state."""
+        return RelatedState(self.publisher.state(len(self._item_statistics.index.ids)), self._n_published)
 
-    def restore(self, state: dict[str, Any] | None) -> None:
+    def restore(self, state: RelatedState | None) -> None:
         """Continue from a `state`, or as if no list had been published."""
         if state is not None:
-            self.publisher.restore(state["publisher"])
-            self._n_published = state["published"]
+            self.publisher.restore(state.publisher)
+            self._n_published = state.n_published

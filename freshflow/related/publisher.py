@@ -6,12 +6,14 @@ partition knows all items; which of them publishes an item's list follows from a
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import ValueColumn
 from freshflow.config.schema import RelatedConfig
 from freshflow.items.covisitation import COOCCURRENCE
 from freshflow.items.index import NO_ROW, extend_rows
@@ -19,8 +21,6 @@ from freshflow.items.popularity import N_EVENTS
 from freshflow.items.statistics import ItemStatistics
 from freshflow.outputs.records import RelatedItem
 from freshflow.related.similarity import SIMILARITY_SCALE, discounted_list_change, find_due_rows, find_related_rows
-
-__all__ = ["RELATED_CHECK_INTERVAL", "RelatedPublisher", "RelatedList", "owner_partition"]
 
 RELATED_CHECK_INTERVAL = (
     128  # choices from one look to the next, a multiple of those after which weights are taken over
@@ -36,6 +36,18 @@ class RelatedList(NamedTuple):
 
     item_id: str
     items: tuple[RelatedItem, ...]
+
+
+class PublisherState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """State of a publisher of related items, by item row (R,), and its budget."""
+
+    ids: ValueColumn[str]
+    list_rows: NDArray[np.int32]
+    checked_sums: NDArray[np.float64]
+    published_ms: NDArray[np.int64]
+    tokens: float
+    n_counted_visits: int
+    next_row: int
 
 
 class RelatedPublisher:
@@ -108,14 +120,23 @@ class RelatedPublisher:
         self.checked_sums[holds_dropped.any(axis=1)] = 0
         return lists
 
-    def state(self, rows: int) -> dict[str, Any]:
-        """All there is to keep of the first `rows`, which are those in use; see `restore`."""
-        by_row = {name: getattr(self, name)[:rows] for name in ("ids", "list_rows", "checked_sums", "published_ms")}
-        return by_row | {name: getattr(self, name) for name in ("tokens", "n_counted_visits", "next_row")}
+    def state(self, n_rows: int) -> PublisherState:
+        """Return the state of the first `n_rows` rows, which are those in use."""
+        return PublisherState(
+            ids=ValueColumn(self.ids[:n_rows]),
+            list_rows=self.list_rows[:n_rows],
+            checked_sums=self.checked_sums[:n_rows],
+            published_ms=self.published_ms[:n_rows],
+            tokens=self.tokens,
+            n_counted_visits=self.n_counted_visits,
+            next_row=self.next_row,
+        )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`. Lists may have had another length then."""
-        vars(self).update(state)
+    def restore(self, state: PublisherState) -> None:
+        """Continue from a state; lists may have had another length."""
+        self.ids, self.list_rows = list(state.ids.values), state.list_rows
+        self.checked_sums, self.published_ms = state.checked_sums, state.published_ms
+        self.tokens, self.n_counted_visits, self.next_row = state.tokens, state.n_counted_visits, state.next_row
         list_rows, k = self.list_rows, self.config.k
         if list_rows.shape[1] != k:
             self.list_rows = np.full((len(list_rows), k), NO_ROW, np.int32)

@@ -5,6 +5,7 @@ the rate over all items, the rate is  (n_o + m r_o) / (n + m):  the rate of an i
 all items (empirical Bayes: Efron & Morris 1975).
 """
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,15 @@ CONVERSION_COLUMNS = {"cart": 1, "purchase": 2}  # columns of counts, by type of
 CONVERSION_HALF_LIFE_MS = 7 * 24 * 3_600_000.0
 PRIOR_EVENTS = 20.0  # m
 PRIOR_RATE = 0.05  # r_o before the first events, with the same weight
+
+
+class ConversionRatesState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """State of `ConversionRates`."""
+
+    counts: NDArray[np.float64]
+    last_ms: NDArray[np.float64]
+    total: NDArray[np.float64]
+    total_ms: float
 
 
 class ConversionRates:
@@ -43,6 +53,15 @@ class ConversionRates:
             self.counts, self.last_ms = extend_rows(self.counts, capacity), extend_rows(self.last_ms, capacity)
         self.last_ms[row] = _decay_and_add(self.counts[row], self.last_ms[row], type_, ts_ms)
         self.total_ms = _decay_and_add(self.total, self.total_ms, type_, ts_ms)
+
+    def state(self) -> ConversionRatesState:
+        """Return the state."""
+        return ConversionRatesState(self.counts, self.last_ms, self.total, self.total_ms)
+
+    def restore(self, state: ConversionRatesState) -> None:
+        """Continue from a state."""
+        self.counts, self.last_ms = state.counts, state.last_ms
+        self.total, self.total_ms = state.total, state.total_ms
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Forget the items in `rows`."""

@@ -1,7 +1,6 @@
 """Rules as a feature of a partition."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from freshflow.items.visit import ItemVisit
 from freshflow.outputs.records import Output
 from freshflow.ranking.query import Query
 from freshflow.rules.apply import apply_rules, named_adjustments
-from freshflow.rules.pipeline import Rules
+from freshflow.rules.pipeline import Rules, RulesState
 from freshflow.users.updates import UserInteraction
 
 
@@ -22,6 +21,7 @@ class RulesFeature(Feature):
     """The business rules of a partition, which choose the items of every list."""
 
     name = "rules"
+    state_type = RulesState
     reads_item_statistics = True
     chooses_items = True
 
@@ -73,10 +73,10 @@ class RulesFeature(Feature):
         """Return how often each rule removed, added or moved an item."""
         return self.rules.counts
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> RulesState:
         """Return the state of the rules."""
         return self.rules.state()
 
-    def restore(self, state: dict[str, Any] | None) -> None:
+    def restore(self, state: RulesState | None) -> None:
         """Continue from a `state`, and derive item attributes from the item statistics."""
-        self.rules.restore(state or {})
+        self.rules.restore(state or RulesState())

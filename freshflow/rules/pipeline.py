@@ -2,21 +2,28 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import Config
 from freshflow.items.statistics import ItemStatistics
 from freshflow.items.visit import ItemVisit
 from freshflow.ranking.query import Query
 from freshflow.rules.candidate_list import CandidateList
-from freshflow.rules.conversion_rates import ConversionRates
+from freshflow.rules.conversion_rates import ConversionRates, ConversionRatesState
 from freshflow.rules.item_attributes import ItemAttributes
 from freshflow.rules.registry import ListSelection, RuleInputs, registered_rules
 
 MIN_SPARE_CANDIDATES = 50  # minimum number of candidates beyond the length of a list, for rules to choose from
+
+
+class RulesState(StateTable, frozen=True):
+    """State of the rules; its defaults are that of rules which were off before."""
+
+    counts: dict[str, int] = {}
+    conversion_rates: ConversionRatesState | None = None
 
 
 class Rules:
@@ -107,13 +114,14 @@ class Rules:
         for rule in self._rules:
             rule.ensure_items()
 
-    def state(self) -> dict[str, Any]:
-        """Return the state; see `restore`."""
-        return {"counts": dict(self.counts), "outcomes": vars(self.conversion_rates)}
+    def state(self) -> RulesState:
+        """Return the state."""
+        return RulesState(dict(self.counts), self.conversion_rates.state())
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a `state`, with the item statistics as they were then; it is empty if there were no rules."""
-        self.counts.update(state.get("counts", {}))
-        vars(self.conversion_rates).update(state.get("outcomes", {}))
+    def restore(self, state: RulesState) -> None:
+        """Continue from a state, with item statistics as they were then."""
+        self.counts.update(state.counts)
+        if state.conversion_rates is not None:
+            self.conversion_rates.restore(state.conversion_rates)
         self.item_attributes.rebuild(self.item_statistics)
         self.ensure_pinned_rows()

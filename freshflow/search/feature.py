@@ -1,13 +1,11 @@
 """Re-ranking of search results as a feature of a partition."""
 
-import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Raw, structs
 
-from freshflow._safe_pickle import load_restricted
+from freshflow._state_tables import StateTable
 from freshflow.config.schema import Config
 from freshflow.events.model import Search
 from freshflow.feature import Feature, ListBatch
@@ -17,15 +15,23 @@ from freshflow.outputs.assembly import build_list_items, extract_lists
 from freshflow.outputs.json_writer import encode_items
 from freshflow.outputs.records import ListItem
 from freshflow.ranking.query import Query
-from freshflow.search.reranker import SearchReranker
+from freshflow.search.reranker import RerankerState, SearchReranker
 from freshflow.users.profile import UserProfile
 from freshflow.users.updates import ListRequested, UserInteraction
+
+
+class SearchState(StateTable, frozen=True):
+    """State of search."""
+
+    reranker: RerankerState
+    counts: dict[str, int]
 
 
 class SearchFeature(Feature):
     """The search re-ranker of a partition: it answers searches and learns from the visits that follow."""
 
     name = "search"
+    state_type = SearchState
 
     def __init__(self, config: Config, item_statistics: ItemStatistics) -> None:
         self.reranker = SearchReranker(config.search, int(config.users.session_gap_s * 1000))
@@ -90,13 +96,12 @@ class SearchFeature(Feature):
         """Return how high chosen items stood in the answers and in the engine's order."""
         return self.reranker.values()
 
-    def state(self) -> dict[str, Any]:
-        """Return the state of the re-ranker. Its models change in place and are small, so they are pickled here."""
-        models = pickle.dumps(self.reranker.models(), protocol=5)
-        return {"reranker": self.reranker.state(), "models": models, "counts": dict(self._counts)}
+    def state(self) -> SearchState:
+        """Return the state."""
+        return SearchState(self.reranker.state(), dict(self._counts))
 
-    def restore(self, state: dict[str, Any] | None) -> None:
+    def restore(self, state: SearchState | None) -> None:
         """Continue from a `state`, or with nothing learned."""
         if state is not None:
-            self.reranker.restore(state["reranker"], load_restricted(state["models"], []))
-            self._counts = Counter(state["counts"])
+            self.reranker.restore(state.reranker)
+            self._counts = Counter(state.counts)

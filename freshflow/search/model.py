@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from freshflow.ranking.adam import Adam
 from freshflow.ranking.choice_regression import ChoiceRegression
+from freshflow.ranking.model_state import ModelState, restore_model
 from freshflow.ranking.scoring import SCORE_QUANTUM
 
 __all__ = [
@@ -103,3 +104,7 @@ class SearchRanker:
         gradient = features[target_index] - shares @ features / shares.sum()
         self.model.learn_choices(SEARCH_FEATURES, gradient[None] * weight)
         self.n_updates += 1
+
+    def restore(self, model: ModelState, n_updates: int) -> None:
+        """Continue from the state of a model and its number of updates."""
+        self.model, self.n_updates = restore_model(self.model, model), n_updates

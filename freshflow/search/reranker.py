@@ -6,7 +6,6 @@ once: an answer knows every choice before it and none after it, wherever batches
 
 from collections.abc import Collection, Sequence
 from itertools import islice
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,12 +15,13 @@ from numpy.typing import NDArray
 from freshflow.config.schema import SearchConfig
 from freshflow.events.model import Search
 from freshflow.events.query_keys import query_keys
-from freshflow.items.query_choices import QueryClicks
+from freshflow.items.query_choices import QueryClicks, QueryCounts
 from freshflow.items.statistics import ItemStatistics
 from freshflow.items.visit import ItemVisit
-from freshflow.metrics.prequential import RankingMetrics
+from freshflow.metrics.prequential import RankingMetrics, RankingMetricsState
 from freshflow.outputs.records import ListItem
 from freshflow.ranking.kernel import CANDIDATE_ROW, HISTORY_INDEX, N_CANDIDATES, RankingResults
+from freshflow.ranking.model_state import ModelState, model_state
 from freshflow.ranking.query import Query
 from freshflow.ranking.scoring import SCORE_QUANTUM
 from freshflow.search.model import (
@@ -35,15 +35,13 @@ from freshflow.search.model import (
 from freshflow.users.profile import UserProfile
 from freshflow.users.updates import ListRequested, UserInteraction
 
-__all__ = ["SearchReranker"]
-
 MAX_CLICKED_ITEMS = 30  # items that the feed takes into account after a search
 MAX_TRAINING_RESULTS = 30  # results of an answer, from the first on, that choices are learned among
 MAX_PENDING_ANSWERS = 5_000  # users whose latest answer is kept until they choose; who searched longest ago goes first
 DEMOTION_CONTRIBUTION = "last"  # the contribution that takes an item to the end
 
 
-class _PendingAnswer(msgspec.Struct, array_like=True):
+class PendingAnswer(msgspec.Struct, forbid_unknown_fields=True):
     """The latest answer to a user: keys and time of the search, the first results as shown with their places in the
     engine's order (from 1) and features (C, F) in bytes; `clicked_items` are the results that were taken since.
     """
@@ -56,6 +54,17 @@ class _PendingAnswer(msgspec.Struct, array_like=True):
     clicked_items: list[str] = msgspec.field(default_factory=list)
 
 
+class RerankerState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """State of a search re-ranker: clicks by query, the model, answers by user that wait for a choice, and metrics."""
+
+    query_clicks: dict[str, QueryCounts]
+    model: ModelState
+    n_updates: int
+    pending_answers: dict[str, PendingAnswer]
+    reranked_metrics: RankingMetricsState
+    engine_metrics: RankingMetricsState
+
+
 class SearchReranker:
     """What is known of queries, the model, the answers that wait for a choice, and how good they were."""
 
@@ -64,7 +73,7 @@ class SearchReranker:
         self.session_gap_ms = session_gap_ms
         self.query_clicks = QueryClicks(config.max_queries)
         self.ranker = SearchRanker()
-        self.pending_answers: dict[str, _PendingAnswer] = {}
+        self.pending_answers: dict[str, PendingAnswer] = {}
         self.reranked_metrics, self.engine_metrics = RankingMetrics(), RankingMetrics()
 
     def learn(self, step: UserInteraction | ItemVisit) -> None:
@@ -181,19 +190,24 @@ class SearchReranker:
             for metric, value in ranking_metrics.values().items()
         }
 
-    def state(self) -> dict[str, Any]:
-        """All there is to keep of what is no model; see `restore`."""
-        return {"choices": self.query_clicks.snapshot(), "waiting": msgspec.msgpack.encode(self.pending_answers)}
+    def state(self) -> RerankerState:
+        """Return the state."""
+        return RerankerState(
+            query_clicks=self.query_clicks.state(),
+            model=model_state(self.ranker.model),
+            n_updates=self.ranker.n_updates,
+            pending_answers=self.pending_answers,
+            reranked_metrics=self.reranked_metrics.state(),
+            engine_metrics=self.engine_metrics.state(),
+        )
 
-    def models(self) -> tuple[SearchRanker, RankingMetrics, RankingMetrics]:
-        """What is kept as objects."""
-        return self.ranker, self.reranked_metrics, self.engine_metrics
-
-    def restore(self, state: dict[str, Any], models: tuple[SearchRanker, RankingMetrics, RankingMetrics]) -> None:
-        """Go on from a `state` and `models`."""
-        self.query_clicks.restore(state["choices"])
-        self.pending_answers = msgspec.msgpack.decode(state["waiting"], type=dict[str, _PendingAnswer])
-        self.ranker, self.reranked_metrics, self.engine_metrics = models
+    def restore(self, state: RerankerState) -> None:
+        """Continue from a state."""
+        self.query_clicks.restore(state.query_clicks)
+        self.ranker.restore(state.model, state.n_updates)
+        self.pending_answers = state.pending_answers
+        self.reranked_metrics.restore(state.reranked_metrics)
+        self.engine_metrics.restore(state.engine_metrics)
 
     def _store_pending_answer(
         self,
@@ -213,7 +227,7 @@ class SearchReranker:
         shown_ids = [item.item_id for item in list_items[:MAX_TRAINING_RESULTS]]
         indices = [index_by_item[item] for item in shown_ids]
         self.pending_answers.pop(search.user_id, None)
-        self.pending_answers[search.user_id] = _PendingAnswer(
+        self.pending_answers[search.user_id] = PendingAnswer(
             key, ts_ms, shown_ids, [n + 1 for n in indices], features[indices].astype(np.float32).tobytes()
         )
         if len(self.pending_answers) > MAX_PENDING_ANSWERS:

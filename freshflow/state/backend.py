@@ -1,111 +1,91 @@
-"""Where the state of a step is kept, so that a job that is killed goes on where it was.
+"""The state backend: how the state of a step's keys outlasts a job that is killed.
 
-Bytewax stores what `snapshot` returns at the end of every epoch, and of each key the latest alone. To store a whole
-state takes as long as it is large, and the job would wait for it. What a stage does follows from its state and from
-what it takes, so it is enough to store a whole state, a *base*, now and then, and in a *journal* what was taken since:
+Bytewax stores the return value of `snapshot` at the end of every epoch, of each key the latest alone. Storing a whole
+state would take as long as the state is large, and the job would wait for it. The effect of a message follows from the
+state and the message alone, so a state is stored as a *snapshot*, which is whole, and a *changelog* of the messages
+since:
 
-    base 1 |-- journal 1 --------|-- journal 2 ------ ...
-                                 base 2 is begun,     done: base 1 and journal 1 are no longer needed
+    snapshot 1 |-- changelog 1 --------|-- changelog 2 ------ ...
+                                       snapshot 2 is begun,   done: snapshot 1 and changelog 1 are no longer needed
 
-Both are files in the recovery folder. A base is written by another thread. Bytewax is given a `Reference`, which says
-which base and how much of which journals make up the state; only whole epochs are referred to.
+Both are files in the recovery folder. A snapshot is written by a thread of its own. Bytewax stores a `Manifest`: it names
+the snapshot and the parts of changelogs that make up the state at the end of an epoch.
 """
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
-from typing import Annotated, Any, NamedTuple
-from uuid import uuid4
-from zlib import crc32
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import structs
 
 from freshflow._framing import decode_frames, encode_frame
-from freshflow._safe_pickle import ByteBuffer
-from freshflow.engine.snapshot import check_settings
-from freshflow.errors import OutputError, SnapshotError
+from freshflow._state_tables import PieceFactory
+from freshflow.errors import SnapshotError
+from freshflow.state.background_snapshot import BackgroundSnapshot
+from freshflow.state.changelog import Changelog, StateFiles, damage_error
+from freshflow.state.manifest import MANIFEST_MAGIC, Manifest, encode_manifest, read_manifest
 
-__all__ = ["STATE_FILE_PATTERN", "MANIFEST_MAGIC", "StateBackend", "KeyedState", "Manifest", "read_manifest"]
-
-MANIFEST_MAGIC = b"freshflow-files-3\n"
-STATE_FILE_PATTERN = rb"[0-9a-f]{16}-\d+\.(?:base|journal)"  # what a reference calls its files
-# A base is made when reading it would save taking so many events again, and when the last one took a small share of the
-# time since.
+# A snapshot is made once the changelog holds so many events or bytes, and not before the last one's share of the time
+# since has fallen to the ratio.
 MAX_CHANGELOG_EVENTS, MAX_CHANGELOG_BYTES, MAX_SNAPSHOT_TIME_RATIO = 20_000, 1 << 26, 0.1
-# Bytewax may resume from an earlier epoch than the last that this process ended, as others may not have got so far;
-# they keep within two epochs of each other.
+# Bytewax may resume from an epoch before the last that this process ended, as other processes may lag behind; processes
+# keep within two epochs of each other.
 N_RETAINED_CHECKPOINTS = 3
-CHANGELOG_BUFFER_BYTES = 1 << 16
-
-# A name leads nowhere but into the folder.
-FileName = Annotated[str, Meta(pattern=rf"\A{STATE_FILE_PATTERN.decode()}\Z")]
-ByteLength = Annotated[int, Meta(ge=0)]
-PieceFactory = Callable[[], Iterable[ByteBuffer]]
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What makes up a state: a base, and journals, in order, each with the number of its bytes that count.
-
-    `settings` are those that it was made under and that shape it; `checksum` is the CRC-32 of the base.
-    """
-
-    settings: dict[str, Any]
-    snapshot: tuple[FileName, ByteLength] | None = None
-    changelogs: tuple[tuple[FileName, ByteLength], ...] = ()
-    checksum: int | None = None
-
-    @property
-    def file_names(self) -> tuple[str, ...]:
-        """The names of all its files."""
-        files = self.changelogs if self.snapshot is None else (self.snapshot, *self.changelogs)
-        return tuple(name for name, _ in files)
 
 
 class KeyedState:
-    """The state of one key of one step; of a job without recovery, of which nothing is kept."""
+    """The state of one key of one step, in a job that keeps none; its subclasses keep it."""
 
-    snapshot: bytearray | None = None  # the whole state to go on from, if there is one
+    snapshot: bytearray | None = None  # the whole state to continue from, if there is one
 
     def replay_changelog(self) -> Iterator[Any]:
-        """What was taken after `snapshot` was made, in order."""
+        """Return the messages after `snapshot`, in order."""
         return iter(())
 
     def append_to_changelog(self, message: Any, n_events: int) -> None:
-        """The stage takes something, which holds so many events; it must never change."""
+        """Record a message that holds so many events. It must not change later."""
 
     def compact_now(self) -> None:
-        """Keep nothing of what was taken so far but what is left of it in the state."""
+        """Replace the changelog by a snapshot at the next checkpoint: the changelog may hold a user's deleted data."""
 
     @property
     def has_files_to_delete(self) -> bool:
-        """Whether files wait for more epochs to end before they are deleted, though nothing should be taken by then."""
+        """True if files wait to be deleted, for which more epochs have to end even if no message comes."""
         return False
 
     def checkpoint(self, freeze: Callable[[], PieceFactory]) -> bytes:
-        """What Bytewax is to store for the state as it is now; `freeze` makes what makes its pieces."""
+        """Return the bytes that Bytewax is to store for the state as it is now; `freeze` copies the state."""
         return b""
 
 
 class StateBackend(NamedTuple):
     """How a job keeps states: not at all, whole in Bytewax's store, or in files of `folder`.
 
-    `has_snapshots` says that there are snapshots to go on from, as far as is known.
+    `has_snapshots` says that the recovery folder holds snapshots to continue from. `on_snapshot_written` is called with
+    the duration of each snapshot in seconds.
     """
 
     is_enabled: bool = False
     folder: Path | None = None
     has_snapshots: bool = False
-    on_snapshot_written: Callable[[float], None] = lambda _: None  # told of each base how many seconds it took
+    on_snapshot_written: Callable[[float], None] = lambda _: None
 
     def open_state(self, resume_state: bytes | None, message_type: Any, settings: dict[str, Any]) -> KeyedState:
-        """What is kept of a key, of which Bytewax had `resume_state` something or nothing; it takes things of one type.
+        """Open the state of a key.
 
-        Raises `SnapshotError` if it was made under other `settings`.
+        Args:
+            resume_state: The bytes that Bytewax has stored of the key, if any.
+            message_type: The type of the messages that the step takes.
+            settings: The settings that shape the state.
+
+        Returns:
+            The state, to be continued.
+
+        Raises:
+            SnapshotError: The state is damaged, or was made under other settings.
         """
         if not self.is_enabled:
             return KeyedState()
@@ -136,18 +116,18 @@ class _FileState(KeyedState):
         settings: dict[str, Any],
         on_snapshot_written: Callable[[float], None],
     ) -> None:
-        self._files = _StateFiles(folder)
+        self._files = StateFiles(folder)
         self._on_snapshot_written = on_snapshot_written
         self._decode = msgspec.msgpack.Decoder(message_type).decode
         self._encode = msgspec.msgpack.Encoder().encode
         self._manifest = read_manifest(resume_state, settings)
-        # Stored whole by a job that did not keep it in files.
+        # A job that did not keep states in files has stored it whole.
         is_inline = resume_state is not None and bool(resume_state) and not resume_state.startswith(MANIFEST_MAGIC)
         self._is_compaction_requested = is_inline
         self.snapshot = bytearray(resume_state or b"") if is_inline else self._files.read_snapshot(self._manifest)
-        self._changelog: _Changelog | None = None
+        self._changelog: Changelog | None = None
         self._n_events = self._n_bytes = 0
-        self._snapshot_writer: _SnapshotWriter | None = None
+        self._background_snapshot: BackgroundSnapshot | None = None
         self._pause_until_s = 0.0
         self._obsolete_files: deque[tuple[int, tuple[str, ...]]] = deque()
         self._n_checkpoints = 0
@@ -161,7 +141,7 @@ class _FileState(KeyedState):
                 except StopIteration:
                     break
                 except ValueError as error:  # msgspec's errors are ValueErrors
-                    raise _damage_error(self._files.folder / name, str(error)) from None
+                    raise damage_error(self._files.folder / name, str(error)) from None
                 yield message
 
     def append_to_changelog(self, message: Any, n_events: int) -> None:
@@ -182,18 +162,19 @@ class _FileState(KeyedState):
     def checkpoint(self, freeze: Callable[[], PieceFactory]) -> bytes:
         self._n_checkpoints += 1
         manifest = self._sync_changelog()
-        if self._snapshot_writer is not None and (self._is_compaction_requested or self._snapshot_writer.is_done):
-            manifest = self._switch_to_snapshot(self._snapshot_writer)
-        if self._snapshot_writer is None and (self._is_compaction_requested or self._is_snapshot_due()):
-            self._snapshot_writer = self._start_snapshot(freeze(), manifest)
+        snapshot = self._background_snapshot
+        if snapshot is not None and (self._is_compaction_requested or snapshot.is_done):
+            manifest = self._switch_to_snapshot(snapshot)
+        if self._background_snapshot is None and (self._is_compaction_requested or self._is_snapshot_due()):
+            self._background_snapshot = self._start_snapshot(freeze(), manifest)
             if self._is_compaction_requested:
-                manifest, self._is_compaction_requested = self._switch_to_snapshot(self._snapshot_writer), False
+                manifest, self._is_compaction_requested = self._switch_to_snapshot(self._background_snapshot), False
         while self._obsolete_files and self._obsolete_files[0][0] <= self._n_checkpoints - N_RETAINED_CHECKPOINTS:
             self._files.delete(self._obsolete_files.popleft()[1])
-        return MANIFEST_MAGIC + self._encode(manifest)
+        return encode_manifest(manifest)
 
     def _sync_changelog(self) -> Manifest:
-        """Everything that was taken, on disk."""
+        """Write all messages to disk."""
         changelog = self._changelog
         if changelog is not None and changelog.length:
             changelog.sync()
@@ -206,188 +187,24 @@ class _FileState(KeyedState):
         is_large = self._n_events >= MAX_CHANGELOG_EVENTS or self._n_bytes >= MAX_CHANGELOG_BYTES
         return is_large and time.monotonic() >= self._pause_until_s
 
-    def _start_snapshot(self, pieces: PieceFactory, manifest: Manifest) -> "_SnapshotWriter":
-        """Begin a base; what is taken from now on goes into a journal that follows it."""
+    def _start_snapshot(self, pieces: PieceFactory, manifest: Manifest) -> BackgroundSnapshot:
+        """Begin a snapshot; messages from now on go into a changelog that follows it."""
         if self._changelog is not None:
             self._changelog.close()
             self._changelog = None
         self._n_events = self._n_bytes = 0
-        return _SnapshotWriter(self._files, pieces, manifest)
+        return BackgroundSnapshot(self._files, pieces, manifest)
 
-    def _switch_to_snapshot(self, writer: "_SnapshotWriter") -> Manifest:
-        """Refer to a new base, once it is done."""
-        duration_s, length, checksum = writer.finish()
+    def _switch_to_snapshot(self, snapshot: BackgroundSnapshot) -> Manifest:
+        """Wait for a snapshot, and name it in the manifest instead of the files that it replaces."""
+        duration_s, length, checksum = snapshot.finish()
         self._on_snapshot_written(duration_s)
         self._pause_until_s = time.monotonic() + duration_s / MAX_SNAPSHOT_TIME_RATIO
-        self._snapshot_writer = None
-        newer_changelogs = tuple(
-            entry for entry in self._manifest.changelogs if entry not in writer.replaced_manifest.changelogs
-        )
-        self._obsolete_files.append((self._n_checkpoints, writer.replaced_manifest.file_names))
-        snapshot = (writer.name, length)
+        self._background_snapshot = None
+        replaced = snapshot.replaced_manifest
+        newer_changelogs = tuple(entry for entry in self._manifest.changelogs if entry not in replaced.changelogs)
+        self._obsolete_files.append((self._n_checkpoints, replaced.file_names))
         self._manifest = structs.replace(
-            self._manifest, snapshot=snapshot, changelogs=newer_changelogs, checksum=checksum
+            self._manifest, snapshot=(snapshot.name, length), changelogs=newer_changelogs, checksum=checksum
         )
         return self._manifest
-
-
-def read_manifest(resume_state: bytes | None, settings: dict[str, Any]) -> Manifest:
-    """What was stored, if it is a reference, else one to nothing.
-
-    Raises `SnapshotError` if it was made under other `settings`.
-    """
-    if resume_state is None or not resume_state.startswith(MANIFEST_MAGIC):
-        return Manifest(settings)
-    try:
-        manifest = msgspec.msgpack.decode(resume_state[len(MANIFEST_MAGIC) :], type=Manifest)
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise SnapshotError(
-            f"The recovery folder is damaged: what it says of its files cannot be read ({error}); restore the folder "
-            "whole, or start anew with an empty one."
-        ) from None
-    check_settings(manifest.settings, settings)
-    return manifest
-
-
-class _StateFiles:
-    """The files of one key; no two have the same name, whichever process made them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._name_prefix = uuid4().hex[:16]
-        self._last_number = 0
-
-    def _new_path(self, extension: str) -> Path:
-        self._last_number += 1
-        return self.folder / f"{self._name_prefix}-{self._last_number}.{extension}"
-
-    def create_changelog(self) -> "_Changelog":
-        return _Changelog(self._new_path("journal"))
-
-    def write_snapshot(self, path: Path, pieces: PieceFactory) -> tuple[int, int]:
-        """Write a base; how many bytes it has, and their checksum."""
-        checksum = 0
-        with _translate_os_errors(path):
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            with path.open("xb") as file:
-                for piece in pieces():
-                    file.write(piece)
-                    checksum = crc32(piece, checksum)
-                file.flush()
-                os.fsync(file.fileno())
-                length = file.tell()
-            _sync_folder(path)
-        return length, checksum
-
-    def new_snapshot_path(self) -> Path:
-        return self._new_path("base")
-
-    def read_snapshot(self, manifest: Manifest) -> bytearray | None:
-        if manifest.snapshot is None:
-            return None
-        content = self.read(*manifest.snapshot)
-        if manifest.checksum not in (None, crc32(content)):
-            raise _damage_error(self.folder / manifest.snapshot[0], "the content has changed")
-        return content
-
-    def read(self, name: str, length: int) -> bytearray:
-        path = self.folder / name
-        try:
-            with path.open("rb") as file:
-                n_available = os.fstat(file.fileno()).st_size
-                if n_available < length:  # before there is room for what a damaged reference may ask for
-                    raise _damage_error(path, f"{n_available} bytes of {length} are left")
-                content = bytearray(length)
-                file.readinto(content)
-        except OSError as error:
-            raise _damage_error(path, f"nothing can be read ({error.strerror})") from None
-        return content
-
-    def delete(self, names: Iterable[str]) -> None:
-        for name in names:
-            (self.folder / name).unlink(missing_ok=True)
-
-
-class _Changelog:
-    """A file that grows."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self.length = 0
-        self._path = path
-        with _translate_os_errors(path):
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            self._file = path.open("xb", buffering=CHANGELOG_BUFFER_BYTES)
-            _sync_folder(path)
-
-    def append(self, piece: bytes) -> None:
-        with _translate_os_errors(self._path):
-            self._file.write(piece)
-        self.length += len(piece)
-
-    def sync(self) -> None:
-        """Everything is on disk."""
-        with _translate_os_errors(self._path):
-            self._file.flush()
-            os.fdatasync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _SnapshotWriter:
-    """A base that is being written by a thread of its own. It replaces what was referred to when it was begun."""
-
-    def __init__(self, files: _StateFiles, pieces: PieceFactory, replaced_manifest: Manifest) -> None:
-        path = files.new_snapshot_path()
-        self.name = path.name
-        self.replaced_manifest = replaced_manifest
-        self._error: Exception | None = None
-        self._start_s, self._duration_s, self._length_and_checksum = time.monotonic(), 0.0, (0, 0)
-        self._thread = Thread(target=self._write, args=(files, path, pieces), daemon=True)
-        self._thread.start()
-
-    def _write(self, files: _StateFiles, path: Path, pieces: PieceFactory) -> None:
-        try:
-            self._length_and_checksum = files.write_snapshot(path, pieces)
-        except Exception as error:
-            self._error = error
-        self._duration_s = time.monotonic() - self._start_s
-
-    @property
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def finish(self) -> tuple[float, int, int]:
-        """Wait until it is done; how many seconds it took, its bytes and checksum. Raises what went wrong."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return (self._duration_s, *self._length_and_checksum)
-
-
-def _sync_folder(path: Path) -> None:
-    """The name of a new file is on disk."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _translate_os_errors(path: Path) -> Iterator[None]:
-    """Failures to write, as sentences."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"The state of the job cannot be written to {path.parent}: {error.strerror}; make room or give another "
-            "--recovery folder."
-        ) from None
-
-
-def _damage_error(path: Path, detail: str) -> SnapshotError:
-    return SnapshotError(
-        f"The recovery folder is damaged: of {path} {detail}; restore the folder whole, or start anew with an empty one."
-    )

@@ -1,14 +1,13 @@
-"""Publishes to a consumer group how far a job's stored snapshots have come, for tools that watch the lag of groups.
+"""Publishes the offsets of a job's stored snapshots to a consumer group, for tools that watch the lag of groups.
 
-Only what the recovery folder holds is published: the offsets at the epoch from which a job that is killed now would go
-on. They are read from the folder by a thread of the process that started the job, so the job itself does nothing for
-it, and never goes by what the group says.
+The offsets are those at the epoch from which a job that is killed now would resume. A thread of the process that
+started the job reads them from the recovery folder; the job itself does no work for it, and never reads the group.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from freshflow._safe_pickle import load_plain
@@ -16,16 +15,21 @@ from freshflow.config.schema import Config
 from freshflow.io.kafka.errors import LOG
 from freshflow.io.registry import open_offset_group
 from freshflow.io.scheme import OffsetGroup
+from freshflow.state.bytewax_store import read_resume_snapshots
 
-__all__ = ["publish_offsets", "read_stored_offsets"]
-
-PUBLISH_INTERVAL_S = 5.0  # lag is looked at by the minute
+PUBLISH_INTERVAL_S = 5.0  # lag is watched by the minute
 SOURCE_STEP_ID = "freshflow.source"
 
 
 @contextmanager
 def publish_offsets(url: str, config: Config, recovery: Path | None) -> Iterator[None]:
-    """Publish the offsets meanwhile, and the last ones when the job has ended well. Never raises for want of that."""
+    """Publish offsets while the body runs, and the last ones after it has succeeded.
+
+    Args:
+        url: The input of the job; only some schemes have offsets to publish.
+        config: The configuration, with the consumer group in `kafka.group`.
+        recovery: The recovery folder, if the job has one.
+    """
     group = open_offset_group(url, config)
     if group is None:
         yield
@@ -53,27 +57,12 @@ def _publish_periodically(group: OffsetGroup, recovery: Path, stop_event: thread
 def _try_read_offsets(recovery: Path) -> dict[str, int]:
     try:
         return read_stored_offsets(recovery)
-    except (sqlite3.Error, ValueError):  # the job says so, if it matters
+    except (sqlite3.Error, ValueError):  # if the folder is damaged, the job reports it
         return {}
 
 
 def read_stored_offsets(recovery: Path) -> dict[str, int]:
-    """The next offset to read of each part of the source, where a job would go on from this folder.
-
-    That is at the earliest epoch that a worker of the last execution had not ended; snapshots before it count.
-    """
-    rows: list[tuple[int, str, bytes]] = []
-    frontiers: list[tuple[int, int]] = []
-    for path in recovery.glob("part-*.sqlite3"):
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as part:
-            snapshot_query = (
-                "SELECT snap_epoch, state_key, ser_change FROM snaps WHERE step_id = ? AND ser_change IS NOT NULL"
-            )
-            rows += part.execute(snapshot_query, (SOURCE_STEP_ID,)).fetchall()
-            frontiers += part.execute("SELECT ex_num, worker_frontier FROM fronts").fetchall()
-    if not frontiers:
-        return {}
-    latest_execution = max(execution for execution, _ in frontiers)
-    resume_epoch = min(frontier for execution, frontier in frontiers if execution == latest_execution)
-    offsets = {key: load_plain(blob) for epoch, key, blob in sorted(rows) if epoch < resume_epoch}
+    """Return the next offset to read of each partition of the source, where a job would resume from this folder."""
+    snapshots = read_resume_snapshots(recovery, SOURCE_STEP_ID)
+    offsets = {key: load_plain(snapshot.pickled) for key, snapshot in snapshots.items()}
     return {key: offset for key, offset in offsets.items() if isinstance(offset, int)}

@@ -1,4 +1,7 @@
-"""The recovery folder: Bytewax's store of snapshots, made once, and checked before several processes open it."""
+"""The recovery folder: Bytewax's store of snapshots, and the files of states beside it.
+
+It is created once, held by one job at a time, and checked before Bytewax opens it in several processes.
+"""
 
 import fcntl
 import os
@@ -8,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,37 +25,27 @@ from bytewax.recovery import (
 
 from freshflow._safe_pickle import load_plain
 from freshflow.errors import FreshFlowError, OutputError, SnapshotError
-from freshflow.state.backend import MANIFEST_MAGIC, STATE_FILE_PATTERN, StateBackend, read_manifest
+from freshflow.state.backend import StateBackend
+from freshflow.state.bytewax_store import PartNumber, part_paths, read_part_numbers, read_snapshots
+from freshflow.state.manifest import MANIFEST_MAGIC, STATE_FILE_PATTERN, read_manifest
 
-__all__ = [
-    "LOCK_FILE_NAME",
-    "STATES_DIR_NAME",
-    "lock_recovery_dir",
-    "open_state_backend",
-    "disk_full_error",
-    "open_recovery_store",
-    "translate_store_errors",
-]
-
-# Recovery partitions: each is a file that one worker writes; a handful serves from one process to eight.
+# Each recovery partition is a file that one worker writes; a handful serves from one process to eight.
 N_RECOVERY_PARTITIONS = 8
-LOCK_FILE_NAME, LOCK_TIMEOUT_S = (
-    "in-use",
-    5.0,
-)  # a file that the job holds locked; the last job's processes may take a moment to end
-MIN_FREE_BYTES = 1 << 20  # bytes without which the store cannot be opened or written
-STATES_DIR_NAME = "states"  # the folder in it for files of our own
-# What Bytewax raises where a recovery folder holds something else, or not all of it.
+LOCK_FILE_NAME = "in-use"  # the job holds a lock on it
+LOCK_TIMEOUT_S = 5.0  # the processes of the last job may take a moment to end
+MIN_FREE_BYTES = 1 << 20  # with less, the store cannot be opened or written
+STATES_DIR_NAME = "states"  # the folder of our own files
+# The exceptions that Bytewax raises if a recovery folder is incomplete or holds something else.
 BYTEWAX_RECOVERY_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
-# How Bytewax says, in the words of its code, that a file there is damaged or cannot be opened or written.
+# The words of Bytewax's Rust code for a file that is damaged, or cannot be opened or written.
 STORE_FAILURE_PATTERN = re.compile(r'(?:SqliteFailure.*Some\("|(?=Error opening recovery DB))([^"]*)')
 
 
 def open_recovery_store(folder: Path) -> RecoveryConfig:
-    """The store in a folder, made for us alone if there is none yet. Raises `OutputError` if anybody may write to it.
+    """Return the store in a folder, which is created with access for this user alone if it does not exist.
 
-    Whoever can write there decides what the job reads as its own state. A group may: volumes of containers are often
-    given to one, and it is for whoever runs the job to say who is in it.
+    A snapshot decides the state of the job, so a folder that anyone may write to raises `OutputError`. A group may have
+    access: volumes of containers are often given to one, and the operator says who is in it.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -69,29 +62,34 @@ def open_recovery_store(folder: Path) -> RecoveryConfig:
 
 
 def open_state_backend(folder: Path | None) -> StateBackend:
-    """Where states are kept by a job with this recovery folder, if it has one."""
+    """Return the backend for a job with this recovery folder, or for one without."""
     if folder is None:
         return StateBackend()
-    has_snapshots = any(_read_snapshots(folder, path) for path in folder.glob("part-*.sqlite3"))
-    return StateBackend(is_enabled=True, folder=folder / STATES_DIR_NAME, has_snapshots=has_snapshots)
+    return StateBackend(is_enabled=True, folder=folder / STATES_DIR_NAME, has_snapshots=bool(_read_pickles(folder)))
 
 
 @contextmanager
 def lock_recovery_dir(folder: Path, settings: dict[str, Any]) -> Iterator[int]:
-    """Hold a recovery folder, made if there is none yet, for one job alone, and tidy it up before and after.
+    """Hold a recovery folder for one job, and delete unreferenced files before and after.
 
-    Gives the descriptor of its lock, for the processes of the job to hold, too, until the last one is gone. Raises
-    `SnapshotError` if it is none, damaged or incomplete (in a cluster Bytewax says so in no process), and
-    `OutputError` if another job holds it or its disk is full. Raises `SnapshotError`, too, if it is of a job with other
-    `settings` of how users are split: of another number of partitions Bytewax makes a panic where sinks have as many
-    parts.
+    Args:
+        folder: The folder, which is created if it does not exist.
+        settings: The settings of how users are split over partitions. With another number of partitions than the
+            folder was written with, Bytewax would panic, if sinks have as many.
+
+    Yields:
+        The descriptor of the lock; the processes of the job inherit it, and the last one that ends releases it.
+
+    Raises:
+        OutputError: Another job holds the folder, or its disk is full.
+        SnapshotError: The folder is damaged, incomplete, or of a job with other settings. In a cluster Bytewax would
+            report this in no process.
     """
     open_recovery_store(folder)
     _check_parts_complete(folder)
     with (folder / LOCK_FILE_NAME).open("wb") as lock:
         _acquire_lock(folder, lock)
-        snapshots = _delete_unreferenced_files(folder)
-        _check_split(snapshots, settings)
+        _check_split(_delete_unreferenced_files(folder), settings)
         yield lock.fileno()
         _delete_unreferenced_files(folder)
 
@@ -111,65 +109,62 @@ def _acquire_lock(folder: Path, lock: BinaryIO) -> None:
             return
 
 
-def _check_split(snapshots: list[bytes], settings: dict[str, Any]) -> None:
-    for blob in snapshots:
-        if MANIFEST_MAGIC in blob:
-            read_manifest(load_plain(blob), settings)
+def _check_split(pickles: list[bytes], settings: dict[str, Any]) -> None:
+    for pickled in pickles:
+        if MANIFEST_MAGIC in pickled:
+            read_manifest(load_plain(pickled), settings)
 
 
 def _delete_unreferenced_files(folder: Path) -> list[bytes]:
-    """Delete files of states that no snapshot refers to, left by a job that was killed; the snapshots there are."""
-    snapshots = [blob for path in sorted(folder.glob("part-*.sqlite3")) for blob in _read_snapshots(folder, path)]
-    referenced_names = {name.decode() for blob in snapshots for name in re.findall(STATE_FILE_PATTERN, blob)}
+    """Delete state files that no snapshot names, left by a job that was killed, and return the pickled snapshots."""
+    pickles = _read_pickles(folder)
+    referenced_names = {name.decode() for pickled in pickles for name in re.findall(STATE_FILE_PATTERN, pickled)}
     for path in (folder / STATES_DIR_NAME).glob("*"):
         if re.fullmatch(STATE_FILE_PATTERN, path.name.encode()) and path.name not in referenced_names:
             path.unlink(missing_ok=True)
-    return snapshots
+    return pickles
 
 
-def _read_snapshots(folder: Path, path: Path) -> list[bytes]:
+def _read_pickles(folder: Path) -> list[bytes]:
+    """Return the pickled snapshots, once it is clear that they are plain values.
+
+    Bytewax unpickles them without a check, and a planted one would execute any code.
+    """
     try:
-        with closing(sqlite3.connect(path)) as part:
-            blobs = [blob for (blob,) in part.execute("SELECT ser_change FROM snaps") if blob is not None]
+        pickles = [snapshot.pickled for snapshot in read_snapshots(folder)]
     except sqlite3.Error as error:
         raise _unusable_error(folder, str(error)) from None
-    for blob in blobs:
-        _check_plain_value(folder, blob)
-    return blobs
-
-
-def _check_plain_value(folder: Path, blob: bytes) -> None:
-    """Refuse what is no plain value before Bytewax unpickles it, which would execute what it names."""
-    try:
-        load_plain(blob)
-    except Exception as error:  # there is no end to what a damaged pickle can raise
-        raise _unusable_error(folder, f"a snapshot in it is damaged: {error}") from None
+    for pickled in pickles:
+        try:
+            load_plain(pickled)
+        except Exception as error:  # a damaged pickle can raise anything
+            raise _unusable_error(folder, f"a snapshot in it is damaged: {error}") from None
+    return pickles
 
 
 def _check_parts_complete(folder: Path) -> None:
-    rows = [row for path in sorted(folder.glob("part-*.sqlite3")) for row in _read_part_rows(folder, path)]
-    if not rows:
+    numbers = [number for path in part_paths(folder) for number in _read_part_numbers(folder, path)]
+    if not numbers:
         raise _unusable_error(folder, "No recovery partitions found")
-    n_expected = rows[0][1]
-    n_present = len({index for index, n_parts in rows if n_parts == n_expected})
+    n_expected = numbers[0].n_parts
+    n_present = len({number.index for number in numbers if number.n_parts == n_expected})
     if n_present != n_expected:
         raise _unusable_error(folder, f"missing {n_expected - n_present} of {n_expected} files")
 
 
-def _read_part_rows(folder: Path, path: Path) -> list[tuple[int, int]]:
+def _read_part_numbers(folder: Path, path: Path) -> list[PartNumber]:
     try:
-        with closing(sqlite3.connect(path)) as part:
-            rows = part.execute("SELECT part_index, part_count FROM parts").fetchall()
+        numbers = read_part_numbers(path)
     except sqlite3.Error as error:
         raise _unusable_error(folder, str(error)) from None
-    if not all(isinstance(number, int) for row in rows for number in row):
+    if not all(isinstance(value, int) for number in numbers for value in number):
         raise _unusable_error(folder, f"{path.name} is damaged")
-    return rows
+    return numbers
 
 
 @contextmanager
 def translate_store_errors(folder: Path | None) -> Iterator[None]:
-    """Turn what Bytewax raises about a store into a `SnapshotError`, or an `OutputError` where its disk is full."""
+    """Raise `SnapshotError` for errors of Bytewax's about its store, or `OutputError` if the disk is full."""
     try:
         yield
     except BYTEWAX_RECOVERY_ERRORS as error:
@@ -182,7 +177,7 @@ def translate_store_errors(folder: Path | None) -> Iterator[None]:
 
 
 def disk_full_error(folder: Path) -> OutputError | None:
-    """What is to be told if the disk of a recovery folder is full: the store then fails with a word on its files."""
+    """Return an error if the disk of a recovery folder is full, which Bytewax reports as a damaged file."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(MIN_FREE_BYTES))

@@ -7,23 +7,23 @@ from freshflow.io.record import OutBatch
 from freshflow.metrics.report import Report
 
 
-class BatchGroup(msgspec.Struct, frozen=True, tag=True):
+class BatchGroup(msgspec.Struct, frozen=True, tag="batch_group"):
     """The batches that a partition takes at once."""
 
     batches: list[StepBatch | RemoteEventBatch]
 
 
-class RefreshTick(msgspec.Struct, frozen=True, tag=True):
+class RefreshTick(msgspec.Struct, frozen=True, tag="refresh_tick"):
     """A check by the clock, at an event time, of what is due."""
 
     now_ms: int
 
 
-class EndOfInput(msgspec.Struct, frozen=True, tag=True):
+class EndOfInput(msgspec.Struct, frozen=True, tag="end_of_input"):
     """The input has ended."""
 
 
-class RelatedItemsSwitch(msgspec.Struct, frozen=True, tag=True):
+class RelatedItemsSwitch(msgspec.Struct, frozen=True, tag="related_items_switch"):
     """A change of the setting: a partition publishes related items from here on, or stops."""
 
     partition: int

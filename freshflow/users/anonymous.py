@@ -7,33 +7,36 @@ they belong to a new anonymous user, as the device may have another owner by the
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import structs
 
-from freshflow._framing import decode_frames, encode_frame
+from freshflow._state_tables import PieceFactory, SnapshotFormat, StateTable
 from freshflow.config.schema import Config
-from freshflow.errors import SnapshotError
 from freshflow.events.identity import is_anonymous_id
 from freshflow.events.model import Event, Forget, Identify, Interaction, Origin, Rejected, Request, Search
 from freshflow.users.clock_skew import SkewDetector, StreamClock
-from freshflow.users.store import UserStore, store_options
+from freshflow.users.store import UserStore, UserStoreState, store_options
 from freshflow.users.updates import ForwardedEvent, MergeRequested, UserEvicted
 
-ANONYMOUS_SNAPSHOT_VERSION = b"freshflow-guests-2\n"
+ANONYMOUS_SNAPSHOT = SnapshotFormat(b"freshflow-guests-3\n", "states of guests", "damaged states of guests")
 MAX_LINK_CHECKS = 4  # links checked for expiry per new link: bounds the work per event
 
 
-class IdentityLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class IdentityLink(msgspec.Struct, frozen=True, gc=False):
     """The user behind an anonymous id, and the time of the latest event that identified them or used the id."""
 
     user_id: str
     last_ms: int
 
 
-# Of a snapshot: streams, how far each was read, links.
-AnonymousSnapshotHeader = tuple[list[StreamClock], dict[str, int], dict[str, IdentityLink]]
+class AnonymousState(StateTable, frozen=True):
+    """State of an anonymous store: streams, the position each was read to, and links by anonymous id."""
+
+    streams: list[StreamClock]
+    read_positions: dict[str, int]
+    links: dict[str, IdentityLink]
 
 
 class AnonymousStore:
@@ -143,25 +146,21 @@ class AnonymousStore:
         is_known = self.store.users.pop(event.user_id, None) is not None
         return structs.replace(event, is_known=True) if is_known else event
 
-    def prepare_snapshot(self) -> Callable[[], Iterator[bytes]]:
-        """Copy the state; return a function that encodes the pieces of a snapshot later, in another thread."""
-        header = msgspec.msgpack.encode((list(self.skew_detector.streams.values()), self._read_positions, self.links))
-        encode_store = self.store.prepare_snapshot()
-        return lambda: iter((ANONYMOUS_SNAPSHOT_VERSION, encode_frame(header), encode_frame(b"".join(encode_store()))))
+    def state(self) -> AnonymousState:
+        """Return the state, without that of `store`."""
+        return AnonymousState(list(self.skew_detector.streams.values()), self._read_positions, self.links)
 
-    def restore(self, snapshot: bytes | bytearray) -> None:
+    def restore(self, state: AnonymousState) -> None:
+        """Continue from a state; `store` is restored by itself."""
+        self.skew_detector = SkewDetector(self.store.events_config, state.streams, has_anonymous=True)
+        self._read_positions, self.links = state.read_positions, state.links
+
+    def prepare_snapshot(self) -> PieceFactory:
+        """Copy the state; the result encodes the pieces of a snapshot later, in another thread."""
+        return ANONYMOUS_SNAPSHOT.freeze({"links": self.state(), "profiles": self.store.state()})
+
+    def load_snapshot(self, snapshot: bytes | bytearray) -> None:
         """Continue from a snapshot. Raises `SnapshotError` if it is damaged or of another version."""
-        if not snapshot.startswith(ANONYMOUS_SNAPSHOT_VERSION):
-            raise SnapshotError(
-                "The recovery folder holds states of guests of another version of FreshFlow; resume with that version, "
-                "or start anew with an empty --recovery folder."
-            )
-        try:
-            header, store_snapshot = decode_frames(memoryview(snapshot)[len(ANONYMOUS_SNAPSHOT_VERSION) :])
-            streams, self._read_positions, self.links = msgspec.msgpack.decode(header, type=AnonymousSnapshotHeader)
-        except ValueError as error:  # msgspec's errors are ValueErrors
-            raise SnapshotError(
-                f"The recovery folder holds damaged states of guests ({error}); restore it, or give an empty one."
-            ) from None
-        self.skew_detector = SkewDetector(self.store.events_config, streams, has_anonymous=True)
-        self.store.restore(bytearray(store_snapshot))
+        with ANONYMOUS_SNAPSHOT.open(snapshot) as tables:
+            self.restore(tables.read("links", AnonymousState))
+            self.store.restore(tables.read("profiles", UserStoreState))

@@ -54,7 +54,7 @@ class Resequencer:
         return (ready_events if n_senders == 1 else sorted(ready_events, key=_sort_key)), common_position
 
     def state(self) -> PendingEvents:
-        """Return the pending events."""
+        """Return the state."""
         return self._pending
 
 

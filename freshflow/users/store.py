@@ -5,16 +5,14 @@ users: evictions (forgotten, idle, over capacity) reach the partition as message
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
-from freshflow._framing import decode_frames, encode_frame
+from freshflow._state_tables import PieceFactory, SnapshotFormat, StateTable, ValueColumn
 from freshflow.config.schema import Config, EventsConfig, NoiseConfig, UsersConfig
-from freshflow.errors import SnapshotError
 from freshflow.events.model import Event, Forget, Identify, Interaction, ItemUpdate, Origin, Rejected, Request, Search
 from freshflow.events.query_keys import query_keys
 from freshflow.users.bot_filter import NO_BOT_LIMITS, BotLimits, classify_bot_event
@@ -48,10 +46,18 @@ from freshflow.users.updates import (
     UserInteraction,
 )
 
-# Of a snapshot: interactions, counts, streams, what buckets of guests have handed on.
-UserSnapshotHeader = tuple[int, dict[str, int], list[StreamClock], PendingEvents]
-USER_SNAPSHOT_VERSION = b"freshflow-users-11\n"
-SNAPSHOT_CHUNK_USERS = 1000  # users encoded in one call, which lets no other thread run
+USER_SNAPSHOT = SnapshotFormat(b"freshflow-users-12\n", "user states", "damaged user states")
+
+
+class UserStoreState(StateTable, frozen=True):
+    """State of a user store: counts, streams and events that wait, and the users in the order of their last event."""
+
+    n_interactions: int
+    counts: dict[str, int]
+    streams: list[StreamClock]
+    pending_events: PendingEvents
+    user_ids: ValueColumn[str]
+    profiles: ValueColumn[UserProfile]
 
 
 def store_options(config: Config) -> dict[str, Any]:
@@ -292,52 +298,37 @@ class UserStore:
         self.counts["users_idle" if is_idle else "users_evicted"] += 1
         self._evictions.append(UserEvicted(cause.position, user_id, is_idle, cause.nth))
 
+    def state(self) -> UserStoreState:
+        """Return the state."""
+        return UserStoreState(
+            n_interactions=self.n_interactions,
+            counts=dict(self.counts),
+            streams=list(self.skew_detector.streams.values()),
+            pending_events=self.resequencer.state(),
+            user_ids=ValueColumn(list(self.users)),
+            profiles=ValueColumn(list(self.users.values())),
+        )
+
+    def restore(self, state: UserStoreState) -> None:
+        """Continue from a state; if there is room for fewer users now, with the most recently active."""
+        self.n_interactions, self.counts = state.n_interactions, Counter(state.counts)
+        self.skew_detector = SkewDetector(self.events_config, state.streams)
+        self.resequencer = Resequencer(state.pending_events)
+        profiles = map(intern_ids, state.profiles.values)
+        self.users = dict(zip(state.user_ids.values, profiles, strict=True))
+        for user_id in list(islice(self.users, max(0, len(self.users) - self.max_users))):
+            del self.users[user_id]
+            self.counts["users_evicted"] += 1
+
     def snapshot(self) -> bytes:
-        """Encode the store as versioned bytes."""
-        return b"".join(self.prepare_snapshot()())
+        """Encode the store as bytes; it stays as it is."""
+        return USER_SNAPSHOT.dump({"users": self.state()})
 
-    def prepare_snapshot(self) -> Callable[[], Iterator[bytes]]:
-        """Copy the state; return a function that encodes the pieces of a `snapshot` later, in another thread."""
-        users = self.users.copy()
-        streams = list(self.skew_detector.streams.values())
-        header = msgspec.msgpack.encode((self.n_interactions, self.counts, streams, self.resequencer.state()))
-        return lambda: _encode_chunks(header, users)
+    def prepare_snapshot(self) -> PieceFactory:
+        """Copy the state; the result encodes the pieces of a `snapshot` later, in another thread."""
+        return USER_SNAPSHOT.freeze({"users": self.state()})
 
-    def restore(self, snapshot: bytes | bytearray) -> None:
+    def load_snapshot(self, snapshot: bytes | bytearray) -> None:
         """Continue from a `snapshot`. Raises `SnapshotError` if it is damaged or of another version."""
-        if not snapshot.startswith(USER_SNAPSHOT_VERSION):
-            raise SnapshotError(
-                "The recovery folder holds user states of another version of FreshFlow; resume with that version, "
-                "or start anew with an empty --recovery folder."
-            )
-        header_start = len(USER_SNAPSHOT_VERSION)
-        try:
-            header, *chunks = decode_frames(memoryview(snapshot)[header_start:])
-            self.n_interactions, counts, streams, pending_events = msgspec.msgpack.decode(
-                header, type=UserSnapshotHeader
-            )
-            self.counts, self.skew_detector, self.resequencer = (
-                Counter(counts),
-                SkewDetector(self.events_config, streams),
-                Resequencer(pending_events),
-            )
-            self.users = {
-                user_id: intern_ids(profile)
-                for chunk in chunks
-                for user_id, profile in msgspec.msgpack.decode(chunk, type=dict[str, UserProfile]).items()
-            }
-            for user_id in list(islice(self.users, max(0, len(self.users) - self.max_users))):
-                del self.users[user_id]  # there is room for fewer than there was
-                self.counts["users_evicted"] += 1
-        except ValueError as error:  # msgspec's errors are ValueErrors
-            raise SnapshotError(
-                f"The recovery folder holds damaged user states ({error}); restore it, or give an empty one."
-            ) from None
-
-
-def _encode_chunks(header: bytes, users: dict[str, UserProfile]) -> Iterator[bytes]:
-    yield USER_SNAPSHOT_VERSION
-    yield encode_frame(header)
-    remaining_users = iter(users.items())
-    while chunk := dict(islice(remaining_users, SNAPSHOT_CHUNK_USERS)):
-        yield encode_frame(msgspec.msgpack.encode(chunk))
+        with USER_SNAPSHOT.open(snapshot) as tables:
+            self.restore(tables.read("users", UserStoreState))

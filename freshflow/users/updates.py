@@ -36,7 +36,7 @@ class _EventStep(msgspec.Struct, frozen=True, gc=False):
 
 
 @final
-class UserInteraction(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+class UserInteraction(_EventStep, frozen=True, tag="user_interaction", tag_field="kind", gc=False):
     """An interaction with its context and the user's profile before and after it.
 
     `broadcast` marks the training examples that the rankers of all partitions learn from.
@@ -91,7 +91,7 @@ class UserInteraction(_EventStep, frozen=True, tag=True, tag_field="kind", gc=Fa
 
 
 @final
-class RemoteExample(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class RemoteExample(msgspec.Struct, frozen=True, tag="remote_example", tag_field="kind", gc=False):
     """A visit of an anonymised user of another partition, with the inputs that the ranker learns from."""
 
     visit: ItemVisit
@@ -105,7 +105,7 @@ class RemoteExample(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=
 
 
 @final
-class ListRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+class ListRequested(_EventStep, frozen=True, tag="list_requested", tag_field="kind", gc=False):
     """A request or search with the user's current profile; it is answered with a list and is no training example."""
 
     event: Request | Search
@@ -113,7 +113,7 @@ class ListRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=Fals
 
 
 @final
-class Dismissal(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+class Dismissal(_EventStep, frozen=True, tag="dismissal", tag_field="kind", gc=False):
     """The dismissal of an item by a user.
 
     The dismissed list came from `profile_before` and `context`; the item is gone from `profile_after`.
@@ -126,7 +126,7 @@ class Dismissal(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
 
 
 @final
-class BotEvent(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+class BotEvent(_EventStep, frozen=True, tag="bot_event", tag_field="kind", gc=False):
     """An event classified as a bot's: its user gets a list, but nothing is learned from it."""
 
     event: Interaction
@@ -134,7 +134,7 @@ class BotEvent(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
 
 
 @final
-class UserEvicted(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=False):
+class UserEvicted(msgspec.Struct, frozen=True, tag="user_evicted", tag_field="kind", gc=False):
     """The eviction of a user, after the event at `position` and `nth`, which can be another user's.
 
     `is_idle` distinguishes users idle for longer than `users.idle_s` from those evicted over capacity. An anonymous
@@ -147,7 +147,7 @@ class UserEvicted(msgspec.Struct, frozen=True, tag=True, tag_field="kind", gc=Fa
     nth: int = 0
 
 
-class MergeRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+class MergeRequested(_EventStep, frozen=True, tag="merge_requested", tag_field="kind", gc=False):
     """The profile of an identified anonymous user, on its way to the bucket of the user."""
 
     event: Identify
@@ -160,7 +160,7 @@ class MergeRequested(_EventStep, frozen=True, tag=True, tag_field="kind", gc=Fal
 
 
 @final
-class ProfileMerged(_EventStep, frozen=True, tag=True, tag_field="kind", gc=False):
+class ProfileMerged(_EventStep, frozen=True, tag="profile_merged", tag_field="kind", gc=False):
     """A user after the merge of an anonymous profile: the user gets a list, but nothing is learned from it."""
 
     event: Identify

@@ -124,11 +124,11 @@ def _epochs(folder: Path, events: int) -> None:
         routed, _ = users.on_batch([EventBatch(0, origin, 0, parser.parse(raw)[0], position)])
         partition.on_batch([message for _, message in routed])
         if position // EPOCH != (position - len(records)) // EPOCH:
-            bases = len(list(folder.glob("*.base")))
+            bases = len(list(folder.glob("*.snapshot")))
             begun = time.perf_counter()
             stored = [users.snapshot(), partition.snapshot()]
             pause = time.perf_counter() - begun
-            pauses[len(list(folder.glob("*.base"))) > bases].append(1000 * pause)
+            pauses[len(list(folder.glob("*.snapshot"))) > bases].append(1000 * pause)
     begun = time.perf_counter()
     _stages(config, keeping, *stored)
     resumed = time.perf_counter() - begun

@@ -88,7 +88,7 @@ def test_a_state_of_another_version_is_refused(
     with (tmp_path / "events.jsonl").open("a") as file:  # whole states are written when a user is forgotten
         file.write('{"type": "forget", "user_id": "u1", "ts": 1764000000}\n')
     run_here(JobUrls("events.jsonl", "lists.jsonl"), recovery=tmp_path / "state")
-    bases = list((tmp_path / "state/states").glob("*.base"))
+    bases = list((tmp_path / "state/states").glob("*.snapshot"))
     assert bases
     for base in bases:
         base.write_bytes(b"freshflow-users-1\n" + base.read_bytes()[18:])

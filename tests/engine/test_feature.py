@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from freshflow._state_tables import StateTable
 from freshflow.engine.features import build_features
 from freshflow.engine.partition import Partition
 from freshflow.engine.snapshot import dump, load
@@ -29,10 +30,15 @@ from tests.builders.streams import (
 )
 
 
+class RecorderState(StateTable, frozen=True):
+    calls: int
+
+
 class Recorder(Feature):
     """A feature that changes nothing and records the name and first argument of each hook."""
 
     name = "recorder"
+    state_type = RecorderState
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -72,7 +78,7 @@ class Recorder(Feature):
         return {"recorded": len(self.calls)}
 
     def state(self):
-        return {"calls": len(self.calls)}
+        return RecorderState(len(self.calls))
 
     def restore(self, state):
         self.calls.append(("restore", state))
@@ -175,7 +181,7 @@ def test_counters_and_state_are_kept_under_the_name_of_the_feature(recording):
     take(made, view(1, "u", "a"))
     assert made.report().counts["recorded"] == 4
     resumed = load(dump(made), made.config, lambda: COMPUTED_AT)
-    assert feature(resumed, Recorder).calls == [("restore", {"calls": 4})]
+    assert feature(resumed, Recorder).calls == [("restore", RecorderState(4))]
 
 
 def test_feature_that_was_off_restores_from_none(monkeypatch):

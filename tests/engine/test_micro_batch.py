@@ -30,7 +30,15 @@ def known(made: Partition) -> list:
     ranker, knowledge = made.ranker, made.item_statistics
     tables = [array for table in knowledge.tables for array in (table if isinstance(table, tuple) else (table,))]
     learned = [dict(model.weights) for model in ranker.models]
-    return [*knowledge.index.state(), *tables, *ranker.weights, ranker.units, learned, ranker.n_updates]
+    return [
+        knowledge.index.ids,
+        knowledge.index.state().free_rows,
+        *tables,
+        *ranker.weights,
+        ranker.units,
+        learned,
+        ranker.n_updates,
+    ]
 
 
 def compare(events: list[Event], settings: Config | None = None, sizes: tuple[int, ...] = SIZES) -> None:

@@ -104,7 +104,8 @@ def test_what_is_drained_is_in_the_order_of_origins_and_positions():
 def test_signals_that_are_restored_go_on():
     signals = held(1, 5)
     signals.merge("a", own(3))
-    restored = RemoteEventBuffer(signals.events_by_origin, signals.position_by_origin)
+    restored = RemoteEventBuffer()
+    restored.restore(signals.state())
     restored.add("a", visits(2))
     assert positions(restored.merge("b", own(1))) == [2, 1]
     assert positions(restored.drain()) == [5]

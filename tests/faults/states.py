@@ -1,8 +1,6 @@
 """What a job has learned, read from its recovery folder as the next job would read it, and compared."""
 
 import pickle
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import numpy as np
 from freshflow.config.schema import Config
 from freshflow.engine.messages import EventBatch
 from freshflow.engine.partition import Partition
-from freshflow.engine.snapshot import _collect_state, state_settings
+from freshflow.engine.snapshot import collect_tables, state_settings
+from freshflow.state.bytewax_store import read_latest_snapshots
 from freshflow.state.recovery_store import open_state_backend
 from freshflow.streaming.experiment import Variants
 from freshflow.streaming.messages import EndOfInput, PartitionMessage
@@ -91,21 +90,11 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
 
 
 def _latest(folder: Path) -> dict[tuple[str, str], bytes]:
-    """What is stored last of each step and key; of a job that ended well that is how it ended."""
-    rows = []
-    for path in folder.glob("part-*.sqlite3"):
-        with closing(sqlite3.connect(path)) as part:
-            rows += part.execute("SELECT snap_epoch, step_id, state_key, ser_change FROM snaps").fetchall()
-    return {(step.rpartition(".")[2], key): blob for _, step, key, blob in sorted(rows, key=lambda row: row[0]) if blob}
+    """Return the last snapshot of each step and key; of a job that ended well that is how it ended."""
+    latest = read_latest_snapshots(folder).values()
+    return {(stored.step_id.rpartition(".")[2], stored.key): stored.pickled for stored in latest}
 
 
 def _plain(partition: Partition) -> dict[str, Any]:
-    """All that a snapshot holds of a partition, as values that can be compared."""
-    ranker = partition.ranker
-    models = {
-        "ranker": ranker.state(),
-        "validation": partition.metrics.prequential,
-        "drift": partition.metrics.drift_detector,
-    }
-    kept = {name: value for name, value in _collect_state(partition).items() if name not in ("models", "settings")}
-    return kept | models | {"report": partition.report()}
+    """Return all that a snapshot holds of a partition, as values that can be compared."""
+    return {**collect_tables(partition), "report": partition.report()}

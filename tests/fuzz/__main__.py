@@ -18,12 +18,12 @@ from pathlib import Path
 FOLDER = Path(".cache/fuzz")
 TARGETS = (
     *("records", "rows", "files", "positions", "urls", "configurations"),
-    *("users", "partitions", "references", "journals", "stored", "streams"),
+    *("users", "partitions", "manifests", "changelogs", "stored", "streams"),
 )
 # What is instrumented; what has compiled loops cannot be.
 INSTRUMENTED = (
-    *("config", "config_check", "config_source", "frames", "unpickling", "lists.snapshot"),
-    *("events", "connectors", "users", "dataflow"),
+    *("config", "_framing", "_safe_pickle", "_state_tables", "engine.snapshot"),
+    *("events", "io", "users", "state", "streaming"),
 )
 # Shares of the runs: records are what strangers write, and a run of `streams` is a hundred of them through a whole job.
 SHARES = {"records": 30, "files": 3, "streams": 1}

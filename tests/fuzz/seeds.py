@@ -8,16 +8,17 @@ from pathlib import Path
 import msgspec
 
 import freshflow
-from freshflow.engine import snapshot
+from freshflow._state_tables import decode_parts
 from freshflow.engine.messages import StepBatch
 from freshflow.engine.partition import Partition
+from freshflow.engine.snapshot import PARTITION_SNAPSHOT, dump
 from freshflow.events.model import Interaction
 from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.write import shop_lines
 from freshflow.streaming.messages import BatchGroup, EndOfInput, RefreshTick
-from freshflow.users.store import UserStore
+from freshflow.users.store import USER_SNAPSHOT, UserStore
 
-from .targets import CONFIG, JOURNAL, ORIGIN, PARSER, RawBatch
+from .targets import CHANGELOG, CONFIG, ORIGIN, PARSER, RawBatch
 
 __all__ = ["WORDS", "seeds_of"]
 
@@ -198,42 +199,36 @@ def _configurations() -> list[bytes]:
 
 @cache
 def states() -> tuple[bytes, bytes, bytes]:
-    """Snapshots of a bucket and of a partition that have taken some lines, and a journal's frames."""
+    """Snapshots of a bucket and of a partition that have taken some lines, and a changelog's frames."""
     bucket, partition = UserStore(CONFIG.users, 16), Partition(0, CONFIG, lambda: 0)
     events, _ = PARSER.parse(RawBatch(ORIGIN, tuple(enumerate(lines()[:120])), 0))
     steps = bucket.process(events)
     partition.process(ORIGIN, steps)
     taken = [BatchGroup([StepBatch(0, ORIGIN, 0, steps[:8], 9, {})]), RefreshTick(5), EndOfInput()]
-    journal = b"".join(len(piece).to_bytes(2, "little") + piece for piece in map(msgspec.msgpack.encode, taken))
-    return bucket.snapshot(), snapshot.dump(partition), journal
+    changelog = b"".join(len(piece).to_bytes(2, "little") + piece for piece in map(msgspec.msgpack.encode, taken))
+    return bucket.snapshot(), dump(partition), changelog
 
 
 def _states(target: str) -> list[bytes]:
-    users, partition, journal = states()
-    if target == "users":
-        body, pieces = (
-            users[users.index(b"\n") + 1 :],
-            [msgspec.msgpack.encode((3, {}, [])), b"\x81\xa1u\x80", b"\xdf\xff\xff\xff\xff"],
-        )
-        return [
-            b"\0" + body,
-            b"\0" + body[:-3],
-            b"\1" + b"".join(len(one).to_bytes(2, "little") + one for one in pieces),
-        ]
-    if target == "partitions":
-        pickled = bytes(snapshot._decode_parts(partition)[0])
-        return [b"\0" + partition, b"\0" + partition[:200], b"\1" + pickled, b"\1" + pickle.dumps({"settings": {}})]
-    return [b"\0" + journal, b"\1" + journal, b"\1" + b"\x05\x00\xdd\xff\xff\xff\xff"]
+    users, partition, changelog = states()
+    if target == "changelogs":
+        return [b"\0" + changelog, b"\1" + changelog, b"\1" + b"\x05\x00\xdd\xff\xff\xff\xff"]
+    snapshot_format, whole = (USER_SNAPSHOT, users) if target == "users" else (PARTITION_SNAPSHOT, partition)
+    body = whole[len(snapshot_format.version_line) :]
+    return [
+        *(b"\0" + body, b"\0" + body[:-3], b"\0" + body[:200]),
+        *(b"\1" + header for header in (bytes(decode_parts(whole)[0]), b"\x81\xa1u\x80", b"\xdf\xff\xff\xff\xff")),
+    ]
 
 
-def _references() -> list[bytes]:
-    references = [
-        {"settings": {}, "snapshot": (JOURNAL, 4), "changelogs": [(JOURNAL, 50)]},
+def _manifests() -> list[bytes]:
+    manifests = [
+        {"settings": {}, "snapshot": (CHANGELOG, 4), "changelogs": [(CHANGELOG, 50)]},
         {"settings": {}, "snapshot": ("../../etc/passwd", 4), "changelogs": []},
-        {"settings": {}, "snapshot": (JOURNAL, 1 << 62), "changelogs": [(JOURNAL, -1)]},
+        {"settings": {}, "snapshot": (CHANGELOG, 1 << 62), "changelogs": [(CHANGELOG, -1)]},
         {"settings": {"job.partitions": 1}},
     ]
-    return [*map(msgspec.msgpack.encode, references), b"\xdf\xff\xff\xff\xff", b"\x81\xa8settings" + b"\x91" * 3000]
+    return [*map(msgspec.msgpack.encode, manifests), b"\xdf\xff\xff\xff\xff", b"\x81\xa8settings" + b"\x91" * 3000]
 
 
 # Records of other shapes; of several events, of none, and of one that is refused.
@@ -260,7 +255,7 @@ def seeds_of(target: str) -> list[bytes]:
         "rows": _rows,
         "files": _files,
         "configurations": _configurations,
-        "references": _references,
+        "manifests": _manifests,
         "urls": lambda: [
             b"kafka://a:1/t",
             b"kafka://a:1,[::1]:65535/t",

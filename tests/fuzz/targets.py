@@ -15,12 +15,14 @@ import msgspec
 
 from freshflow._framing import encode_frame
 from freshflow._safe_pickle import load_plain
+from freshflow._state_tables import ALIGNMENT_BYTES, SnapshotFormat, encode_lengths
 from freshflow.config.loader import load_config
 from freshflow.config.schema import Config, EventsConfig, ItemsConfig, JobConfig, RefreshConfig, UsersConfig
 from freshflow.engine import snapshot
 from freshflow.engine.messages import EventBatch
 from freshflow.engine.partition import Partition
 from freshflow.engine.routing import partition_of
+from freshflow.engine.snapshot import PARTITION_SNAPSHOT
 from freshflow.errors import FreshFlowError
 from freshflow.events.fields import MAX_DIMENSIONS, MAX_ID_CHARS, MAX_IDS
 from freshflow.events.formats.registry import create_layout_finder
@@ -33,12 +35,10 @@ from freshflow.io.files.source import FileSource
 from freshflow.io.kafka.client import parse_kafka_servers, parse_kafka_url
 from freshflow.outputs.dead_letters import encode_dead_letter
 from freshflow.outputs.records import encode_all
-from freshflow.state.backend import MANIFEST_MAGIC, StateBackend
+from freshflow.state.backend import StateBackend
+from freshflow.state.manifest import MANIFEST_MAGIC
 from freshflow.streaming.messages import PartitionMessage
-from freshflow.users import store as bucket
-from freshflow.users.store import UserStore
-
-__all__ = ["CONFIG", "TARGETS", "partition_of_parts"]
+from freshflow.users.store import USER_SNAPSHOT, UserStore
 
 MAX_BYTES = 65_536
 ORIGIN = Origin("topic", "events", 3)
@@ -55,7 +55,7 @@ DEAD_LETTER_CODES = {
     *("empty", "too_large", "not_utf8", "not_json", "not_an_object", "bad_row"),
     *("unknown_type", "missing_field", "wrong_type", "not_finite", "bad_time"),
 }
-BASE, JOURNAL = f"{'a' * 16}-1.base", f"{'a' * 16}-2.journal"
+SNAPSHOT, CHANGELOG = f"{'a' * 16}-1.snapshot", f"{'a' * 16}-2.changelog"
 
 
 @contextmanager
@@ -200,50 +200,52 @@ def _sealed(content: bytes) -> bytes:
 
 
 def users(content: bytes) -> None:
-    """A snapshot of users; after an odd byte, one whose sums are right."""
-    sealed = content[:1] and content[0] % 2
-    body = bucket.USER_SNAPSHOT_VERSION + _sealed(content[1:]) if sealed else content[1:]
+    """A snapshot of users; after an odd byte, one of a header and a column whose sums are right."""
     with _sentences():
-        UserStore(CONFIG.users, 100).restore(body)
+        UserStore(CONFIG.users, 100).load_snapshot(_snapshot_of(USER_SNAPSHOT, content))
 
 
-def partition_of_parts(parts: list[bytes]) -> bytes:
-    """A snapshot of a partition with right sums, whatever its parts are."""
-    made = [snapshot.PARTITION_SNAPSHOT_VERSION, snapshot._encode_table(parts), *parts]
-    return b"".join(piece for part in made for piece in (part, bytes(-len(part) % snapshot.ALIGNMENT_BYTES)))
+def sealed_snapshot(snapshot_format: SnapshotFormat, parts: list[bytes]) -> bytes:
+    """A snapshot with right sums, whatever its parts are."""
+    made = [snapshot_format.version_line, encode_lengths(parts), *parts]
+    return b"".join(piece for part in made for piece in (part, bytes(-len(part) % ALIGNMENT_BYTES)))
+
+
+def _snapshot_of(snapshot_format: SnapshotFormat, content: bytes) -> bytes:
+    if content[:1] and content[0] % 2:
+        return sealed_snapshot(snapshot_format, [content[1:], bytes(64)])
+    return snapshot_format.version_line + content[1:]
 
 
 def partitions(content: bytes) -> None:
-    """A snapshot of a partition; after an odd byte, one of a pickle and an array whose sums are right."""
-    sealed = content[:1] != b"" and content[0] % 2 == 1
-    body = partition_of_parts([content[1:], bytes(64)]) if sealed else content[1:]
-    with _sentences(is_forged=sealed):
-        snapshot.load(body, CONFIG, lambda: 0)
+    """A snapshot of a partition; after an odd byte, one of a header and a column whose sums are right."""
+    with _sentences(is_forged=bool(content[:1]) and content[0] % 2 == 1):
+        snapshot.load(_snapshot_of(PARTITION_SNAPSHOT, content), CONFIG, lambda: 0)
 
 
-def references(content: bytes) -> None:
+def manifests(content: bytes) -> None:
     """What Bytewax has stored of a key: which files make up its state."""
     folder = _folder() / "states"
     if not folder.exists():
         folder.mkdir()
-        (folder / BASE).write_bytes(b"base")
-        (folder / JOURNAL).write_bytes(encode_frame(msgspec.msgpack.encode(EventBatch(0, ORIGIN, 0, [], 0))))
+        (folder / SNAPSHOT).write_bytes(b"base")
+        (folder / CHANGELOG).write_bytes(encode_frame(msgspec.msgpack.encode(EventBatch(0, ORIGIN, 0, [], 0))))
     with _sentences():
         kept = StateBackend(is_enabled=True, folder=folder).open_state(MANIFEST_MAGIC + content, EventBatch, {})
         list(kept.replay_changelog())
 
 
-def journals(content: bytes) -> None:
-    """A journal of a partition's; after an odd byte, one whose sums are right."""
+def changelogs(content: bytes) -> None:
+    """A changelog of a partition; after an odd byte, one whose sums are right."""
     sealed = content[:1] and content[0] % 2
     body = _sealed(content[1:]) if sealed else content[1:]
-    folder = _folder() / "journals"
+    folder = _folder() / "changelogs"
     folder.mkdir(exist_ok=True)
-    (folder / JOURNAL).write_bytes(body)
-    reference = {"settings": {}, "snapshot": None, "changelogs": [(JOURNAL, len(body))]}
+    (folder / CHANGELOG).write_bytes(body)
+    manifest = {"settings": {}, "snapshot": None, "changelogs": [(CHANGELOG, len(body))]}
     with _sentences():
         kept = StateBackend(is_enabled=True, folder=folder).open_state(
-            MANIFEST_MAGIC + msgspec.msgpack.encode(reference), PartitionMessage, {}
+            MANIFEST_MAGIC + msgspec.msgpack.encode(manifest), PartitionMessage, {}
         )
         list(kept.replay_changelog())
 
@@ -264,7 +266,7 @@ def streams(content: bytes) -> None:
             if value is not None:
                 msgspec.json.decode(value)
     restored = UserStore(CONFIG.users, 16)
-    restored.restore(bucket_.snapshot())
+    restored.load_snapshot(bucket_.snapshot())
     assert restored.users == bucket_.users
     assert snapshot.load(snapshot.dump(partition), CONFIG, lambda: 0).report() == partition.report()
 
@@ -273,6 +275,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         *(records, rows, files, positions, urls, configurations),
-        *(users, partitions, references, journals, stored, streams),
+        *(users, partitions, manifests, changelogs, stored, streams),
     )
 }

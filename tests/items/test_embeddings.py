@@ -138,7 +138,7 @@ def test_a_state_comes_back_and_a_smaller_pool_keeps_the_newest(size):
     for row in range(4):
         said(made, row, 1000 * row, categories=("a", f"{row}"), embedding=(1.0, row))
     again = EmbeddingStore(ContentConfig(nearest=3, newest=1, pool=size))
-    again.restore(made.state(), made.arrays, [""] * ROWS)
+    again.restore(made.state(ROWS), [""] * ROWS)
     assert again.arrays.pooled_rows.tolist() == [0, 1, 2, 3][-size:]
     said(again, 5, 9000, categories=("3",))
     assert again.arrays.categories[5, 0] == again.arrays.categories[3, 1]

@@ -85,7 +85,7 @@ def test_a_bound_of_none_learns_nothing():
 def test_a_snapshot_goes_on_and_a_smaller_bound_keeps_the_latest():
     made = choices("a", "b", keys=("q", "w", "v"))
     same, smaller = QueryClicks(10), QueryClicks(1)
-    same.restore(made.snapshot())
-    smaller.restore(made.snapshot())
+    same.restore(dict(made.state()))
+    smaller.restore(dict(made.state()))
     assert same.click_shares(("q", "w"), ["a", "b"]).tolist() == made.click_shares(("q", "w"), ["a", "b"]).tolist()
     assert list(smaller.counts_by_key) == ["v"]

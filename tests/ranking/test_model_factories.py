@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from freshflow._state_tables import SnapshotFormat
 from freshflow.config.schema import RankerConfig
-from freshflow.ranking.ranker import Ranker
+from freshflow.ranking.ranker import Ranker, RankerState
 from freshflow.ranking.reranker import RERANKER_INPUTS
 from tests.ranking.choices import IN_SESSION, LAG, answered, features, hit_rate, learn, taught
 
 SHIPPED = ["adam", "scaled", "sgd", "tree"]
 CHOICES = 400
+FORMAT = SnapshotFormat(b"test-1\n", "a ranker", "a damaged ranker")
 MOST_BYTES = {"tree": 1_000_000}  # two trees of at most 16 leaves; the others have some hundred weights
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +27,12 @@ def new(model: str) -> Ranker:
 
 
 def state(of: Ranker) -> bytes:
-    return pickle.dumps(of.state(), protocol=5)
+    return FORMAT.dump({"ranker": of.state()})
+
+
+def restore(of: Ranker, snapshot: bytes) -> None:
+    with FORMAT.open(snapshot) as tables:
+        of.restore(tables.read("ranker", RankerState))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def model(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def ranker(model: str, learned: dict[str, bytes]) -> Ranker:
     restored = new(model)
-    restored.restore(pickle.loads(learned[model]))
+    restore(restored, learned[model])
     return restored
 
 
@@ -62,9 +68,9 @@ def test_prediction_changes_nothing(model, ranker, choices):
     assert state(of) == before
 
 
-def test_a_copy_by_pickle_goes_on_identically(model, ranker):
+def test_restored_ranker_continues_identically(model, ranker):
     copy = new(model)
-    copy.restore(pickle.loads(state(ranker)))
+    restore(copy, state(ranker))
     for seed in range(20):
         x = features(1000 + seed)
         ours, its = learn(ranker, x, seed), learn(copy, x, seed)

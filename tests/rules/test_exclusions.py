@@ -98,7 +98,7 @@ def test_a_job_that_is_resumed_still_hides_what_was_bought():
     made, bucket = partition(settings), UserStore.for_partition(settings)
     made.process(ORIGIN, bucket.process([*visits(), purchase(61, "u1", "i3")]))
     resumed, users = load(dump(made), settings, lambda: COMPUTED_AT), UserStore.for_partition(settings)
-    users.restore(bucket.snapshot())
+    users.load_snapshot(bucket.snapshot())
     asked = [request(62, "u1", k=9), view(63, "u1", "i2"), request(64, "u1")]
     answered = made.process(ORIGIN, bucket.process(asked))
     assert encoded(resumed.process(ORIGIN, users.process(asked))) == encoded(answered)

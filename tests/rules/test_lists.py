@@ -74,7 +74,7 @@ def published(
         if n == dumped_after:
             made, old = load(dump(made), settings, lambda: COMPUTED_AT), bucket
             bucket = UserStore.for_partition(settings)
-            bucket.restore(old.snapshot())
+            bucket.load_snapshot(old.snapshot())
     return lists
 
 

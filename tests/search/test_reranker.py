@@ -149,7 +149,7 @@ def test_a_snapshot_between_a_search_and_its_choice_changes_nothing():
         if n % 50 == 0:
             made = load(dump(made), SETTINGS, lambda: COMPUTED_AT)
             kept, bucket = bucket.snapshot(), UserStore(SETTINGS.users, 1000)
-            bucket.restore(kept)
+            bucket.load_snapshot(kept)
     whole = partition(SETTINGS)
     assert encoded(read(published)) == encoded(take(whole, events, size=1))
     assert made.report() == whole.report()
@@ -241,7 +241,7 @@ def test_who_is_forgotten_or_leaves_has_no_answer_waiting():
     assert feature(made, SearchFeature).reranker.pending_answers.keys() == {"u", "v"}
     take(made, [Forget(3, "u", START_MS + 3000)])
     assert feature(made, SearchFeature).reranker.pending_answers.keys() == {"v"}
-    assert b'"u"' not in feature(made, SearchFeature).reranker.state()["waiting"]
+    assert feature(made, SearchFeature).reranker.state().pending_answers.keys() == {"v"}
     one = UserStore(SETTINGS.users, 1)
     for n, user in enumerate(("a", "b", "c")):
         made.process(ORIGIN, one.process([search(10 + n, user)]))
@@ -266,8 +266,8 @@ def test_other_partitions_learn_what_is_chosen_after_a_query_from_signals(for_al
     other.buffer_remote_events(ORIGIN, [step.remote_event for step in steps if isinstance(step, UserInteraction)])
     other.finish(ORIGIN)
     assert (
-        feature(other, SearchFeature).reranker.query_clicks.snapshot()
-        == feature(own, SearchFeature).reranker.query_clicks.snapshot()
+        feature(other, SearchFeature).reranker.query_clicks.state()
+        == feature(own, SearchFeature).reranker.query_clicks.state()
     )
     assert items(take(other, [search(100, "new")])[0])[0] == "r6"
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freshflow.errors import OutputError, SnapshotError
-from freshflow.state import backend as keeping
+from freshflow.state import backend
 from freshflow.state.backend import KeyedState, StateBackend
+from freshflow.state.manifest import MANIFEST_MAGIC, read_manifest
 
 SETTINGS = {"job.partitions": 1}
 
@@ -55,19 +56,19 @@ def names(folder: Path) -> set[str]:
 
 
 def referred(stored: bytes) -> set[str]:
-    return set(keeping.read_manifest(stored, SETTINGS).file_names)
+    return set(read_manifest(stored, SETTINGS).file_names)
 
 
-def wait_for_base(made: Sum) -> None:
-    while made.kept._snapshot_writer is not None and not made.kept._snapshot_writer.is_done:
+def wait_for_snapshot(made: Sum) -> None:
+    while made.kept._background_snapshot is not None and not made.kept._background_snapshot.is_done:
         time.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A base after every few events."""
-    monkeypatch.setattr(keeping, "MAX_CHANGELOG_EVENTS", 5)
-    monkeypatch.setattr(keeping, "MAX_SNAPSHOT_TIME_RATIO", 1e9)
+    """Make a snapshot after every few events."""
+    monkeypatch.setattr(backend, "MAX_CHANGELOG_EVENTS", 5)
+    monkeypatch.setattr(backend, "MAX_SNAPSHOT_TIME_RATIO", 1e9)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -84,24 +85,24 @@ def test_a_job_that_dies_at_any_moment_resumes_from_any_of_the_last_epochs(data,
         elif what == "mark":
             stored.append((made.mark(), list(made.taken)))
         elif what == "wait":
-            wait_for_base(made)
+            wait_for_snapshot(made)
         else:
-            blob, taken = data.draw(st.sampled_from(stored[-keeping.N_RETAINED_CHECKPOINTS :]))
+            blob, taken = data.draw(st.sampled_from(stored[-backend.N_RETAINED_CHECKPOINTS :]))
             made, stored = stage(folder, blob or None), [(blob, taken)]
             assert made.taken == taken
     blob, taken = stored[-1]
     assert stage(folder, blob or None).taken == taken
 
 
-def test_a_base_takes_the_place_of_what_was_taken_before_it(tmp_path):
+def test_snapshot_replaces_the_changelog_before_it(tmp_path):
     made = stage(tmp_path)
     made.take(*range(100))
     first = made.mark()
-    assert all(name.endswith("journal") for name in referred(first))
-    wait_for_base(made)
+    assert all(name.endswith("changelog") for name in referred(first))
+    wait_for_snapshot(made)
     made.take(100)
     second = made.mark()
-    assert sorted(name.partition(".")[2] for name in referred(second)) == ["base", "journal"]
+    assert sorted(name.partition(".")[2] for name in referred(second)) == ["changelog", "snapshot"]
     assert stage(tmp_path, second).taken == list(range(101))
 
 
@@ -110,8 +111,8 @@ def test_what_no_epoch_needs_any_more_is_deleted_and_what_one_may_need_is_not(tm
     for number in range(200):
         made.take(number)
         stored.append(made.mark())
-        wait_for_base(made)
-        for blob in stored[-keeping.N_RETAINED_CHECKPOINTS :]:
+        wait_for_snapshot(made)
+        for blob in stored[-backend.N_RETAINED_CHECKPOINTS :]:
             assert referred(blob) <= names(tmp_path)
         assert len(names(tmp_path)) < 12
 
@@ -123,7 +124,7 @@ def test_what_is_renewed_is_in_no_file_that_is_left_after_a_few_epochs(tmp_path)
     made.drop(4711)
     blob = made.mark()
     assert stage(tmp_path, blob).taken == [0, 0]
-    for _ in range(keeping.N_RETAINED_CHECKPOINTS):
+    for _ in range(backend.N_RETAINED_CHECKPOINTS):
         made.take(1)
         made.mark()
     made.kept._changelog.sync()
@@ -164,12 +165,12 @@ def test_other_settings_are_refused_though_there_is_no_whole_state_yet(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "changed"])
-@pytest.mark.parametrize("kind", ["base", "journal"])
+@pytest.mark.parametrize("kind", ["snapshot", "changelog"])
 def test_a_damaged_folder_is_refused_with_the_name_of_the_file(tmp_path, damage, kind):
     made = stage(tmp_path)
     made.take(*range(9))
     made.mark()
-    wait_for_base(made)
+    wait_for_snapshot(made)
     made.take(9)
     stored = made.mark()
     (path,) = (tmp_path / "states" / name for name in referred(stored) if name.endswith(kind))
@@ -189,7 +190,7 @@ def test_a_folder_that_cannot_be_written_ends_the_job_with_a_sentence(tmp_path):
         stage(tmp_path).take(1)
 
 
-def test_a_base_that_cannot_be_written_ends_the_job_at_the_next_epoch(tmp_path):
+def test_failed_snapshot_ends_the_job_at_the_next_epoch(tmp_path):
     made = stage(tmp_path)
     made.take(*range(9))
 
@@ -198,21 +199,29 @@ def test_a_base_that_cannot_be_written_ends_the_job_at_the_next_epoch(tmp_path):
         raise OSError(28, "No space left on device")
 
     made.kept.checkpoint(lambda: broken)
-    wait_for_base(made)
+    wait_for_snapshot(made)
     with pytest.raises(OutputError, match="No space left on device"):
         made.mark()
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../outside", "/etc/passwd", "", "a", f"{'a' * 16}-1.base\n", f"../{'a' * 16}-1.base", f"{'A' * 16}-1.base"],
+    [
+        "../outside",
+        "/etc/passwd",
+        "",
+        "a",
+        f"{'a' * 16}-1.snapshot\n",
+        f"../{'a' * 16}-1.snapshot",
+        f"{'A' * 16}-1.snapshot",
+    ],
 )
-@pytest.mark.parametrize("place", ["base", "journal"])
+@pytest.mark.parametrize("place", ["snapshot", "changelog"])
 def test_a_reference_leads_nowhere_but_into_the_folder(tmp_path, name, place):
     (tmp_path / "outside").write_bytes(b"1\n")
-    base, journals = ((name, 2), []) if place == "base" else (None, [(name, 2)])
-    told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode(
-        {"settings": SETTINGS, "snapshot": base, "changelogs": journals}
+    snapshot, changelogs = ((name, 2), []) if place == "snapshot" else (None, [(name, 2)])
+    told = MANIFEST_MAGIC + msgspec.msgpack.encode(
+        {"settings": SETTINGS, "snapshot": snapshot, "changelogs": changelogs}
     )
     with pytest.raises(SnapshotError, match="what it says of its files cannot be read"):
         stage(tmp_path, told)
@@ -221,16 +230,14 @@ def test_a_reference_leads_nowhere_but_into_the_folder(tmp_path, name, place):
 @pytest.mark.parametrize("length", [-1, 3, 1 << 40, 1 << 62])
 def test_a_length_that_is_not_there_is_refused_before_there_is_room_for_it(tmp_path, length):
     (tmp_path / "states").mkdir()
-    name = f"{'a' * 16}-1.base"
+    name = f"{'a' * 16}-1.snapshot"
     (tmp_path / "states" / name).write_bytes(b"1\n")
-    told = keeping.MANIFEST_MAGIC + msgspec.msgpack.encode(
-        {"settings": SETTINGS, "snapshot": (name, length), "changelogs": []}
-    )
+    told = MANIFEST_MAGIC + msgspec.msgpack.encode({"settings": SETTINGS, "snapshot": (name, length), "changelogs": []})
     with pytest.raises(SnapshotError, match=r"^The recovery folder is damaged: "):
         stage(tmp_path, told)
 
 
-def test_a_journal_of_which_a_byte_changed_is_refused_by_name(tmp_path):
+def test_changed_byte_of_a_changelog_is_refused_by_name(tmp_path):
     made = stage(tmp_path)
     made.take(4711)
     stored = made.mark()

@@ -198,7 +198,7 @@ def test_a_bucket_that_is_restored_goes_on_as_if_nothing_had_happened(stream, cu
     whole, first, second = bucket(), bucket(), bucket()
     expected = [whole.process([one]) for one in stream]
     before = [first.process([one]) for one in stream[:cut]]
-    second.restore(b"".join(first.prepare_snapshot()()))
+    second.load_snapshot(b"".join(first.prepare_snapshot()()))
     assert before + [second.process([one]) for one in stream[cut:]] == expected
 
 
@@ -216,7 +216,7 @@ def test_nobody_is_a_guest_and_gone_at_once_and_no_event_is_lost(stream):
 def test_a_snapshot_of_another_version_or_a_damaged_one_is_refused():
     snapshot = b"".join(bucket().prepare_snapshot()())
     with pytest.raises(SnapshotError, match="another version"):
-        bucket().restore(b"freshflow-guests-0\n" + snapshot[19:])
+        bucket().load_snapshot(b"freshflow-guests-0\n" + snapshot[19:])
     for cut in (20, 40, len(snapshot) - 1):
         with pytest.raises(SnapshotError, match="damaged"):
-            bucket().restore(snapshot[:cut])
+            bucket().load_snapshot(snapshot[:cut])

@@ -193,7 +193,7 @@ def test_a_record_that_waited_is_no_duplicate_of_itself(restored):
     assert len(steps) == 1
     if restored:
         snapshot, bucket = bucket.snapshot(), UserStore(UsersConfig(), 9)
-        bucket.restore(snapshot)
+        bucket.load_snapshot(snapshot)
     steps, _ = bucket.process_batch(ORIGIN, [view(3, "w", 5), view(4, "x", 5)], 0)
     assert [(step.position, step.nth) for step in steps] == [(2, 0), (2, 1), (2, 2), (3, 0), (4, 0)]
     steps, _ = bucket.process_batch(
@@ -206,7 +206,7 @@ def test_what_waits_is_part_of_a_buckets_state():
     bucket, other = (UserStore(UsersConfig(), 9) for _ in range(2))
     held = [view(2, "v", 900), ask(3, "v", 900), ItemUpdate(4, "x", START_MS), Forget(5, "q", START_MS)]
     bucket.process_batch(ORIGIN, [view(1, "u", 0), *held], 0)
-    other.restore(bucket.snapshot())
+    other.load_snapshot(bucket.snapshot())
     assert other.skew_detector.streams == bucket.skew_detector.streams
     assert other.skew_detector.streams[ORIGIN.key] == StreamClock(ORIGIN, START_MS, tuple(held))
     assert [step.position for step in other.process_batch(ORIGIN, [view(6, "u", 900), view(7, "w", 900)], 0)[0]] == [

@@ -8,7 +8,7 @@ from freshflow.events.model import Forget, Interaction, ItemUpdate, Request
 from freshflow.items.visit import ItemVisit
 from freshflow.users.idle_expiry import IDLE_CHECK_INTERVAL, MAX_IDLE_CHECKS
 from freshflow.users.profile import NEW_USER
-from freshflow.users.store import USER_SNAPSHOT_VERSION, UserStore
+from freshflow.users.store import USER_SNAPSHOT, UserStore
 from freshflow.users.updates import ListRequested, RemoteExample, UserEvicted, UserInteraction
 
 START_MS = 1_700_000_000_000
@@ -95,7 +95,7 @@ def test_partitions_share_the_lessons_and_one_alone_gives_none():
 def test_how_many_lessons_were_given_is_part_of_the_state():
     taken, other = (UserStore(CONFIG, 9, n_broadcast=2) for _ in range(2))
     taken.process([view(1, "u", "a")])
-    other.restore(taken.snapshot())
+    other.load_snapshot(taken.snapshot())
     assert [step.broadcast for step in other.process([view(2, "u", "b"), view(3, "u", "c")])] == [True, False]
 
 
@@ -244,7 +244,7 @@ def test_who_leaves_does_not_depend_on_where_batches_end_nor_on_a_snapshot_betwe
     for start in range(0, len(events), 37):
         found += cut.process(events[start : start + 37])
         resumed = UserStore(IDLE, 9_999)
-        resumed.restore(cut.snapshot())
+        resumed.load_snapshot(cut.snapshot())
         cut = resumed
     assert found == expected
     assert len(departed(expected)) == 300
@@ -259,7 +259,7 @@ def test_a_restored_bucket_goes_on_as_the_old_one_would_have():
         view(1, "u", "a", session_id="s"), view(2, "v", "ü", event_id="e"), view(3, "u", "b", session_id="s"), bound=3
     )
     restored = UserStore(CONFIG, 3)
-    restored.restore(taken.snapshot())
+    restored.load_snapshot(taken.snapshot())
     more = [
         view(4, "v", "c", event_id="e"),  # a duplicate
         *(view(n, user, "d") for n, user in enumerate("uwxv", start=5)),  # evicts v, then u
@@ -271,14 +271,14 @@ def test_a_restored_bucket_goes_on_as_the_old_one_would_have():
 
 def test_an_empty_bucket_comes_back_empty():
     taken = bucket(view(1, "u", "a"))
-    taken.restore(UserStore(CONFIG, 3).snapshot())
+    taken.load_snapshot(UserStore(CONFIG, 3).snapshot())
     assert taken.users == {}
 
 
 @pytest.mark.parametrize("snapshot", [b"", b"freshflow-users-0\n\x80", b"freshflow-partition-1\n\x80", b"\x80"])
 def test_a_foreign_snapshot_is_refused_with_what_to_do(snapshot):
     with pytest.raises(SnapshotError, match=r"another version.*start anew"):
-        UserStore(CONFIG, 3).restore(snapshot)
+        UserStore(CONFIG, 3).load_snapshot(snapshot)
 
 
 LATE = UsersConfig(context=3, history=5, allowed_lateness_s=10)
@@ -331,24 +331,24 @@ def test_lateness_is_told_by_the_users_own_clock():
 def test_counts_are_part_of_the_state():
     taken = bucket(view(1, "u", "a", event_id="e"), view(2, "u", "a", event_id="e"))
     restored = UserStore(CONFIG, 9)
-    restored.restore(taken.snapshot())
+    restored.load_snapshot(taken.snapshot())
     assert restored.counts == taken.counts == {"duplicate": 1}
 
 
-@pytest.mark.parametrize("at", range(len(USER_SNAPSHOT_VERSION), len(bucket(view(1, "u", "a")).snapshot())))
+@pytest.mark.parametrize("at", range(len(USER_SNAPSHOT.version_line), len(bucket(view(1, "u", "a")).snapshot())))
 def test_a_snapshot_of_which_a_byte_changed_is_refused(at):
     damaged = bytearray(bucket(view(1, "u", "a")).snapshot())
     damaged[at] ^= 0x80
     with pytest.raises(SnapshotError, match=r"damaged user states .*; restore it, or give an empty one\.$"):
-        UserStore(CONFIG, 3).restore(damaged)
+        UserStore(CONFIG, 3).load_snapshot(damaged)
 
 
 def test_a_snapshot_without_anything_is_refused():
     with pytest.raises(SnapshotError, match="damaged user states"):
-        UserStore(CONFIG, 3).restore(UserStore(CONFIG, 3).snapshot()[: len(USER_SNAPSHOT_VERSION)])
+        UserStore(CONFIG, 3).load_snapshot(UserStore(CONFIG, 3).snapshot()[: len(USER_SNAPSHOT.version_line)])
 
 
 def test_a_bucket_that_is_resumed_with_less_room_keeps_those_who_acted_last():
     smaller = UserStore(CONFIG, 2)
-    smaller.restore(bucket(*(view(n, f"u{n}", "a") for n in range(1, 6))).snapshot())
+    smaller.load_snapshot(bucket(*(view(n, f"u{n}", "a") for n in range(1, 6))).snapshot())
     assert (list(smaller.users), smaller.counts["users_evicted"]) == (["u4", "u5"], 3)

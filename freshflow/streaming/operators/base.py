@@ -34,7 +34,7 @@ class StoreOperator(StatefulBatchLogic[EventBatch | ForwardedBatch, KeyedMessage
         self.clock = clock
         self.keyed_state = keyed_state
         if keyed_state.snapshot is not None:
-            stage.store.restore(keyed_state.snapshot)
+            stage.store.load_snapshot(keyed_state.snapshot)
             keyed_state.snapshot = None
         for message in keyed_state.replay_changelog():
             if isinstance(message, EndOfInput):

@@ -96,7 +96,7 @@ def test_they_go_on_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert resumed.users.stage.store.users == uninterrupted.users.stage.store.users
     weights = [job.partition.partition.ranker.weights for job in (resumed, uninterrupted)]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
-    assert any((tmp_path / "states").glob("*.base"))
+    assert any((tmp_path / "states").glob("*.snapshot"))
 
 
 def related_of(published: Outputs) -> list[tuple[bytes | None, bytes | None]]:
