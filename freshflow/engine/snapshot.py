@@ -1,9 +1,8 @@
-"""A partition as versioned bytes, and back: what recovery stores.
+"""Snapshots of partitions as versioned bytes, for recovery.
 
-After a version line come the lengths and CRC-32 sums of the parts and the parts: a pickle of plain values and River
-models, and the numpy arrays it refers to. Nothing is unpickled that is not as it was written, and no code is executed
-then (`freshflow._safe_pickle`). It carries the settings it was made under; a snapshot under others is refused, never
-resumed from wrongly.
+A version line is followed by the lengths and CRC-32 sums of the parts, then by the parts: a pickle of plain values and
+River models, and the numpy arrays it refers to. Checksums are verified before anything is unpickled, and unpickling
+executes no code (`freshflow._safe_pickle`). A snapshot contains the settings that shape it; other settings refuse it.
 """
 
 import pickle
@@ -31,23 +30,19 @@ from freshflow.ranking.features import FEATURES
 from freshflow.ranking.features_content import CONTENT_FEATURES
 from freshflow.users.profile import UserProfile
 
-__all__ = ["PARTITION_SNAPSHOT_VERSION", "check_settings", "dump", "freeze", "load", "state_settings"]
-
 PARTITION_SNAPSHOT_VERSION = b"freshflow-partition-14\n"
-ALIGNMENT_BYTES = (
-    64  # parts begin at multiples of so many bytes: compiled code is for arrays that numpy could have made
-)
+ALIGNMENT_BYTES = 64  # offset multiple of parts: compiled code expects arrays aligned as by numpy
 LENGTH_DTYPE = np.dtype("<u8")
-USERS_PER_CHUNK = 1000  # users encoded in one call, which lets no other thread run
+USERS_PER_CHUNK = 1000  # users encoded in one call; a call blocks all other threads
 
 
 def dump(partition: Partition) -> bytes:
-    """The partition as bytes; it goes on unchanged."""
+    """Return the partition as bytes, without changing it."""
     return b"".join(_encode_pieces(_collect_state(partition)))
 
 
 def freeze(partition: Partition) -> Callable[[], Iterator[ByteBuffer]]:
-    """What makes the pieces of a `dump` of the partition as it is now, later and in another thread."""
+    """Return a function that yields the pieces of a `dump` of the partition as of now, also in another thread."""
     state = _copy_state(_collect_state(partition))
     return lambda: _encode_pieces(state)
 
@@ -75,7 +70,7 @@ def load(
         return _decode_partition(snapshot, config, clock, publishes_related)
     except SnapshotError:
         raise
-    except Exception as error:  # there is no end to what a pickle that was tampered with can raise
+    except Exception as error:  # a tampered pickle can raise any exception
         raise SnapshotError(
             f"The recovery folder holds a damaged partition ({type(error).__name__}: {error}); restore it, or give an "
             "empty one."
@@ -150,7 +145,7 @@ def _collect_state(partition: Partition) -> dict[str, Any]:
 
 
 def _copy_state(value: Any) -> Any:
-    """Arrays and collections as they are now, down to values that do not change."""
+    """Copy arrays and collections, down to immutable values."""
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, dict):
@@ -181,14 +176,18 @@ def _encode_pieces(state: dict[str, Any]) -> Iterator[ByteBuffer]:
 
 
 def _encode_table(parts: list[ByteBuffer]) -> bytes:
-    """How many parts there are, the length and sum of each, and the sum of all this."""
+    """Encode the number of parts, the length and checksum of each, and the checksum of this table."""
     numbers = [len(parts), *(number for part in parts for number in (len(part), crc32(part)))]
     table = np.array(numbers, LENGTH_DTYPE).tobytes()
     return table + np.array([crc32(table)], LENGTH_DTYPE).tobytes()
 
 
 def _decode_parts(snapshot: bytes | bytearray) -> list[memoryview]:
-    """The parts of a snapshot, to be written to. Raises `ValueError` where one is cut short or is not as it was."""
+    """Return the parts of a snapshot as writable views.
+
+    Raises:
+        ValueError: If a part is truncated or its checksum differs.
+    """
     contents = np.frombuffer(bytearray(snapshot), np.uint8)
     (n_parts,) = contents[ALIGNMENT_BYTES : ALIGNMENT_BYTES + LENGTH_DTYPE.itemsize].view(LENGTH_DTYPE).tolist()
     table_bytes = (2 + 2 * n_parts) * LENGTH_DTYPE.itemsize
@@ -209,12 +208,12 @@ def _decode_parts(snapshot: bytes | bytearray) -> list[memoryview]:
 
 
 def _next_offset(offset: int, length: int) -> int:
-    """Where the next part begins."""
+    """Return the offset of the next part."""
     return offset + length + -length % ALIGNMENT_BYTES
 
 
 def state_settings(config: Config) -> dict[str, Any]:
-    """The settings that shape the state; another value needs another state."""
+    """Return the settings that shape the state; a snapshot fits these values only."""
     pseudonyms = Pseudonyms.from_config(config.privacy)
     return {
         "job.partitions": config.job.partitions,
@@ -237,17 +236,18 @@ def state_settings(config: Config) -> dict[str, Any]:
 
 
 def check_settings(stored_settings: dict[str, Any], current_settings: dict[str, Any]) -> None:
-    """Raise `SnapshotError` if what was stored was made under other settings than are wanted now."""
+    """Raise `SnapshotError` if the stored settings differ from the current ones."""
     for name, value in current_settings.items():
         if stored_settings.get(name) != value:
             raise SnapshotError(
-                f"The recovery folder was written with {name} = {stored_settings.get(name)!r}, and this job has {value!r}; "
+                f"The recovery folder was written with {name} = {stored_settings.get(name)!r}, "
+                f"and this job has {value!r}; "
                 "go back to the old value, or start anew with an empty --recovery folder."
             )
 
 
 def _tables_to_arrays(tables: ItemTables, n_rows: int) -> dict[str, Any]:
-    """The arrays of all tables by name, as plain tuples; of those that have a row an item, the `n_rows` in use."""
+    """Return the arrays of all tables by name, as plain tuples, cut to the `n_rows` item rows in use."""
     used_tables = tables._replace(
         covisits=tables.covisits.head(n_rows),
         revisits=Revisits(tables.revisits.counts[:n_rows]),
@@ -262,9 +262,9 @@ def _tables_to_arrays(tables: ItemTables, n_rows: int) -> dict[str, Any]:
 
 
 def _tables_from_arrays(template: ItemTables, arrays: dict[str, Any]) -> ItemTables:
-    """The tables whose `_tables_to_arrays` these are; `template` says their types.
+    """Rebuild tables from `_tables_to_arrays`, with the types of `template`.
 
-    Where another number of leaders is wanted now, they are found anew with the next visits.
+    If the limits of popular items have changed, the next visits find them again.
     """
     parts: dict[str, Any] = {
         name: type(part)(*arrays[name]) if isinstance(part, tuple) else arrays[name]

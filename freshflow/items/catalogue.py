@@ -29,7 +29,13 @@ class ItemCatalogue:
     def from_columns(
         cls, available: NDArray[np.bool_], entries: dict[int, ItemUpdate], first_entry_ms: NDArray[np.int64]
     ) -> "ItemCatalogue":
-        """The catalogue with these columns and entries."""
+        """Build a catalogue from its columns and entries.
+
+        Args:
+            available: (rows,) availability.
+            entries: The merged item events by row.
+            first_entry_ms: (rows,) event time of the first entry.
+        """
         catalogue = cls()
         catalogue.available, catalogue.entries, catalogue.first_entry_ms = available, entries, first_entry_ms
         return catalogue
