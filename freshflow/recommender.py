@@ -20,7 +20,7 @@ _decode_items = msgspec.json.Decoder(tuple[ListItem, ...]).decode
 
 
 class Recommender:
-    """Learns events one by one, and recommends as of the last one, as a job of one partition does.
+    """A recommender that learns events one by one and recommends as of the latest, like a job of one partition.
 
     >>> from freshflow import Recommender
     >>> recommender = Recommender()
@@ -34,13 +34,13 @@ class Recommender:
     >>> round(recommender.report()["hr20"], 3)
     0.6
 
-    Events are those of a job: late and repeated ones are dropped, `item` events fill the catalogue, `forget` deletes a
+    Events are those of a job: late and duplicate ones are dropped, `item` events fill the catalogue, `forget` deletes a
     user, and with `users.guests`, `identify` links an anonymous user to a user. The lists that a job would publish are
-    not returned; they are made all the same, since the quality figures are taken from them.
+    made, because the quality figures need them, but not returned.
 
-    Numba compiles for this machine's processor, and numpy uses the threads that it is configured to use: the library
-    changes no setting of its process. A job compiles for a common processor instead, so the last bits of scores may
-    differ between the two, and the first use of each waits for the compiler.
+    The library changes no setting of its process: Numba compiles for this machine's processor, and numpy uses its
+    configured number of threads. A job compiles for a common processor instead, so the last bits of scores may differ
+    between the two, and the first use of each waits for the compiler.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -55,7 +55,14 @@ class Recommender:
         self._position = 0
 
     def learn_one(self, event: Mapping[str, Any]) -> None:
-        """Learn the next event, in any format that a job reads. Raises `ValueError` with the reason if invalid."""
+        """Learn the next event, in any format that a job reads.
+
+        Args:
+            event: The event as a mapping of JSON values.
+
+        Raises:
+            ValueError: If the event is invalid.
+        """
         self._process(event, self._parser)
 
     def recommend(
@@ -67,7 +74,7 @@ class Recommender:
         ts_ms: int | None = None,
         exclude_seen: bool = False,
     ) -> list[ListItem]:
-        """Return the best items for a user, the best first. Nothing is learned from it.
+        """Return the best items for a user, the best first, without learning from the request.
 
         Args:
             user_id: The user.
@@ -92,9 +99,9 @@ class Recommender:
         session_id: str | None = None,
         ts_ms: int | None = None,
     ) -> list[ListItem]:
-        """Return the results of a search engine in the order that suits the user.
+        """Return the results of a search engine, re-ranked for the user.
 
-        The search is learned, as a `search` event is: the user's next visits may be choices from it.
+        The search is recorded like a `search` event: the user's next visits can be choices from its results.
 
         Args:
             user_id: The user.
@@ -111,7 +118,7 @@ class Recommender:
         return self._request_list({"type": "search", **identity, "query": query, "items": list(items), "k": k}, ts_ms)
 
     def report(self) -> dict[str, float]:
-        """Return HR@20 and MRR@20 so far, each event predicted before it was learned, and those of popularity."""
+        """Return HR@20 and MRR@20 so far, by prequential validation, of the recommender and of popularity."""
         return self._pipeline.reports()[0].quality
 
     def _request_list(self, record: Mapping[str, Any], ts_ms: int | None) -> list[ListItem]:

@@ -1,1 +1,1 @@
-"""From ranked items to published lists: the five steps of a partition, change suppression, and the wire format."""
+"""The path of events to published lists: pipelines, partitions, learning, publication, and snapshots."""

@@ -15,7 +15,7 @@ from freshflow.ranking.ranker import Ranker
 
 
 class BatchRanker:
-    """Ranks queries and updates the item statistics with visits; results are valid until the next call."""
+    """The ranking of queries and the update of item statistics by visits; results are valid until the next call."""
 
     def __init__(self, config: Config, item_statistics: ItemStatistics, ranker: Ranker) -> None:
         self._config = config
@@ -29,7 +29,7 @@ class BatchRanker:
         return self.rank([RANK_STEP] * len(queries), queries, [])
 
     def rank(self, step_kinds: Sequence[int], queries: Sequence[Query], visits: Sequence[ItemVisit]) -> RankingResults:
-        """Rank queries and take visits in the order of `step_kinds`.
+        """Rank queries and count visits in the order of `step_kinds`.
 
         Args:
             step_kinds: For each step, `RANK_STEP` for the next query or `LEARN_STEP` for the next visit.

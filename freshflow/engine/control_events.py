@@ -23,7 +23,7 @@ ControlStep = ItemUpdate | Forget | UserEvicted
 
 
 class ItemLifecycle:
-    """Admits items to a partition and evicts them, and tells everything that refers to item rows."""
+    """The admission and eviction of a partition's items; it notifies everything that refers to item rows."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class ItemLifecycle:
         return self.announce([item_id], trigger)
 
     def announce(self, new_ids: Sequence[str], trigger: TriggerEvent | None) -> list[Output]:
-        """Tell features of new items, and of the items that were evicted for them."""
+        """Notify features of new items, and of the items evicted for them."""
         if new_ids:
             for feature in self._features:
                 feature.on_items_added(new_ids)
@@ -57,7 +57,7 @@ class ItemLifecycle:
         return self._release_evicted_rows(trigger)
 
     def _release_evicted_rows(self, trigger: TriggerEvent | None) -> list[Output]:
-        """Forget the rows of evicted items, which mean other items from now on."""
+        """Remove the rows of evicted items, which are reused for other items."""
         if not len(self._item_statistics.evicted_rows):
             return []
         rows = self._item_statistics.drain_evicted_rows()
@@ -67,7 +67,7 @@ class ItemLifecycle:
 
 
 class ControlEvents:
-    """Applies control events to a partition."""
+    """The application of control events to a partition."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class ControlEvents:
         return outputs
 
     def _forget_user(self, origin: Origin, forget: Forget, was_active: bool) -> list[Output]:
-        """Delete what is left of a user, and confirm it with a receipt and a deletion of the list."""
+        """Delete the remaining state of a user, and confirm it with a receipt and a deletion of the list."""
         metrics = self._metrics
         metrics.drift_detector.forget(crc32(forget.user_id.encode()))
         metrics.counts["forgotten"] += 1

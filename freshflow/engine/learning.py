@@ -50,7 +50,7 @@ class Learning:
         return update_interval - n_examples % update_interval
 
     def learn(self, batch: MicroBatch, rankings: RankingResults) -> None:
-        """Score the predictions of a micro-batch, then record what the ranker learns from its events."""
+        """Score the predictions of a micro-batch, then record the ranker's examples from its events."""
         results = rankings.results[: len(batch.queries)].tolist()
         ranks, popular_ranks = [], []
         for step, q in batch.training_steps:

@@ -1,4 +1,4 @@
-"""Micro-batches: steps that the compiled loop takes at once, with their queries in the order of the stream."""
+"""Micro-batches: steps that the compiled loop processes at once, with their queries in the order of the stream."""
 
 from collections.abc import Sequence
 
@@ -59,7 +59,7 @@ class MicroBatch:
         return self.n_examples == self.max_examples
 
     def can_add(self, step: RankedStep, target_event: Interaction | ItemVisit | None) -> bool:
-        """Return True if lists are the same whether `step` is in this batch or in the next one.
+        """Return True if lists do not depend on adding `step` to this batch rather than the next one.
 
         Args:
             step: The next step.
@@ -129,7 +129,7 @@ class MicroBatch:
 
 
 class MicroBatcher:
-    """Starts the micro-batches of a partition."""
+    """A factory of the micro-batches of a partition."""
 
     def __init__(self, queries: QueryBuilder, item_statistics: ItemStatistics, features: tuple[Feature, ...]) -> None:
         self._queries = queries

@@ -100,14 +100,14 @@ class Partition:
         return outputs + self._collect_due("end", self.event_ts)
 
     def check_by_clock(self, now_ms: int) -> list[Output]:
-        """Return what is due at event time `now_ms` although no event has come."""
+        """Return the outputs that are due at event time `now_ms` without a new event."""
         return self._collect_due("clock", now_ms)
 
     def _process_steps(self, origin: Origin, steps: Iterable[Step]) -> list[Output]:
         outputs: list[Output] = []
         index, batch = self.item_statistics.index, self._batcher.start(self._learning.n_examples_to_update)
         for step in steps:
-            # Compared by identity on the hot path: `isinstance` takes five times as long to say no.
+            # Compared by identity on the hot path: a negative `isinstance` takes five times as long.
             if type(step) is ItemUpdate or type(step) is Forget or type(step) is UserEvicted:
                 if batch.step_kinds and not self._control_events.can_overtake(step, batch):
                     outputs += self._process_batch(origin, batch)
@@ -144,7 +144,7 @@ class Partition:
     def _collect_due(
         self, kind: Literal["events", "clock", "end"], now_ms: int, *, has_interactions: bool = False
     ) -> list[Output]:
-        """Return what features publish on their own account; nothing before the first interaction."""
+        """Return the outputs that features publish by themselves; none before the first interaction."""
         if self.latest_event is None:
             return []
         n_events, n_examples = self.metrics.counts["events"], self._learning.n_examples
@@ -158,7 +158,7 @@ class Partition:
 
     def update_user_counts(self, counts: Mapping[str, int]) -> None:
         """Report the counters of the user store with those of the partition."""
-        dict.update(self.metrics.counts, counts)  # a counter's own update would add
+        dict.update(self.metrics.counts, counts)  # `Counter.update` would add
 
     def drain_receipts(self) -> list[Receipt]:
         """Return the receipts of users who were forgotten since the last call."""

@@ -32,7 +32,7 @@ from freshflow.users.updates import ListRequested, ProfileMerged, UserInteractio
 
 
 class ListEncoder:
-    """Makes the final lists of a partition: breaks ties, lets features choose, and encodes the items as JSON."""
+    """The final step of a partition's lists: it breaks ties, lets features choose, and encodes the items as JSON."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ListEncoder:
 
 
 class ListPublisher:
-    """Publishes the lists of a micro-batch, and records what each user is shown."""
+    """The publication of the lists of a micro-batch, with a record of each user's latest list."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ListPublisher:
         """Record the acts of users and the lists they are shown from now on; score the lists they were shown before.
 
         Returns:
-            By query number, whether the list of an act differs from the one before. Requests do not count as acts.
+            By query number, True if the list of an act differs from the one before. Requests do not count as acts.
         """
         acts: list[tuple[str, UserProfile]] = []
         event_numbers, target_rows, query_indices, interaction_indices = [], [], [], []
@@ -161,7 +161,7 @@ class ListPublisher:
         return dict(zip(query_indices, activity.is_new.tolist(), strict=True))
 
     def _record_variant(self, batch: MicroBatch, rankings: RankingResults, published_ranks: list[int]) -> None:
-        """Record what the comparison of variants needs: ranks by group of users."""
+        """Record ranks by group of users, for the comparison of variants."""
         user_hashes = [crc32(step.event.user_id.encode()) for step in batch.interactions]
         predictions = [q for step, q in batch.training_steps if type(step) is UserInteraction]
         ranks = rankings.results[predictions, TARGET_RANK].tolist()

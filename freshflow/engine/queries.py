@@ -1,4 +1,4 @@
-"""Queries of a partition: which list or prediction each step asks the ranker for."""
+"""Queries of a partition: the list or prediction that each step requests from the ranker."""
 
 from msgspec import structs
 
@@ -13,7 +13,7 @@ from freshflow.users.updates import ListRequested
 
 
 class QueryBuilder:
-    """Builds the queries of one partition, extended by its features."""
+    """A builder of the queries of one partition, extended by its features."""
 
     def __init__(self, config: Config, features: tuple[Feature, ...]) -> None:
         self.config = config

@@ -20,7 +20,7 @@ from freshflow.refresh.active_users import ActiveUsers
 
 
 class RemadeLists:
-    """Makes and publishes lists of users who have not acted; the `ListMaker` of features."""
+    """The `ListMaker` of features: it makes and publishes lists of users who have not acted."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class RemadeLists:
         ]
 
     def publish(self, trigger: TriggerEvent, cause_name: str, lists: Sequence[RefreshedList]) -> list[Output]:
-        """Return the records of lists; `cause_name` tells their ids from those of other lists after `trigger`."""
+        """Return the records of lists; `cause_name` keeps their ids distinct from other lists after `trigger`."""
         computed_at, source = self._clock(), trigger.source
         model, variant = Model(self._number, self._ranker.n_applied_updates), self._metrics.variant
         name = list_name(trigger.origin, trigger.position, cause_name, trigger.nth)

@@ -89,7 +89,7 @@ def route_forwarded_events(
 def route_remote_events(
     steps: Sequence[Step], sender: int, topology: Topology
 ) -> Iterator[tuple[int, list[RemoteEvent]]]:
-    """Return what the other partitions learn from steps; partitions of other variants learn no ranker examples.
+    """Return the remote events for other partitions from steps; partitions of other variants learn no ranker examples.
 
     Args:
         steps: The steps of a partition's own users.

@@ -32,7 +32,7 @@ AnonymousStageOutput = Routed[ForwardedBatch | list[Rejected]]
 class StoreStage:
     """A stage with a store of users.
 
-    With `checks_clock_skew`, events wait in the store until it is known whether the clock of their sender is right;
+    With `checks_clock_skew`, events wait in the store until the clock of their sender has been checked;
     without, the caller has checked it for the whole stream.
     """
 

@@ -1,16 +1,16 @@
-"""Exploration: a bounded share of places goes to items of which too little is known, with known probabilities.
+"""Exploration: a bandit gives a bounded share of list positions to young items, with exact propensities.
 
-Arms are young items: those met first most lately that have had few visits yet. A bandit keeps a Beta distribution of
-how often each is taken where it is shown; the chance of an arm is proportional to an upper bound of it, mean plus
-standard deviation,
+Arms are young items: the latest new items that have had few visits. The bandit keeps a Beta distribution of the reward
+of each arm, the probability that it is taken where it is shown. The probability of an arm is proportional to an upper
+bound of its reward, mean plus standard deviation,
 
     u_i = a_i / (a_i + b_i) + sqrt(a_i b_i / ((a_i + b_i)^2 (a_i + b_i + 1))),        c_i = u_i / sum of u.
 
-So the uncertain are tried, the better more often, and the propensity of what is shown is exact; that of Thompson
-sampling, which River has, is an integral without a closed form. In a list of n items the last m = ceil(2 s n) places
-are open, for a share s. Each goes to an arm with probability p = s n / m, at most a half: which one is drawn among
-those that do not stand on the list yet. An explored item has the propensity p c_i, the ranked one that stays has 1 - p,
-both given what stands above.
+Uncertain arms are tried, better arms more often, and the propensity of each shown item is exact; that of Thompson
+sampling, which River has, is an integral without a closed form. In a list of n items the last m = ceil(2 s n) positions
+are open, for a share s. Each is explored with probability p = s n / m, at most a half: an arm is drawn among those that
+are not in the list yet. An explored item has the propensity p c_i, a ranked item that stays has 1 - p, both given the
+items above.
 """
 
 from collections import defaultdict
@@ -25,13 +25,13 @@ from freshflow._river import proba
 from freshflow._state_tables import StateTable
 from freshflow.config.schema import ExploreConfig
 
-# A new item is expected to be taken once in so many times: about as often as the last places of lists are.
+# The prior expects a new item to be taken once in 21 impressions: about the rate of the last positions of lists.
 PRIOR_FAILURES = 20
-MAX_PENDING_USERS = 10_000  # users whose next event is waited for; who was shown something first goes first
+MAX_PENDING_USERS = 10_000  # users whose next event is awaited; the longest waiting are evicted first
 
 
 class Choice(NamedTuple):
-    """What stands at an open `position` of a list: an arm, or None for the ranked item; and how likely that was."""
+    """The choice at an open position of a list: an arm, or None for the ranked item, with its propensity."""
 
     position: int
     item_id: str | None
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
 
 
 class UpperBoundPolicy:
-    """Draws arms with probabilities proportional to the upper bounds of their reward distributions (River's Beta).
+    """A policy that draws arms in proportion to the upper bounds of their reward distributions (River's Beta).
 
     >>> policy = UpperBoundPolicy()
     >>> for _ in range(3):
@@ -53,7 +53,7 @@ class UpperBoundPolicy:
         self._rewards: defaultdict[str, proba.Beta] = defaultdict(_prior)
 
     def update(self, arm: str, is_taken: bool) -> None:
-        """Count whether an arm was taken where it was shown."""
+        """Update the reward of an arm that was shown and was taken or not."""
         self._rewards[arm].update(is_taken)
 
     def probabilities(self, arms: Sequence[str]) -> NDArray[np.float64]:
@@ -65,7 +65,7 @@ class UpperBoundPolicy:
         return np.asarray(bounds / bounds.sum(), np.float64)
 
     def remove_arm(self, arm: str) -> None:
-        """Forget an arm."""
+        """Remove an arm and its reward."""
         self._rewards.pop(arm, None)
 
     def state(self) -> dict[str, tuple[float, float]]:
@@ -83,7 +83,7 @@ def _prior() -> proba.Beta:
 
 
 def open_positions(length: int, share: float) -> tuple[int, float]:
-    """How many last places of a list are open, and the probability that one of them is explored.
+    """Return the number of open positions at the end of a list, and the probability that one of them is explored.
 
     >>> open_positions(20, 0.05), open_positions(20, 0.1), open_positions(8, 0.05), open_positions(1, 0.1)
     ((2, 0.5), (4, 0.5), (1, 0.4), (0, 0.0))
@@ -103,10 +103,17 @@ class ExplorationState(StateTable, frozen=True):
 
 
 class Exploration:
-    """The state of a partition: `arms` with their visits, the youngest last, at most `config.arms`; the bandit; and,
-    for at most `MAX_PENDING_USERS` users, which arms stand on their list since when.
+    """The exploration of a partition: its arms, the bandit, and the arms on users' lists.
 
-    The next event of a user within `config.attribution_window_s` says whether an arm was taken; later ones say nothing of it.
+    The next event of a user within `config.attribution_window_s` rewards the arms on the user's list; later events do
+    not.
+
+    Attributes:
+        arms: Visits by arm, the youngest last, at most `config.arms`.
+        policy: The bandit.
+        pending_users: For at most `MAX_PENDING_USERS` users, the time and the arms of the latest list.
+        n_shown: Number of explored items shown.
+        n_taken: Number of explored items taken.
     """
 
     def __init__(self, config: ExploreConfig) -> None:
@@ -117,13 +124,13 @@ class Exploration:
         self.n_shown = self.n_taken = 0
 
     def add_arm(self, item_id: str) -> None:
-        """An item is new."""
+        """Add a new item as an arm; the oldest arm is removed if there are too many."""
         self.arms.setdefault(item_id, 0)
         if len(self.arms) > self.config.arms:
             self._remove_arm(next(iter(self.arms)))
 
     def count_visit(self, item_id: str) -> None:
-        """Somebody came for an item; with `config.visits` of them it is known."""
+        """Count a visit of an item, which is no arm any more after `config.visits` visits."""
         if item_id in self.arms:
             self.arms[item_id] += 1
             if self.arms[item_id] >= self.config.visits:
@@ -134,7 +141,13 @@ class Exploration:
         self.policy.remove_arm(item_id)
 
     def record_outcome(self, user_id: str, item_id: str, ts_ms: int) -> None:
-        """A user acted: the arms on their list were taken, or not."""
+        """Reward the arms on a user's list by the user's next event.
+
+        Args:
+            user_id: The user.
+            item_id: The visited item.
+            ts_ms: The time of the event.
+        """
         shown_ms, items = self.pending_users.pop(user_id, (0, ()))
         if items and ts_ms - shown_ms <= self.config.attribution_window_s * 1000:
             self.n_taken += item_id in items
@@ -143,11 +156,17 @@ class Exploration:
                     self.policy.update(arm, arm == item_id)
 
     def forget(self, user_id: str) -> None:
-        """Wait for nothing of a user any more."""
+        """Delete the arms on a user's list."""
         self.pending_users.pop(user_id, None)
 
     def choose_items(self, length: int, excluded: Collection[str], random: np.random.Generator) -> list[Choice]:
-        """What stands at the open places of a list of so many items, of which none in `excluded` is an arm."""
+        """Return the choices at the open positions of a list.
+
+        Args:
+            length: The number of items of the list.
+            excluded: Ids of items that may not be arms.
+            random: The source of the draws.
+        """
         n_open, p = open_positions(length, self.config.share)
         arms = [arm for arm in self.arms if arm not in excluded]
         choices = []
@@ -164,7 +183,13 @@ class Exploration:
         return choices
 
     def record_list(self, user_id: str, choices: Sequence[Choice], now_ms: int) -> None:
-        """A user is shown what was chosen; what was shown before is no longer waited for."""
+        """Record the arms that a user is shown, in place of those shown before.
+
+        Args:
+            user_id: The user.
+            choices: The choices at the open positions of the list.
+            now_ms: The event time of the list.
+        """
         items = tuple(choice.item_id for choice in choices if choice.item_id is not None)
         self.pending_users.pop(user_id, None)
         if items:

@@ -82,6 +82,6 @@ class ExplorationFeature(Feature):
 
 
 def _seed(origin: Origin, event: Interaction | Request | Identify) -> int:
-    """Return the seed of a list's random draws, which follows from the event that asks for the list."""
+    """Return the seed of a list's random draws, a hash of the event that asks for the list."""
     name = list_name(origin, event.position, "explore", event.nth) + CAUSE_BY_EVENT_TYPE[type(event)].encode()
     return int.from_bytes(blake2b(name + event.user_id.encode(), digest_size=SEED_BYTES).digest(), "big")

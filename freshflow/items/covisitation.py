@@ -1,4 +1,4 @@
-"""Co-visitation: which items are visited together, and in which order.
+"""Co-visitation: counts of items visited together, by order.
 
 For each item x a row of M neighbour slots y with three weights:
 

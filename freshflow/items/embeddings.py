@@ -120,7 +120,7 @@ class EmbeddingsState(StateTable, frozen=True):
 
 
 class EmbeddingStore:
-    """Fills `arrays` from item events; keeps nothing unless content is on.
+    """The arrays of item content, filled from item events; empty unless content is on.
 
     The first embedding fixes the number of dimensions, unless `config.dimensions` does. Embeddings with another number
     are ignored and counted in `n_dimension_mismatches`; embeddings of zeros are ignored. Items with `blocked_ids` are

@@ -33,7 +33,7 @@ class ItemIndex:
 
     @property
     def is_full(self) -> bool:
-        """Whether another id needs an eviction first."""
+        """True if another id needs an eviction first."""
         return len(self._row_of) >= self.max_items
 
     def get(self, item_id: str) -> int:

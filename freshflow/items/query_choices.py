@@ -1,4 +1,4 @@
-"""Choices after queries: which items users choose after a query, and how often (keys: `freshflow.events.query_keys`).
+"""Choices after queries: decayed counts of chosen items by query (keys: `freshflow.events.query_keys`).
 
 A choice counts its weight, and half of it after a month: catalogues and fashions change. With c choices of an item
 among n after a query, and p its share after the query's words, or 1 / C where these have no choices, the share after
@@ -80,7 +80,7 @@ class QueryClicks:
             del self.counts_by_key[next(iter(self.counts_by_key))]
 
     def has_clicks(self, keys: Sequence[str]) -> bool:
-        """Return whether there is a choice after the query or one of its words."""
+        """Return True if there is a choice after the query or one of its words."""
         return any(key in self.counts_by_key for key in keys)
 
     def click_shares(self, keys: Sequence[str], items: Sequence[str]) -> NDArray[np.float64]:

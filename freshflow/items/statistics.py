@@ -17,7 +17,7 @@ from freshflow.items.revisits import VISITS, Revisits
 from freshflow.items.tables import ItemTables, TopItems
 
 INITIAL_ROWS = 1024
-CLOCK_SAMPLE_VISITS = 63  # latest visits whose median tells the time, so that one from the future does not matter
+CLOCK_SAMPLE_VISITS = 63  # latest visits whose median is the current time, so that one from the future has no effect
 ITEM_EVICTION_DIVISOR = 16  # a full table evicts its least popular sixteenth at once, so that evictions are rare
 
 
@@ -73,7 +73,7 @@ class ItemStatistics:
         self.evicted_rows = np.empty(0, np.int64)  # since the last call of `drain_evicted_rows`
 
     def admission_affects_others(self, item_id: str) -> bool:
-        """Return whether admitting an item would change the statistics of others, or bring back an evicted one."""
+        """Return True if admitting an item would change the statistics of others, or bring back an evicted one."""
         return self.index.get(item_id) == NO_ROW and (self.n_evicted > 0 or self.index.is_full)
 
     def admit(self, item_id: str, now_ms: int) -> None:
@@ -163,7 +163,7 @@ class ItemStatistics:
             item_counters[FIRST_MS] = item_counters[LAST_MS] = embedding_store.arrays.launch_ms[row]
 
     def is_available(self, item_id: str) -> bool:
-        """Return whether an item is available; items without an entry in the catalogue are."""
+        """Return True if an item is available; items without an entry in the catalogue are."""
         row = self.index.get(item_id)
         return row == NO_ROW or bool(self.catalogue.available[row])
 

@@ -1,1 +1,1 @@
-"""Refreshing the lists of users who are idle."""
+"""Refreshes of idle users' lists."""

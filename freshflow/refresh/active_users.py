@@ -1,14 +1,13 @@
-"""The users whose lists are kept fresh: what they were last shown, and how likely they are to act soon.
+"""Active users: the users with refreshed lists, their latest lists, and the probability that they act soon.
 
-Users are told apart by how many events of the partition have passed since their own last one, in tiers that double (1,
-2-3, 4-7, ...), and by how many items they know, in classes that quadruple (1-3, 4-15, 16-63, 64 and more). Of each
-kind the partition counts how many of its events come from such users; divided by their number, that is the hazard h of
-one of them.
+Users are grouped by recency, the partition's events since their own last one, in tiers that double (1, 2-3, 4-7, ...),
+and by the number of items they know, in classes that quadruple (1-3, 4-15, 16-63, 64 and more). The hazard h of a user
+is the share of the partition's events that come from the group, divided by the size of the group.
 
-A list that is made anew spares its user what the old one would have missed until it is made anew again. Where lists are
-made every T events, and miss more as evenly as time goes by, that is as much as the new one gains today, for the next
-T / 2 events. So what counts is the chance that the user acts within these,  1 - exp(-h T / 2),  with T the events since
-the list was made: who comes seldom is worth a message seldom, but not never.
+A refresh gains hits until the next refresh. If lists are made every T events and age evenly, this total equals the gain
+of the new list today over the next T / 2 events. The weight of a refresh is therefore the probability that the user
+acts within these events,  1 - exp(-h T / 2),  with T the events since the list was made. Lists of infrequent users are
+refreshed seldom, but not never.
 """
 
 from collections.abc import Sequence
@@ -25,18 +24,6 @@ from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, UserBaselines
 from freshflow.ranking.kernel import RankingResults
 from freshflow.users.profile import UserProfile, intern_ids
 
-__all__ = [
-    "N_DISMISSED",
-    "LAST_EVENT",
-    "LIST_MS",
-    "EMPTY_ENTRY",
-    "FULL_RANKING_MS",
-    "LAST_EVENT_MS",
-    "ActivityResult",
-    "ActiveUsers",
-    "ActiveUsersState",
-]
-
 N_IDLE_TIERS, N_HISTORY_CLASSES = 24, 4
 MIN_ARRIVAL_WINDOW, MAX_ARRIVAL_WINDOW = 20, 2000  # events: at least and at most T / 2
 ARRIVAL_AVERAGE_EVENTS = 2000.0  # events over which arrivals are averaged
@@ -48,8 +35,12 @@ LAST_EVENT, LAST_EVENT_MS, LIST_EVENT, LIST_MS, FULL_RANKING_MS, HISTORY_CLASS, 
 
 
 class ActivityResult(NamedTuple):
-    """Of acts (N,): the users' `slots`; `is_new` where the list is another than that shown before; `ranks`, from 1, of
-    what they came for on that last list, 0 where it was not there.
+    """The results of recording acts of users (N,).
+
+    Attributes:
+        slots: The slots of the users.
+        is_new: True where the list differs from the one shown before.
+        ranks: The rank (from 1) of the visited item in the list shown before; 0 if it was not in the list.
     """
 
     slots: NDArray[np.int64]
@@ -74,16 +65,22 @@ class ActiveUsersState(StateTable, frozen=True):
 
 
 class ActiveUsers:
-    """At most `config.users` users, the least recently active go first.
+    """A table of at most `config.users` active users; the least recently active are evicted first.
 
-    By slot: `ids`, `users` (as of their last event), `baselines` of their lists, `activity_table` (U, 7): event number and event
-    time of their last event, and of their last new list, event time of the last full ranking, class, how many items
-    they have dismissed.
+    Attributes:
+        ids: User ids by slot.
+        users: Profiles after the last event, by slot.
+        baselines: Baselines of the lists, by slot.
+        activity_table: (U, 7) int64: event number and event time of the last event, event number and event time of the
+            last new list, event time of the last full ranking, history class, number of dismissed items.
+        arrival_rates: (tiers * classes,) average share of the partition's events by group.
+        group_sizes: (tiers * classes,) number of users by group.
+        n_evicted: Number of evicted users.
     """
 
     def __init__(self, config: RefreshConfig, k: int) -> None:
         self.config = config
-        n_baseline = N_BASELINE_ITEMS if config.interval_s > 0 else 0  # nothing is refreshed: lists alone are kept
+        n_baseline = N_BASELINE_ITEMS if config.interval_s > 0 else 0  # without refreshes, only lists are kept
         self.slots: dict[str, int] = {}
         self.ids: list[str] = []
         self.users: list[UserProfile] = []
@@ -107,10 +104,14 @@ class ActiveUsers:
         target_rows: NDArray[np.int32],
         new_lists: NDArray[np.int32],
     ) -> ActivityResult:
-        """Users acted, one after the other, with the state they are in since.
+        """Record acts of users in order, and the lists that the users are shown from then on.
 
-        `event_numbers` and `ts_ms` (N,) are number and time of what they did, `target_rows` (N,) the rows of the items they came for,
-        `new_lists` (N, K), -1 padded, the lists that they are shown now.
+        Args:
+            user_states: The id of each user and the profile after the act.
+            event_numbers: (N,) numbers of the events.
+            ts_ms: (N,) times of the events.
+            target_rows: (N,) rows of the visited items.
+            new_lists: (N, K) item rows of the new lists, -1 padded.
         """
         activity = ActivityResult(
             np.zeros(len(user_states), np.int64),
@@ -122,7 +123,7 @@ class ActiveUsers:
         for n, (user_id, user) in enumerate(user_states):
             slot = self.slots.get(user_id)
             if slot is None:
-                if len(self.ids) == self.config.users:  # slots will move
+                if len(self.ids) == self.config.users:  # an eviction moves slots
                     self._record_range(
                         n_recorded, n, is_first, event_numbers, ts_ms, target_rows, new_lists, user_states, activity
                     )
@@ -171,14 +172,27 @@ class ActiveUsers:
     def store_baseline(
         self, slots: NDArray[np.int64], query_indices: NDArray[np.int64], rankings: RankingResults
     ) -> None:
-        """Keep rankings of the users in `slots` (N,), the answers to queries number `query_indices` (N,), as their bases."""
+        """Store rankings as the baselines of users.
+
+        Args:
+            slots: (N,) slots of the users.
+            query_indices: (N,) numbers of the queries that ranked for them.
+            rankings: The results of the queries.
+        """
         self.baselines.item_rows[slots] = rankings.baseline_items[query_indices, :, 0]
         self.baselines.reasons[slots] = rankings.baseline_items[query_indices, :, 1:]
         self.baselines.residuals[slots] = rankings.baseline_residuals[query_indices]
         self.baselines.levels[slots] = rankings.baseline_levels[query_indices]
 
     def record_list(self, slots: NDArray[np.int32], lists: NDArray[np.int32], event_number: int, now_ms: int) -> None:
-        """The lists of users in `slots` (N,) hold item rows `lists` (N, K), -1 padded, since event number `event_number`."""
+        """Record new lists of users who have not acted.
+
+        Args:
+            slots: (N,) slots of the users.
+            lists: (N, K) item rows of the lists, -1 padded.
+            event_number: The number of the partition's latest event.
+            now_ms: The event time.
+        """
         self.baselines.list_rows[slots] = lists
         self.activity_table[slots, LIST_EVENT] = event_number
         self.activity_table[slots, LIST_MS] = now_ms
@@ -186,9 +200,15 @@ class ActiveUsers:
     def due_for_refresh(
         self, event_number: int, now_ms: int, min_chance: float
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """The slots of users within the horizon whose interval has passed, and their chances to act in time.
+        """Return the users within the horizon whose refresh interval has passed.
 
-        Those with less than the `min_chance` chance are left out.
+        Args:
+            event_number: The number of the partition's latest event.
+            now_ms: The event time.
+            min_chance: The least probability to act; users below it are left out.
+
+        Returns:
+            The slots (N,) and the probability (N,) of each user to act in time.
         """
         config, n_users = self.config, len(self.ids)
         slots, groups = np.empty(n_users, np.int32), np.empty(n_users, np.int32)
@@ -213,20 +233,20 @@ class ActiveUsers:
         return slots[:n][is_likely], chances[is_likely]
 
     def slots_showing(self, row: int) -> NDArray[np.int32]:
-        """The slots of users whose lists hold the item in `row`."""
+        """Return the slots (N,) of users whose lists contain the item in `row`."""
         return np.flatnonzero((self.baselines.list_rows[: len(self.ids)] == row).any(axis=1)).astype(np.int32)
 
     def drop_items(self, rows: NDArray[np.int64]) -> None:
-        """Forget item `rows`, which will mean other items from now on."""
+        """Remove item `rows` from lists and baselines; the rows are reused for other items."""
         for column in (self.baselines.list_rows, self.baselines.item_rows, self.baselines.reasons[:, :, 1]):
             column[np.isin(column, rows)] = EMPTY_ENTRY
 
     def is_active(self, user_id: str) -> bool:
-        """Whether a user is among them."""
+        """Return True if the table contains the user."""
         return user_id in self.slots
 
     def forget(self, user_id: str) -> bool:
-        """Forget a user; the last one takes over the slot. Whether there was one."""
+        """Remove a user, whose slot the last user takes over; return False if the user was unknown."""
         slot = self.slots.pop(user_id, None)
         if slot is None:
             return False
@@ -292,7 +312,7 @@ class ActiveUsers:
         return slot
 
     def _evict_least_recent(self) -> None:
-        """Drop the least recently active sixteenth."""
+        """Evict the least recently active sixteenth of the users."""
         slots_by_age = np.argsort(self.activity_table[: len(self.ids), LAST_EVENT], kind="stable")
         evicted_ids = [
             self.ids[slot] for slot in slots_by_age[: max(1, len(self.ids) // USER_EVICTION_DIVISOR)].tolist()
@@ -313,7 +333,7 @@ def _select_due_users(
     slots: NDArray[np.int32],
     groups: NDArray[np.int32],
 ) -> int:
-    """Write the slots and kinds of users within the horizon whose interval has passed; count all by kind in `group_sizes`."""
+    """Write slots and groups of due users, count users within the horizon in `group_sizes`; return the number due."""
     n = 0
     for slot in range(len(activity_table)):
         if now_ms - activity_table[slot, LAST_EVENT_MS] > horizon_ms:
@@ -345,7 +365,7 @@ def _record_activity(
     is_new: NDArray[np.bool_],
     ranks: NDArray[np.int64],
 ) -> None:
-    """Take acts (N,), of users in `slots` for the `is_first` time or again, in order; write `is_new` and `ranks`."""
+    """Record acts (N,) of users in `slots` in order, and write `is_new` and `ranks`; `is_first` marks new users."""
     for n in range(len(slots)):
         slot = slots[n]
         current_list, user_activity = current_lists[slot], activity_table[slot]
@@ -373,7 +393,7 @@ def _record_activity(
 
 @jit_no_refcount
 def _history_class(n_items: int) -> int:
-    """The number of the class of someone who knows so many items."""
+    """Return the class of users who know `n_items` items."""
     history_class = 0
     while n_items >= 4 and history_class < N_HISTORY_CLASSES - 1:
         n_items >>= 2
@@ -383,7 +403,7 @@ def _history_class(n_items: int) -> int:
 
 @jit_no_refcount
 def _idle_tier(n_idle_events: int) -> int:
-    """The number of the tier of someone whose last event is so many events ago."""
+    """Return the tier of users whose last event is `n_idle_events` events old."""
     tier = 0
     while n_idle_events > 1 and tier < N_IDLE_TIERS - 1:
         n_idle_events >>= 1

@@ -1,15 +1,13 @@
-"""Time where none is given: event time goes on by the clock while no event comes, as it does for the users."""
+"""Event time between events: while no event arrives, event time advances with the clock."""
 
-__all__ = ["REFRESH_CHECK_MS", "EventClock"]
-
-# A list is looked at about as soon as it can have aged enough to be worth it, and a look takes a millisecond or two.
+# Lists age too little within a second to be worth a message, and a check takes one or two milliseconds.
 REFRESH_CHECK_MS = 1000
 
 
 class EventClock:
-    """Of a partition of a live job: which event time it is, and when to look at lists though no event came.
+    """The event time of a partition of a live job, and the time of its next check by the clock.
 
-    With the latest event at event time t, read at r, it is  t + (clock - r). All in epoch milliseconds.
+    With the latest event at event time t, read at r, event time is  t + (clock - r). All times are epoch milliseconds.
     """
 
     def __init__(self, event_ts: int, clock_ms: int) -> None:
@@ -19,7 +17,14 @@ class EventClock:
         self.next_check_ms = clock_ms + REFRESH_CHECK_MS
 
     def advance(self, event_ts: int, read_ms: int, n_refresh_checks: int, clock_ms: int) -> None:
-        """Events up to `event_ts`, read at `read_ms`, have been taken; the partition has looked so many times."""
+        """Advance to the latest event, and postpone the next check if events have caused one.
+
+        Args:
+            event_ts: The event time of the latest processed event.
+            read_ms: The clock when it was read.
+            n_refresh_checks: The number of checks of the partition so far.
+            clock_ms: The clock.
+        """
         if event_ts != self.event_ts:
             self.event_ts, self.read_ms = event_ts, read_ms
         if n_refresh_checks != self.n_refresh_checks:
@@ -27,9 +32,9 @@ class EventClock:
             self.record_check(clock_ms)
 
     def record_check(self, clock_ms: int) -> None:
-        """The lists were looked at now."""
+        """Schedule the next check after one at `clock_ms`."""
         self.next_check_ms = clock_ms + REFRESH_CHECK_MS
 
     def now_ms(self, clock_ms: int) -> int:
-        """The event time at a time of the clock."""
+        """Return the event time when the clock is at `clock_ms`."""
         return self.event_ts + max(0, clock_ms - self.read_ms)

@@ -1,10 +1,9 @@
-"""Lists of users who are not acting, made again where the world has changed them.
+"""Refreshes of lists of idle users, chosen by expected gain within a budget.
 
-After every few events the partition looks at the lists of its active users (`freshflow.refresh.active_users`) as they would be
-by now, made from the scores that all users share (`freshflow.ranking.incremental_scores`), and publishes those that are expected to
-gain enough. A user is ranked in full when their session ends, as what they will want at the next one differs.
+After every few events a check ranks the lists of active users (`freshflow.refresh.active_users`) again from the scores
+that all users share (`freshflow.ranking.incremental_scores`), and publishes the lists with enough expected gain. A user
+is ranked in full after the end of a session, because preferences at the start of the next session differ.
 """
-
 
 import msgspec
 import numpy as np
@@ -31,18 +30,18 @@ from freshflow.refresh.active_users import (
     ActiveUsers,
 )
 
-MAX_SHARED_ITEMS = 400  # items at most that everyone may be shown
-# Users whose lists are looked at, and who are ranked in full, at one look at most; more than these take turns.
+MAX_SHARED_ITEMS = 400  # popular items that are candidates for every user
+# Users checked, and users ranked in full, in one check; more users than these take turns.
 MAX_USERS_PER_CHECK, MAX_FULL_RANKINGS_PER_CHECK = 1500, 16
-# Lists that are made in full at one look, where rules have a say in them.
+# Lists made in full in one check if a feature chooses items, such as rules.
 MAX_REMADE_LISTS_PER_CHECK = 16
-# A user is ranked in full when their session ends, and whenever they have been idle so many times as long as then.
+# A user is ranked in full after the end of a session, and again when the idle time has grown by this factor.
 RERANK_IDLE_RATIO = 48
-# What a list must be expected to gain, in hits, to be published: at least this, and as much more as keeps the lists
-# within the budget, of which so many may be saved up.
+# Bounds of the expected gain, in hits, from which on a list is published; the threshold moves between them by
+# `THRESHOLD_STEP` a check to keep the lists within the budget. The budget saves at most `MAX_TOKENS` lists.
 MIN_GAIN_THRESHOLD, MAX_GAIN_THRESHOLD, THRESHOLD_STEP = 1 / 1000, 1 / 10, 1.02
 MAX_TOKENS = 1000.0
-# Looks that are left out, at most, after looks that found nothing.
+# Checks skipped at most after checks that found nothing.
 MAX_SKIPPED_CHECKS = 32
 
 
@@ -63,10 +62,10 @@ class RefreshScheduler:
         self.config = config
         self.active_users = active_users
         self.json_writer = json_writer
-        self.tokens = 0.0  # lists that may be published yet
+        self.tokens = 0.0  # lists that the budget allows
         self.gain_threshold = 4 * MIN_GAIN_THRESHOLD
         self.n_checks_to_skip = self.n_checks_skipped = 0
-        self.next_slot = 0  # the slot from which on to look
+        self.next_slot = 0  # slot at which the next check starts
 
     def add_tokens(self, n_acts: int) -> None:
         """Add the lists that acts of users allow to the budget."""
@@ -167,7 +166,7 @@ class RefreshScheduler:
     def _select_in_turn(
         self, slots: NDArray[np.int32], chances: NDArray[np.float64]
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Those of rising `slots` whose turn it is, with their chances."""
+        """Return at most `MAX_USERS_PER_CHECK` of the ascending `slots`, those in turn, with their probabilities."""
         if len(slots) <= MAX_USERS_PER_CHECK:
             return slots, chances
         chosen_indices = (np.searchsorted(slots, self.next_slot) + np.arange(MAX_USERS_PER_CHECK)) % len(slots)
@@ -177,7 +176,7 @@ class RefreshScheduler:
     def _dismissed_rows(
         self, slots: NDArray[np.int32], item_index: ItemIndex
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The rows that users have turned down, one user's after the other's, and where each one's begin."""
+        """Return the rows of dismissed items, user by user, and the offsets (N + 1,) of each user's rows."""
         with_dismissals = np.flatnonzero(self.active_users.activity_table[slots, N_DISMISSED])
         rows_by_user = [
             item_index.known_rows(self.active_users.users[slot].dismissed_items)
@@ -203,7 +202,7 @@ class RefreshScheduler:
         self.n_checks_to_skip, self.n_checks_skipped = state.n_checks_to_skip, state.n_checks_skipped
 
     def _rank_idle_users(self, slots: NDArray[np.int32], now_ms: int, list_maker: ListMaker) -> None:
-        """Rank users in full whose session has ended since that was last done."""
+        """Rank users in full whose session has ended since their last full ranking."""
         users, activity_table = self.config.users, self.active_users.activity_table
         gap_ms = int(users.session_gap_s * 1000)
         idle_ms, ranked_at_ms = (
@@ -238,7 +237,15 @@ class RefreshScheduler:
         scores: NDArray[np.float64],
         item_statistics: ItemStatistics,
     ) -> list[RefreshedList]:
-        """The lists (N, K) of users in `slots` (N,)."""
+        """Build the lists of users as JSON.
+
+        Args:
+            slots: (N,) slots of the users.
+            rows: (N, K) item rows, -1 padded.
+            baseline_indices: (N, K) positions of the items in the users' baselines, -1 for popular items.
+            scores: (N, K) scores.
+            item_statistics: The items.
+        """
         ids = item_statistics.index.ids
         baseline = (baseline_indices != EMPTY_ENTRY) & (rows != NO_ROW)
         baseline_reasons = self.active_users.baselines.reasons[slots[:, None], np.where(baseline, baseline_indices, 0)]
@@ -248,7 +255,7 @@ class RefreshScheduler:
         )
         sources = np.where(reasons == REASON_AGAIN, rows, sources)
         reasons[(reasons == REASON_TOGETHER) & (sources == NO_ROW)] = (
-            REASON_POPULAR  # what it came with has been dropped since
+            REASON_POPULAR  # the source item has been evicted since
         )
         if self.config.content.is_enabled:
             reasons[(reasons == REASON_SIMILAR) & (sources == NO_ROW)] = REASON_NEW
@@ -278,7 +285,7 @@ class RefreshScheduler:
         return [(self.active_users.ids[slot], text) for slot, text in zip(slots.tolist(), texts, strict=True)]
 
     def _add_contributions(self, slot: int, item: ListItem, baseline_index: int) -> ListItem:
-        """The two parts of a score: what speaks for the item to everyone, and what for this user's sake."""
+        """Return the item with its score split into the part shared by all users and the user's own part."""
         baselines = self.active_users.baselines
         residual = float(
             baselines.residuals[slot, baseline_index] if baseline_index != EMPTY_ENTRY else baselines.levels[slot, 0]

@@ -1,8 +1,8 @@
-"""Lists of related items: whose is published anew, and when.
+"""Publication of lists of related items: the choice of lists to publish, within a budget.
 
-After every so many events a partition looks at its items whose company has changed, the relatively largest changes
-first, and publishes the lists that differ enough from what was last published, as many as the budget allows. Every
-partition knows all items; which of them publishes an item's list follows from a hash of its id.
+After every `RELATED_CHECK_INTERVAL` examples a partition checks items with changed co-visitation, the largest relative
+changes first, and publishes the lists that differ enough from the last published ones, as many as the budget allows.
+Every partition knows all items; a hash of the item id selects the partition that publishes the item's list.
 """
 
 from collections.abc import Iterable
@@ -22,17 +22,15 @@ from freshflow.items.statistics import ItemStatistics
 from freshflow.outputs.records import RelatedItem
 from freshflow.related.similarity import SIMILARITY_SCALE, discounted_list_change, find_due_rows, find_related_rows
 
-RELATED_CHECK_INTERVAL = (
-    128  # choices from one look to the next, a multiple of those after which weights are taken over
-)
-# At one look: rows that are asked whether they have changed, in turn, and rows whose nearest are looked for.
+RELATED_CHECK_INTERVAL = 128  # examples between two checks, a multiple of the ranker's update intervals
+# Rows scanned for changes, in turn, and rows whose lists are recomputed, in one check.
 MAX_SCANNED_ROWS, MAX_RECOMPUTED_ROWS = 50_000, 256
-MAX_RELATED_TOKENS = 100.0  # lists that may be saved up for a burst
+MAX_RELATED_TOKENS = 100.0  # lists that the budget saves for a burst
 NEVER_PUBLISHED_MS = -(1 << 62)
 
 
 class RelatedList(NamedTuple):
-    """What is to be published of an item; nothing where there is nothing any more."""
+    """The list of an item to publish; an empty one deletes the published list."""
 
     item_id: str
     items: tuple[RelatedItem, ...]
@@ -51,10 +49,13 @@ class PublisherState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RelatedPublisher:
-    """What was last published of each item row, for the rows that item knowledge has, and what may be published yet.
+    """The last published list of each item row, and the budget (a token bucket).
 
-    By row: `ids` of items that have a list, "" of others; the rows on it, `list_rows` (R, K), -1 padded; `checked_sums` (R,), the
-    sum of the item's company when it was last looked at; `published_ms` (R,), the event time of the list.
+    Attributes:
+        ids: Ids of the items with a list, by row; "" for other rows.
+        list_rows: (R, K) rows of the related items, -1 padded.
+        checked_sums: (R,) sum of the item's co-visitation at the last check.
+        published_ms: (R,) event time of the list.
     """
 
     def __init__(self, config: RelatedConfig, number: int, partitions: int) -> None:
@@ -66,11 +67,11 @@ class RelatedPublisher:
         self.checked_sums = np.empty(0)
         self.published_ms = np.empty(0, np.int64)
         self.tokens = MAX_RELATED_TOKENS
-        self.n_counted_visits = 0  # visits that the budget knows of
-        self.next_row = 0  # the row from which on to ask
+        self.n_counted_visits = 0  # visits already added to the budget
+        self.next_row = 0  # row at which the next scan starts
 
     def collect_due_lists(self, item_statistics: ItemStatistics, now_ms: int) -> list[RelatedList]:
-        """The lists that are to be published at `now_ms` (event time)."""
+        """Return the lists to publish at `now_ms` (event time)."""
         self._grow(item_statistics)
         self._add_tokens(item_statistics)
         lists: list[RelatedList] = []
@@ -84,16 +85,21 @@ class RelatedPublisher:
         return lists
 
     def withdraw_item(self, item_statistics: ItemStatistics, item_id: str, now_ms: int) -> list[RelatedList]:
-        """The lists that show an item which is not available any more, without it, and its own, which ends.
+        """Return the lists that contain an unavailable item, made again without it, and the deletion of its own list.
 
-        They do not wait for the budget.
+        They are published regardless of the budget.
+
+        Args:
+            item_statistics: The items.
+            item_id: The unavailable item.
+            now_ms: The event time.
         """
         row = item_statistics.index.get(item_id)
         if row >= len(self.ids):
             return []
         lists = [RelatedList(item_id, ())] if self.ids[row] else []
         self._clear_row(row)
-        if not item_statistics.tables.covisits.sums[row].any():  # in nobody's company, and so on nobody's list
+        if not item_statistics.tables.covisits.sums[row].any():  # without co-visitation it is in no list
             return lists
         for holder in np.flatnonzero((self.list_rows == row).any(axis=1)).tolist():
             related_list = self._build_list(item_statistics, holder, now_ms, min_change=0)
@@ -102,18 +108,18 @@ class RelatedPublisher:
         return lists
 
     def on_item_available(self, item_statistics: ItemStatistics, item_id: str) -> None:
-        """An item is available again: the lists that it may stand on are looked at soon."""
+        """Mark the lists that an available item may join for an early check."""
         row = item_statistics.index.get(item_id)
         neighbours = item_statistics.tables.covisits.neighbours[row]
         self.checked_sums[neighbours[(neighbours != NO_ROW) & (neighbours < len(self.checked_sums))]] = 0
 
     def drop_items(self, rows: NDArray[np.int64]) -> list[RelatedList]:
-        """Forget `rows`, which will mean other items: their lists end, and those that hold them are looked at soon."""
+        """Delete the lists of evicted `rows`, and mark the lists that contain the rows for an early check."""
         rows = rows[rows < len(self.ids)]
         lists = [RelatedList(self.ids[row], ()) for row in rows.tolist() if self.ids[row]]
         for row in rows.tolist():
             self._clear_row(row)
-        is_dropped = np.zeros(len(self.ids) + 1, np.bool_)  # the last one is for places without a row
+        is_dropped = np.zeros(len(self.ids) + 1, np.bool_)  # the last element is for padding, row -1
         is_dropped[rows] = True
         holds_dropped = is_dropped[self.list_rows]
         self.list_rows[holds_dropped] = NO_ROW
@@ -144,7 +150,7 @@ class RelatedPublisher:
             self.checked_sums[:] = 0
 
     def _due_rows(self, item_statistics: ItemStatistics, now_ms: int) -> NDArray[np.int32]:
-        """The rows to look at: of those whose turn it is, and whose lists are ours, those that have changed most."""
+        """Return the rows to recompute: of the rows in turn that this partition publishes, the most changed."""
         n_items = len(item_statistics.index.ids)
         start = self.next_row if self.next_row < n_items else 0
         end = min(start + MAX_SCANNED_ROWS, n_items)
@@ -167,12 +173,12 @@ class RelatedPublisher:
     def _build_list(
         self, item_statistics: ItemStatistics, row: int, now_ms: int, min_change: float
     ) -> RelatedList | None:
-        """The list of an item, if it differs by at least `min_change` from the one that was last published."""
+        """Return the list of an item if it differs by at least `min_change` from the last published one, else None."""
         tables, ids, k = item_statistics.tables, item_statistics.index.ids, self.config.k
         max_neighbours = tables.covisits.neighbours.shape[1]
         rows, scores = np.empty(max_neighbours, np.int32), np.empty(max_neighbours)
         n_neighbours = find_related_rows(tables, row, self.config.min_support, rows, scores)
-        if n_neighbours > k:  # and those that tie with the last place
+        if n_neighbours > k:  # includes ties with the last position
             n_neighbours = k + int(np.count_nonzero(scores[k:n_neighbours] == scores[k - 1]))
         neighbours = _sort_by_score(rows[:n_neighbours].tolist(), scores[:n_neighbours].tolist(), ids)[:k]
         new_rows = np.full(k, NO_ROW, np.int32)
@@ -189,7 +195,6 @@ class RelatedPublisher:
         )
 
     def _clear_row(self, row: int) -> None:
-        """Nothing is known of a row, and nothing was published of it."""
         self.ids[row] = ""
         self.list_rows[row] = NO_ROW
         self.checked_sums[row] = 0
@@ -205,7 +210,7 @@ class RelatedPublisher:
         self.published_ms = extend_rows(self.published_ms, capacity, NEVER_PUBLISHED_MS)
 
     def _add_tokens(self, item_statistics: ItemStatistics) -> None:
-        """Add to the budget what the visits since the last time allow one of the partitions."""
+        """Add the share of one partition for the visits since the last call to the budget."""
         n_visits = int(item_statistics.tables.popularity.clock[N_EVENTS])
         new_tokens = (n_visits - self.n_counted_visits) * self.config.max_updates_per_100_events / 100 / self.partitions
         self.tokens = min(self.tokens + new_tokens, MAX_RELATED_TOKENS)
@@ -213,10 +218,9 @@ class RelatedPublisher:
 
 
 def owner_partition(item_id: str, partitions: int) -> int:
-    """The partition that publishes an item's list, whatever its number of rows and whichever process it runs in."""
+    """Return the partition that publishes an item's list: the same in every process."""
     return crc32(item_id.encode("utf-8", "surrogatepass")) % partitions
 
 
 def _sort_by_score(rows: Iterable[int], scores: Iterable[float], ids: list[str]) -> list[tuple[int, float]]:
-    """Rows and scores by falling score, ties by id."""
     return sorted(zip(rows, scores, strict=True), key=lambda pair: (-pair[1], ids[pair[0]]))

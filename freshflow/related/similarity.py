@@ -1,12 +1,12 @@
-"""Related items: whose company has changed, and who an item's nearest are.
+"""Similarity of items by co-visitation, and detection of changed co-visitation.
 
-The similarity of two items is the cosine of their undirected co-visitation, shrunk towards 0 where little supports it:
+The similarity of two items is the cosine of their undirected co-visitation, shrunk towards 0 where support is low:
 
     s(x, y) = n / sqrt(S_x S_y) * n / (n + SHRINKAGE)
 
-with n = together[x, y] and S the sums of all that was ever together with x and with y (`freshflow.items.covisitation`),
-which fade as item knowledge does. The cosine is that of item-based collaborative filtering (Sarwar et al., WWW 2001),
-the shrinkage that of Bell and Koren (ICDM 2007).
+with n = together[x, y] and S_x, S_y the sums of `together` of x and of y with all items
+(`freshflow.items.covisitation`), which are down-weighted together with the counts. The cosine is that of item-based
+collaborative filtering (Sarwar et al., WWW 2001), the shrinkage that of Bell and Koren (ICDM 2007).
 """
 
 import numpy as np
@@ -16,11 +16,9 @@ from freshflow._numba import jit
 from freshflow.items.covisitation import COOCCURRENCE, EMPTY_SLOT
 from freshflow.items.tables import ItemTables
 
-__all__ = ["SIMILARITY_SCALE", "discounted_list_change", "find_due_rows", "find_related_rows"]
-
-SHRINKAGE = 10.0  # pairs; where n is as much, the cosine counts half
-MIN_RELATIVE_CHANGE = 0.1  # share by which an item's company must have changed for its nearest to be looked for again
-SIMILARITY_SCALE = 1_000_000  # scores are whole millionths, so that a list is in order as it is read
+SHRINKAGE = 10.0  # pairs; at n = SHRINKAGE the cosine is halved
+MIN_RELATIVE_CHANGE = 0.1  # relative change of an item's co-visitation that makes its list due
+SIMILARITY_SCALE = 1_000_000  # scores are whole millionths, so that the published order equals the computed one
 
 
 @jit
@@ -36,11 +34,22 @@ def find_due_rows(
     rows: NDArray[np.int32],
     changes: NDArray[np.float64],
 ) -> int:
-    """Write the `rows` from `start_row` to `end_row` whose nearest may be others by now, and their `changes`; how many.
+    """Write the rows with changed co-visitation and their relative changes; new items change most.
 
-    `last_sums` (R,) are the sums of their company when they were last looked at, `published_ms` (R,) when a list of theirs
-    was last published. A change is relative to what there was, so that
-    new items come first. An item whose whole company is less than `min_support` has no nearest.
+    Args:
+        tables: The item tables.
+        last_sums: (R,) sum of each row's co-visitation at the last check.
+        published_ms: (R,) event time of the last published list.
+        start_row: The first row of the scan.
+        end_row: The end of the scan, exclusive.
+        now_ms: The event time.
+        interval_ms: The least time between two lists of an item.
+        min_support: The least sum of co-visitation of an item with related items.
+        rows: Output for the rows.
+        changes: Output for the relative changes.
+
+    Returns:
+        The number of rows written.
     """
     sums, n_found = tables.covisits.sums, 0
     for row in range(start_row, end_row):
@@ -61,10 +70,17 @@ def find_due_rows(
 def find_related_rows(
     tables: ItemTables, row: int, min_support: float, rows: NDArray[np.int32], scores: NDArray[np.float64]
 ) -> int:
-    """Write the neighbours of `row` and their similarities, times `SIMILARITY_SCALE`, the most similar first; how many.
+    """Write the neighbours of a row and their similarities, the most similar first.
 
-    `rows` and `scores` have room for as many as there are slots. Neighbours that are not available, or were together
-    with it less than `min_support`, are left out.
+    Args:
+        tables: The item tables.
+        row: The row of the item.
+        min_support: The least co-visitation of a neighbour; unavailable neighbours are left out, too.
+        rows: (slots,) output for the rows of the neighbours.
+        scores: (slots,) output for the similarities times `SIMILARITY_SCALE`.
+
+    Returns:
+        The number of neighbours written.
     """
     neighbours, weights, sums = tables.covisits.neighbours[row], tables.covisits.weights[row], tables.covisits.sums
     n_found = 0
@@ -87,9 +103,13 @@ def find_related_rows(
 
 @jit
 def discounted_list_change(old_rows: NDArray[np.int32], new_rows: NDArray[np.int32]) -> float:
-    """How much of the attention that a list gets falls on places that hold another item than before, from 0 to 1.
+    """Return the discounted share of positions whose item has changed, from 0 to 1.
 
-    `old_rows` and `new_rows` (K,) are rows, -1 where there are no more. Place r, from 1, gets 1 / log2(r + 1) of it, as in DCG.
+    Position r (from 1) has the weight 1 / log2(r + 1), as in DCG.
+
+    Args:
+        old_rows: (K,) item rows of the old list, -1 padded.
+        new_rows: (K,) item rows of the new list, -1 padded.
     """
     changed_weight = total_weight = 0.0
     for position in range(len(new_rows)):

@@ -25,7 +25,7 @@ def apply_rules(
     queries: Sequence[Query],
     rankings: RankingResults,
 ) -> dict[int, CandidateList]:
-    """Apply rules to lists and write the chosen items to `rankings`. Ties must be broken by then.
+    """Apply rules to lists and write the chosen items to `rankings`, in which ties must be broken already.
 
     Args:
         rules: The rules of the partition.

@@ -59,7 +59,9 @@ class RulesFeature(Feature):
         """Apply the rules to each list."""
         candidate_lists = apply_rules(self.rules, lists.query_indices, lists.lengths, lists.queries, lists.rankings)
         if self._explains_scores:
-            lists.adjustments.update({q: named_adjustments(listed) for q, listed in candidate_lists.items()})
+            lists.adjustments.update(
+                {q: named_adjustments(chosen_items) for q, chosen_items in candidate_lists.items()}
+            )
 
     def hidden_rows(self) -> NDArray[np.int64]:
         """Return the rows (N,) of blocked items."""

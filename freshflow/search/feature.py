@@ -28,7 +28,7 @@ class SearchState(StateTable, frozen=True):
 
 
 class SearchFeature(Feature):
-    """The search re-ranker of a partition: it answers searches and learns from the visits that follow."""
+    """The search re-ranker of a partition: it answers searches and learns from the visits after them."""
 
     name = "search"
     state_type = SearchState
@@ -40,11 +40,11 @@ class SearchFeature(Feature):
         self._counts: Counter[str] = Counter()
 
     def on_user_forgotten(self, user_id: str) -> None:
-        """Delete the answer that waits for the user's choice."""
+        """Delete the answer that awaits the user's choice."""
         self.reranker.forget(user_id)
 
     def tracks_user(self, user_id: str) -> bool:
-        """Return True if an answer waits for the user's choice."""
+        """Return True if an answer awaits the user's choice."""
         return user_id in self.reranker.pending_answers
 
     def extend_query(self, query: Query) -> Query:
@@ -93,7 +93,7 @@ class SearchFeature(Feature):
         return self._counts | {"search_choices": self.reranker.reranked_metrics.events}
 
     def quality(self) -> Mapping[str, float]:
-        """Return how high chosen items stood in the answers and in the engine's order."""
+        """Return the ranking metrics of chosen items in the answers and in the engine's order."""
         return self.reranker.values()
 
     def state(self) -> SearchState:

@@ -1,20 +1,21 @@
-"""The ranker of search results: a small River model that starts at the engine's order and learns when to leave it.
+"""Ranker of search results: a small River model that starts at the engine's order and learns corrections to it.
 
     score(c) = sum_f w_f x_f(c),   P(c) = exp(score(c)) / sum_c' exp(score(c'))
 
 over the results c of one search, with the features
 
     engine   -log of the engine's rank, from 1
-    chosen   log of C times the share of c among what people choose after this query (`freshflow.items.query_choices`)
-    taste    the score that c has for this user in the feed, compared with the other results, a quarter of it
-    own      whether the user knows c
-    known    whether anybody has visited c
+    chosen   log of C times the share of c among the choices after this query (`freshflow.items.query_choices`)
+    taste    a quarter of the difference between the feed score of c for this user and the mean over the results
+    own      1 if the user knows c
+    known    1 if any user has visited c
 
-The weights begin at 1, 1, 0, 0, 0. Where nothing is known of the query, `chosen` is 0 for all, and the order is the
-engine's, whatever was learned. What is learned is the choice of an item among those shown (`freshflow.ranking.choice_regression`).
+The weights start at 1, 1, 0, 0, 0. Without choices after the query, `chosen` is 0 for all results, and the engine's
+order is kept regardless of the weights. The model learns the choice of an item among those shown
+(`freshflow.ranking.choice_regression`).
 
-**Position.** What stands on top is chosen because it does. As far as the engine's order was shown, the weight of
-`engine` takes that up. Where our own order is shown, what it puts on top gains by that, too; nothing corrects for it.
+**Position bias.** Items at the top are chosen for their position. Where the engine's order was shown, the weight of
+`engine` absorbs this bias. Where the model's own order is shown, its top items gain as well; nothing corrects for it.
 """
 
 from typing import NamedTuple
@@ -27,16 +28,6 @@ from freshflow.ranking.choice_regression import ChoiceRegression
 from freshflow.ranking.model_state import ModelState, restore_model
 from freshflow.ranking.scoring import SCORE_QUANTUM
 
-__all__ = [
-    "CLICKS_FEATURE",
-    "ENGINE_FEATURE",
-    "IN_HISTORY_FEATURE",
-    "SEARCH_FEATURES",
-    "TASTE_FEATURE",
-    "SearchResults",
-    "SearchRanker",
-]
-
 SEARCH_FEATURES = ("engine", "chosen", "taste", "own", "known")
 ENGINE_FEATURE, CLICKS_FEATURE, TASTE_FEATURE, IN_HISTORY_FEATURE, VISITED_FEATURE = range(len(SEARCH_FEATURES))
 INITIAL_WEIGHTS = (1.0, 1.0, 0.0, 0.0, 0.0)
@@ -45,10 +36,12 @@ TASTE_SCALE, MAX_TASTE = 0.25, 3.0
 
 
 class SearchResults(NamedTuple):
-    """What is known of the results (C,) of a search, in the engine's order.
+    """The results (C,) of a search in the engine's order.
 
-    `shares` after the query, or None where nothing is known of it; feed `scores`, NaN where nobody has visited an item;
-    whether the user knows it (`in_history`).
+    Attributes:
+        shares: (C,) shares of choices after the query, or None without any.
+        scores: (C,) feed scores, NaN for items without visits.
+        in_history: (C,) True for items that the user knows.
     """
 
     shares: NDArray[np.float64] | None
@@ -57,7 +50,7 @@ class SearchResults(NamedTuple):
 
     @property
     def features(self) -> NDArray[np.float64]:
-        """(C, F), in the order of `SEARCH_FEATURES`."""
+        """Features (C, F) in the order of `SEARCH_FEATURES`."""
         n_results = len(self.scores)
         x = np.zeros((n_results, len(SEARCH_FEATURES)))
         x[:, ENGINE_FEATURE] = -np.log(np.arange(1, n_results + 1))
@@ -72,7 +65,7 @@ class SearchResults(NamedTuple):
 
 
 class SearchRanker:
-    """The model of a partition; `n_updates` counts the choices it has learned from."""
+    """The model of a partition; `n_updates` is the number of choices learned."""
 
     def __init__(self) -> None:
         initial_weights = dict(zip(SEARCH_FEATURES, INITIAL_WEIGHTS, strict=True))
@@ -81,13 +74,18 @@ class SearchRanker:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """(F,), in the order of `SEARCH_FEATURES`."""
+        """Weights (F,) in the order of `SEARCH_FEATURES`."""
         return self.model.values.copy()
 
     def contributions(self, features: NDArray[np.float64], *, is_known_query: bool) -> NDArray[np.float64]:
-        """What each feature adds to the score of each result (C, F): whole multiples of `SCORE_QUANTUM`, which add up exactly.
+        """Return the contribution of each feature to the score of each result.
 
-        Where the query is not `is_known_query`, only the engine has a say.
+        Args:
+            features: (C, F) features of the results.
+            is_known_query: False if there are no choices after the query; only `engine` contributes then.
+
+        Returns:
+            Contributions (C, F), whole multiples of `SCORE_QUANTUM`, which add up exactly.
         """
         weights = (
             self.weights
@@ -98,7 +96,13 @@ class SearchRanker:
         return parts
 
     def learn_choice(self, features: NDArray[np.float64], target_index: int, weight: float) -> None:
-        """Learn that result number `target_index` was chosen among those with these `features` (C, F)."""
+        """Learn the choice of a result among those shown.
+
+        Args:
+            features: (C, F) features of the shown results.
+            target_index: The index of the chosen result.
+            weight: The weight of the example.
+        """
         scores = features @ self.weights
         shares = np.exp(scores - scores.max())
         gradient = features[target_index] - shares @ features / shares.sum()

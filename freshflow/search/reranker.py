@@ -1,7 +1,7 @@
-"""Searches of a partition: the engine's results in another order, and what is learned from what people choose of them.
+"""Re-ranking of the engine's search results, and learning from the choices that follow.
 
-Queries and choices are taken one by one in the order of the stream, after the compiled loop has ranked what it takes at
-once: an answer knows every choice before it and none after it, wherever batches end.
+Searches and choices are processed one by one in the order of the stream, after the compiled loop has ranked the
+micro-batch: an answer depends on every earlier choice and on no later one, independent of batch boundaries.
 """
 
 from collections.abc import Collection, Sequence
@@ -35,10 +35,10 @@ from freshflow.search.model import (
 from freshflow.users.profile import UserProfile
 from freshflow.users.updates import ListRequested, UserInteraction
 
-MAX_CLICKED_ITEMS = 30  # items that the feed takes into account after a search
-MAX_TRAINING_RESULTS = 30  # results of an answer, from the first on, that choices are learned among
-MAX_PENDING_ANSWERS = 5_000  # users whose latest answer is kept until they choose; who searched longest ago goes first
-DEMOTION_CONTRIBUTION = "last"  # the contribution that takes an item to the end
+MAX_CLICKED_ITEMS = 30  # items added to the feed's candidates after a search
+MAX_TRAINING_RESULTS = 30  # first results of an answer that a choice is learned from
+MAX_PENDING_ANSWERS = 5_000  # users with an answer that awaits a choice; the oldest answer is evicted first
+DEMOTION_CONTRIBUTION = "last"  # name of the contribution that moves an item to the end
 
 
 class PendingAnswer(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,7 +66,7 @@ class RerankerState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SearchReranker:
-    """What is known of queries, the model, the answers that wait for a choice, and how good they were."""
+    """The search re-ranker: choices by query, the model, the answers that await a choice, and quality metrics."""
 
     def __init__(self, config: SearchConfig, session_gap_ms: int) -> None:
         self.config = config
@@ -77,7 +77,7 @@ class SearchReranker:
         self.reranked_metrics, self.engine_metrics = RankingMetrics(), RankingMetrics()
 
     def learn(self, step: UserInteraction | ItemVisit) -> None:
-        """A visit after a search, of this partition's user or of another's."""
+        """Learn from a visit after a search, by a user of this partition or of another."""
         visit = step.visit if isinstance(step, UserInteraction) else step
         if isinstance(step, UserInteraction):
             self._learn_click(step)
@@ -86,7 +86,7 @@ class SearchReranker:
         )
 
     def _learn_click(self, step: UserInteraction) -> None:
-        """Score the answer that the user chose from, and teach the model."""
+        """Score the answer that the user chose from, then update the model."""
         event, search, answer = step.event, step.profile_before.search, self.pending_answers.get(step.event.user_id)
         if answer is None or search is None or (answer.key, answer.ts_ms) != (search.keys[0], search.ts_ms):
             return
@@ -103,7 +103,7 @@ class SearchReranker:
         answer.clicked_items.append(item)
 
     def add_query_clicks(self, query: Query) -> Query:
-        """A query for the feed with what people choose after the user's latest search, as long as that counts."""
+        """Return a feed query with the most chosen items after the user's latest search, if the search is recent."""
         user, search = query.profile, query.profile.search
         if (
             search is None
@@ -117,7 +117,7 @@ class SearchReranker:
         )
 
     def collect_results(self, search: Search, user: UserProfile) -> tuple[str, ...]:
-        """The engine's results, each once, and behind them, if wanted, what people choose most after the query."""
+        """Return the engine's results without repetitions, then added items chosen after the query, if configured."""
         engine_items = dict.fromkeys(search.items)
         clicks = (
             self.query_clicks.top_items(query_keys(search.query), MAX_CLICKED_ITEMS, 0)
@@ -138,8 +138,15 @@ class SearchReranker:
         item_statistics: ItemStatistics,
         hidden_ids: Collection[str] = (),
     ) -> list[ListItem]:
-        """The results of a search for its user, without those `hidden_ids`; `feed_items` says what speaks for known ones, by
-        query number `q`.
+        """Return the results of a search in the order of their scores.
+
+        Args:
+            request: The search and the profile of its user.
+            q: The number of the query that ranked the results for the feed.
+            feed_items: The ranked results with their feed reasons.
+            rankings: The results of all queries.
+            item_statistics: The items.
+            hidden_ids: Ids of items that must not be shown.
         """
         search = request.event
         assert isinstance(search, Search)
@@ -176,11 +183,11 @@ class SearchReranker:
         return list_items
 
     def forget(self, user_id: str) -> None:
-        """Keep nothing of a user."""
+        """Delete the answer that awaits a choice of the user."""
         self.pending_answers.pop(user_id, None)
 
     def values(self) -> dict[str, float]:
-        """The rank of what was chosen in our answers and in the engine's order, if anything was."""
+        """Return the metrics of chosen items in answers and in the engine's order; empty before the first choice."""
         if not self.reranked_metrics.events:
             return {}
         metrics = (("search", self.reranked_metrics), ("engine", self.engine_metrics))
@@ -222,7 +229,7 @@ class SearchReranker:
         if ts_ms != search.ts_ms or (
             previous_answer is not None and (previous_answer.key, previous_answer.ts_ms) == (key, ts_ms)
         ):
-            return  # it came too late, or once more
+            return  # a late search, or a repeated one
         index_by_item = {item: n for n, item in enumerate(items)}
         shown_ids = [item.item_id for item in list_items[:MAX_TRAINING_RESULTS]]
         indices = [index_by_item[item] for item in shown_ids]
@@ -241,7 +248,7 @@ class SearchReranker:
         item_statistics: ItemStatistics,
         hidden_ids: Collection[str],
     ) -> list[bool]:
-        """Whether each item stays: those of the engine do unless they were asked to go."""
+        """Return True for each item to keep; the engine's results stay unless the configuration drops them."""
         excluded_ids = {*hidden_ids, *(user.items if search.exclude_seen else ())}
         if self.config.drop_dismissed:
             excluded_ids |= set(user.dismissed_items)
@@ -252,7 +259,7 @@ class SearchReranker:
 
     @staticmethod
     def _demoted_indices(items: Sequence[str], user: UserProfile, item_statistics: ItemStatistics) -> list[int]:
-        """The numbers of items that go to the end: not available, or turned down by the user."""
+        """Return the indices of items to move to the end: unavailable ones and those that the user has dismissed."""
         dismissed_ids = set(user.dismissed_items)
         return [n for n, item in enumerate(items) if item in dismissed_ids or not item_statistics.is_available(item)]
 
@@ -260,7 +267,7 @@ class SearchReranker:
 def _feed_scores(
     items: Sequence[str], q: int, rankings: RankingResults, item_statistics: ItemStatistics
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The feed scores (C,) of results, NaN where there is none, and whether the user knows them."""
+    """Return the feed scores (C,) of results, NaN where there is none, and a mask (C,) of items that the user knows."""
     n_candidates = rankings.results[q, N_CANDIDATES]
     rows = rankings.candidates[q, :n_candidates, CANDIDATE_ROW].tolist()
     index_by_row = {row: index for index, row in enumerate(rows)}
@@ -274,7 +281,7 @@ def _feed_scores(
 def _build_item(
     item_id: str, score: float, feature_contributions: NDArray[np.float64], feed_item: ListItem | None, demotion: float
 ) -> ListItem:
-    """An item with the reason that says most, and what each feature adds to its score."""
+    """Build an item with the reason of its strongest feature, and the contribution of each feature to its score."""
     contributions = {
         name: value for name, value in zip(SEARCH_FEATURES, feature_contributions.tolist(), strict=True) if value
     }

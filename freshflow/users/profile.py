@@ -4,13 +4,10 @@ A session is a sequence of events without a gap of more than `gap_ms` or, if eve
 `session_id`. The *context* of an event is the list of recent items: those of the running session or, when a new session
 starts, the last items of the history.
 
-Events can be out of order. An event older than its user's latest one is inserted at its time
-(`add_out_of_order_event`), with the profile at that time as its context (`profile_at`). The earlier counts and times of
-items are not known; they stay as they are.
+Events older than their user's latest one: `freshflow.users.out_of_order`.
 """
 
 from array import array
-from bisect import bisect_right
 from hashlib import blake2b
 from struct import pack, unpack_from
 
@@ -129,7 +126,7 @@ def add_event(
     max_history: int,
     bot_limits: BotLimits = NO_BOT_LIMITS,
 ) -> UserProfile:
-    """Return the profile after an event that is not older than the latest one (otherwise see `add_out_of_order_event`).
+    """Return the profile after an event that is not older than the latest one (others: `users.out_of_order`).
 
     The session is extended or a new one started; the item moves to the end of the history.
 
@@ -146,7 +143,7 @@ def add_event(
     is_same_session = _is_same_session(profile, elapsed_ms, gap_ms, event.session_id)
     session = _move_to_end(profile.session, item) if is_same_session else (item,)
     session_position = _session_position(profile.session, item) if is_same_session else -1
-    items, seen_ms, counts = _append_to_history(profile, item, event.ts_ms)
+    items, seen_ms, counts = append_to_history(profile, item, event.ts_ms)
     session, items = session[-max_context:], items[-max_history:]
     rate_excess_ms = profile.rate_excess_ms + bot_limits.min_interval_ms - elapsed_ms
     return UserProfile(
@@ -160,7 +157,7 @@ def add_event(
         packed_seen_ms=seen_ms[-max_history * TIME_BYTES :],
         packed_counts=counts[-max_history * COUNT_BYTES :],
         dismissed_items=_remove_item(profile.dismissed_items, item),
-        fingerprints=_append_fingerprint(profile, event),
+        fingerprints=append_fingerprint(profile, event),
         rate_excess_ms=0 if rate_excess_ms <= 0 else min(rate_excess_ms, 2 * bot_limits.window_ms),
         n_consecutive_unseen=_count_consecutive_unseen(profile, event) if bot_limits.max_unseen else 0,
         search=None if profile.search is None else _advance_search(profile, profile.search, event.ts_ms, gap_ms),
@@ -192,92 +189,6 @@ def _advance_search(profile: UserProfile, search: RecentSearch, ts_ms: int, gap_
     return structs.replace(search, n_visits=search.n_visits + 1)
 
 
-def profile_at(profile: UserProfile, ts_ms: int, *, gap_ms: int) -> UserProfile:
-    """Return the profile as of an earlier time, as far as it can be reconstructed: items seen later are left out.
-
-    The session consists of the remaining items of the running one, or of the last earlier items without a gap.
-
-    Args:
-        profile: The current profile.
-        ts_ms: The time.
-        gap_ms: The session gap.
-    """
-    seen_times = profile.seen_ms
-    n_earlier = bisect_right(seen_times, ts_ms)
-    start = len(profile.items) - len(profile.session)
-    if n_earlier > start:
-        length = max(n_earlier - start, profile.session_length - (len(profile.items) - n_earlier))
-    else:
-        start = _chain_start(seen_times[:n_earlier], ts_ms, gap_ms)
-        length = n_earlier - start
-    return UserProfile(
-        session=profile.items[start:n_earlier],
-        session_length=length,
-        last_ms=seen_times[n_earlier - 1] if n_earlier else 0,
-        items=profile.items[:n_earlier],
-        packed_seen_ms=profile.packed_seen_ms[: n_earlier * TIME_BYTES],
-        packed_counts=profile.packed_counts[: n_earlier * COUNT_BYTES],
-        dismissed_items=profile.dismissed_items,
-    )
-
-
-def add_out_of_order_event(
-    profile: UserProfile, event: Interaction, *, gap_ms: int, max_context: int, max_history: int
-) -> UserProfile:
-    """Return the profile after an event older than the latest one; its item is inserted at its time.
-
-    The event joins the running session if it lies within it or at most a gap before it; it can then connect the session
-    with the one before. If it lies within the running session but has another session id, the running session starts
-    after it. The user's clock never goes back, and a dismissal of the item is not undone.
-
-    Args:
-        profile: The current profile.
-        event: The event.
-        gap_ms: The session gap.
-        max_context: The maximum number of session items; the least recent are dropped.
-        max_history: The maximum number of items in the history; the least recent are dropped.
-    """
-    item, fingerprints = intern_id(event.item_id), _append_fingerprint(profile, event)
-    if item in profile.dismissed_items:
-        return structs.replace(profile, fingerprints=fingerprints)
-    seen_times = profile.seen_ms
-    start, length, is_in_session = _extend_session(profile, event, seen_times, max_context, gap_ms)
-    n_earlier = bisect_right(seen_times, event.ts_ms)
-    n_later = len(seen_times) - n_earlier  # items seen after the event
-    n_session_items = len(seen_times) - start  # without the event's
-    index = profile.items.index(item) if item in profile.items else -1
-    if index >= n_earlier:  # the item was also seen later
-        items, seen_ms, counts = profile.items, profile.packed_seen_ms, _increment_count(profile.packed_counts, index)
-    else:
-        n_session_items += is_in_session - (index >= start)
-        items, seen_ms, counts = _append_to_history(profile, item, event.ts_ms)
-        items, seen_ms, counts = _move_from_end(items, seen_ms, counts, n_later)
-    items = items[-max_history:]
-    precedes_same_item = is_in_session and index == len(seen_times) - 1 and index >= n_earlier
-    session_position = (
-        profile.session_position
-        if not precedes_same_item
-        else n_later - 1
-        if profile.session_position < 0
-        else min(profile.session_position, n_later - 1)
-    )
-    session = items[len(items) - min(n_session_items, max_context, len(items)) :]
-    return structs.replace(
-        profile,
-        session=items if session == items else session,
-        session_id=profile.session_id or (event.session_id if is_in_session else None),
-        session_length=length,
-        session_position=session_position,
-        n_immediate_repeats=profile.n_immediate_repeats + 1
-        if precedes_same_item and n_later == 1
-        else profile.n_immediate_repeats,
-        items=items,
-        packed_seen_ms=seen_ms[-max_history * TIME_BYTES :],
-        packed_counts=counts[-max_history * COUNT_BYTES :],
-        fingerprints=fingerprints,
-    )
-
-
 def add_dismissal(
     profile: UserProfile, event: Interaction, *, max_history: int, bot_limits: BotLimits = NO_BOT_LIMITS
 ) -> UserProfile:
@@ -293,7 +204,7 @@ def add_dismissal(
     """
     item = intern_id(event.item_id)
     if item in profile.items and profile.seen_ms[profile.items.index(item)] > event.ts_ms:
-        return structs.replace(profile, fingerprints=_append_fingerprint(profile, event))
+        return structs.replace(profile, fingerprints=append_fingerprint(profile, event))
     items, seen_ms, counts = _remove_from_history(profile, item)
     elapsed_ms = event.ts_ms - profile.last_ms
     rate_excess_ms = (
@@ -308,7 +219,7 @@ def add_dismissal(
         packed_seen_ms=seen_ms,
         packed_counts=counts,
         dismissed_items=(*_remove_item(profile.dismissed_items, item), item)[-max_history:],
-        fingerprints=_append_fingerprint(profile, event),
+        fingerprints=append_fingerprint(profile, event),
     )
 
 
@@ -333,7 +244,8 @@ def is_duplicate(profile: UserProfile, event: Interaction) -> bool:
     return index >= 0
 
 
-def _append_fingerprint(profile: UserProfile, event: Interaction) -> bytes:
+def append_fingerprint(profile: UserProfile, event: Interaction) -> bytes:
+    """Return the fingerprints of a profile with that of an event; the oldest is dropped if there are too many."""
     fingerprint = _fingerprint(event)
     if profile.fingerprints.endswith(fingerprint):  # events of one record share an id and need one fingerprint
         return profile.fingerprints
@@ -361,33 +273,6 @@ def _is_same_session(profile: UserProfile, idle_ms: int, gap_ms: int, session_id
     return idle_ms <= gap_ms
 
 
-def _extend_session(
-    profile: UserProfile, event: Interaction, seen_times: tuple[int, ...], max_context: int, gap_ms: int
-) -> tuple[int, int, bool]:
-    """Return the start of the session in the history, its length, and a flag: the event belongs to it."""
-    start, length = len(seen_times) - len(profile.session), profile.session_length
-    n_earlier = bisect_right(seen_times, event.ts_ms)
-    has_session_ids = event.session_id is not None and profile.session_id is not None
-    if has_session_ids and event.session_id != profile.session_id:
-        return (n_earlier, len(seen_times) - n_earlier, False) if n_earlier > start else (start, length, False)
-    opened_ms = seen_times[start] if start < len(seen_times) else profile.last_ms
-    if n_earlier < start or not (has_session_ids or opened_ms - event.ts_ms <= gap_ms):
-        return start, length, False
-    if n_earlier > start or profile.session_id or event.session_id or start < len(seen_times) - max_context + 1:
-        return start, length + 1, True
-    joined_start = _chain_start(seen_times[:start], event.ts_ms, gap_ms)
-    return joined_start, length + 1 + start - joined_start, True
-
-
-def _chain_start(seen_times: tuple[int, ...], end_ms: int, gap_ms: int) -> int:
-    """Return the first index of increasing `seen_times` from which there is no gap until `end_ms`."""
-    start = len(seen_times)
-    while start and end_ms - seen_times[start - 1] <= gap_ms:
-        start -= 1
-        end_ms = seen_times[start]
-    return start
-
-
 def _remove_item(items: tuple[str, ...], item: str) -> tuple[str, ...]:
     return tuple(element for element in items if element != item) if item in items else items
 
@@ -405,32 +290,22 @@ def pack_numbers(type_code: str, *numbers: int) -> bytes:
     return pack(type_code * len(numbers), *numbers)
 
 
-def _append_to_history(profile: UserProfile, item: str, now_ms: int) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Return items, times and counts with `item` moved to the end."""
+def append_to_history(profile: UserProfile, item: str, now_ms: int) -> tuple[tuple[str, ...], bytes, bytes]:
+    """Return the history with an item moved to its end.
+
+    Args:
+        profile: The profile before.
+        item: The interned id of the item.
+        now_ms: The time of the event with the item.
+
+    Returns:
+        The items, their packed times and their packed counts.
+    """
     item_count = 1
     if item in profile.items:
         item_count += unpack_from(COUNT_TYPE, profile.packed_counts, profile.items.index(item) * COUNT_BYTES)[0]
     items, seen_ms, counts = _remove_from_history(profile, item)
     return (*items, item), seen_ms + pack_numbers(TIME_TYPE, now_ms), counts + pack_numbers(COUNT_TYPE, item_count)
-
-
-def _increment_count(counts: bytes, index: int) -> bytes:
-    numbers = array(COUNT_TYPE, counts)
-    numbers[index] += 1
-    return numbers.tobytes()
-
-
-def _move_from_end(
-    items: tuple[str, ...], seen_ms: bytes, counts: bytes, n_later: int
-) -> tuple[tuple[str, ...], bytes, bytes]:
-    """Return items, times and counts with the last one moved in front of `n_later` others."""
-    index = len(items) - 1 - n_later
-    time_offset, count_offset = index * TIME_BYTES, index * COUNT_BYTES
-    return (
-        (*items[:index], items[-1], *items[index:-1]),
-        seen_ms[:time_offset] + seen_ms[-TIME_BYTES:] + seen_ms[time_offset:-TIME_BYTES],
-        counts[:count_offset] + counts[-COUNT_BYTES:] + counts[count_offset:-COUNT_BYTES],
-    )
 
 
 def _remove_from_history(profile: UserProfile, item: str) -> tuple[tuple[str, ...], bytes, bytes]:

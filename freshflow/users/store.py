@@ -18,18 +18,17 @@ from freshflow.events.query_keys import query_keys
 from freshflow.users.bot_filter import NO_BOT_LIMITS, BotLimits, classify_bot_event
 from freshflow.users.clock_skew import SkewDetector, StreamClock
 from freshflow.users.idle_expiry import IDLE_CHECK_INTERVAL, find_idle_users
+from freshflow.users.out_of_order import add_out_of_order_event, profile_at
 from freshflow.users.profile import (
     NEW_USER,
     Context,
     UserProfile,
     add_dismissal,
     add_event,
-    add_out_of_order_event,
     add_search,
     context_at,
     intern_ids,
     is_duplicate,
-    profile_at,
 )
 from freshflow.users.profile_merge import merge_profiles
 from freshflow.users.purchases import PURCHASE_TYPE, add_purchase

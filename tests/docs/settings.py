@@ -1,6 +1,5 @@
 """Generate the reference of settings from the configuration."""
 
-
 from freshflow.cli.reference.example_file import toml_value
 from freshflow.cli.reference.settings import SectionSettings, SettingDoc, sections
 from freshflow.config.section import is_mapping

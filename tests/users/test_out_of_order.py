@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from freshflow.events.model import Interaction
+from freshflow.users.out_of_order import add_out_of_order_event, profile_at
 from freshflow.users.profile import (
     NEW_USER,
     UserProfile,
     add_dismissal,
     add_event,
-    add_out_of_order_event,
     context_at,
     is_duplicate,
-    profile_at,
 )
 
 START_MS = 1_700_000_000_000

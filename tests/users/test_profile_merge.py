@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from freshflow.events.model import Interaction
 from freshflow.users import profile_merge as merging
+from freshflow.users.out_of_order import add_out_of_order_event
 from freshflow.users.profile import (
     FINGERPRINT_BYTES,
     MAX_FINGERPRINTS,
@@ -15,7 +16,6 @@ from freshflow.users.profile import (
     UserProfile,
     add_dismissal,
     add_event,
-    add_out_of_order_event,
     is_duplicate,
 )
 
