@@ -97,7 +97,7 @@ def test_table_that_is_missing_has_the_default_or_is_refused():
         assert "other" not in tables
         default = shelf()
         assert tables.read("other", Shelf, default) is default
-    with pytest.raises(SnapshotError, match="a damaged shelf .*'other' is missing"):
+    with pytest.raises(SnapshotError, match=r"a damaged shelf .*'other' is missing"):
         read(snapshot, name="other")
 
 
@@ -118,7 +118,7 @@ def test_snapshot_of_another_version_is_refused(snapshot):
 @pytest.mark.parametrize("dtype", [np.float64, np.int32, np.bool_])
 def test_array_of_another_type_is_refused(dtype):
     given = msgspec.structs.replace(shelf(), heights=np.zeros(3, dtype))
-    with pytest.raises(SnapshotError, match="damaged shelf .*stands where float32 belongs"):
+    with pytest.raises(SnapshotError, match=r"damaged shelf .*stands where float32 belongs"):
         read(FORMAT.dump({"shelf": given}))
 
 
@@ -135,7 +135,7 @@ def test_columns_that_are_not_known_are_refused():
     class Smaller(StateTable, frozen=True):
         label: str
 
-    with pytest.raises(SnapshotError, match="damaged shelf .*unknown field"):
+    with pytest.raises(SnapshotError, match=r"damaged shelf .*unknown field"):
         read(FORMAT.dump({"shelf": shelf()}), Smaller)
 
 

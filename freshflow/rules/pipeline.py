@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +21,9 @@ MIN_SPARE_CANDIDATES = 50  # minimum number of candidates beyond the length of a
 
 
 class RulesState(StateTable, frozen=True):
-    """State of the rules; its defaults are that of rules which were off before."""
+    """State of the rules; the defaults are the state of rules that were off."""
 
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
     conversion_rates: ConversionRatesState | None = None
 
 

@@ -6,9 +6,9 @@ state and the message alone, so a state is stored as a *snapshot*, which is whol
 since:
 
     snapshot 1 |-- changelog 1 --------|-- changelog 2 ------ ...
-                                       snapshot 2 is begun,   done: snapshot 1 and changelog 1 are no longer needed
+                                       snapshot 2 is begun,   done: snapshot 1 and changelog 1 are obsolete
 
-Both are files in the recovery folder. A snapshot is written by a thread of its own. Bytewax stores a `Manifest`: it names
+                                       snapshot 2 is begun,   done: snapshot 1 and changelog 1 are obsolete
 the snapshot and the parts of changelogs that make up the state at the end of an epoch.
 """
 

@@ -140,8 +140,8 @@ def _epochs(folder: Path, events: int) -> None:
     ]
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     show(
-        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.stage.store.users):,} users and "
-        f"{counts['items']:,} items",
+        f"Ends of epochs of {EPOCH:,} events, the last ten of each kind, with {len(users.stage.store.users):,} users "
+        f"and {counts['items']:,} items",
         ["", "pause, median", "most"],
         [
             *rows,

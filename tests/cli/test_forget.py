@@ -85,8 +85,8 @@ def test_a_table_without_a_column_for_it_stays_as_it_is() -> None:
 def test_a_file_of_lists_is_left_to_the_job() -> None:
     Path("lists.jsonl").write_text(VIEW)
     assert refusal("u", "--output", "lists.jsonl") == (
-        "The output lists.jsonl does not take tombstones from outside the job: leave --output out; the job marks the user "
-        "as forgotten in its output when it reads the event."
+        "The output lists.jsonl does not take tombstones from outside the job: leave --output out; the job marks the "
+        "user as forgotten in its output when it reads the event."
     )
     assert Path("lists.jsonl").read_text() == VIEW
 

@@ -1,4 +1,4 @@
-"""Pictures of the live page for the docs: `python -m tests.serving.dashboard.screenshots`, with Chromium, in a minute."""
+"""Take pictures of the live page for the docs, with Chromium: `python -m tests.serving.dashboard.screenshots`."""
 
 import base64
 import io
