@@ -1,1 +1,1 @@
-"""The command line: one file a command."""
+"""Command line; each command has a module of its own."""

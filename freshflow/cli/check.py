@@ -1,4 +1,4 @@
-"""`freshflow check`: whether a job would run with these options, without starting it and without changing anything."""
+"""Command `freshflow check`: verifies the options, inputs and outputs of a job without starting it."""
 
 import os
 from collections.abc import Iterator
@@ -21,11 +21,9 @@ from freshflow.preflight.recovery_folder import check_recovery_folder
 from freshflow.streaming.experiment import Variants, load_variants
 from freshflow.streaming.job import JobUrls, system_clock
 
-__all__ = ["check"]
-
 
 def check(
-    input: Annotated[str, typer.Option(metavar="URL", help="As of `freshflow run`, like all that follows.")],
+    input: Annotated[str, typer.Option(metavar="URL", help="As for `freshflow run`, like all options below.")],
     output: Annotated[str, typer.Option(metavar="URL")],
     dead_letters: Annotated[str | None, typer.Option(metavar="URL")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="URL")] = None,
@@ -39,13 +37,13 @@ def check(
     processes: Annotated[int, typer.Option(min=1)] = 1,
     batch_size: Annotated[int | None, typer.Option()] = None,
     until_end: Annotated[bool, typer.Option("--until-end")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only what is to be done.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the failed checks.")] = False,
     metrics_address: Annotated[str | None, typer.Option(metavar="HOST:PORT")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="text|json")] = None,
 ) -> None:
-    """Say whether `freshflow run` with the same options would work, a line each; exit code 1 if it would not.
+    """Check `freshflow run` with the same options, one line per check; exit code 1 if a check fails.
 
-    Nothing is changed: no topic is created, no record written, no file emptied.
+    Changes nothing: no topic is created, no record written, no file emptied.
     """
     overrides: dict[str, dict[str, Any]] = {
         "job": {"partitions": partitions, "batch_size": batch_size},

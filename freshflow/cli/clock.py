@@ -1,10 +1,8 @@
-"""What time it is, for commands that say so in what they write."""
+"""Wall clock of the commands that write timestamps."""
 
 import time
 
-__all__ = ["wall_clock_ms"]
-
 
 def wall_clock_ms() -> int:
-    """Epoch milliseconds."""
+    """Return the current time in epoch milliseconds."""
     return time.time_ns() // 1_000_000

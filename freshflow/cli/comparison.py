@@ -1,4 +1,4 @@
-"""The table of two variants: the figures of each, and how far they are apart."""
+"""Tables of two variants: the figures of each, and their difference with its confidence interval."""
 
 from collections.abc import Iterable, Mapping
 from logging import getLogger
@@ -10,8 +10,6 @@ from freshflow.evaluation.paired_test import PairedComparison
 from freshflow.metrics.ab_test import Difference, VariantSums, metric_difference
 from freshflow.metrics.report import Report, sums_by_variant
 from freshflow.streaming.monitoring.logging import is_json_logging
-
-__all__ = ["comparison_table", "paired_table", "print_comparison"]
 
 _logger = getLogger("freshflow")
 
@@ -25,7 +23,7 @@ _NO_INTERVAL = "too few users"
 
 
 def print_comparison(reports: Iterable[Report]) -> None:
-    """Print, or log, what the last reports of all partitions say of two variants; nothing of a job without."""
+    """Print or log the comparison of two variants from the last reports; do nothing for a job without variants."""
     sums = sums_by_variant(reports)
     if len(sums) != 2:
         return
@@ -48,7 +46,7 @@ def _log_comparison(sums: Mapping[str, VariantSums]) -> None:
 
 
 def comparison_table(sums: Mapping[str, VariantSums]) -> Table:
-    """Two variants by name, and the second less the first."""
+    """Build the table of two variants of a job by name, with the second minus the first."""
     first, second = sums.values()
     table = _table(sums)
     table.add_row("events", *(f"{variant_sums.events:,}" for variant_sums in (first, second)))
@@ -58,7 +56,7 @@ def comparison_table(sums: Mapping[str, VariantSums]) -> Table:
 
 
 def paired_table(comparison: PairedComparison) -> Table:
-    """Two evaluated variants by name, and the second less the first, event by event."""
+    """Build the table of two evaluated variants, with the second minus the first, paired by event."""
     first, second = comparison.variants.values()
     table = _table(comparison.variants)
     for kind, deltas in comparison.difference.items():

@@ -1,4 +1,4 @@
-"""`freshflow demo`: a simulated shop as it happens, the job on it, and the live page, one command and no broker."""
+"""Command `freshflow demo`: simulates a shop in real time, with the job and the live page on it, without a broker."""
 
 import errno
 import os
@@ -31,18 +31,16 @@ from freshflow.simulator.pace import live_config, pace_lines
 from freshflow.simulator.shop import SimulatedShop, build_shop, shift_shop, with_shifted_catalogue
 from freshflow.simulator.write import shop_lines
 
-__all__ = ["demo", "describe_shop_items", "feed_events"]
-
-BACKFILL_S = 1_800.0  # before the start, told at once so that there is something to see
-SHIFT_RATIO = 0.55  # of the past: the shop changes, so that there is a drift to see
+BACKFILL_S = 1_800.0  # simulated time before the start, replayed at once so the page has data
+SHIFT_RATIO = 0.55  # share of the replayed events before the shop changes, to show a drift
 N_ITEMS, N_USERS = 400, 2_000
-N_WINDOW_DEPARTMENTS, ITEMS_PER_DEPARTMENT = 5, 4  # departments in the shop's window, and items of each
+N_WINDOW_DEPARTMENTS, ITEMS_PER_DEPARTMENT = 5, 4  # departments in the shop window, and items of each
 VISITOR_ID = "you"
 LISTS_FILE, METRICS_FILE, DEAD_LETTERS_FILE = "lists.jsonl", "metrics.jsonl", "lists.dead-letters.jsonl"
-REPORT_EVERY_EVENTS = 50  # events of a partition; some eight seconds
-DEMO_PARTITIONS = 2  # so that there is a table of them
-MAX_PORT_ATTEMPTS = 20  # tried one after the other
-JOB_SHUTDOWN_TIMEOUT_S = 20  # for the job to end
+REPORT_EVERY_EVENTS = 50  # events of a partition between reports; about eight seconds
+DEMO_PARTITIONS = 2  # two, to show the table of partitions
+MAX_PORT_ATTEMPTS = 20  # consecutive ports to try
+JOB_SHUTDOWN_TIMEOUT_S = 20  # time for the job to end after SIGTERM
 STARTED_MESSAGE = "The demo is at {}. Ctrl-C ends it."
 
 
@@ -52,7 +50,7 @@ def demo(
         int | None, typer.Option(help="The port; where it is taken the next free one, 0 takes any. [8080]")
     ] = None,
     rate: Annotated[float, typer.Option(help="Events a second, on average.")] = 12.0,
-    hours: Annotated[float, typer.Option(help="How long things happen by themselves.")] = 2.0,
+    hours: Annotated[float, typer.Option(help="Duration of the simulation, in hours.")] = 2.0,
     seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 7,
     folder: Annotated[
         Path | None,
@@ -62,9 +60,9 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Show a live page on a simulated shop: what its visitors do, their lists, and how good these are.
+    """Show a live page on a simulated shop: its events, its lists and their quality.
 
-    Half an hour of the shop is told at once, with a change of its world in it. On the page you are a visitor, too.
+    Half an hour of events is replayed at the start, and the shop changes during it. On the page, you act as a visitor.
     """
     settings = load_config(None, os.environ, {"serve": {"host": host, "port": port}})
     check_server_packages()
@@ -81,7 +79,7 @@ def demo(
 
 
 def _run_demo(work_dir: Path, settings: Config, config: ShopConfig, shop: SimulatedShop) -> None:
-    """Start the job, feed it, and serve, until a signal; raises a `FreshFlowError` if a part fails."""
+    """Start the job, feed it, and serve until a signal; raise a `FreshFlowError` if a part fails."""
     from freshflow.serving.dashboard.collector import DashboardSources
     from freshflow.serving.dashboard.demo_shop import DemoShop as Window
     from freshflow.serving.dashboard.demo_shop import ShopItem
@@ -109,8 +107,9 @@ def _run_demo(work_dir: Path, settings: Config, config: ShopConfig, shop: Simula
 
 
 def describe_shop_items(shop: SimulatedShop, config: ShopConfig) -> tuple[list[dict[str, Any]], list[str]]:
-    """All items of a shop as the page wants them, and which stand in its window: of a category of each department those
-    that are best known, no two with one title.
+    """Return all items of a shop as entries of the page, and the ids of the items in its window.
+
+    The window has the most popular items of one category per department, with distinct titles.
     """
     items = [_describe_item(shop.catalogue.encode_launch(config.start_ms, item)) for item in range(config.items)]
     items_by_category: dict[str, dict[str, str]] = {}
@@ -143,7 +142,16 @@ def feed_events(
     write: Callable[[bytes], None],
     clock: Callable[[], int],
 ) -> None:
-    """Write lines at their time and clicks as they come, until None does. Who clicks waits for what is past already."""
+    """Write lines at their timestamps and clicks immediately, until None arrives in `clicks`.
+
+    Past lines are written first; a click waits for them.
+
+    Args:
+        lines: The simulated lines.
+        clicks: The clicks of the page; None ends the feed.
+        write: Called with each line.
+        clock: Returns the time in epoch milliseconds.
+    """
 
     def wait(seconds: float | None) -> None:
         try:
@@ -174,19 +182,20 @@ def _feed_pipe(
 
         try:
             feed_events(lines, clicks, write, wall_clock_ms)
-        except (BrokenPipeError, ValueError):  # the job has ended, or we have closed the pipe
+        except (BrokenPipeError, ValueError):  # the job has ended, or the pipe is closed
             return
 
 
 @contextmanager
 def _run_job(work_dir: Path) -> Iterator[IO[bytes]]:
-    """The job in a process of its own, and the pipe that it reads.
+    """Run the job in a child process, and yield the pipe to its input.
 
-    Raises `ProcessError` if it ends before the block does, which then is left at once.
+    Raises:
+        ProcessError: If the job ends before the block; a signal interrupts the block.
     """
     command = ["run", "--input", "-", "--output", LISTS_FILE, "--metrics", METRICS_FILE]
     command += ["--partitions", str(DEMO_PARTITIONS), "--quiet"]
-    # Ctrl-C goes to all that run in a terminal, but how things end is for this process to say.
+    # A session of its own keeps Ctrl-C from the job: this process controls the order of shutdown.
     with (work_dir / "job.log").open("wb") as log_file:
         job = subprocess.Popen(
             [sys.executable, "-m", "freshflow.cli.main", *command],
@@ -198,7 +207,7 @@ def _run_job(work_dir: Path) -> Iterator[IO[bytes]]:
             bufsize=0,
         )
     assert job.stdin is not None
-    shutdown_event = threading.Event()  # by us
+    shutdown_event = threading.Event()  # set before this process ends the job
     previous_handlers = {
         signal_number: signal.signal(signal_number, _raise_stop_signal)
         for signal_number in (signal.SIGINT, signal.SIGTERM)
@@ -210,7 +219,7 @@ def _run_job(work_dir: Path) -> Iterator[IO[bytes]]:
         pass
     finally:
         for signal_number in previous_handlers:
-            signal.signal(signal_number, signal.SIG_IGN)  # a second Ctrl-C: the job is told already
+            signal.signal(signal_number, signal.SIG_IGN)  # ignores a second Ctrl-C during the shutdown
         has_failed = job.poll() is not None
         shutdown_event.set()
         _terminate_job(job)
@@ -218,14 +227,12 @@ def _run_job(work_dir: Path) -> Iterator[IO[bytes]]:
             signal.signal(signal_number, handler)
     if has_failed:
         log_lines = (work_dir / "job.log").read_text("utf-8", "replace").strip().splitlines()
-        reason = (
-            log_lines[-1].removeprefix("freshflow: ") if log_lines else f"it said nothing (exit code {job.returncode})"
-        )
+        reason = log_lines[-1].removeprefix("freshflow: ") if log_lines else f"no message (exit code {job.returncode})"
         raise ProcessError(f"The job of the demo has ended: {reason}")
 
 
 class _StopSignal(BaseException):
-    """A signal came before the server took them."""
+    """A stop signal received before the server installed its handlers."""
 
 
 def _raise_stop_signal(signal_number: int, frame: FrameType | None) -> NoReturn:
@@ -251,14 +258,14 @@ def _terminate_job(job: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _prepare_folder(folder: Path | None) -> Iterator[Path]:
-    """A folder without the files of an earlier demo."""
+    """Create the folder, and remove the files of an earlier demo."""
     with TemporaryDirectory(prefix="freshflow-demo-") if folder is None else nullcontext(folder) as name:
         work_dir = Path(name)
         try:
             work_dir.mkdir(parents=True, exist_ok=True)
             for stale_file in (*work_dir.glob("lists.*"), work_dir / METRICS_FILE):
                 stale_file.unlink(missing_ok=True)
-            (work_dir / LISTS_FILE).touch()  # which the server would say it waits for
+            (work_dir / LISTS_FILE).touch()  # avoids the server's message about a missing file
         except OSError as error:
             raise OutputError(
                 f"The demo cannot use the folder {work_dir}: {error.strerror}; give another --folder."
@@ -267,7 +274,7 @@ def _prepare_folder(folder: Path | None) -> Iterator[Path]:
 
 
 def _select_free_port(settings: Config) -> Config:
-    """The settings with the first port that is free; as they are where there is none, and the server will say so."""
+    """Return the settings with the first free port, or unchanged if none is free; the server reports the error then."""
     host, first_port = settings.serve.host, settings.serve.port
     for port in range(first_port, min(first_port + MAX_PORT_ATTEMPTS, 65_536)):
         try:

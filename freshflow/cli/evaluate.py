@@ -1,4 +1,4 @@
-"""`freshflow evaluate`: how good the lists would have been over a file of events, beside simple recommenders."""
+"""Command `freshflow evaluate`: measures list quality over a file of events, optionally against baselines."""
 
 import os
 import resource
@@ -30,10 +30,8 @@ from freshflow.io.registry import check_distinct
 from freshflow.ranking.ranker import load_model_factory
 from freshflow.streaming.experiment import load_configs
 
-__all__ = ["evaluate"]
-
-RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-TABLE_WIDTH = 80  # of tables that are written to a file or a pipe
+RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # unit of ru_maxrss, in bytes
+TABLE_WIDTH = 80  # width of tables written to a file or a pipe
 
 
 def evaluate(
@@ -45,8 +43,8 @@ def evaluate(
     plot: Annotated[
         str | None, typer.Option(metavar="FILE", help="Draw HR@20 over the stream, to an .svg file.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Score one event in so many; all are learned.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Score one event in this many; all are learned.")] = 1,
     partitions: Annotated[
         int | None, typer.Option(help="Partitions of users, each with a model of its own. [1]")
     ] = None,
@@ -62,9 +60,9 @@ def evaluate(
     map: MapOption = None,
     config: ConfigFile = None,
 ) -> None:
-    """Predict each event of a file from those before it, then learn from it, and say how good the lists were.
+    """Predict each event of a file from those before it, then learn it, and report list quality.
 
-    HR@k is the share of events whose item stood among the first k of the list, MRR@20 the mean of 1 / rank, and
+    HR@k is the share of events with their item among the first k of the list, MRR@20 the mean of 1 / rank, and
     NDCG@20 that of 1 / log2(1 + rank), 0 beyond the 20th place.
     """
     overrides: dict[str, dict[str, Any]] = {"job": {"partitions": partitions}, "events": event_overrides(format, map)}
@@ -76,14 +74,16 @@ def evaluate(
         raise OutputError(f"The plot {plot} must end in .svg.")
     if variants is not None:
         if baselines or plot is not None:
-            raise ConfigError("--variants goes with neither --baselines nor --plot; evaluate the better one with them.")
+            raise ConfigError(
+                "--variants cannot be combined with --baselines or --plot; evaluate one variant alone with them."
+            )
         configs = load_configs(variants, config, os.environ, overrides)
         streams = [EvaluationStream(input, entry, max_events=limit, score_every=every) for entry in configs]
         _compare_variants(streams, json)
         return
     settings = load_config(config, os.environ, overrides)
     stream = EvaluationStream(input, settings, max_events=limit, score_every=every)
-    load_model_factory(settings.ranker.model)  # River takes a second or more to load, which is no event's fault
+    load_model_factory(settings.ranker.model)  # keeps River's import, a second or more, out of the timing
 
     with Console(stderr=True).status("reading") as status:
         job_result = evaluate_job(stream, time.perf_counter, lambda events: status.update(f"{events:,} events"))
@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _compare_variants(streams: Sequence[EvaluationStream], json_path: str | None) -> None:
-    """Evaluate the configurations of streams over the same file one after the other, and print how they differ."""
+    """Evaluate the configurations over the same file one after the other, and print their differences."""
     results: dict[str, Scores] = {}
     for stream in streams:
         load_model_factory(stream.config.ranker.model)

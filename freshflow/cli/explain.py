@@ -1,4 +1,4 @@
-"""`freshflow explain`: a user's latest list, and why each item is on it, as a person would want to read it."""
+"""Command `freshflow explain`: prints a user's latest list with a readable reason for each item."""
 
 import os
 from datetime import UTC, datetime
@@ -15,42 +15,38 @@ from freshflow.errors import InputError
 from freshflow.io.registry import look_up
 from freshflow.outputs.records import ListItem, PublishedList
 
-__all__ = ["explain"]
-
-MAX_CONTRIBUTIONS = 3  # contributions told of an item
+MAX_CONTRIBUTIONS = 3  # contributions shown per item
 
 CAUSE_TEXTS = {
-    "interaction": "because of what the user did",
+    "interaction": "because of an event of the user",
     "request": "because it was asked for",
     "search": "as the answer to a search",
-    "identify": "because it became known who a guest is",
-    "refresh": "because the world has changed since the user last did something",
+    "identify": "because a guest was identified",
+    "refresh": "because items or models changed after the user's latest event",
 }
 REASON_TEXTS = {
     "again": "the user came back to it before",
     "popular": "popular right now",
     "searched": "chosen by others after this search",
-    "engine": "where the search engine had it",
-    "unknown": "found by the search engine; nobody has touched it yet",
-    "new": "new, and nobody has touched it yet",
-    "similar": "resembles what the user looked at",
+    "engine": "in the search engine's position",
+    "unknown": "found by the search engine; no user has interacted with it yet",
+    "new": "new; no user has interacted with it yet",
+    "similar": "similar to items the user looked at",
     "pinned": "pinned to its place",
     "fresh": "new: a share of the list is kept for new items",
-    "explore": "young: tried, to learn what it is worth",
-    "together": "goes with what the user looked at",
+    "explore": "young: shown to learn its value",
+    "together": "related to items the user looked at",
 }
 
 
 def explain(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Whose list.")],
-    lists: Annotated[
-        str, typer.Option("--lists", metavar="URL", help="What the job wrote: a path or kafka://…/topic.")
-    ],
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id.")],
+    lists: Annotated[str, typer.Option("--lists", metavar="URL", help="The job's lists: a path or kafka://…/topic.")],
     config: ConfigFile = None,
 ) -> None:
     """Print a user's latest list with the reason for every item.
 
-    With `lists.contributions = true` the job also writes what each feature added to a score; the largest are shown.
+    With `lists.contributions = true` the job also writes each feature's contribution to a score; the largest are shown.
     """
     encoded_list = look_up(lists, user, load_config(config, os.environ))
     if encoded_list is None:
@@ -58,7 +54,9 @@ def explain(
     try:
         published_list = msgspec.json.decode(encoded_list, type=PublishedList)
     except msgspec.MsgspecError as error:
-        raise InputError(f"What {lists} holds of {user} is no list ({error}); name what a job has written.") from None
+        raise InputError(
+            f"The record of {user} in {lists} is not a list ({error}); give the output of a job."
+        ) from None
     console = Console()
     console.print(_headline(published_list), highlight=False, markup=False, soft_wrap=True)
     console.print(_table(published_list))
@@ -70,9 +68,11 @@ def _headline(published_list: PublishedList) -> str:
     )
     source = " ".join(f"{name} {value}" for name, value in published_list.source.items())
     return (
-        f"{len(published_list.items)} items for {published_list.user_id}, made {computed_time:%Y-%m-%d %H:%M:%S} UTC {CAUSE_TEXTS[published_list.cause]}.\n"
+        f"{len(published_list.items)} items for {published_list.user_id}, "
+        f"made {computed_time:%Y-%m-%d %H:%M:%S} UTC {CAUSE_TEXTS[published_list.cause]}.\n"
         f"The latest event it knows happened {event_time:%Y-%m-%d %H:%M:%S} UTC ({source}).\n"
-        f"The model of partition {published_list.model.partition} had learned from {published_list.model.updates:,} events.\n"
+        f"The model of partition {published_list.model.partition} had learned from "
+        f"{published_list.model.updates:,} events.\n"
     )
 
 
@@ -80,7 +80,7 @@ def _table(published_list: PublishedList) -> Table:
     has_contributions = any(item.contributions for item in published_list.items)
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
-    for heading in ("item", "score", "why", *(["what counted most"] if has_contributions else [])):
+    for heading in ("item", "score", "why", *(["largest contributions"] if has_contributions else [])):
         table.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
     for rank, item in enumerate(published_list.items, start=1):
         contribution_cells = [_top_contributions(item)] if has_contributions else []
@@ -89,7 +89,7 @@ def _table(published_list: PublishedList) -> Table:
 
 
 def describe_reason(item: ListItem) -> str:
-    """The reason of an item in words.
+    """Return the reason of an item in words.
 
     >>> describe_reason(ListItem("i1", 1.0, "together", ("i2", "i3")))
     'goes with i2, i3'

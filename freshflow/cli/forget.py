@@ -1,4 +1,4 @@
-"""`freshflow forget`: have a running job forget a user, and delete the list that it published."""
+"""Command `freshflow forget`: makes a running job forget a user, and deletes the user's published list."""
 
 import os
 import sys
@@ -15,11 +15,9 @@ from freshflow.events.identity import ANONYMOUS_PREFIX
 from freshflow.events.pseudonyms import Pseudonyms
 from freshflow.io.registry import append_event, check_distinct, write_tombstone
 
-__all__ = ["forget"]
-
 
 def forget(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id, as it stands in events.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id, as in events.")],
     input: Annotated[
         str | None, typer.Option(metavar="URL", help="The job's input, to which the forget event is appended.")
     ] = None,
@@ -31,9 +29,9 @@ def forget(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Forget a user: the job drops what it knows when it reads the event, and publishes a tombstone and a receipt.
+    """Forget a user: the job drops the user's state when it reads the event, and publishes a tombstone and a receipt.
 
-    The tombstone of --output does not wait for the job. See freshflow/docs/explanation/privacy.md for what remains.
+    The tombstone of --output does not wait for the job. Remaining data: see freshflow/docs/explanation/privacy.md.
     """
     settings = load_config(config, os.environ)
     if input is None and output is None:
@@ -61,6 +59,6 @@ def forget(
 def _is_valid_utf8(user: str) -> bool:
     try:
         user.encode()
-    except UnicodeEncodeError:  # an argument that is not UTF-8
+    except UnicodeEncodeError:  # the argument was not UTF-8
         return False
     return True

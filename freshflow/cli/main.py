@@ -1,4 +1,4 @@
-"""The command line: one file a command, and one sentence for every failure a user can cause."""
+"""Entry point of the command line; reports each user error as one sentence."""
 
 import logging
 import sys
@@ -10,8 +10,6 @@ from freshflow.cli.commands import LazyCommandGroup
 from freshflow.cli.stderr import defer_native_stderr
 from freshflow.errors import find_user_error
 from freshflow.streaming.monitoring.logging import is_json_logging
-
-__all__ = ["app", "main"]
 
 app = typer.Typer(
     cls=LazyCommandGroup,
@@ -36,7 +34,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; exit code 1 and one sentence on standard error for what a user can mend."""
+    """Run the command line; exit with code 1 and one sentence on standard error for an error the user can correct."""
     try:
         with defer_native_stderr():
             logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

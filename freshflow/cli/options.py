@@ -1,11 +1,9 @@
-"""Options that commands share."""
+"""Options shared by commands."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-__all__ = ["ConfigFile"]
 
 ConfigFile = Annotated[
     Path | None,

@@ -1,4 +1,4 @@
-"""The progress line of a running job, and the table at its end, both on standard error."""
+"""Progress line of a running job, and summary table at its end, both on standard error."""
 
 import threading
 import time
@@ -14,16 +14,14 @@ from freshflow.streaming.job import JobUrls
 from freshflow.streaming.monitoring.logging import is_json_logging
 from freshflow.streaming.monitoring.progress import JobStats
 
-__all__ = ["shorten_url", "show_progress", "print_summary"]
-
 _logger = getLogger("freshflow")
 
-# A terminal is redrawn; a log gets a line that a person can still read after an hour.
+# A terminal line is redrawn in place; a log file gets a line per period, so the period is longer.
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
-NOTE_COLUMN = 46  # the column at which the table's notes begin
+NOTE_COLUMN = 46  # column at which the table's notes begin
 _NO_VALUE = "-"
-_MAX_UNKNOWN_TYPES = 8  # names of types that are passed over
-# Events of which no list was made, or that nothing was learned from; shown where there are any.
+_MAX_UNKNOWN_TYPES = 8  # ignored event types shown by name
+# Events that produced no list or were not learned from: label, counters, note; shown if not zero.
 _EXCLUDED_EVENTS = (
     ("duplicates", ("duplicate",), "dropped"),
     ("late", ("late",), "dropped, older than users.allowed_lateness_s allows"),
@@ -33,7 +31,7 @@ _EXCLUDED_EVENTS = (
 
 @contextmanager
 def show_progress(stats: JobStats, *, quiet: bool) -> Iterator[None]:
-    """Show what `stats` says while the block runs."""
+    """Show the progress in `stats` while the block runs."""
     if is_json_logging():
         with _log_periodically(stats, quiet):
             yield
@@ -53,7 +51,7 @@ def show_progress(stats: JobStats, *, quiet: bool) -> Iterator[None]:
 
 
 def print_summary(stats: JobStats, urls: JobUrls) -> None:
-    """Print what the job did."""
+    """Print the summary of a finished job."""
     if is_json_logging():
         _log_counts(stats, "The job has ended.")
         return
@@ -86,7 +84,7 @@ def _log_periodically(stats: JobStats, quiet: bool) -> Iterator[None]:
 
 
 def _log_counts(stats: JobStats, message: str) -> None:
-    """What was counted, as fields of a record of the log."""
+    """Log the counts as fields of a record."""
     counts = {
         "events": stats.n_read,
         "lists": stats.n_lists,
@@ -97,7 +95,7 @@ def _log_counts(stats: JobStats, message: str) -> None:
 
 
 def shorten_url(url: str, width: int) -> str:
-    """A place as short as it is still clear: from here on, and cut at the front where it is longer than `width`.
+    """Shorten a URL for display: relative to the working directory, and cut at the front to `width` characters.
 
     >>> shorten_url("/srv/shop/exports/2025-03-03/events.jsonl.gz", 30)
     '…/2025-03-03/events.jsonl.gz'
@@ -137,7 +135,7 @@ def _progress_line(stats: JobStats, start_s: float) -> str:
 
 
 def _summary_rows(stats: JobStats, urls: JobUrls, width: int) -> Iterator[tuple[str, str, str]]:
-    """What was counted, the figure, and a note of at most `width` characters on it."""
+    """Yield the rows of the summary: label, figure, and a note of at most `width` characters."""
     yield "events in", f"{stats.n_read:,}", shorten_url(urls.input, width)
     yield "lists out", f"{stats.n_lists:,}", shorten_url(urls.output, width)
     yield "  refreshed", f"{stats.total_count('refreshed'):,}", "of users who did nothing"

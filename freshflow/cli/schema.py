@@ -1,4 +1,4 @@
-"""`freshflow schema`: the JSON Schema of what comes in, what goes out, or the configuration."""
+"""Command `freshflow schema`: prints the JSON Schema of an input, an output or the configuration."""
 
 import json
 import os
@@ -11,15 +11,13 @@ from freshflow.cli.reference.json_schemas import SCHEMAS, build_schema
 from freshflow.config.loader import load_config
 from freshflow.errors import ConfigError
 
-__all__ = ["schema", "format_schema"]
-
 SCHEMA_NAMES = ", ".join(SCHEMAS)
 
 
 def schema(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Of what: {SCHEMA_NAMES}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"The schema: {SCHEMA_NAMES}.")],
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The job's TOML file: it says which events are known.")
+        Path | None, typer.Option(metavar="FILE", help="The job's TOML file; it defines the event types.")
     ] = None,
 ) -> None:
     """Print a JSON Schema (2020-12), to validate records with or to generate code from."""
@@ -29,5 +27,5 @@ def schema(
 
 
 def format_schema(schema: object) -> str:
-    """A schema as text."""
+    """Format a schema as indented JSON."""
     return json.dumps(schema, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""`freshflow serve`: the latest lists over HTTP, from what a job writes."""
+"""Command `freshflow serve`: serves the latest lists of a job over HTTP."""
 
 import os
 from functools import partial
@@ -11,32 +11,26 @@ import typer
 from freshflow.config.loader import load_config
 from freshflow.errors import ConfigError
 
-__all__ = ["check_server_packages", "serve"]
-
 REQUIRED_PACKAGES = ("httptools", "starlette", "uvicorn")
 
 
 def serve(
     lists: Annotated[
-        str, typer.Option("--lists", metavar="URL", help="What the job writes: a path (.jsonl) or kafka://…/topic.")
+        str, typer.Option("--lists", metavar="URL", help="The job's lists: a path (.jsonl) or kafka://…/topic.")
     ],
-    related: Annotated[
-        str | None, typer.Option(metavar="URL", help="Related items, where the job writes them, likewise.")
-    ] = None,
+    related: Annotated[str | None, typer.Option(metavar="URL", help="The job's related items; likewise.")] = None,
     metrics: Annotated[
         str | None, typer.Option(metavar="URL", help="The job's reports on itself, for the live page; likewise.")
     ] = None,
     dead_letters: Annotated[
-        str | None, typer.Option(metavar="URL", help="What the job refuses, for the live page; likewise.")
+        str | None, typer.Option(metavar="URL", help="The job's dead letters, for the live page; likewise.")
     ] = None,
     no_page: Annotated[
-        bool, typer.Option("--no-page", help="No live page, which tells whoever opens it whose list has just changed.")
+        bool, typer.Option("--no-page", help="No live page; the page shows users' ids and lists to every visitor.")
     ] = False,
     store: Annotated[
         str | None,
-        typer.Option(
-            metavar="PLACE", help="The SQLite file in which lists are kept, or redis://… [freshflow-serve.sqlite]"
-        ),
+        typer.Option(metavar="PLACE", help="The SQLite file of the lists, or redis://… [freshflow-serve.sqlite]"),
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen at. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one. [8080]")] = None,
@@ -63,9 +57,10 @@ def serve(
 
 
 def check_server_packages() -> None:
-    """Raise `ConfigError` if what only the server needs is not there."""
+    """Raise `ConfigError` if a package of the server is not installed."""
     missing_packages = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
     if missing_packages:
         raise ConfigError(
-            f"freshflow serve needs {' and '.join(missing_packages)}, which is not installed: pip install 'freshflow[serve]'."
+            f"freshflow serve needs {' and '.join(missing_packages)}, which is not installed: "
+            "pip install 'freshflow[serve]'."
         )

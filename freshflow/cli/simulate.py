@@ -1,4 +1,4 @@
-"""`freshflow simulate`: write the events of a simulated shop to a file."""
+"""Command `freshflow simulate`: writes the events of a simulated shop to a file."""
 
 import os
 import sys
@@ -14,8 +14,6 @@ from freshflow.simulator.config import ShopConfig
 from freshflow.simulator.pace import live_config, pace_lines
 from freshflow.simulator.write import shop_lines, write_lines
 
-__all__ = ["simulate"]
-
 NOISE_KINDS = ("duplicate", "late", "bot", "broken")
 DEFAULT_CONFIG = ShopConfig()
 
@@ -25,9 +23,9 @@ def simulate(
         str, typer.Option(help="File to write, gzipped where it ends in .gz; - is standard output.")
     ] = "-",
     events: Annotated[
-        int, typer.Option(help="What visitors do; catalogue, requests and noise come on top.")
+        int, typer.Option(help="Events of visitors; catalogue entries, requests and noise are added.")
     ] = DEFAULT_CONFIG.events,
-    users: Annotated[int, typer.Option(help="Visitors who may come.")] = DEFAULT_CONFIG.users,
+    users: Annotated[int, typer.Option(help="Greatest number of visitors.")] = DEFAULT_CONFIG.users,
     items: Annotated[int, typer.Option(help="Items of the catalogue, at least 20.")] = DEFAULT_CONFIG.items,
     days: Annotated[
         float | None,
@@ -42,22 +40,22 @@ def simulate(
     ] = DEFAULT_CONFIG.searches,
     shift: Annotated[
         int | None,
-        typer.Option(help="Event from which on other items go together and are popular.", show_default="never"),
+        typer.Option(help="Number of the event after which other items are related and popular.", show_default="never"),
     ] = DEFAULT_CONFIG.shift,
     embeddings: Annotated[
-        int, typer.Option(help="Numbers in the vectors with which items appear; 0: no vectors.")
+        int, typer.Option(help="Length of the vectors of items; 0: no vectors.")
     ] = DEFAULT_CONFIG.embeddings,
     rate: Annotated[
         float | None,
-        typer.Option(help="Events a second, each written as it happens, from now on.", show_default="all at once"),
+        typer.Option(help="Events per second, written in real time from now on.", show_default="all at once"),
     ] = None,
     clean: Annotated[bool, typer.Option("--clean", help="No duplicates, late events, bot and broken lines.")] = False,
 ) -> None:
-    """Write the events of a shop that does not exist, to try FreshFlow on.
+    """Write the events of a simulated shop, to try FreshFlow on.
 
     Its visitors have tastes and habits that can be learned; items are launched and sell out, and a trend
-    comes and goes. With --shift, what was learned is suddenly wrong. The same options give the same bytes, but
-    with --rate, which stamps events with the time of their writing and lets in as many visitors as that takes.
+    comes and goes. With --shift, learned relations suddenly become wrong. The same options give the same bytes,
+    except with --rate, which stamps events with the time of writing and raises the number of visitors as needed.
     """
     shop_settings: dict[str, Any] = {
         "items": items,
@@ -78,14 +76,14 @@ def simulate(
         lines = pace_lines(shop_lines(config), wall_clock_ms, time.sleep)
     try:
         kinds = write_lines(lines, output, flush_each_line=rate is not None)
-    except BrokenPipeError:  # `freshflow simulate | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+    except BrokenPipeError:  # `freshflow simulate | head`: the reader closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # avoids an error when Python flushes at exit
         return
     typer.echo(describe_output(config, kinds), err=True)
 
 
 def describe_output(config: ShopConfig, kinds: Counter[str]) -> str:
-    """One line on what was written: lines, events, users and items, and how many of each kind of noise."""
+    """Return a line with the numbers of lines, events, users, items and noise of each kind."""
     noise_text = ", ".join(f"{kinds[kind]:,} {kind}" for kind in NOISE_KINDS if kinds[kind])
     requests_text = f", {kinds['request']:,} requests" if kinds["request"] else ""
     requests_text += f", {kinds['search']:,} searches" if kinds["search"] else ""

@@ -1,4 +1,4 @@
-"""Keeping Rust's panic messages from a user who is about to read one clear sentence instead."""
+"""Capture of native standard error, to hide Rust's panic messages behind a one-sentence user error."""
 
 import os
 import sys
@@ -8,15 +8,13 @@ from contextlib import contextmanager
 
 from freshflow.errors import find_user_error
 
-__all__ = ["defer_native_stderr"]
-
 
 @contextmanager
 def defer_native_stderr() -> Iterator[None]:
-    """Hold back what native code writes to standard error; show it afterwards unless a user's error ended the block.
+    """Capture native output to standard error, and print it after the block unless a user error ended the block.
 
-    When a step raises, Bytewax panics in Rust, which prints a stack of its own before the error gets to us. Python
-    goes on writing to the real standard error all the while.
+    When a step raises, Bytewax panics in Rust, and Rust prints its own stack before the exception arrives. Python still
+    writes to the real standard error.
     """
     sys.stderr.flush()
     python_stderr, stderr_fd = sys.stderr, os.dup(2)

@@ -1,4 +1,4 @@
-"""`freshflow topics`: create the topics that a job reads and writes."""
+"""Command `freshflow topics`: creates the topics of a job."""
 
 import os
 from typing import Annotated
@@ -12,21 +12,19 @@ from freshflow.config.loader import load_config
 from freshflow.io.kafka.admin import TopicReport, build_topic_specs, create_topics
 from freshflow.io.kafka.client import parse_kafka_servers
 
-__all__ = ["app"]
-
-app = typer.Typer(no_args_is_help=True, help="The topics of a job.")
+app = typer.Typer(no_args_is_help=True, help="Manage the topics of a job.")
 
 
 @app.callback()
 def topics() -> None:
-    """The topics of a job."""
+    """Manage the topics of a job."""
 
 
 @app.command()
 def create(
     servers: Annotated[str, typer.Argument(metavar="kafka://HOST:PORT", help="The Kafka cluster.")],
-    prefix: Annotated[str, typer.Option(help="Put before each topic's name, e.g. freshflow.")] = "",
-    partitions: Annotated[int, typer.Option(min=1, help="Of events, recommendations and related.")] = 8,
+    prefix: Annotated[str, typer.Option(help="Prefix of each topic's name, e.g. freshflow.")] = "",
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of events, recommendations and related.")] = 8,
     replication: Annotated[int, typer.Option(min=1, help="Copies of each partition; 3 in production.")] = 1,
     config: ConfigFile = None,
 ) -> None:

@@ -1,1 +1,1 @@
-"""Evaluation over a file: every event is predicted from earlier ones by the job's own code, then learned from."""
+"""Progressive validation over a file: the job's own code predicts each event from earlier ones, then learns it."""

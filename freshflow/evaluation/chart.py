@@ -1,4 +1,4 @@
-"""HR@20 over a stream as a small SVG: two panels, one line a recommender, readable on light and dark."""
+"""SVG chart of HR@20 over a stream: two panels, one line per recommender, for light and dark backgrounds."""
 
 from collections.abc import Mapping
 from html import escape
@@ -6,13 +6,11 @@ from html import escape
 from freshflow.evaluation.scores import Scores
 from freshflow.metrics.ranking_metrics import MetricValues
 
-__all__ = ["render_svg"]
-
 CHART_WIDTH, PANEL_HEIGHT, MARGIN_TOP, MARGIN_BOTTOM, MARGIN_LEFT, MARGIN_RIGHT = 800, 230, 34, 30, 44, 190
-MIN_LABEL_DISTANCE = 14  # the least distance of two labels
-MAX_POINTS, MIN_EVENTS_PER_POINT = 40, 250  # a point is the mean of so many events at least, or it is noise
+MIN_LABEL_DISTANCE = 14  # vertical distance of two labels, in pixels
+MAX_POINTS, MIN_EVENTS_PER_POINT = 40, 250  # means over fewer events are noise
 
-# The first is the job's. All have enough contrast on white and on near black.
+# The first is the job's. All have enough contrast on white and on near-black.
 COLOURS = ("#e8590c", "#4c8bf5", "#2b9a66", "#a970e8", "#c2850c", "#d6409f", "#12a0b5", "#7d8794")
 
 STYLESHEET = """
@@ -29,7 +27,12 @@ PANEL_TITLES = {"all": "HR@20, all events", "new": "HR@20, new user-item pairs, 
 
 
 def render_svg(scores: Mapping[str, Scores], events: int) -> str:
-    """The chart of recommenders by name, the job first, over a stream of `events` events."""
+    """Render the chart as SVG.
+
+    Args:
+        scores: Scores by recommender name, the job first.
+        events: The number of events in the stream.
+    """
     height = len(PANEL_TITLES) * PANEL_HEIGHT
     panels = "".join(
         f'<g transform="translate(0 {n * PANEL_HEIGHT})">{_panel(title, kind, scores, events)}</g>\n'
@@ -72,7 +75,7 @@ def _y(value: float, y_max: float) -> float:
 
 
 def _grid(y_max: float, events: int) -> str:
-    """Lines at round shares, and the number of events at three places."""
+    """Return grid lines at round shares, and event numbers at the start, middle and end."""
     step = next(step for step in (0.02, 0.05, 0.1, 0.2) if step >= 0.2 or y_max / step <= 5)
     lines = []
     for n in range(int(y_max / step) + 1):
@@ -81,7 +84,8 @@ def _grid(y_max: float, events: int) -> str:
             f'<line class="grid" x1="{MARGIN_LEFT}" x2="{CHART_WIDTH - MARGIN_RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
         lines.append(
-            f'<text class="faint" x="{MARGIN_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_format_share(n * step)}</text>'
+            f'<text class="faint" x="{MARGIN_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{_format_share(n * step)}</text>"
         )
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         x = MARGIN_LEFT + share * (CHART_WIDTH - MARGIN_RIGHT - MARGIN_LEFT)
@@ -92,7 +96,7 @@ def _grid(y_max: float, events: int) -> str:
 
 
 def _spread_labels(line_ends: Mapping[str, float]) -> dict[str, float]:
-    """Places of labels as near to the ends of their lines as they fit, from bottom to top."""
+    """Return the y of each label, as near to the end of its line as the minimum distance allows."""
     label_ys: dict[str, float] = {}
     floor = float(PANEL_HEIGHT - MARGIN_BOTTOM)
     for name in sorted(line_ends, key=lambda name: (-line_ends[name], name)):

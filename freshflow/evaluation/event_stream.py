@@ -18,14 +18,14 @@ from freshflow.users.clock_skew import SkewDetector
 from freshflow.users.updates import BotEvent, Dismissal, Step, UserInteraction
 
 PROCESSED_STEPS = (UserInteraction, Dismissal, BotEvent)  # the steps of interactions
-# Long enough for twenty items without those that the user has seen, of nearly all users.
+# Leaves twenty items after the removal of seen ones for nearly all users.
 REQUEST_LIST_SIZE = 100
 
 
 class EvaluationBatch(msgspec.Struct, frozen=True):
     """One batch of records as it reaches the partitions: `by_partition`, the steps and remote events of each.
 
-    `excluded_events` are interactions that no step follows from: duplicates and late ones.
+    `excluded_events` are interactions without a step: duplicates and late ones.
     """
 
     by_partition: list[PartitionBatches]
@@ -51,9 +51,7 @@ class EvaluationStream:
 
     def __init__(self, path: str, config: Config, *, max_events: int | None = None, score_every: int = 1) -> None:
         if path == "-" or "://" in path:
-            raise InputError(
-                f"The input {path} is no file, and an evaluation reads its input from a file: give a path."
-            )
+            raise InputError(f"The input {path} is not a file; an evaluation reads from a file: give a path.")
         self._find_layout = create_layout_finder(config.events)
         EventFile(path, config.events.max_bytes, self._find_layout).close()
         self.path = path
@@ -61,7 +59,7 @@ class EvaluationStream:
         self.max_events = max_events
         self.score_every = score_every
         self.n_rejected: Counter[str] = Counter()
-        self.first_rejections: dict[str, str] = {}  # by code: the line and the reason of the first
+        self.first_rejections: dict[str, str] = {}  # by code: line and reason of the first rejection
         self.n_unknown_type: Counter[str] = Counter()
         self.n_events = 0
         self.counts: Counter[str] = Counter()
@@ -142,7 +140,7 @@ def steps_of(by_partition: list[PartitionBatches]) -> list[Step]:
 
 
 def _events_without_step(events: list[Event], steps: list[Step]) -> list[Interaction]:
-    """Return the interactions with a weight that no step follows from."""
+    """Return the weighted interactions without a step."""
     processed_positions = {(step.position, step.nth) for step in steps if isinstance(step, PROCESSED_STEPS)}
     interactions = (event for event in events if isinstance(event, Interaction) and event.weight)
     return [event for event in interactions if (event.position, event.nth) not in processed_positions]

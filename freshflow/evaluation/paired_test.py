@@ -1,8 +1,7 @@
-"""Two configurations over the same file: both answer for every event, so their difference is taken event by event.
+"""Paired comparison of two configurations over the same file, by the difference of their scores per event.
 
-That is a far sharper comparison than one of users split in two, as most of what makes events easy or hard to predict is
-the same for both. The interval is that of `freshflow.metrics.ab_test` with X_g what the second found more than the
-first for the users of a group.
+Pairing removes the variance between events, so the interval is much narrower than with users split in two. It is the
+interval of `freshflow.metrics.ab_test`, with X_g the score of the second minus the first, summed over user group g.
 """
 
 from collections.abc import Mapping
@@ -15,21 +14,19 @@ from freshflow.evaluation.scores import Scores
 from freshflow.metrics.ab_test import N_USER_GROUPS, Difference, paired_difference, sums_from_table
 from freshflow.metrics.ranking_metrics import CUTOFF, NOT_COUNTED, NOT_RANKED, MetricValues
 
-__all__ = ["COMPARED_KINDS", "PairedComparison", "compare_paired", "encode_paired_comparison"]
-
 COMPARED_KINDS = ("all", "new", "published")
 PAIRED_METRICS = ("hr20", "mrr20")
 
 
 class PairedComparison(msgspec.Struct, frozen=True):
-    """By kind of event: the figures of each variant by name, and by figure how much more the second has."""
+    """Metrics of each variant by name and kind of event, and the second minus the first by kind and metric."""
 
     variants: dict[str, dict[str, MetricValues]]
     difference: dict[str, dict[str, Difference]]
 
 
 def compare_paired(scores: Mapping[str, Scores]) -> PairedComparison:
-    """What two evaluations of the same events, by name of the variant, say of the second against the first."""
+    """Compare the scores of two variants, by name, over the same events."""
     first, second = scores.values()
     return PairedComparison(
         {
@@ -41,7 +38,7 @@ def compare_paired(scores: Mapping[str, Scores]) -> PairedComparison:
 
 
 def encode_paired_comparison(comparison: PairedComparison) -> bytes:
-    """The comparison as indented JSON."""
+    """Encode the comparison as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(comparison)) + b"\n"
 
 

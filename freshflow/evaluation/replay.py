@@ -21,8 +21,8 @@ from freshflow.metrics.ranking_metrics import CUTOFF
 from freshflow.users.profile import Context, context_at
 from freshflow.users.updates import BotEvent, ListRequested, ProfileMerged, RemoteExample, Step, UserInteraction
 
-Clock = Callable[[], float]  # seconds, from any moment on
-ProgressCallback = Callable[[int], object]  # called with the number of events that have been read
+Clock = Callable[[], float]  # seconds since an arbitrary start
+ProgressCallback = Callable[[int], object]  # called with the number of events read
 
 
 class EvaluationResult(msgspec.Struct):
@@ -138,8 +138,8 @@ def _steps_with_requests(
 ]:
     """Yield the steps of all partitions by position, interactions with the request before them.
 
-    Interactions that nothing is learned from (duplicates, late and bot events) have a request like any other; those
-    that no step follows from are yielded as they are.
+    Interactions that are not learned (duplicates, late and bot events) have a request, too; those without a step are
+    yielded themselves.
     """
     steps: list[Step | Interaction] = [*batch.steps, *batch.excluded_events]
     request: ListRequested | None = None

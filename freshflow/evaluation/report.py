@@ -1,4 +1,4 @@
-"""The result of an evaluation for machines: one JSON object."""
+"""Evaluation report as one JSON object."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,15 @@ from freshflow.evaluation.recommender import SearchScores
 from freshflow.evaluation.replay import EvaluationResult
 from freshflow.metrics.ranking_metrics import MetricValues
 
-__all__ = ["EvaluationReport", "RecommenderQuality", "encode_evaluation", "build_evaluation_report"]
-
 N_TENTHS = 10
 UNLEARNED_COUNTERS = ("duplicate", "late", "noise_rate", "noise_repeats", "noise_sequence")
 
 
 class RecommenderQuality(msgspec.Struct, frozen=True):
-    """The figures of one recommender; `published` is the job's only.
+    """Metrics of one recommender; `published` is null for baselines.
 
-    `coverage` is the share of known items that stood among the first 20 of some list. `tenths` are the figures of
-    `all`, `new` and `published` over the ten parts of the stream.
+    `coverage` is the share of known items that were among the first 20 of any list. `tenths` are the metrics of `all`,
+    `new` and `published` over ten equal parts of the stream.
     """
 
     all: MetricValues
@@ -34,12 +32,12 @@ class RecommenderQuality(msgspec.Struct, frozen=True):
 
 
 class EvaluationReport(msgspec.Struct, frozen=True):
-    """What was evaluated, and how good the job and the baselines were.
+    """Counts of the evaluated events, and the metrics of the job and the baselines.
 
-    `events` are behaviour events read, those left out included; `scored` those that a list was asked for.
-    `refusals` say of each code in `rejected` where its first record stands, and why it was refused.
-    `not_learned` counts those that nothing was learned from, by what they were (`freshflow.users.store`). The job's
-    events a second count with the questions: an evaluation asks before each event, which a job need not.
+    `events` counts all behaviour events read, including those not learned; `scored` counts the events with a list
+    request. `refusals` gives the line and the reason of the first record of each code in `rejected`. `not_learned`
+    counts the events that were not learned, by reason (`freshflow.users.store`). The job's events per second include
+    the request before each event, which a running job does not have.
     """
 
     input: str
@@ -65,7 +63,14 @@ def build_evaluation_report(
     baseline_results: Mapping[str, EvaluationResult],
     peak_memory_mb: float,
 ) -> EvaluationReport:
-    """The report on an evaluation of `stream`."""
+    """Build the report on an evaluation of `stream`.
+
+    Args:
+        stream: The evaluated events.
+        job_result: The result of the job.
+        baseline_results: The results of the baselines by name.
+        peak_memory_mb: The peak memory of the process after the job, in MB.
+    """
     return EvaluationReport(
         input=stream.path,
         events=stream.n_events,
@@ -89,7 +94,7 @@ def build_evaluation_report(
 
 
 def encode_evaluation(report: EvaluationReport) -> bytes:
-    """The report as indented JSON."""
+    """Encode the report as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(report)) + b"\n"
 
 

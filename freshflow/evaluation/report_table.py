@@ -1,4 +1,4 @@
-"""The result of an evaluation for people: tables that fit 80 columns."""
+"""Evaluation report as text tables of at most 80 columns."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,12 @@ from rich.table import Table
 from freshflow.evaluation.report import EvaluationReport, RecommenderQuality
 from freshflow.metrics.ranking_metrics import MetricValues
 
-__all__ = ["print_report"]
-
 _NO_VALUE = "-"
-_MAX_UNKNOWN_TYPES = 8  # names of types that are passed over
+_MAX_UNKNOWN_TYPES = 8  # ignored event types shown by name
 
 
 def print_report(report: EvaluationReport, console: Console) -> None:
-    """Print what was evaluated, the job's figures, how they moved, and the baselines beside them."""
+    """Print the counts, the job's metrics overall and over time, and the baselines."""
     console.print(_overview_table(report))
     if not report.scored:
         return
@@ -26,7 +24,8 @@ def print_report(report: EvaluationReport, console: Console) -> None:
         search_scores = report.searches
         console.print(f"\n[bold]Searches[/], of which {search_scores.chosen:,} items were chosen")
         console.print(
-            f"MRR@20 {_format_share(search_scores.mrr20)}, in the engine's order {_format_share(search_scores.engine_mrr20)}"
+            f"MRR@20 {_format_share(search_scores.mrr20)}, "
+            f"in the engine's order {_format_share(search_scores.engine_mrr20)}"
         )
     console.print("\n[bold]Over the stream[/], from its first tenth to its last")
     console.print(_tenths_table(report.job))

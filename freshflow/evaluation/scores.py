@@ -1,4 +1,4 @@
-"""What is scored: the rank of each event's item on the lists that were made before it."""
+"""Scores of recommenders: the rank of each event's item on the lists computed before the event."""
 
 from array import array
 from collections.abc import Sequence
@@ -19,20 +19,18 @@ from freshflow.metrics.ranking_metrics import (
     rank_in_list,
 )
 
-__all__ = ["SCORE_KINDS", "StreamHistory", "PredictionTarget", "Scores"]
-
-# `all`: every event. `new`: a user's first event with an item, what the user has seen is taken off the list first.
-# `published`: every event, on the list last pushed to the user. The others are `all` on first events only, and on those
-# with an item that was first heard of less than a day before, and more than a day after the beginning of the stream.
+# `all`: every event. `new`: a user's first event with an item; seen items are removed from the list before ranking.
+# `published`: every event, on the list last pushed to the user. `cold_users`, `cold_items`: first events of a user or
+# an item. `launches`: events within a day of the item's first, if that is over a day after the start of the stream.
 SCORE_KINDS = ("all", "new", "published", "cold_users", "cold_items", "launches")
 LAUNCH_PERIOD_MS = 86_400_000
 
 
 class PredictionTarget(msgspec.Struct, frozen=True):
-    """What is to be found, for whom: the user's seen items, whether user or item have never been met, and whether the
-    item was launched just before.
+    """An event's item as the target of a prediction, with the state of its user and item before the event.
 
-    `user_group` is the group of users in which the user is compared (`freshflow.metrics.ab_test`).
+    `is_cold_user` and `is_cold_item` mark first events of a user or an item, `is_launch` an item launched within the
+    last day. `user_group` is the user's group in the paired comparison (`freshflow.metrics.ab_test`).
     """
 
     item_id: str
@@ -44,8 +42,9 @@ class PredictionTarget(msgspec.Struct, frozen=True):
 
 
 class StreamHistory:
-    """All that was met in a stream so far: which user saw what, and when each item was heard of first. Grows with the
-    pairs of the file.
+    """History of the stream: seen items by user, and first appearance by item.
+
+    Memory grows with the distinct user-item pairs of the file.
     """
 
     def __init__(self) -> None:
@@ -55,7 +54,7 @@ class StreamHistory:
         self.stream_start_ms: int | None = None
 
     def prediction_target(self, event: Interaction) -> PredictionTarget:
-        """An event as it looks before it is added."""
+        """Return the prediction target of an event that has not been added yet."""
         seen_items = self.seen_by_user.get(event.user_id)
         user_group = crc32(event.user_id.encode("utf-8", "surrogatepass")) % N_USER_GROUPS
         is_cold_item = event.item_id not in self.known_items
@@ -69,37 +68,37 @@ class StreamHistory:
         )
 
     def _is_launch(self, event: Interaction) -> bool:
-        """Whether the item was first heard of within the day before an event, and not on the first day of all."""
+        """Return True if the item appeared within the day before the event, but not on the stream's first day."""
         stream_start_ms = event.ts_ms if self.stream_start_ms is None else self.stream_start_ms
         first_seen_ms = self.first_seen_ms.get(event.item_id, event.ts_ms)
         return first_seen_ms - stream_start_ms > LAUNCH_PERIOD_MS and event.ts_ms - first_seen_ms < LAUNCH_PERIOD_MS
 
     def add_item(self, item_id: str, ts_ms: int) -> None:
-        """There is an item."""
+        """Record the first appearance of an item."""
         self.stream_start_ms = ts_ms if self.stream_start_ms is None else self.stream_start_ms
         self.first_seen_ms.setdefault(item_id, ts_ms)
 
     def add_interaction(self, event: Interaction) -> None:
-        """Remember an event."""
+        """Add an event to the history of its user and item."""
         self.seen_by_user.setdefault(event.user_id, set()).add(event.item_id)
         self.known_items.add(event.item_id)
         self.add_item(event.item_id, event.ts_ms)
 
     def merge_anonymous(self, anonymous_id: str, user_id: str) -> None:
-        """What a guest saw, the user saw."""
+        """Move the seen items of a guest to the user."""
         seen_items = self.seen_by_user.pop(anonymous_id, None)
         if seen_items is not None:
             self.seen_by_user.setdefault(user_id, set()).update(seen_items)
 
     def forget_user(self, user_id: str) -> None:
-        """The user is a new one from now on."""
+        """Drop the user's history; the next event counts as a cold user's."""
         self.seen_by_user.pop(user_id, None)
 
 
 class Scores:
-    """Ranks of one recommender by kind, a byte per scored event each, and the items that stood on its lists.
+    """Ranks of one recommender: a byte per scored event and kind, and the set of listed items.
 
-    `user_groups` are those of the events' users.
+    `user_groups` holds the group of each event's user.
     """
 
     def __init__(self) -> None:
@@ -108,7 +107,13 @@ class Scores:
         self.listed_items: set[str] = set()
 
     def add(self, target: PredictionTarget, items: Sequence[str], published_items: Sequence[str] | None = None) -> None:
-        """Score the list that was asked for, and the one last pushed to the user if there is such a thing."""
+        """Score the requested list, and the list last pushed to the user, if any.
+
+        Args:
+            target: The event's item and state.
+            items: The requested list, best first.
+            published_items: The list last pushed to the user; None if the recommender pushes none.
+        """
         rank = rank_in_list(target.item_id, items)
         is_new = target.item_id not in target.seen_items
         rank_by_kind = {
@@ -125,11 +130,11 @@ class Scores:
         self.listed_items.update(items[:CUTOFF])
 
     def metric_values(self, kind: str) -> MetricValues:
-        """The figures of a kind over the whole stream."""
+        """Return the metrics of a kind over the whole stream."""
         return compute_metrics(np.frombuffer(self.ranks[kind], np.uint8))
 
     def metric_values_by_part(self, kind: str, n_parts: int) -> list[MetricValues]:
-        """The figures of a kind over `n_parts` equal parts of the stream."""
+        """Return the metrics of a kind over `n_parts` equal parts of the stream."""
         return compute_metrics_by_part(np.frombuffer(self.ranks[kind], np.uint8), n_parts)
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""A consumer of what a job publishes: keeps the latest list of every user and item, and answers over HTTP."""
+"""HTTP server for published lists: stores the latest list of every user and item, and answers requests."""

@@ -1,4 +1,4 @@
-"""The HTTP interface: a list is answered as it was published, so that most requests decode nothing."""
+"""HTTP application; it answers with the published bytes of a list, so most requests decode nothing."""
 
 import re
 import time
@@ -21,39 +21,37 @@ from freshflow.serving.records import first_items
 from freshflow.serving.responses import Health, ListKind, Problem
 from freshflow.serving.store import StoreReader
 
-__all__ = ["ServerState", "make_app", "server_health"]
-
 JSON_MEDIA_TYPE = "application/json"
 K_PATTERN = re.compile("[1-9][0-9]{0,2}")
-# Nothing on the way may answer for us: it would go on with the list of a user who was forgotten.
+# No cache may answer: it would keep serving the list of a forgotten user.
 API_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-MAX_SHOWN_CHARS = 100  # characters of an id, in a sentence
+MAX_SHOWN_CHARS = 100  # characters of an id, in an error message
 NOT_FOUND_MESSAGES: dict[ListKind, str] = {
     "recommendations": "There is no list of the user {}: nothing has been published for them, or they were forgotten.",
-    "related": "There are no related items of the item {}: nobody came to another with it yet, or it is unavailable.",
+    "related": "The item {} has no related items: no user has visited another item with it yet, or it is unavailable.",
 }
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class _IdConvertor(StringConvertor):
-    regex = "(?s:.*)"  # slashes and line ends, too
+    regex = "(?s:.*)"  # includes slashes and line ends
 
 
 register_url_convertor("id", _IdConvertor())
 
 
 class ServerState(msgspec.Struct, frozen=True):
-    """What answers are made of; `broadcast` is for whoever wants to see updates as they happen."""
+    """State shared by the request handlers: readers of the store, readers of the inputs, broadcast and metrics."""
 
-    list_reader: StoreReader  # of the event loop's thread, unless it waits
-    count_reader: StoreReader  # of any other
+    list_reader: StoreReader  # used on the event loop's thread, unless it blocks
+    count_reader: StoreReader  # used on worker threads
     readers: tuple[InputReader, ...]
     broadcast: Broadcast
     metrics: ServerMetrics
 
 
 def make_app(state: ServerState, extra_routes: tuple[BaseRoute, ...] = ()) -> Starlette:
-    """The application, with `extra_routes` routes in front of its own."""
+    """Build the application; `extra_routes` are matched before the routes of the API."""
     openapi_json = msgspec.json.encode(build_openapi())
 
     async def healthz(request: Request) -> Response:
@@ -78,12 +76,12 @@ def make_app(state: ServerState, extra_routes: tuple[BaseRoute, ...] = ()) -> St
         for path, handler in zip(PATHS, handlers, strict=True)
     ]
     app = Starlette(routes=[*extra_routes, *api_routes], exception_handlers={404: _unknown_path, 405: _unknown_path})
-    app.router.redirect_slashes = False  # an id may end in one
+    app.router.redirect_slashes = False  # an id may end in a slash
     return app
 
 
 def server_health(state: ServerState) -> Health:
-    """How the server stands."""
+    """Return the state of the inputs and the number of stored lists."""
     inputs = tuple(reader.health() for reader in state.readers)
     is_caught_up = all(reader.is_caught_up for reader in state.readers)
     has_failed = any(input_health.failure is not None for input_health in inputs)

@@ -1,4 +1,4 @@
-"""Updates as they happen, to whoever in this process listens, as a live page does."""
+"""Publish-subscribe of list updates inside the server process, for the live page."""
 
 import asyncio
 import contextlib
@@ -10,20 +10,18 @@ from typing import NamedTuple
 from freshflow.serving.records import ListChange
 from freshflow.serving.responses import ListKind
 
-__all__ = ["Broadcast", "Subscription", "Update"]
-
-MAX_PENDING_UPDATES = 1000  # updates that a slow listener may fall behind; then it misses the oldest
+MAX_PENDING_UPDATES = 1000  # updates queued for a slow subscriber; beyond it the oldest are dropped
 
 
 class Update(NamedTuple):
-    """Something that is in the store by now."""
+    """A change that has been stored."""
 
     kind: ListKind
     change: ListChange
 
 
 class Subscription:
-    """Updates for one listener in one event loop, the latest `MAX_PENDING_UPDATES` of those it has not taken yet."""
+    """Queue of updates for one subscriber in one event loop; holds the latest `MAX_PENDING_UPDATES`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.n_missed = 0
@@ -32,7 +30,7 @@ class Subscription:
         self._has_updates = asyncio.Event()
 
     async def wait_for_updates(self) -> list[Update]:
-        """All that has come since the last call, as soon as there is anything."""
+        """Return the updates since the last call; wait until there is at least one."""
         await self._has_updates.wait()
         self._has_updates.clear()
         updates = list(self._pending_updates)
@@ -40,8 +38,8 @@ class Subscription:
         return updates
 
     def put(self, updates: list[Update]) -> None:
-        """Hand over updates, from any thread; nothing happens where the loop has ended."""
-        with contextlib.suppress(RuntimeError):  # it is closed
+        """Queue updates, from any thread; do nothing if the loop has ended."""
+        with contextlib.suppress(RuntimeError):  # raised by a closed loop
             self._loop.call_soon_threadsafe(self._put, updates)
 
     def _put(self, updates: list[Update]) -> None:
@@ -53,7 +51,7 @@ class Subscription:
 
 
 class Broadcast:
-    """Hands updates on; without a listener that costs nothing."""
+    """Sender of updates to all subscriptions; without a subscription, sending costs nothing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,7 +59,7 @@ class Broadcast:
 
     @contextlib.contextmanager
     def subscribe(self) -> Iterator[Subscription]:
-        """A subscription of the running event loop, for as long as the block runs."""
+        """Yield a subscription for the running event loop; it ends with the block."""
         subscription = Subscription(asyncio.get_running_loop())
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
@@ -74,7 +72,7 @@ class Broadcast:
                 )
 
     def send(self, kind: ListKind, changes: Iterable[ListChange]) -> None:
-        """Changes of one kind have happened; callable from any thread."""
+        """Send changes of one kind to all subscriptions, from any thread."""
         subscriptions = self._subscriptions
         if subscriptions:
             updates = [Update(kind, change) for change in changes]

@@ -25,7 +25,11 @@ class ListInput:
         return self._log.lag
 
     def read(self) -> ChangeBatch | None:
-        """Return the changes since the last call, None if there are none; raises a `FreshFlowError` if refused."""
+        """Return the changes since the last call, or None if there are none.
+
+        Raises:
+            FreshFlowError: If the log cannot be read.
+        """
         batch = self._log.read()
         if batch is None:
             return None

@@ -1,4 +1,4 @@
-"""The description of the API, made of the types that its answers are encoded from."""
+"""OpenAPI description of the HTTP API, generated from the response types."""
 
 from importlib.metadata import version
 from typing import Any
@@ -7,10 +7,8 @@ import msgspec
 
 from freshflow.serving.responses import Health, Problem, Recommendations, Related
 
-__all__ = ["MAX_LIST_ITEMS", "PATHS", "build_openapi"]
-
 MAX_LIST_ITEMS = 200
-PATHS: dict[str, tuple[str, str | None]] = {  # by path: what it answers, and whose id it takes
+PATHS: dict[str, tuple[str, str | None]] = {  # by path: the summary, and the name of the id parameter
     "/recommendations/{user}": ("A user's latest list.", "user"),
     "/related/{item}": ("The items nearest to an item.", "item"),
     "/healthz": ("How far the inputs have been read, and how long ago the latest list was made.", None),
@@ -26,7 +24,7 @@ ID_DESCRIPTION = "Slashes and other characters as they are or percent-encoded; `
 
 
 def build_openapi() -> dict[str, Any]:
-    """The OpenAPI document."""
+    """Build the OpenAPI document."""
     types = (Recommendations, Related, Health, Problem)
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {

@@ -1,4 +1,4 @@
-"""A thread that reads one input into the store for as long as the server runs."""
+"""Background thread that reads one input into the store while the server runs."""
 
 import threading
 from collections.abc import Callable
@@ -11,17 +11,26 @@ from freshflow.serving.records import ChangeBatch
 from freshflow.serving.responses import InputHealth
 from freshflow.serving.store import Store
 
-RETRY_S = 1.0  # after a failure, to the next attempt
+RETRY_S = 1.0  # seconds between a failure and the next attempt
 
 _log = getLogger("freshflow")
 
 
 class InputReader:
-    """Reads batches, stores each with its position, and then tells who listens.
+    """Reader of one input: stores each batch with its position, then broadcasts the changes.
 
-    While an input cannot be read or a batch not be stored, `failure` says why, and it is tried again; what is stored
-    goes on to be served. `record_list_age` takes the age in seconds of each list when it was stored, except for lists
-    that were there at the start.
+    After a failed read or write, `failure` holds the reason and the operation is retried every `RETRY_S`; stored lists
+    are still served.
+
+    Args:
+        input: The lists of one kind, read from a log.
+        source_url: The URL of the log, for messages.
+        store: The store to write to.
+        broadcast: The receiver of the stored changes.
+        clock: Returns the time in epoch milliseconds.
+        poll_s: Seconds between two reads at the end of the input.
+        record_list_age: Called with the age in seconds of each list as it is stored, except for the lists that were
+            in the input at the start.
     """
 
     def __init__(
@@ -47,21 +56,21 @@ class InputReader:
         self._poll_s = poll_s
         self._stop_event = threading.Event()
         self._stored_position = store.position(input.kind)
-        self._pending_batch: ChangeBatch | None = None  # what has been read and is not stored yet
+        self._pending_batch: ChangeBatch | None = None  # read, but not stored yet
         self._thread = threading.Thread(target=self._run, name=f"read {input.kind}", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Store what is being read, and end."""
+        """Finish the current batch, end the thread, and close the input."""
         self._stop_event.set()
         self._thread.join()
         self.input.close()
 
     def health(self) -> InputHealth:
-        """How far this input has been read."""
+        """Return the progress and the failure, if any, of this input."""
         latest_computed_at = self.latest_computed_at
         return InputHealth(
             kind=self.input.kind,
@@ -86,15 +95,15 @@ class InputReader:
                     continue
                 if self.failure is not None:
                     self.failure = None
-                    _log.warning("%s is read on.", self.source_url)
+                    _log.warning("%s can be read again.", self.source_url)
                 if not has_more:
                     self._stop_event.wait(self._poll_s)
         except Exception as error:
             self.failure = f"Reading {self.source_url} failed: {type(error).__name__}: {error}."
-            _log.exception("Reading %s failed; what was read before is still served.", self.source_url)
+            _log.exception("Reading %s failed; lists read before are still served.", self.source_url)
 
     def _read_and_store(self) -> bool:
-        """Read and store a batch; whether there may be more at once."""
+        """Read and store a batch; return True if more may be available immediately."""
         batch = self._pending_batch = self._pending_batch or self.input.read()
         if batch is None:
             return False
@@ -104,7 +113,7 @@ class InputReader:
 
     def _record_failure(self, message: str) -> None:
         if message != self.failure:
-            _log.error("%s What was read before is still served, and it is tried again.", message)
+            _log.error("%s Lists read before are still served; reading is retried.", message)
         self.failure = message
 
     def _store_batch(self, batch: ChangeBatch) -> None:
@@ -116,7 +125,8 @@ class InputReader:
             self._record_list_ages(batch)
         if batch.is_full_reload:
             _log.warning(
-                "%s is not what it was: it is read anew, and lists that it lacks are dropped.", self.source_url
+                "%s was replaced or truncated: it is read from its beginning, and lists missing from it are dropped.",
+                self.source_url,
             )
         self.n_records += len(batch.changes)
         self.n_tombstones += sum(change.value is None for change in batch.changes)
@@ -126,7 +136,7 @@ class InputReader:
         )
         self.is_caught_up = batch.is_at_end if batch.is_full_reload else self.is_caught_up or batch.is_at_end
         if is_first_end and self.n_skipped and not self.n_records:
-            _log.warning("%s holds no %s; name what a job writes them to.", self.source_url, self.input.kind)
+            _log.warning("%s holds no %s; give the URL that the job writes them to.", self.source_url, self.input.kind)
 
     def _record_list_ages(self, batch: ChangeBatch) -> None:
         if self.is_caught_up and not batch.is_full_reload:

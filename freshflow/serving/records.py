@@ -1,4 +1,4 @@
-"""Records of the job's outputs as changes to what is kept: a value for a key, or none any more."""
+"""Parsing of the job's output records into changes of stored lists."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from freshflow.serving.responses import ListKind
 
 
 class ListChange(NamedTuple):
-    """What is kept of a key from now on, as the job wrote it; None where that is nothing."""
+    """The new list of a key, as the bytes that the job published; `value` is None if the list is deleted."""
 
     key: str
     value: bytes | None
@@ -16,10 +16,10 @@ class ListChange(NamedTuple):
 
 
 class ChangeBatch(NamedTuple):
-    """Changes in order, how many records were `n_skipped`, and the `position` behind all of them.
+    """Changes in order, the number of skipped records, and the input position after all of them.
 
-    `is_full_reload` says that the input is read from its beginning, to replace what was read of it before; `is_at_end` that there
-    was no more.
+    `is_full_reload` marks a batch that begins a new read from the start of the input; its lists replace those read
+    before. `is_at_end` marks a batch that reaches the end of the input.
     """
 
     changes: list[ListChange]
@@ -47,7 +47,7 @@ def parse_record(kind: ListKind, key: bytes | None, value: bytes | None) -> List
 
     Args:
         kind: The kind of lists in the log.
-        key: The record's key; it is only needed for a tombstone.
+        key: The record's key; only needed for a tombstone.
         value: The record's value; None is a tombstone.
 
     Returns:
@@ -70,7 +70,7 @@ def parse_record(kind: ListKind, key: bytes | None, value: bytes | None) -> List
 
 
 def first_items(value: bytes, k: int) -> bytes:
-    """A list with its first k items, and all else as it was published.
+    """Return a list cut to its first k items; all other fields stay as published.
 
     >>> first_items(b'{"user_id":"u1","items":[{"item_id":"i1"},{"item_id":"i2"}],"variant":"b"}', 1)
     b'{"user_id":"u1","items":[{"item_id":"i1"}],"variant":"b"}'

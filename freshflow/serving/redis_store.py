@@ -1,11 +1,11 @@
-"""The store in Redis: a hash of lists by key for each kind, and beside it what is known of its input.
+"""Store in Redis: for each kind a hash of lists by key, and a hash with the state of its input.
 
-    freshflow:version                      the version of all this
-    freshflow:<kind>                       key -> list, as it was published
-    freshflow:<kind>:generations           key -> how often the input had been read anew when it was written
+    freshflow:version                      the version of this layout
+    freshflow:<kind>                       key -> list, as published
+    freshflow:<kind>:generations           key -> the number of full reloads of the input before the list was written
     freshflow:<kind>:input                 position, generation, swept, made
 
-Everything of a batch is written in one transaction, on the condition that the position is still the one before.
+A batch is written in one transaction, which fails if the position in Redis is not the writer's last one.
 """
 
 from typing import Any
@@ -17,16 +17,14 @@ from freshflow.errors import ConfigError, OutputError
 from freshflow.serving.records import ChangeBatch, ListChange
 from freshflow.serving.responses import LIST_KINDS, ListKind
 
-__all__ = ["RedisStore", "RedisStoreReader", "open_redis"]
-
 REDIS_LAYOUT_VERSION = b"1"
-REDIS_TIMEOUT_S = 2.0  # for an answer; then a request is told that there is none
-MAX_COMMAND_FIELDS = 1000  # fields in one command
+REDIS_TIMEOUT_S = 2.0  # timeout of a command; after it a request fails with 503
+MAX_COMMAND_FIELDS = 1000  # fields in one command, to keep each command short
 KEY_PREFIX = "freshflow:"
 
 
 class RedisStoreReader:
-    """Looks lists up, from any thread."""
+    """Reader of the lists, for use on any thread."""
 
     is_blocking = True
 
@@ -35,17 +33,17 @@ class RedisStoreReader:
         self._address = address
 
     def get_list(self, kind: ListKind, key: str) -> bytes | None:
-        """The latest list of a key, as it was published."""
+        """Return the latest list of a key as published, or None if there is none."""
         try:
             list_json: bytes | None = self._client.hget(KEY_PREFIX + kind, key.encode())
-        except UnicodeEncodeError:  # half of a surrogate pair, which no id is
+        except UnicodeEncodeError:  # half of a surrogate pair, which no id contains
             return None
         except redis.RedisError as error:
             raise _store_error(self._address, "read", error) from None
         return list_json
 
     def count_lists(self) -> tuple[int, int]:
-        """How many users and items have lists."""
+        """Return the numbers of users and of items with a list."""
         try:
             users, items = (int(self._client.hlen(KEY_PREFIX + kind)) for kind in LIST_KINDS)
         except redis.RedisError as error:
@@ -53,11 +51,11 @@ class RedisStoreReader:
         return users, items
 
     def close(self) -> None:
-        """The connections are the store's."""
+        """Do nothing: the store owns the connections."""
 
 
 class RedisStore:
-    """The writer (`freshflow.serving.store.Store`); `shown` is where it is, without a password."""
+    """Writer of the lists (`freshflow.serving.store.Store`); `address` is the URL without the login, for messages."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._client = client
@@ -65,21 +63,25 @@ class RedisStore:
         self._client.set(f"{KEY_PREFIX}version", REDIS_LAYOUT_VERSION, nx=True)
         if self._client.get(f"{KEY_PREFIX}version") != REDIS_LAYOUT_VERSION:
             raise OutputError(
-                f"The store {address} is of another version; give another --store, or flush it to have all read anew."
+                f"The store {address} is of another version; give another --store, or flush it to read all lists again."
             )
         self._positions = {kind: self.position(kind) for kind in LIST_KINDS}
 
     def position(self, kind: ListKind) -> bytes | None:
-        """How far the input of a kind has been read."""
+        """Return the stored position of the input of a kind, or None before the first batch."""
         position: bytes | None = self._client.hget(f"{KEY_PREFIX}{kind}:input", "position")
         return position
 
     def latest_computed_at(self, kind: ListKind) -> int | None:
-        """When the latest record of a kind was made (epoch milliseconds), as it says itself."""
+        """Return the latest `computed_at` of the stored records of a kind (epoch milliseconds), or None."""
         return int(self._client.hget(f"{KEY_PREFIX}{kind}:input", "made") or 0) or None
 
     def apply(self, kind: ListKind, batch: ChangeBatch) -> list[ListChange]:
-        """Take over a batch and its position; what has changed for readers, in order. Raises `OutputError`."""
+        """Store a batch and its position in one transaction; return the changes that readers see, in order.
+
+        Raises:
+            OutputError: If Redis fails, or another server has written to the store.
+        """
         try:
             removals = self._apply(kind, batch)
         except redis.RedisError as error:
@@ -88,7 +90,7 @@ class RedisStore:
         return [*batch.changes, *removals]
 
     def open_reader(self) -> RedisStoreReader:
-        """Something to read with."""
+        """Return a reader that shares the connections."""
         return RedisStoreReader(self._client, self._address)
 
     def close(self) -> None:
@@ -105,11 +107,11 @@ class RedisStore:
             input_state = pipe.hgetall(input_key)
             position = input_state.get(b"position")
             if position != self._positions[kind]:
-                if position == batch.position:  # the answer to this very batch was lost on its way
+                if position == batch.position:  # this batch was stored, but the reply was lost
                     return []
                 raise OutputError(
-                    f"The store {self._address} is written by another server, or has lost what was written; give each "
-                    "server a --store of its own, and start this one again."
+                    f"The store {self._address} was written by another server, or has lost data; give each "
+                    "server its own --store, and restart this one."
                 )
             generation = int(input_state.get(b"generation", 0)) + batch.is_full_reload
             swept_generation, latest_computed_at = int(input_state.get(b"swept", 0)), int(input_state.get(b"made", 0))
@@ -143,12 +145,17 @@ class RedisStore:
 
 
 def open_redis(url: str) -> RedisStore:
-    """The store at a redis:// address. Raises a `FreshFlowError` if it cannot be used."""
+    """Open the store at a redis:// URL.
+
+    Raises:
+        ConfigError: If the URL is malformed.
+        OutputError: If Redis cannot be reached, or holds another layout.
+    """
     address = _redact_login(url)
     try:
         client = redis.Redis.from_url(url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
-    except (ValueError, TypeError):  # its words may show the password
-        raise ConfigError(f"{address} is no address of Redis; write redis://host:port/number.") from None
+    except (ValueError, TypeError):  # the message may contain the password
+        raise ConfigError(f"{address} is not a Redis URL; write redis://host:port/number.") from None
     try:
         return RedisStore(client, address)
     except redis.RedisError as error:
@@ -157,7 +164,7 @@ def open_redis(url: str) -> RedisStore:
 
 
 def _redact_login(url: str) -> str:
-    """An address as it may be shown: options and logins can hold a password.
+    """Return a URL without its login and options, which can contain a password.
 
     >>> _redact_login("redis://user:secret@localhost:6379/1?password=secret")
     'redis://localhost:6379/1'

@@ -1,38 +1,36 @@
-"""What is answered, as types: the bodies of the API are encoded from them, and its description is made of them."""
+"""Response types of the HTTP API; bodies are encoded from them, and the OpenAPI description is generated from them."""
 
 from typing import Literal
 
 import msgspec
 
-from freshflow.outputs.records import ListItem, RecommendationList, RelatedItem, RelatedItems
-
-__all__ = ["LIST_KINDS", "Health", "InputHealth", "ListKind", "Problem", "Recommendations", "Related", "RelatedItem"]
+from freshflow.outputs.records import ListItem, RecommendationList, RelatedItems
 
 ListKind = Literal["recommendations", "related"]
 LIST_KINDS: tuple[ListKind, ...] = ("recommendations", "related")
 
 
 class Recommendations(RecommendationList[tuple[ListItem, ...]], frozen=True, omit_defaults=True, gc=False):
-    """A user's latest list, as the job published it; with `k` its first items."""
+    """A user's latest list, as published by the job; with `k`, its first k items."""
 
 
 class Related(RelatedItems, frozen=True, gc=False):
-    """The items nearest to an item, as the job published them; with `k` the first of them."""
+    """The items nearest to an item, as published by the job; with `k`, the first k of them."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Why there is no other answer, in a sentence."""
+    """The reason of a failed request, in one sentence."""
 
     error: str
 
 
 class InputHealth(msgspec.Struct, frozen=True):
-    """How far one input has been read.
+    """Progress of reading one input.
 
-    `records` were taken over since the start, `tombstones` among them; `skipped` were not: answers to searches, and
-    what is no record of this kind. `behind` is what is there and not read yet, in bytes of a file or records of a
-    topic; `staleness_s` is how long ago the latest record was made, null before the first. `failure` says why nothing
-    is read at the moment.
+    `records` counts the records stored since the start, including `tombstones`. `skipped` counts the records that were
+    not stored: answers to searches, and records of another kind. `behind` is the unread rest of the input, in bytes of
+    a file or records of a topic. `staleness_s` is the age of the latest record, null before the first. `failure` is the
+    reason for a current read failure.
     """
 
     kind: ListKind
@@ -47,9 +45,9 @@ class InputHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`ok` if all that was there at the start has been read, `catching up` before, `failed` while something is wrong.
+    """State of the server: `catching up` until the records present at the start are read, then `ok`; else `failed`.
 
-    `users` and `items` are those that have lists, null while the store does not say; `failure` tells why it does not.
+    `users` and `items` count the stored lists, null if the store cannot be read; `failure` is the reason.
     """
 
     status: Literal["ok", "catching up", "failed"]

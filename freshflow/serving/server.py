@@ -1,4 +1,4 @@
-"""The server: inputs, store and application put together, run until SIGTERM or SIGINT."""
+"""The server process: connects inputs, store and application, and runs Uvicorn until SIGTERM or SIGINT."""
 
 import asyncio
 import signal
@@ -25,23 +25,20 @@ from freshflow.serving.reader import InputReader
 from freshflow.serving.responses import ListKind
 from freshflow.serving.store import open_list_store
 
-__all__ = ["ServerUrls", "open_listener", "open_server_state", "run_server", "system_time_ms"]
-
 SERVER_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-GRACEFUL_SHUTDOWN_S = 2  # for requests that are under way when the server is told to stop
-INPUT_POLL_S = 0.02  # from one look at a file that had no more to the next, which takes some 20 us
-KEEP_ALIVE_S = 75  # a connection that is not used; longer than the minute for which balancers keep theirs
-MAX_CONNECTIONS = 1000  # more are told that there are too many
-THREAD_SWITCH_INTERVAL_S = (
-    0.0005  # that a thread which stores lists may keep others from Python; 5 ms, unasked, add up for answers
-)
-MAX_REQUEST_HEAD_BYTES = 32_768  # of a request: an id of 512 characters takes at most 6,144
+GRACEFUL_SHUTDOWN_S = 2  # time for open requests to finish after a stop signal
+INPUT_POLL_S = 0.02  # between two reads at the end of a file; one such read takes about 20 us
+KEEP_ALIVE_S = 75  # idle connections; longer than the 60 s of common load balancers
+MAX_CONNECTIONS = 1000  # further connections are answered with 503
+# Longest time a storing thread may hold the GIL; Python's default of 5 ms adds up in response times.
+THREAD_SWITCH_INTERVAL_S = 0.0005
+MAX_REQUEST_HEAD_BYTES = 32_768  # request line and headers; an id of 512 characters takes at most 6,144
 
 ExtraRoutes = Callable[[ServerState], AbstractContextManager[tuple[BaseRoute, ...]]]
 
 
 class ServerUrls(msgspec.Struct, frozen=True):
-    """Where the lists come from, and where they are kept."""
+    """URLs of the two inputs and of the store."""
 
     lists: str
     related: str | None
@@ -50,9 +47,10 @@ class ServerUrls(msgspec.Struct, frozen=True):
 
 @contextmanager
 def open_server_state(server_urls: ServerUrls, config: Config) -> Iterator[ServerState]:
-    """Everything that answers are made of, reading on for as long as the block runs.
+    """Open the store and the inputs, and yield the state; reader threads run until the block ends.
 
-    Raises a `FreshFlowError` if an input or the store cannot be used.
+    Raises:
+        FreshFlowError: If an input or the store cannot be used.
     """
     with ExitStack() as exit_stack:
         store = open_list_store(server_urls.store)
@@ -82,9 +80,16 @@ def run_server(
     announce: Callable[[str], None],
     extra_routes: ExtraRoutes = lambda answers: nullcontext(()),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, and `announce` where; `extra_routes` gives routes beside those of the API.
+    """Serve until SIGTERM or SIGINT.
 
-    Raises a `FreshFlowError` if that cannot begin.
+    Args:
+        server_urls: The inputs and the store.
+        config: The settings; the address is in `serve`.
+        announce: Called with a message with the server's URL once the socket listens.
+        extra_routes: Context manager that yields routes in addition to those of the API, open while the server runs.
+
+    Raises:
+        FreshFlowError: If the socket, an input or the store cannot be opened.
     """
     with (
         open_listener(config.serve.host, config.serve.port) as listener,
@@ -99,7 +104,7 @@ def run_server(
 
 @contextmanager
 def _capture_stop_signals() -> Iterator[list[int]]:
-    """The signals that have come, which are only noted: an exception would break asyncio where it begins."""
+    """Record stop signals in the yielded list; raising in the handler would break the start of asyncio."""
     received_signals: list[int] = []
     previous_handlers = {
         number: signal.signal(number, lambda number, _: received_signals.append(number))
@@ -113,7 +118,7 @@ def _capture_stop_signals() -> Iterator[list[int]]:
 
 
 class _BoundedHeadProtocol(HttpToolsProtocol):
-    """Refuses a request whose head does not end: httptools would hold it all."""
+    """HTTP protocol with a limit on the request head; httptools would buffer an endless one."""
 
     _head_bytes = 0
 
@@ -135,7 +140,7 @@ class _BoundedHeadProtocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take none: Uvicorn's own way ends the process by the signal again when it has been served."""
+        """Install no handlers: those of Uvicorn raise the signal again after the shutdown."""
         yield
 
 
@@ -153,31 +158,37 @@ async def _run_uvicorn(app: Starlette, listener: socket.socket, received_signals
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
     )
     server = _Server(settings)
-    app.state.is_ending = lambda: server.should_exit  # for answers that go on
+    app.state.is_ending = lambda: server.should_exit  # checked by streaming responses
     loop = asyncio.get_running_loop()
     for number in SERVER_STOP_SIGNALS:
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
-    if received_signals:  # before there was a loop to tell
+    if received_signals:  # received before the handlers of the loop were installed
         return
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     await server.serve([listener])
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises `OutputError` if there cannot be one."""
+    """Open a listening socket.
+
+    Raises:
+        OutputError: If the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        problem = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address, which stands here
+        problem = (error.strerror or str(error)).partition(" (while")[
+            0
+        ]  # Python appends the address, which the message has
         raise OutputError(
             f"Nothing can be served at {host}, port {port}: {problem}; give another --host or --port."
         ) from None
-    # asyncio does so for sockets it has made itself; else an answer's body waits 40 ms for the receipt of its head.
+    # asyncio sets this only on sockets it created; without it a body waits 40 ms for the ACK of its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def system_time_ms() -> int:
-    """Epoch milliseconds."""
+    """Return the current time in epoch milliseconds."""
     return time.time_ns() // 1_000_000

@@ -1,7 +1,7 @@
-"""What is kept: the latest list of every key, and how far the inputs have been read.
+"""Interface of the list store: the latest list of every key, and the read position of each input.
 
-A batch of lists and the position behind it are taken over together or not at all, so that whoever starts again goes on
-from the very lists that it had. A store has one writer: what another one wrote is noticed and refused.
+A batch of lists and its position are stored atomically, so a restarted server resumes from exactly the lists it had. A
+store has one writer; writes of a second one are detected and refused.
 """
 
 from importlib.util import find_spec
@@ -12,54 +12,59 @@ from freshflow.serving.records import ChangeBatch, ListChange
 from freshflow.serving.responses import ListKind
 from freshflow.serving.sqlite_store import open_sqlite
 
-__all__ = ["Store", "StoreReader", "open_list_store"]
-
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class StoreReader(Protocol):
-    """Looks lists up; it sees all that has been taken over. Raises `OutputError` where the store does not answer."""
+    """Reader of the lists; sees every stored batch. Methods raise `OutputError` if the store cannot be read."""
 
     @property
     def is_blocking(self) -> bool:
-        """Whether looking up waits for a network, and so is not for the thread of the event loop."""
+        """True if a lookup waits for a network and must not run on the event loop's thread."""
 
     def get_list(self, kind: ListKind, key: str) -> bytes | None:
-        """The latest list of a key, as it was published."""
+        """Return the latest list of a key as published, or None if there is none."""
 
     def count_lists(self) -> tuple[int, int]:
-        """How many users and items have lists."""
+        """Return the numbers of users and of items with a list."""
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Release the connection."""
 
 
 class Store(Protocol):
-    """The one writer. Lists of an input that is read anew take the place of the old ones key by key; what is left of
-    the old ones goes when its end is first reached, so that meanwhile nobody is without a list.
+    """The single writer of the lists.
+
+    During a full reload of an input, new lists replace the old ones key by key; old lists that remain are deleted when
+    the end of the input is first reached, so every user keeps a list meanwhile.
     """
 
     def position(self, kind: ListKind) -> bytes | None:
-        """How far the input of a kind has been read."""
+        """Return the stored position of the input of a kind, or None before the first batch."""
 
     def latest_computed_at(self, kind: ListKind) -> int | None:
-        """When the latest record of a kind was made (epoch milliseconds), as it says itself."""
+        """Return the latest `computed_at` of the stored records of a kind (epoch milliseconds), or None."""
 
     def apply(self, kind: ListKind, batch: ChangeBatch) -> list[ListChange]:
-        """Take over a batch and its position; what has changed for readers, in order.
+        """Store a batch and its position atomically; return the changes that readers see, in order.
 
-        Raises `OutputError` if it cannot be written, and then nothing of it is.
+        Raises:
+            OutputError: If the batch cannot be written; nothing of it is stored then.
         """
 
     def open_reader(self) -> StoreReader:
-        """Something to read with."""
+        """Open a reader."""
 
     def close(self) -> None:
-        """Let go of the store; what was taken over is safe."""
+        """Release the store; stored batches are durable."""
 
 
 def open_list_store(store_url: str) -> Store:
-    """The store in an SQLite file, made if there is none, or in Redis. Raises a `FreshFlowError` if that cannot be."""
+    """Open the store in an SQLite file, created if missing, or in Redis.
+
+    Raises:
+        FreshFlowError: If the store cannot be used, or its client is not installed.
+    """
     if store_url.startswith(REDIS_SCHEMES):
         if find_spec("redis") is None:
             raise ConfigError(
@@ -70,5 +75,5 @@ def open_list_store(store_url: str) -> Store:
         return open_redis(store_url)
     scheme, separator, _ = store_url.partition("://")
     if separator:
-        raise OutputError(f"{scheme}:// is no store: give the path of an SQLite file, or redis://host:port/number.")
+        raise OutputError(f"{scheme}:// is not a store: give the path of an SQLite file, or redis://host:port/number.")
     return open_sqlite(store_url)

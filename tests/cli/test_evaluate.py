@@ -274,8 +274,8 @@ def test_a_file_without_events_is_evaluated_to_nothing(content: str, tmp_path: P
     ("arguments", "sentence"),
     [
         (["nope.jsonl"], r"The input nope\.jsonl does not exist\."),
-        (["-"], r"The input - is no file, and an evaluation reads its input from a file: give a path\."),
-        (["kafka://localhost/t"], r"The input kafka://localhost/t is no file, .*"),
+        (["-"], r"The input - is not a file; an evaluation reads from a file: give a path\."),
+        (["kafka://localhost/t"], r"The input kafka://localhost/t is not a file; .*"),
         (["e.txt"], r"The format of the input e\.txt is not known from its name: .*"),
         (["e.jsonl", "--json", "no/r.json"], r"The folder of the output no/r\.json does not exist; create it first\."),
         (["e.jsonl", "--json", "full.json"], r"The output full\.json cannot be written: No space left on device\."),

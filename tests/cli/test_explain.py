@@ -54,7 +54,7 @@ def test_the_latest_list_is_told_with_reasons(freshflow: Freshflow, lists: str) 
     done = freshflow("explain", "u1", "--lists", lists)
     assert done.returncode == 0, done.stderr
     assert "2 items for u1" in done.stdout
-    assert "because the world has changed" in done.stdout
+    assert "because items or models changed" in done.stdout
     assert "file e.jsonl line 7" in done.stdout
     assert "1,200 events" in done.stdout
     assert "goes with b" in done.stdout
@@ -82,7 +82,7 @@ def test_who_has_no_list_or_was_forgotten_is_told_so(freshflow: Freshflow, lists
     [
         (None, r"The lists in lists.jsonl cannot be read: .*No such file.*\."),
         (b'["u1"]\n', r"lists.jsonl has a line that is not a list; name a file that a job has written\."),
-        (b'{"user_id":"u1"}\n', r"What lists.jsonl holds of u1 is no list \(.*\); name what a job has written\."),
+        (b'{"user_id":"u1"}\n', r"The record of u1 in lists.jsonl is not a list \(.*\); give the output of a job\."),
     ],
 )
 def test_what_is_no_output_of_a_job_is_refused(
@@ -97,7 +97,7 @@ def test_what_is_no_output_of_a_job_is_refused(
 
 
 def test_a_companion_that_was_forgotten_is_not_named() -> None:
-    assert describe_reason(ListItem("a", 1.0, "together", ())) == "goes with what the user looked at"
+    assert describe_reason(ListItem("a", 1.0, "together", ())) == "related to items the user looked at"
 
 
 def test_every_cause_of_a_list_and_every_reason_has_words() -> None:

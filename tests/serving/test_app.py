@@ -131,7 +131,7 @@ def test_an_id_may_be_any_text(lists: Path, answers: ServerState, user: str) -> 
         ("/recommendations/u2", "", 404, "There is no list of the user 'u2'"),
         ("/recommendations/", "", 404, "There is no list of the user ''"),
         ("/recommendations/\udc80", "", 404, "There is no list of the user"),
-        ("/related/u1", "", 404, "There are no related items of the item 'u1'"),
+        ("/related/u1", "", 404, "The item 'u1' has no related items"),
         ("/recommendations/u1", "k=0", 400, "k = '0' is not allowed: expected a whole number from 1 to 200."),
         ("/recommendations/u1", "k=201", 400, "k = '201' is not allowed"),
         ("/recommendations/u1", "k=2.0", 400, "k = '2.0' is not allowed"),

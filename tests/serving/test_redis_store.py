@@ -70,7 +70,7 @@ def test_addresses_that_cannot_be_used_are_told_without_their_passwords(new_redi
     with pytest.raises(OutputError, match=rf"The store redis://127.0.0.1:{port}/0 cannot be used") as refused:
         open_list_store(f"redis://user:secret@127.0.0.1:{port}/0")
     assert "secret" not in str(refused.value)
-    with pytest.raises(ConfigError, match=r"redis://127.0.0.1:6379/x is no address of Redis") as refused_address:
+    with pytest.raises(ConfigError, match=r"redis://127.0.0.1:6379/x is not a Redis URL") as refused_address:
         open_list_store("redis://:secret@127.0.0.1:6379/x?socket_timeout=secret")
     assert "secret" not in str(refused_address.value)
     server.stop()

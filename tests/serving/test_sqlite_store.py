@@ -24,7 +24,7 @@ def test_a_store_that_anybody_may_write_to_is_refused(tmp_path: Path, ending: st
     planted = Path(f"{path}{ending}")
     planted.touch()
     planted.chmod(0o666)
-    with pytest.raises(OutputError, match=r"Anybody may write to the store .*chmod o-w"):
+    with pytest.raises(OutputError, match=r"Every user of this machine may write to the store .*chmod o-w"):
         open_list_store(str(path))
 
 
@@ -43,7 +43,7 @@ def test_a_store_that_is_not_as_it_was_made_is_refused(tmp_path: Path, statement
     connection = sqlite3.connect(path)
     connection.execute(statement)
     connection.close()
-    with pytest.raises(OutputError, match="of another version or another program"):
+    with pytest.raises(OutputError, match="by another version or another program"):
         open_list_store(path)
 
 
@@ -72,5 +72,5 @@ def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         open_list_store(str(tmp_path / "text"))
     with pytest.raises(OutputError, match=r"The folder of the store .* does not exist"):
         open_list_store(str(tmp_path / "nowhere" / "store.sqlite"))
-    with pytest.raises(OutputError, match="mysql:// is no store"):
+    with pytest.raises(OutputError, match="mysql:// is not a store"):
         open_list_store("mysql://localhost/lists")

@@ -291,5 +291,5 @@ def test_an_evaluation_asks_both_for_every_event(tmp_path: Path, simulate: Calla
 
 def test_an_evaluation_of_variants_has_no_baselines(tmp_path: Path, simulate: Callable[..., Counter[str]]):
     simulate("events.jsonl", events=10)
-    with pytest.raises(ConfigError, match="--variants goes with neither --baselines nor --plot"):
+    with pytest.raises(ConfigError, match="--variants cannot be combined with --baselines or --plot"):
         evaluate(tmp_path, "--variants", *files(tmp_path), "--baselines")

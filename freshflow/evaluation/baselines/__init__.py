@@ -1,1 +1,1 @@
-"""Simple recommenders to hold the job's lists against: a small file each, learning from the stream as it passes."""
+"""Baseline recommenders for comparison with the job; each learns online from the stream."""

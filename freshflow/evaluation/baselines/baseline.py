@@ -1,4 +1,4 @@
-"""What a baseline is: it recommends from what it has learned, and learns one event at a time."""
+"""Interface of an online baseline recommender."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -6,21 +6,26 @@ from typing import Protocol
 from freshflow.events.model import Interaction
 from freshflow.users.profile import Context, UserProfile
 
-__all__ = ["Baseline", "select_top_items"]
-
 
 class Baseline(Protocol):
-    """A recommender that is asked before each event and then told of it."""
+    """Recommender that recommends before each event and then learns the event."""
 
     def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
-        """At most `k` distinct item ids for a user in a context, the best first; changes nothing."""
+        """Return at most `k` distinct item ids, best first, without a change of state.
+
+        Args:
+            user_id: The user's id.
+            user: The user's profile before the event.
+            context: The latest items of the user's session.
+            k: The greatest length of the list.
+        """
 
     def learn(self, event: Interaction, context: Context) -> None:
-        """Take in an event and the context it happened in."""
+        """Learn an event and its context."""
 
 
 def select_top_items(scores: Iterable[tuple[str, float]], k: int) -> list[str]:
-    """The `k` items of the highest score, ties by item id.
+    """Return the `k` items with the highest scores; ties are ordered by item id.
 
     >>> select_top_items([("b", 1.0), ("c", 2.0), ("a", 1.0)], 2)
     ['c', 'a']

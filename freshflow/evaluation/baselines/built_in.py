@@ -1,4 +1,4 @@
-"""The baselines that an evaluation holds the job against, by name."""
+"""Factory of the built-in baselines by name."""
 
 from freshflow.evaluation.baselines.baseline import Baseline
 from freshflow.evaluation.baselines.popularity import PopularityBaseline
@@ -7,13 +7,11 @@ from freshflow.evaluation.baselines.rules import SequentialRules
 from freshflow.evaluation.baselines.stacked import StackedBaseline
 from freshflow.evaluation.baselines.vsknn import VSKNN
 
-__all__ = ["create_baselines"]
-
-MAX_HISTORY_ITEMS = 5  # own items on top of a stack: with all of them a regular visitor would see nothing else
+MAX_HISTORY_ITEMS = 5  # own items at the top of a stack; all of them would fill a regular visitor's list
 
 
 def create_baselines() -> dict[str, Baseline]:
-    """New baselines that know nothing yet, the simplest first."""
+    """Create untrained baselines by name, the simplest first."""
     return {
         "popularity of 200": PopularityBaseline(200),
         "popularity of 2,000": PopularityBaseline(2_000),

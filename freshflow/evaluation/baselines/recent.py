@@ -1,20 +1,18 @@
-"""The user's own recent items: people come back to what they were at."""
+"""Recency baseline: the user's own recent items, as users often return to them."""
 
 from freshflow.events.model import Interaction
 from freshflow.users.profile import Context, UserProfile
 
-__all__ = ["RecentItemsBaseline"]
-
 
 class RecentItemsBaseline:
-    """The last items of the user's history, at most `max_items`. Learns nothing: the history comes with the question."""
+    """Ranking of the user's history by recency, at most `max_items`; stateless, as the profile holds the history."""
 
     def __init__(self, max_items: int | None = None) -> None:
         self.max_items = max_items
 
     def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
-        """The user's last distinct items, the latest first."""
+        """Return the user's last distinct items, the latest first."""
         return list(user.items[::-1][: k if self.max_items is None else min(k, self.max_items)])
 
     def learn(self, event: Interaction, context: Context) -> None:
-        """Nothing to learn."""
+        """Do nothing: the baseline has no state."""

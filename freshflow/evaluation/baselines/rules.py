@@ -1,11 +1,11 @@
-"""Sequential rules: what came after the items in mind, the nearer the better.
+"""Sequential rules baseline: items that followed the latest items of the session, weighted by distance.
 
-An event on y adds 1 / n to the rule x -> y for the item x that stood n steps before it, and the score of y is
+An event on y adds 1 / n to the rule x -> y for the item x n steps before it, and the score of y is
 
     score(y) = sum over the last 5 items x_n of  rule(x_n -> y) / n.
 
 After Kamehkhosh, Jannach and Ludewig, "A Comparison of Frequent Pattern Techniques and a Deep Learning Method for
-Session-Based Recommendation" (2017), who ask the last item only.
+Session-Based Recommendation" (2017); the authors use the rules of the last item only.
 """
 
 from collections import defaultdict
@@ -14,19 +14,17 @@ from freshflow.evaluation.baselines.baseline import select_top_items
 from freshflow.events.model import Interaction
 from freshflow.users.profile import Context, UserProfile
 
-__all__ = ["SequentialRules"]
-
-MAX_RULE_STEPS = 5  # how far back a rule reaches, and how many items are asked
+MAX_RULE_STEPS = 5  # greatest distance of a rule, and number of latest items used
 
 
 class SequentialRules:
-    """Rules between items that followed each other within `MAX_RULE_STEPS` steps; grows with the pairs that occur."""
+    """Weighted rules between items within `MAX_RULE_STEPS` steps; memory grows with the pairs that occur."""
 
     def __init__(self) -> None:
         self.rules: dict[str, dict[str, float]] = {}
 
     def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
-        """The `k` items that the rules of the context's last items speak most for."""
+        """Return the `k` items with the highest sums of rules from the context's last items."""
         scores: defaultdict[str, float] = defaultdict(float)
         for n, item in enumerate(context.items[:MAX_RULE_STEPS], start=1):
             for next_item, weight in self.rules.get(item, {}).items():

@@ -1,4 +1,4 @@
-"""Lists of several baselines, one below the other: what a careful team would stack by hand."""
+"""Stacked baseline: concatenates the lists of several baselines."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -7,17 +7,15 @@ from freshflow.evaluation.baselines.baseline import Baseline
 from freshflow.events.model import Interaction
 from freshflow.users.profile import Context, UserProfile
 
-__all__ = ["StackedBaseline"]
-
 
 class StackedBaseline:
-    """The list of the first of `baselines`, then what the second adds to it, and so on."""
+    """Concatenation of the lists of `baselines`, without duplicates."""
 
     def __init__(self, baselines: Sequence[Baseline]) -> None:
         self.baselines = baselines
 
     def recommend(self, user_id: str, user: UserProfile, context: Context, k: int) -> list[str]:
-        """The first `k` distinct items of all lists, in the order of the parts."""
+        """Return the first `k` distinct items of all lists, in the order of the baselines."""
         items: dict[str, None] = {}
         for baseline in self.baselines:
             if len(items) < k:
@@ -25,6 +23,6 @@ class StackedBaseline:
         return list(islice(items, k))
 
     def learn(self, event: Interaction, context: Context) -> None:
-        """Every part learns."""
+        """Pass the event to every baseline."""
         for baseline in self.baselines:
             baseline.learn(event, context)

@@ -1,4 +1,4 @@
-"""What a live page shows beside the lists, gathered while the server runs: from lists, metrics and dead letters."""
+"""Collector of the live page's figures from lists, metrics and dead letters while the server runs."""
 
 import asyncio
 import threading
@@ -21,34 +21,25 @@ from freshflow.serving.dashboard.latency import LatencyHistory, PerSecondCounter
 from freshflow.serving.records import ListChange, parse_record
 from freshflow.serving.responses import ListKind
 
-__all__ = [
-    "DASHBOARD_LIST_KIND",
-    "RETENTION_HOURS",
-    "DashboardCollector",
-    "DashboardSources",
-    "DeadLetterEntry",
-    "run_collector",
-]
-
 _log = getLogger("freshflow")
 
 DASHBOARD_LIST_KIND: ListKind = "recommendations"
-RETENTION_HOURS = 6.0  # of reports and latencies that are kept
-MAX_LISTED_USERS, MAX_USER_ID_CHARS = 60, 100  # users offered to choose from, and characters of an id that is offered
+RETENTION_HOURS = 6.0  # retention of reports and latencies
+MAX_LISTED_USERS, MAX_USER_ID_CHARS = 60, 100  # users in the page's menu, and characters of their ids
 MAX_DEAD_LETTERS, MAX_REASON_CHARS = 8, 300  # dead letters shown, and characters of a reason
 TAIL_POLL_S = 0.25
-STOP_CHECK_S = 0.5  # until a thread that listens looks whether it should end
+STOP_CHECK_S = 0.5  # seconds between checks of the stop event while waiting for updates
 
 
 class DashboardSources(msgspec.Struct, frozen=True):
-    """Where a job writes metrics and dead letters: a path or a topic, or None where nobody said."""
+    """URLs of a job's metrics and dead letters: a path or a topic, or None if not given."""
 
     metrics: str | None = None
     dead_letters: str | None = None
 
 
 class DeadLetterEntry(msgspec.Struct, frozen=True):
-    """A refused record: when, why, and where it stood."""
+    """A rejected record: time, reason, code and source position."""
 
     rejected_at: int
     reason: str
@@ -57,7 +48,7 @@ class DeadLetterEntry(msgspec.Struct, frozen=True):
 
 
 class _ListHead(msgspec.Struct):
-    """What is read of a list."""
+    """The decoded fields of a list."""
 
     cause: str = ""
     event_ts: int = 0
@@ -68,12 +59,12 @@ _decode = msgspec.json.Decoder(_ListHead).decode
 
 
 class DashboardCollector:
-    """All that is kept for the page, each part with a bound; `clock` gives epoch milliseconds. Safe for threads."""
+    """Bounded, thread-safe state of the live page; `clock` returns epoch milliseconds."""
 
     def __init__(self, sources: DashboardSources, clock: Callable[[], int]) -> None:
         self.sources = sources
         self.clock = clock
-        self.failures: dict[str, str] = {}  # by input: why it is not read any longer
+        self.failures: dict[str, str] = {}  # by input: the reason for its read failure
         self._lock = threading.Lock()
         self._history = ReportHistory(RETENTION_HOURS)
         self._latencies = LatencyHistory(RETENTION_HOURS)
@@ -85,11 +76,11 @@ class DashboardCollector:
 
     @property
     def version(self) -> tuple[int, int]:
-        """Another one whenever `chart_series` has changed."""
+        """Counters that change whenever `chart_series` does."""
         return self._history.version, self._latencies.version
 
     def add_updates(self, updates: Iterable[Update]) -> None:
-        """Lists have been published, or users forgotten."""
+        """Add published and deleted lists."""
         now_ms = self.clock()
         with self._lock:
             for kind, change in updates:
@@ -107,7 +98,7 @@ class DashboardCollector:
             self._evict_users()
 
     def load_published(self, changes: Iterable[ListChange]) -> None:
-        """Lists that were published before this watch began, in order: whose they are, and no more."""
+        """Add lists published before the start, in order; only their users are recorded."""
         with self._lock:
             for change in changes:
                 self._users.pop(change.key, None)
@@ -116,13 +107,13 @@ class DashboardCollector:
             self._evict_users()
 
     def add_reports(self, records: Iterable[bytes]) -> None:
-        """The job has reported."""
+        """Add reports of the job."""
         with self._lock:
             for record in records:
                 self._history.add_report(record)
 
     def add_dead_letters(self, records: Iterable[bytes]) -> None:
-        """Records have been refused."""
+        """Add dead letters."""
         with self._lock:
             for record in records:
                 try:
@@ -136,7 +127,7 @@ class DashboardCollector:
                 self._n_dead_letters += 1
 
     def latest_user(self) -> str | None:
-        """Whose list was published last, of those that are offered."""
+        """Return the user in the menu with the latest list, or None."""
         with self._lock:
             return next(reversed(self._users), None)
 
@@ -145,7 +136,7 @@ class DashboardCollector:
             self._users.popitem(last=False)
 
     def current_values(self) -> dict[str, Any]:
-        """How it stands now, without what changes slowly."""
+        """Return the current figures, without the chart series."""
         now_ms = self.clock()
         with self._lock:
             self._latencies.advance_to(now_ms)
@@ -165,7 +156,7 @@ class DashboardCollector:
             }
 
     def chart_series(self) -> dict[str, Any]:
-        """What is drawn over time: quality, marks of drift, latency."""
+        """Return the series of the charts: quality, drift markers, latency."""
         with self._lock:
             history, latencies = self._history, self._latencies
             return {
@@ -179,9 +170,16 @@ class DashboardCollector:
 def run_collector(
     state: ServerState, sources: DashboardSources, config: Config, clock: Callable[[], int]
 ) -> Iterator[DashboardCollector]:
-    """A watch that takes what comes for as long as the block runs.
+    """Yield a collector, fed by background threads until the block ends.
 
-    Raises a `FreshFlowError` if metrics or dead letters cannot be read.
+    Args:
+        state: The server state; its broadcast supplies the lists.
+        sources: The URLs of metrics and dead letters.
+        config: The settings of the inputs.
+        clock: Returns the time in epoch milliseconds.
+
+    Raises:
+        FreshFlowError: If metrics or dead letters cannot be read.
     """
     collector, stop_event = DashboardCollector(sources, clock), threading.Event()
     inputs = ((sources.metrics, collector.add_reports), (sources.dead_letters, collector.add_dead_letters))
@@ -205,10 +203,10 @@ def run_collector(
 
 
 def _published_changes(state: ServerState, config: Config) -> Iterator[ListChange]:
-    """The latest lists of a file, which may not grow any more; a topic will."""
+    """Yield the latest lists of a file, as a finished file brings no updates; a topic is skipped."""
     for reader in state.readers:
         if reader.input.kind == DASHBOARD_LIST_KIND and not is_live(reader.source_url):
-            with suppress(InputError):  # for the reader to say
+            with suppress(InputError):  # reported by the reader
                 for value in open_tail(reader.source_url, config).read():
                     change = parse_record(DASHBOARD_LIST_KIND, None, value)
                     if change is not None:
@@ -227,10 +225,10 @@ def _follow_tail(
             add_records(tail.read())
     except FreshFlowError as error:
         collector.failures[url] = str(error)
-        _log.error("%s The page shows what was read before.", error)
+        _log.error("%s The page shows the records read before.", error)
     except Exception as error:
         collector.failures[url] = f"Reading {url} failed: {type(error).__name__}: {error}."
-        _log.exception("Reading %s failed; the page shows what was read before.", url)
+        _log.exception("Reading %s failed; the page shows the records read before.", url)
 
 
 async def _collect_updates(collector: DashboardCollector, stop_event: threading.Event, state: ServerState) -> None:

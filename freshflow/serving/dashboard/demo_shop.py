@@ -1,17 +1,15 @@
-"""A shop window on the live page, for trying it out: what is clicked there goes into the job's events."""
+"""Demo shop window on the live page; clicks on it are sent to the job as events."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 
-__all__ = ["Click", "DemoShop", "ShopItem"]
-
 Action = Literal["view", "cart", "purchase"]
 
 
 class ShopItem(msgspec.Struct, frozen=True):
-    """An item of the catalogue; the first of them stand in the window."""
+    """An item of the catalogue."""
 
     item_id: str
     title: str
@@ -20,14 +18,22 @@ class ShopItem(msgspec.Struct, frozen=True):
 
 
 class Click(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the visitor of the page did with an item."""
+    """An action of the page's visitor on an item."""
 
     item_id: str
     type: Action = "view"
 
 
 class DemoShop:
-    """A shop whose one visitor is whoever has the page open; `send` takes an event as a line of JSON."""
+    """Shop with one visitor, the user of the page.
+
+    Args:
+        visitor: The visitor's user id in events.
+        items: The catalogue.
+        window_item_ids: The ids of the items in the window.
+        send: Called with each event as a line of JSON.
+        clock: Returns the time in epoch milliseconds.
+    """
 
     def __init__(
         self,
@@ -45,9 +51,9 @@ class DemoShop:
         self._latest_ms = 0
 
     def send_click(self, click: Click) -> int | None:
-        """Send the event of a click; when it happened (epoch milliseconds), or None if there is no such item.
+        """Send the event of a click and return its time (epoch milliseconds), or None if the item is unknown.
 
-        No two have the same time, so that none is taken for a duplicate.
+        Times are strictly increasing, so no click counts as a duplicate.
         """
         if click.item_id not in self.items:
             return None

@@ -1,4 +1,4 @@
-"""What the reports of the job's partitions say over time: quality, marks of drift, and how fast events come."""
+"""History of partition reports: quality over time, drift markers and event rates."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,23 +6,19 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["DriftMarker", "PartitionReportRecord", "PartitionRow", "QualityPoint", "ReportHistory", "merge_intervals"]
-
-MAX_INTERVALS = 20_000  # intervals; then the oldest go
-MAX_DRIFT_MARKERS = 200  # likewise
-MAX_TRACKED_PARTITIONS = 1_024  # those beyond are not shown
-EVENT_RATE_WINDOW_MS = 60_000  # looked back on for a rate, and at least from one report to the next
-MAX_QUALITY_POINTS, MIN_POINT_EVENTS = (
-    120,
-    400,
-)  # points of a line at most, and events of a point at least: hit rates of fewer are noise
-# What is counted of an event that its user did or asked for, one name each.
+MAX_INTERVALS = 20_000  # intervals kept; beyond it the oldest are dropped
+MAX_DRIFT_MARKERS = 200  # markers kept; beyond it the oldest are dropped
+MAX_TRACKED_PARTITIONS = 1_024  # further partitions are ignored
+EVENT_RATE_WINDOW_MS = 60_000  # window of the event rate; spans two reports at least
+MAX_QUALITY_POINTS = 120  # points of a line
+MIN_POINT_EVENTS = 400  # events of a point; hit rates over fewer are noise
+# Counters of user events and requests; each event is in exactly one of them.
 EVENT_COUNTERS = ("events", "answers", "duplicate", "ignored", "late", "noise_rate", "noise_repeats", "noise_sequence")
 HIT_RATE_METRICS = ("hr20", "published_hr20", "popularity_hr20")
 
 
 class PartitionReportRecord(msgspec.Struct, frozen=True):
-    """How a partition stands, as it reported itself (`freshflow.metrics.report`)."""
+    """The report of a partition on itself (`freshflow.metrics.report`)."""
 
     computed_at: int
     partition: int
@@ -32,11 +28,11 @@ class PartitionReportRecord(msgspec.Struct, frozen=True):
     variant: str | None = None
 
     def count(self, *names: str) -> int:
-        """A sum of counts; one that is not there is 0."""
+        """Return the sum of the named counts; a missing count is 0."""
         return sum(self.counts.get(name, 0) for name in names)
 
     def hit_counts(self) -> tuple[float, ...]:
-        """How many events found their item on a list: ours, the one last published, that of popularity."""
+        """Return the number of hits on the ranked list, the list last published and the popularity list."""
         return tuple(self.quality.get(name, 0.0) * self.count("events") for name in HIT_RATE_METRICS)
 
 
@@ -45,7 +41,7 @@ class _RecordKind(msgspec.Struct):
 
 
 class Interval(NamedTuple):
-    """What a partition did from one report to the next, which tells of its events up to `event_ts`."""
+    """Events and hits of a partition between two reports; the second covers events up to `event_ts`."""
 
     event_ts: int
     reported_ms: int
@@ -54,7 +50,7 @@ class Interval(NamedTuple):
 
 
 class DriftMarker(msgspec.Struct, frozen=True):
-    """A partition's hit rate fell at `event_ts`; `steep` if so far that it forgot what it knew faster."""
+    """A fall of a partition's hit rate at `event_ts`; `steep` if the partition adapted by forgetting faster."""
 
     event_ts: int
     partition: int
@@ -62,7 +58,7 @@ class DriftMarker(msgspec.Struct, frozen=True):
 
 
 class QualityPoint(msgspec.Struct, frozen=True, array_like=True):
-    """HR@20 of some events in a row, of which the latest was at `event_ts`."""
+    """HR@20 over consecutive events up to `event_ts`."""
 
     event_ts: int
     events: int
@@ -72,7 +68,7 @@ class QualityPoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PartitionRow(msgspec.Struct, frozen=True):
-    """A row of the table of partitions; `hr20` are those of the last 5,000 events."""
+    """A row of the table of partitions; `hr20` and `popularity_hr20` cover the last 5,000 events."""
 
     number: int
     variant: str | None
@@ -88,7 +84,7 @@ class PartitionRow(msgspec.Struct, frozen=True):
 
 
 class ReportHistory:
-    """Reports of the last `hours` (by when they were made), as intervals, marks and where each partition stands."""
+    """Reports of the last `hours` by `computed_at`, as intervals, drift markers and the latest report per partition."""
 
     def __init__(self, hours: float) -> None:
         self.version = 0  # rises with each report
@@ -96,10 +92,10 @@ class ReportHistory:
         self._retention_ms = int(hours * 3_600_000)
         self._intervals: deque[Interval] = deque(maxlen=MAX_INTERVALS)
         self._latest_reports: dict[int, PartitionReportRecord] = {}
-        self._event_counts: dict[int, deque[tuple[int, int]]] = {}  # by partition: when, and how many events by then
+        self._event_counts: dict[int, deque[tuple[int, int]]] = {}  # by partition: (report time, cumulative events)
 
     def add_report(self, record: bytes) -> bool:
-        """Take a record of the metrics; whether it is a partition's report."""
+        """Add a record of the metrics; return False if it is not a partition's report."""
         try:
             if msgspec.json.decode(record, type=_RecordKind).kind != "partition":
                 return False
@@ -109,7 +105,9 @@ class ReportHistory:
         previous = self._latest_reports.get(report.partition)
         if previous is None and len(self._latest_reports) >= MAX_TRACKED_PARTITIONS:
             return False
-        if previous is not None and previous.count("events") > report.count("events"):  # the job began anew
+        if previous is not None and previous.count("events") > report.count(
+            "events"
+        ):  # the job was restarted without its state
             previous = None
             self._event_counts.pop(report.partition, None)
         self._latest_reports[report.partition] = report
@@ -141,7 +139,7 @@ class ReportHistory:
             self._mark_steep_drift(report)
 
     def _mark_steep_drift(self, report: PartitionReportRecord) -> None:
-        """A fall turns out to be steep some events after it was noticed."""
+        """Mark the partition's latest drift as steep: the adaptation is reported some events after the drift."""
         for n in range(len(self.drift_markers) - 1, -1, -1):
             if self.drift_markers[n].partition == report.partition:
                 self.drift_markers[n] = msgspec.structs.replace(self.drift_markers[n], steep=True)
@@ -149,20 +147,23 @@ class ReportHistory:
         self.drift_markers.append(DriftMarker(report.event_ts, report.partition, steep=True))
 
     def quality_points(self) -> list[QualityPoint]:
-        """HR@20 over the events of the time that is held."""
+        """Return HR@20 over time for the kept reports."""
         return merge_intervals(sorted(self._intervals))
 
     def visible_drift_markers(self) -> list[DriftMarker]:
-        """The marks among the events that the points are of."""
+        """Return the drift markers within the range of the quality points."""
         first_event_ts = min((interval.event_ts for interval in self._intervals), default=0)
         return [marker for marker in self.drift_markers if marker.event_ts >= first_event_ts]
 
     def partition_rows(self) -> list[PartitionRow]:
-        """Where each partition stands, by number."""
+        """Return a row per partition, by number."""
         return [_partition_row(report) for _, report in sorted(self._latest_reports.items())]
 
     def events_per_second(self, now_ms: int) -> float | None:
-        """Over the last minute, or from one report to the next; None where reports have ceased, or are too few."""
+        """Return the event rate over the last minute, or between the last two reports if these are further apart.
+
+        None if reports have stopped, or are too few.
+        """
         rates = [
             rate
             for event_counts in self._event_counts.values()
@@ -180,9 +181,9 @@ def _event_rate(event_counts: Sequence[tuple[int, int]], now_ms: int) -> float |
 
 
 def merge_intervals(intervals: Sequence[Interval]) -> list[QualityPoint]:
-    """Intervals in a row, put together so that there are at most `MAX_QUALITY_POINTS`, each of at least `MIN_POINT_EVENTS` events.
+    """Merge consecutive intervals into at most `MAX_QUALITY_POINTS` points of at least `MIN_POINT_EVENTS` events.
 
-    The last may be of fewer where it is the only one.
+    A single point may cover fewer events.
     """
     min_events = max(MIN_POINT_EVENTS, sum(interval.events for interval in intervals) / MAX_QUALITY_POINTS)
     points: list[QualityPoint] = []

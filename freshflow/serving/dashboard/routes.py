@@ -1,7 +1,7 @@
-"""The live page: its files, and what happens as server-sent events.
+"""Routes of the live page: its files, and a stream of server-sent events.
 
-`GET /live` is one stream with everything: lists of the user that the query names (`?user=`), or of whoever was updated
-last; figures every second; lines over time as they grow. Each is an event with a JSON object.
+`GET /live` streams the lists of one user (`?user=`), or else of the latest updated user; the figures every second; and
+the chart series as they grow. Each event carries a JSON object.
 """
 
 import asyncio
@@ -30,16 +30,14 @@ from freshflow.serving.dashboard.collector import (
 from freshflow.serving.dashboard.demo_shop import Click, DemoShop
 from freshflow.serving.responses import Problem
 
-__all__ = ["DisplayedUserSelector", "live_page", "page_routes", "stream_events"]
-
 STATUS_INTERVAL_S = 1.0
-CHART_INTERVAL_S = 2.0  # from one drawing of lines to the next at least
-LIST_INTERVAL_S = 0.2  # from one list to the next: more than this nobody could read
-USER_SWITCH_INTERVAL_S = 4.0  # with a user, where whoever was updated last is followed
-MAX_CLICK_BYTES = 1_000  # bytes of a click
-STORE_FAILURE_KEY = "store"  # whose failures these are
+CHART_INTERVAL_S = 2.0  # least time between two updates of the charts
+LIST_INTERVAL_S = 0.2  # least time between two lists; faster updates are unreadable
+USER_SWITCH_INTERVAL_S = 4.0  # least time on one user when following the latest update
+MAX_CLICK_BYTES = 1_000  # bytes of a request body
+STORE_FAILURE_KEY = "store"  # key of the store's failure among those of the collector
 
-# Everything comes from this server, and nothing that is shown can become a script, a style, a frame or a form.
+# All content comes from this server, and shown data cannot become a script, a style, a frame or a form.
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -58,24 +56,24 @@ PAGE_FILES = {  # by path: the file and its type
 
 
 class DisplayedUserSelector:
-    """Which list is to be shown next: of one user, or of whoever was updated last, but not of another every moment."""
+    """Choice of the next user to display: a fixed user, or the latest updated one, switched at a limited rate."""
 
     def __init__(self, user: str | None) -> None:
         self._fixed_user = user
         self._current_user = user
         self._current_since_s = float("-inf")
         self._last_sent_s = float("-inf")
-        self._pending_user: str | None = None  # whose list has changed and is not shown yet
-        self._candidate_user: str | None = None  # likewise, of another user than the one that is shown
+        self._pending_user: str | None = None  # the current user, if the list has changed since it was sent
+        self._candidate_user: str | None = None  # the latest updated other user
 
     def mark_displayed(self, user: str, now_s: float) -> None:
-        """The list of this user is shown."""
+        """Record that the list of this user was sent."""
         if user != self._current_user:
             self._current_user, self._current_since_s = user, now_s
         self._pending_user, self._last_sent_s = None, now_s
 
     def add_updates(self, updates: Iterable[Update]) -> None:
-        """Lists have changed."""
+        """Add changes of lists."""
         for kind, change in updates:
             if kind != DASHBOARD_LIST_KIND:
                 continue
@@ -85,7 +83,7 @@ class DisplayedUserSelector:
                 self._candidate_user = change.key
 
     def due_in_s(self, now_s: float) -> float | None:
-        """In how many seconds there is a list to show; None if not before another one changes."""
+        """Return the seconds until the next list is due; None if none is pending."""
         pending_wait_s = None if self._pending_user is None else self._last_sent_s + LIST_INTERVAL_S - now_s
         candidate_wait_s = (
             None if self._candidate_user is None else self._current_since_s + USER_SWITCH_INTERVAL_S - now_s
@@ -94,13 +92,13 @@ class DisplayedUserSelector:
         return min(waits_s, default=None)
 
     def pop_due_user(self, now_s: float) -> str | None:
-        """The user whose list is to be shown now."""
+        """Return the next user if a list is due now, and mark it as sent; else None."""
         if self.due_in_s(now_s) != 0:
             return None
         user = self._current_user
         if self._candidate_user is not None and self._current_since_s + USER_SWITCH_INTERVAL_S <= now_s:
             user, self._candidate_user = self._candidate_user, None
-        assert user is not None  # whose list would be due?
+        assert user is not None  # a due list belongs to a user
         self.mark_displayed(user, now_s)
         return user
 
@@ -112,7 +110,15 @@ async def stream_events(
     page_info: dict[str, Any],
     is_ending: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
-    """The events of `GET /live`, until the server ends."""
+    """Yield the events of `GET /live` until the server ends.
+
+    Args:
+        state: The server state.
+        collector: The source of figures and charts.
+        user: The user to follow; None follows the latest updated one.
+        page_info: The content of the first event.
+        is_ending: Returns True once the server shuts down.
+    """
     selector = DisplayedUserSelector(user)
     with state.broadcast.subscribe() as subscription:
         yield _sse_event("about", page_info)
@@ -141,7 +147,7 @@ async def stream_events(
 
 
 def page_routes(state: ServerState, collector: DashboardCollector, shop: DemoShop | None) -> tuple[BaseRoute, ...]:
-    """The page, what it listens to, and where clicks go if there is a shop."""
+    """Build the routes of the page, its event stream and, if there is a shop, its clicks."""
     page_info = {
         "lists": [reader.source_url for reader in state.readers if reader.input.kind == DASHBOARD_LIST_KIND],
         "metrics": collector.sources.metrics,
@@ -173,16 +179,24 @@ def live_page(
     clock: Callable[[], int],
     shop: DemoShop | None = None,
 ) -> Iterator[tuple[BaseRoute, ...]]:
-    """The routes of the page, which is kept up to date for as long as the block runs.
+    """Yield the routes of the page; its collector runs until the block ends.
 
-    Raises a `FreshFlowError` if metrics or dead letters cannot be read.
+    Args:
+        state: The server state.
+        sources: The URLs of metrics and dead letters.
+        config: The settings of the inputs.
+        clock: Returns the time in epoch milliseconds.
+        shop: The demo shop, if there is one.
+
+    Raises:
+        FreshFlowError: If metrics or dead letters cannot be read.
     """
     with run_collector(state, sources, config, clock) as collector:
         yield page_routes(state, collector, shop)
 
 
 async def _list_event(state: ServerState, collector: DashboardCollector, user: str) -> bytes:
-    """The list of a user as it is now; without one also while the store does not answer, which figures tell."""
+    """Encode a user's current list; it is null if there is none or the store fails, which the figures report."""
     list_reader, value = state.list_reader, None
     try:
         value = (
@@ -198,7 +212,6 @@ async def _list_event(state: ServerState, collector: DashboardCollector, user: s
 
 
 def _health_values(state: ServerState, collector: DashboardCollector) -> dict[str, Any]:
-    """Whether the lists there were at the start have been read, and what is not read any longer."""
     failures = [reader.failure for reader in state.readers if reader.failure is not None]
     return {
         "caught_up": all(reader.is_caught_up for reader in state.readers),
@@ -208,7 +221,7 @@ def _health_values(state: ServerState, collector: DashboardCollector) -> dict[st
 
 def _sse_event(name: str, payload: dict[str, Any]) -> bytes:
     text = msgspec.json.encode(payload)
-    for line_break in (b"\n", b"\r"):  # which are space between tokens, if they are in a list as it was written
+    for line_break in (b"\n", b"\r"):  # inside JSON text, raw line breaks occur only between tokens
         text = text.replace(line_break, b" ")
     return b"event: %b\ndata: %b\n\n" % (name.encode(), text)
 
@@ -235,11 +248,11 @@ def _shop_handler(shop: DemoShop) -> Callable[[Request], Any]:
 
 def _click_handler(shop: DemoShop) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        # Another site's page can send neither without asking first, which is not answered.
+        # A page of another site can send these only after a CORS preflight, which is not answered.
         if request.headers.get("content-type") != "application/json":
             return _error_response(415, "A click is application/json.")
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return _error_response(403, "Clicks are taken from the page alone.")
+            return _error_response(403, "Clicks are accepted only from the page itself.")
         body = b""
         async for chunk in request.stream():
             body += chunk
@@ -248,7 +261,7 @@ def _click_handler(shop: DemoShop) -> Callable[[Request], Any]:
         try:
             click = msgspec.json.decode(body, type=Click)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return _error_response(400, f"This is no click: {error}.")
+            return _error_response(400, f"The body is not a click: {error}.")
         event_ts = shop.send_click(click)
         if event_ts is None:
             return _error_response(404, f"There is no item {click.item_id!r} in this shop.")

@@ -277,14 +277,14 @@ def test_a_click_becomes_an_event_and_no_two_have_one_time(
     ("body", "headers", "status", "sentence"),
     [
         (b'{"item_id": "i3"}', {}, 404, "There is no item 'i3' in this shop."),
-        (b'{"item_id": "i1", "type": "forget"}', {}, 400, "This is no click: Invalid enum value 'forget'"),
+        (b'{"item_id": "i1", "type": "forget"}', {}, 400, "The body is not a click: Invalid enum value 'forget'"),
         (b'{"item_id": "i1", "user_id": "u1"}', {}, 400, "unknown field"),
-        (b'{"item_id": 1}', {}, 400, "This is no click"),
-        (b"{", {}, 400, "This is no click"),
-        (b'"\xff"', {}, 400, "This is no click"),
+        (b'{"item_id": 1}', {}, 400, "The body is not a click"),
+        (b"{", {}, 400, "The body is not a click"),
+        (b'"\xff"', {}, 400, "The body is not a click"),
         (b'{"item_id": "%s"}' % (b"i" * 1_000), {}, 413, "A click has at most 1000 bytes."),
         (b'{"item_id": "i1"}', {"content-type": "text/plain"}, 415, "A click is application/json."),
-        (b'{"item_id": "i1"}', {"sec-fetch-site": "cross-site"}, 403, "Clicks are taken from the page alone."),
+        (b'{"item_id": "i1"}', {"sec-fetch-site": "cross-site"}, 403, "Clicks are accepted only from the page itself."),
     ],
 )
 def test_what_is_no_click_of_the_page_is_refused(
