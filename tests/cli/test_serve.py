@@ -162,7 +162,8 @@ def test_any_id_but_no_endless_head_can_be_asked_for_and_a_file_that_is_replaced
     server.wait_until(lambda health: health["users"] == 1)
     assert server.get("/recommendations/a%2Fb")[1]["computed_at"] == 7
     assert stopped(server) == [
-        "WARNING freshflow: lists.jsonl was replaced or truncated: it is read from its beginning, and lists missing from it are dropped."
+        "WARNING freshflow: lists.jsonl was replaced or truncated: it is read from its beginning, and lists missing "
+        "from it are dropped."
     ]
 
 
