@@ -57,7 +57,7 @@ def test_a_redis_that_forgets_what_was_written_is_no_store_to_write_on(tmp_path:
         wait_until(lambda: answers.readers[0].is_caught_up)
         open_list_store(server.url)._client.flushdb()  # type: ignore[attr-defined]
         append(lists, LIST | {"user_id": "u2"})
-        wait_until(lambda: "or has lost what was written" in (answers.readers[0].failure or ""))
+        wait_until(lambda: "or has lost data" in (answers.readers[0].failure or ""))
     with open_server_state(
         ServerUrls(str(lists), None, server.url), Config()
     ) as answers:  # and whoever starts again reads it all
