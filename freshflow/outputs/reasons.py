@@ -1,6 +1,6 @@
 """Reasons for which items are on lists, as numbers in arrays and as words in published records."""
 
-from freshflow.ranking.reasons import RANKING_REASONS
+from freshflow.ranking.reason_names import RANKING_REASONS
 
 # The reasons of the ranking ("searched" too), then those of rules and exploration. Rules of plugins register more.
 PUBLISHED_REASONS = [*RANKING_REASONS, "searched", "pinned", "fresh", "explore"]

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from freshflow._numba import jit, jit_no_refcount
 from freshflow.ranking.features import FEATURE_SOURCES, FEATURES, FIRST_CONTENT
 from freshflow.ranking.math_kernels import round_up_to_simd_width
+from freshflow.ranking.reason_names import RANKING_REASONS
 
-RANKING_REASONS = ("together", "again", "popular", "similar", "new")
 REASON_TOGETHER, REASON_AGAIN, REASON_POPULAR, REASON_SIMILAR, REASON_NEW = range(len(RANKING_REASONS))
 REASON_SEARCH = len(RANKING_REASONS)  # of no feature: co-visitation with a search instead of an item
 FEATURE_REASONS = np.array([RANKING_REASONS.index(FEATURE_SOURCES[name]) for name in FEATURES], np.int64)

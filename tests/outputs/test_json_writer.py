@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from freshflow.outputs.assembly import ListArrays, build_list_items
 from freshflow.outputs.json_writer import SCORE_DECIMALS, JsonListWriter, encode_items
 from freshflow.outputs.records import ListItem
-from freshflow.ranking.reasons import RANKING_REASONS
+from freshflow.ranking.reason_names import RANKING_REASONS
 
 ids_by_row = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=9)
 scores = st.one_of(

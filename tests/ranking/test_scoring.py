@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from freshflow.ranking.features import CONTEXT_FEATURES, FEATURE_SOURCES, FEATURES, FIRST_PERSONAL
 from freshflow.ranking.features_content import CONTENT_FEATURES
 from freshflow.ranking.gradients import choice_gradient
-from freshflow.ranking.reasons import RANKING_REASONS, assign_reasons
+from freshflow.ranking.reason_names import RANKING_REASONS
+from freshflow.ranking.reasons import assign_reasons
 from freshflow.ranking.scoring import feature_names, score_candidates
 from freshflow.ranking.top_k import rank_by_value, select_top_k
 

@@ -28,7 +28,7 @@ from freshflow.ranking.kernel import (
 )
 from freshflow.ranking.query import Query, build_query_batch
 from freshflow.ranking.ranker import Ranker
-from freshflow.ranking.reasons import RANKING_REASONS
+from freshflow.ranking.reason_names import RANKING_REASONS
 from freshflow.ranking.scoring import Weights
 from freshflow.ranking.tie_breaking import break_ties
 from freshflow.users.profile import COUNT_TYPE, TIME_TYPE, Context, UserProfile, pack_numbers
