@@ -92,7 +92,7 @@ def test_a_file_of_an_unknown_layout_is_refused_with_what_to_do(in_examples):
     ("format", "map", "said"),
     [
         ("ga5", None, "events.format = 'ga5' is not allowed: expected one of auto, freshflow"),
-        (None, "user_id", "'user_id' is no pair"),
+        (None, "user_id", "'user_id' is not a pair"),
         (None, "user=u", "events.map.user is not a field of an event"),
         (None, "user_id=a..b", "events.map.user_id = 'a..b' is not allowed"),
     ],
