@@ -51,7 +51,7 @@ def restore_adam(optimizer: Adam, state: AdamState) -> None:
 
 def model_state(model: Any) -> ModelState:
     """Return the state of a model."""
-    if not isinstance(model, ChoiceRegression):
+    if type(model) is not ChoiceRegression:  # River's pipelines pass isinstance for their last step's class
         return ModelState(pickled=pickle.dumps(model, protocol=5))
     return ModelState(names=model.names, weights=model.values, optimizer=adam_state(model.optimizer))
 
@@ -71,7 +71,7 @@ def restore_model(model: Any, state: ModelState, package: str | None = None) -> 
         pickle.UnpicklingError: A pickle names anything but types of River, numpy and the package.
         ValueError: The state is of a model of another kind.
     """
-    if not isinstance(model, ChoiceRegression):
+    if type(model) is not ChoiceRegression:
         if state.pickled is None:
             raise ValueError("the state of a model is no pickle")
         return load_restricted(state.pickled, package)
