@@ -65,6 +65,7 @@ def own(monkeypatch):
     module = ModuleType("own_models")
     for model in (FirstFeature, Undecided, Sure, Confused):
         setattr(module, model.__name__, model)
+        monkeypatch.setattr(model, "__module__", "own_models")  # pickles of the models name it
     monkeypatch.setitem(sys.modules, "own_models", module)
 
 
