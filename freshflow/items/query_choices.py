@@ -41,6 +41,7 @@ class QueryCounts(msgspec.Struct):
     item_counts: dict[str, float] = msgspec.field(default_factory=dict)
 
     def add_click(self, item_id: str, ts_ms: int, weight: float) -> None:
+        """Add a choice of an item at `ts_ms`, after all counts have decayed to that time."""
         age_ms = ts_ms - self.as_of_ms
         decay = math.exp2(-abs(age_ms) / CLICK_HALF_LIFE_MS)
         if age_ms > 0:
