@@ -29,7 +29,7 @@ class ChoiceRegression(base.Classifier):  # type: ignore[misc]
     {'price': 0.1, 'age': -0.1}
     >>> model.learn_choices(("price", "age"), np.array([[0.5, 0.0], [0.5, 0.0]]))
     >>> round(model.predict_proba_one({"price": 1.0, "age": 0.0})[True], 3)
-    0.569
+    0.574
     """
 
     def __init__(self, optimizer: Adam | None = None, initial_weights: Mapping[str, float] | None = None) -> None:
