@@ -9,7 +9,6 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from freshflow.config.schema import Config
 from freshflow.events.model import Origin, RawBatch
 from freshflow.io.record import OutRecord
-from freshflow.io.registry import register
 from freshflow.io.scheme import Scheme, SourceOptions
 
 RECORDS: defaultdict[str, list[OutRecord]] = defaultdict(list)
@@ -47,4 +46,4 @@ class MemorySource(DynamicSource, StatelessSourcePartition):
         return [RawBatch(Origin("file", self.url), records, self.clock())]
 
 
-register(Scheme(name="memory", usage="memory://name", open_source=MemorySource, open_sink=MemorySink))
+MEMORY_SCHEME = Scheme(name="memory", usage="memory://name", open_source=MemorySource, open_sink=MemorySink)

@@ -16,6 +16,7 @@ from tests.kafka.brokers import Tansu
 NOT_RUN = {
     "explanation/privacy.md": "needs a job on Kafka: tests/docs/test_privacy.py, tests/kafka/test_forgetting.py",
     "how-to/check.md": "prints versions and sizes of this machine: tests/cli/test_check.py",
+    "how-to/extending.md": "needs PYTHONPATH: tests/docs/test_extending.py",
     "how-to/deploying.md": "needs Docker and Kubernetes: tests/deploy",
     "how-to/live-page.md": "runs until it is stopped: tests/serving/dashboard",
     "reference/metrics.md": "needs a running job on Kafka: tests/streaming/monitoring/test_prometheus.py",

@@ -33,6 +33,13 @@ def open_sink(url: str) -> object:
     return registry.open_sink(url, Config())
 
 
+@pytest.fixture(autouse=True)
+def memory_scheme_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.is_live("-")  # loads the built-in schemes
+    monkeypatch.setattr(registry, "_schemes", dict(registry._schemes))
+    registry.register(memory_scheme.MEMORY_SCHEME)
+
+
 @pytest.fixture
 def only_built_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.is_live("-")  # loads the built-in schemes

@@ -263,7 +263,10 @@ def test_what_cannot_be_stored_fails_the_health_and_is_stored_once_it_can(
     store.commit()
     append(lists, LIST | {"computed_at": 7})
     wait_until(lambda: get(app, "/healthz").status == 503)
-    assert "cannot be written: disk is full; make room" in json.loads(get(app, "/healthz").body)["inputs"][0]["failure"]
+    assert (
+        "cannot be written: disk is full; free disk space"
+        in json.loads(get(app, "/healthz").body)["inputs"][0]["failure"]
+    )
     append(lists, LIST | {"user_id": "u2"})
     assert json.loads(get(app, "/recommendations/u1").body)["computed_at"] == 2
     store.execute("DROP TRIGGER full")

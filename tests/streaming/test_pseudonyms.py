@@ -105,7 +105,7 @@ def test_a_job_without_a_key_does_not_start(events: list[Json], tmp_path: Path, 
     assert done.returncode == 1
     assert done.stderr == (
         "freshflow: environment variable FRESHFLOW_PRIVACY_PSEUDONYMISE: privacy.pseudonymise needs a privacy.key of "
-        "at least 32 characters, which is missing; set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to what "
-        "`openssl rand -hex 32` prints.\n"
+        "at least 32 characters, which is missing; set the environment variable FRESHFLOW_PRIVACY_KEY, e.g. to the "
+        "output of `openssl rand -hex 32`.\n"
     )
     assert not (tmp_path / "lists.jsonl").exists()

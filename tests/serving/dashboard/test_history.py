@@ -79,8 +79,8 @@ def test_a_drift_is_marked_and_turns_steep_when_its_partition_says_so() -> None:
         report(1000, 1, 1_000, 1),
         report(2000, 2, 2_000, drifts=1),
         report(2000, 2, 3_000, 1, drifts=1),
-        report(3000, 3, 4_000, drifts=1, adapted=1),
-        report(4000, 4, 5_000, drifts=1, adapted=1),
+        report(3000, 3, 4_000, drifts=1, drift_adaptations=1),
+        report(4000, 4, 5_000, drifts=1, drift_adaptations=1),
     )
     assert history.visible_drift_markers() == [DriftMarker(1_995, 0, steep=True), DriftMarker(2_995, 1, steep=False)]
 
