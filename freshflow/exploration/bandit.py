@@ -69,11 +69,11 @@ class UpperBoundPolicy:
         self._rewards.pop(arm, None)
 
     def state(self) -> dict[str, tuple[float, float]]:
-        """The distributions of arms; see `restore`."""
+        """Return the parameters (alpha, beta) of each arm."""
         return {arm: (reward.alpha, reward.beta) for arm, reward in self._rewards.items()}
 
     def restore(self, state: dict[str, tuple[float, float]]) -> None:
-        """Go on from a `state`."""
+        """Continue from a state."""
         for arm, (alpha, beta) in state.items():
             self._rewards[arm].alpha, self._rewards[arm].beta = alpha, beta
 

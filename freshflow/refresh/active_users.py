@@ -16,22 +16,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freshflow._numba import jit_no_refcount
 from freshflow._state_tables import StateTable, ValueColumn
 from freshflow.config.schema import RefreshConfig
 from freshflow.items.index import extend_rows
 from freshflow.ranking.incremental_scores import N_BASELINE_ITEMS, UserBaselines
 from freshflow.ranking.kernel import RankingResults
+from freshflow.refresh.activity_table import (
+    EMPTY_ENTRY,
+    LAST_EVENT,
+    LIST_EVENT,
+    LIST_MS,
+    N_HISTORY_CLASSES,
+    N_IDLE_TIERS,
+    record_acts,
+    select_due_users,
+)
 from freshflow.users.profile import UserProfile, intern_ids
 
-N_IDLE_TIERS, N_HISTORY_CLASSES = 24, 4
 MIN_ARRIVAL_WINDOW, MAX_ARRIVAL_WINDOW = 20, 2000  # events: at least and at most T / 2
-ARRIVAL_AVERAGE_EVENTS = 2000.0  # events over which arrivals are averaged
 INITIAL_USER_SLOTS = 256
 USER_EVICTION_DIVISOR = 16
-EMPTY_ENTRY = -1
-# Columns of `ActiveUsers.times`.
-LAST_EVENT, LAST_EVENT_MS, LIST_EVENT, LIST_MS, FULL_RANKING_MS, HISTORY_CLASS, N_DISMISSED = range(7)
 
 
 class ActivityResult(NamedTuple):
@@ -153,7 +157,7 @@ class ActiveUsers:
         n_known_items = [len(user.items) for _, user in user_states[start:end]]
         n_dismissed = [len(user.dismissed_items) for _, user in user_states[start:end]]
         row_range = slice(start, end)
-        _record_activity(
+        record_acts(
             self.baselines.list_rows,
             self.activity_table,
             self.arrival_rates,
@@ -214,7 +218,7 @@ class ActiveUsers:
         slots, groups = np.empty(n_users, np.int32), np.empty(n_users, np.int32)
         self.group_sizes[:] = 0
         interval_ms, horizon_ms = int(config.interval_s * 1000), int(config.horizon_s * 1000)
-        n = _select_due_users(
+        n = select_due_users(
             self.activity_table[:n_users],
             event_number,
             now_ms,
@@ -320,92 +324,3 @@ class ActiveUsers:
         for user_id in evicted_ids:
             self.forget(user_id)
         self.n_evicted += len(evicted_ids)
-
-
-@jit_no_refcount
-def _select_due_users(
-    activity_table: NDArray[np.int64],
-    event_number: int,
-    now_ms: int,
-    interval_ms: int,
-    horizon_ms: int,
-    group_sizes: NDArray[np.float64],
-    slots: NDArray[np.int32],
-    groups: NDArray[np.int32],
-) -> int:
-    """Write slots and groups of due users, count users within the horizon in `group_sizes`; return the number due."""
-    n = 0
-    for slot in range(len(activity_table)):
-        if now_ms - activity_table[slot, LAST_EVENT_MS] > horizon_ms:
-            continue
-        group = (
-            _idle_tier(event_number - activity_table[slot, LAST_EVENT]) * N_HISTORY_CLASSES
-            + activity_table[slot, HISTORY_CLASS]
-        )
-        group_sizes[group] += 1
-        if now_ms - activity_table[slot, LIST_MS] >= interval_ms:
-            slots[n], groups[n] = slot, group
-            n += 1
-    return n
-
-
-@jit_no_refcount
-def _record_activity(
-    current_lists: NDArray[np.int32],
-    activity_table: NDArray[np.int64],
-    arrival_rates: NDArray[np.float64],
-    is_first: NDArray[np.bool_],
-    event_numbers: NDArray[np.int64],
-    ts_ms: NDArray[np.int64],
-    n_known_items: NDArray[np.int64],
-    n_dismissed: NDArray[np.int64],
-    target_rows: NDArray[np.int32],
-    new_lists: NDArray[np.int32],
-    slots: NDArray[np.int64],
-    is_new: NDArray[np.bool_],
-    ranks: NDArray[np.int64],
-) -> None:
-    """Record acts (N,) of users in `slots` in order, and write `is_new` and `ranks`; `is_first` marks new users."""
-    for n in range(len(slots)):
-        slot = slots[n]
-        current_list, user_activity = current_lists[slot], activity_table[slot]
-        arrival_rates *= 1 - 1 / ARRIVAL_AVERAGE_EVENTS
-        if is_first[n]:
-            current_list[:] = EMPTY_ENTRY
-        else:
-            arrival_rates[
-                _idle_tier(event_numbers[n] - user_activity[LAST_EVENT]) * N_HISTORY_CLASSES
-                + user_activity[HISTORY_CLASS]
-            ] += 1 / ARRIVAL_AVERAGE_EVENTS
-        for position in range(len(current_list)):
-            if current_list[position] == target_rows[n] and target_rows[n] >= 0:
-                ranks[n] = position + 1
-            is_new[n] |= current_list[position] != new_lists[n, position]
-            current_list[position] = new_lists[n, position]
-        user_activity[LAST_EVENT], user_activity[HISTORY_CLASS], user_activity[N_DISMISSED] = (
-            event_numbers[n],
-            _history_class(n_known_items[n]),
-            n_dismissed[n],
-        )
-        user_activity[LIST_EVENT] = event_numbers[n]
-        user_activity[LAST_EVENT_MS] = user_activity[LIST_MS] = user_activity[FULL_RANKING_MS] = ts_ms[n]
-
-
-@jit_no_refcount
-def _history_class(n_items: int) -> int:
-    """Return the class of users who know `n_items` items."""
-    history_class = 0
-    while n_items >= 4 and history_class < N_HISTORY_CLASSES - 1:
-        n_items >>= 2
-        history_class += 1
-    return history_class
-
-
-@jit_no_refcount
-def _idle_tier(n_idle_events: int) -> int:
-    """Return the tier of users whose last event is `n_idle_events` events old."""
-    tier = 0
-    while n_idle_events > 1 and tier < N_IDLE_TIERS - 1:
-        n_idle_events >>= 1
-        tier += 1
-    return tier

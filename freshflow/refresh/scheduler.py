@@ -22,13 +22,8 @@ from freshflow.ranking.incremental_scores import collect_popular_rows, global_sc
 from freshflow.ranking.kernel import RankingResults
 from freshflow.ranking.reasons import REASON_AGAIN, REASON_NEW, REASON_POPULAR, REASON_SIMILAR, REASON_TOGETHER
 from freshflow.ranking.scoring import Weights
-from freshflow.refresh.active_users import (
-    EMPTY_ENTRY,
-    FULL_RANKING_MS,
-    LAST_EVENT_MS,
-    N_DISMISSED,
-    ActiveUsers,
-)
+from freshflow.refresh.active_users import ActiveUsers
+from freshflow.refresh.activity_table import EMPTY_ENTRY, FULL_RANKING_MS, LAST_EVENT_MS, N_DISMISSED
 
 MAX_SHARED_ITEMS = 400  # popular items that are candidates for every user
 # Users checked, and users ranked in full, in one check; more users than these take turns.

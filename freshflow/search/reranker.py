@@ -42,8 +42,15 @@ DEMOTION_CONTRIBUTION = "last"  # name of the contribution that moves an item to
 
 
 class PendingAnswer(msgspec.Struct, forbid_unknown_fields=True):
-    """The latest answer to a user: keys and time of the search, the first results as shown with their places in the
-    engine's order (from 1) and features (C, F) in bytes; `clicked_items` are the results that were taken since.
+    """The latest answer to a user, which awaits a choice.
+
+    Attributes:
+        key: The key of the query.
+        ts_ms: The time of the search.
+        items: The first results, in the order of the answer.
+        engine_ranks: Their ranks in the engine's order, from 1.
+        features: Their features (C, F) as bytes.
+        clicked_items: The results chosen since.
     """
 
     key: str

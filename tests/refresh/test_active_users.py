@@ -7,17 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from freshflow.config.schema import RefreshConfig
-from freshflow.refresh.active_users import (
+from freshflow.refresh.active_users import MAX_ARRIVAL_WINDOW, MIN_ARRIVAL_WINDOW, ActiveUsers, ActivityResult
+from freshflow.refresh.activity_table import (
     ARRIVAL_AVERAGE_EVENTS,
     EMPTY_ENTRY,
     LAST_EVENT,
     LIST_MS,
-    MAX_ARRIVAL_WINDOW,
-    MIN_ARRIVAL_WINDOW,
     N_HISTORY_CLASSES,
     N_IDLE_TIERS,
-    ActiveUsers,
-    ActivityResult,
 )
 from freshflow.users.profile import UserProfile
 from tests.builders.streams import START_MS
